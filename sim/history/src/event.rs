@@ -1,0 +1,214 @@
+//! One event of a run.
+
+use serde::Serialize;
+use squall_protocol::{ClientMsgId, ConversationId, DeviceId, Seq, UserId, ids::mix};
+
+/// Something that happened at simulated time `t`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Microseconds since the start of the run.
+    pub t: u64,
+    /// Where.
+    pub at: Entity,
+    pub kind: Kind,
+}
+
+/// Where an event happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Entity {
+    /// A host, by its index in the run's list of hosts.
+    Host(u16),
+    Device(DeviceId),
+    /// The nemesis and the phases.
+    World,
+}
+
+/// What an entry says, as far as a check needs to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    Text,
+    /// The conversation was created.
+    Created,
+    /// This user joined.
+    Joined(UserId),
+    /// This user left or was removed.
+    Left(UserId),
+}
+
+/// How an entry came to be shown on a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Via {
+    /// Pushed.
+    Deliver,
+    /// In the page of a sync.
+    Page,
+    /// The device's own message, shown at the place that its ack named.
+    Ack,
+}
+
+/// What happened. Events of a device unless said otherwise.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Kind {
+    /// The gateway answered `hello` (the device is connected). `connect_count` is the device's own count.
+    Connect { user: UserId, gateway: u16, connect_count: u64 },
+    /// The device has lost or left its connection.
+    Disconnect { reason: &'static str },
+    /// A person sends: the first time that this message exists.
+    Send { conversation: ConversationId, sender: UserId, client_msg_id: ClientMsgId, body_hash: u64, what: What },
+    /// The same message is on the wire again.
+    Resend { conversation: ConversationId, client_msg_id: ClientMsgId },
+    /// The device has the ack: the server says that the message is stored at `seq`.
+    Sent { conversation: ConversationId, client_msg_id: ClientMsgId, seq: Seq },
+    /// The server refused the message for good; the device gives it up.
+    Refused { conversation: ConversationId, client_msg_id: ClientMsgId, reason: &'static str },
+    /// A host's word (for exposure and for a message's path only): the entry is durable there.
+    Append { conversation: ConversationId, seq: Seq, sender: UserId, client_msg_id: ClientMsgId, body_hash: u64 },
+    /// A delivery or page has arrived that speaks for `from..=to`.
+    Deliver { conversation: ConversationId, from: Seq, to: Seq, entries: u32, via: Via },
+    /// The person sees this entry.
+    Display {
+        user: UserId,
+        conversation: ConversationId,
+        seq: Seq,
+        sender: UserId,
+        client_msg_id: ClientMsgId,
+        body_hash: u64,
+        what: What,
+        via: Via,
+    },
+    /// The device moves over `from..=to` without showing anything: the server said that it may not see them.
+    Skip { conversation: ConversationId, from: Seq, to: Seq },
+    /// An entry arrived again that the device had shown.
+    Discard { conversation: ConversationId, seq: Seq, client_msg_id: ClientMsgId },
+    /// The device asks for what comes after `since`.
+    Sync { conversation: ConversationId, since: Seq },
+    /// The device tells the server that it has shown everything up to here.
+    Ack { conversation: ConversationId, up_to: Seq },
+    /// A host's process died.
+    Crash,
+    /// A host went dark; `unsynced_blocks` of its disk are gone.
+    PowerLoss { unsynced_blocks: u64 },
+    /// A host's process runs again.
+    Restart,
+    /// The nemesis began or ended a fault.
+    Fault { name: String, active: bool },
+    /// A phase began: `ramp`, `load`, `heal`, `quiet`, `audit`.
+    Phase { name: &'static str },
+}
+
+/// A fingerprint of a message's content: FNV-1a over the body, then finalised.
+pub fn body_hash(bytes: &[u8]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325u64;
+    for byte in bytes {
+        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    }
+    mix(hash)
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    t: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<DeviceId>,
+    #[serde(flatten)]
+    kind: &'a Kind,
+}
+
+impl Event {
+    /// The event as one line of `history.jsonl`, without the newline. `hosts` names the hosts by index.
+    pub fn to_json(&self, hosts: &[String]) -> String {
+        let (host, device) = match self.at {
+            Entity::Host(index) => (Some(hosts.get(usize::from(index)).map_or("?", |h| h.as_str())), None),
+            Entity::Device(device) => (None, Some(device)),
+            Entity::World => (None, None),
+        };
+        serde_json::to_string(&Line { t: self.t, host, device, kind: &self.kind })
+            .expect("events have string keys and no fallible serializers")
+    }
+
+    /// A digest of the event, for the run's rolling digest.
+    pub fn digest(&self) -> u64 {
+        let at = match self.at {
+            Entity::Host(index) => u64::from(index),
+            Entity::Device(device) => mix(device.0),
+            Entity::World => u64::MAX,
+        };
+        let mut d = mix(self.t ^ mix(at));
+        let mut add = |v: u64| d = mix(d ^ v);
+        match &self.kind {
+            Kind::Connect { user, gateway, connect_count } => {
+                [1, user.0, u64::from(*gateway), *connect_count].into_iter().for_each(add)
+            }
+            Kind::Disconnect { reason } => [2, body_hash(reason.as_bytes())].into_iter().for_each(add),
+            Kind::Send { conversation, client_msg_id, body_hash, .. } => {
+                [3, conversation.0, client_msg_id.0 as u64, *body_hash].into_iter().for_each(add)
+            }
+            Kind::Resend { conversation, client_msg_id } => {
+                [4, conversation.0, client_msg_id.0 as u64].into_iter().for_each(add)
+            }
+            Kind::Sent { conversation, client_msg_id, seq } => {
+                [5, conversation.0, client_msg_id.0 as u64, seq.0].into_iter().for_each(add)
+            }
+            Kind::Refused { conversation, client_msg_id, .. } => {
+                [6, conversation.0, client_msg_id.0 as u64].into_iter().for_each(add)
+            }
+            Kind::Append { conversation, seq, client_msg_id, .. } => {
+                [7, conversation.0, seq.0, client_msg_id.0 as u64].into_iter().for_each(add)
+            }
+            Kind::Deliver { conversation, from, to, .. } => {
+                [8, conversation.0, from.0, to.0].into_iter().for_each(add)
+            }
+            Kind::Display { conversation, seq, client_msg_id, body_hash, .. } => {
+                [9, conversation.0, seq.0, client_msg_id.0 as u64, *body_hash].into_iter().for_each(add)
+            }
+            Kind::Skip { conversation, from, to } => [10, conversation.0, from.0, to.0].into_iter().for_each(add),
+            Kind::Discard { conversation, seq, .. } => [11, conversation.0, seq.0].into_iter().for_each(add),
+            Kind::Sync { conversation, since } => [12, conversation.0, since.0].into_iter().for_each(add),
+            Kind::Ack { conversation, up_to } => [13, conversation.0, up_to.0].into_iter().for_each(add),
+            Kind::Crash => add(14),
+            Kind::PowerLoss { unsynced_blocks } => [15, *unsynced_blocks].into_iter().for_each(add),
+            Kind::Restart => add(16),
+            Kind::Fault { name, active } => {
+                [17, body_hash(name.as_bytes()), u64::from(*active)].into_iter().for_each(add)
+            }
+            Kind::Phase { name } => [18, body_hash(name.as_bytes())].into_iter().for_each(add),
+        }
+        d
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_the_documented_fields() {
+        let event = Event {
+            t: 1_500,
+            at: Entity::Device(DeviceId(9)),
+            kind: Kind::Sent { conversation: ConversationId(3), client_msg_id: ClientMsgId(1), seq: Seq(4) },
+        };
+        assert_eq!(
+            event.to_json(&[]),
+            r#"{"t":1500,"device":"9","kind":"sent","conversation":"3","client_msg_id":"00000000-0000-0000-0000-000000000001","seq":4}"#
+        );
+        let crash = Event { t: 0, at: Entity::Host(0), kind: Kind::Crash };
+        assert_eq!(crash.to_json(&["gateway-0".into()]), r#"{"t":0,"host":"gateway-0","kind":"crash"}"#);
+    }
+
+    #[test]
+    fn the_digest_tells_events_apart() {
+        let ack = |up_to| Event {
+            t: 1,
+            at: Entity::Device(DeviceId(1)),
+            kind: Kind::Ack { conversation: ConversationId(1), up_to: Seq(up_to) },
+        };
+        assert_eq!(ack(1).digest(), ack(1).digest());
+        assert_ne!(ack(1).digest(), ack(2).digest());
+    }
+}

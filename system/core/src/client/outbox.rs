@@ -1,0 +1,241 @@
+//! A conversation's sends on one device: in order, each with its number, until acked or refused.
+//!
+//! **Invariant:** numbers are dense; the front of the queue has the lowest one, and an answered message leaves
+//! the queue for good. Guarded by `sim/checks/src/sender_order.rs`.
+
+use crate::time::Time;
+use squall_protocol::limits::{ANSWER_LIMIT, MAX_SENDS_IN_FLIGHT, RESEND_AFTER};
+use squall_protocol::{ClientMsgId, ClientSeq, Payload};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// A refusal of the number is answered by a rewind at most this often: every send in flight brings one.
+const REWIND_PAUSE: Duration = Duration::from_millis(500);
+
+#[derive(Debug, Clone)]
+pub struct Pending {
+    pub id: ClientMsgId,
+    pub payload: Payload,
+    /// When it last went out on this connection.
+    sent_at: Option<Time>,
+    /// It has been on some wire before.
+    seen_wire: bool,
+    /// It is on the server's disk, but a message before it is still unanswered.
+    stored: bool,
+}
+
+/// A message to put on the wire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transmission {
+    pub id: ClientMsgId,
+    pub client_seq: ClientSeq,
+    pub payload: Payload,
+    pub is_resend: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct Outbox {
+    /// The number of the front message.
+    base: ClientSeq,
+    queue: VecDeque<Pending>,
+    /// Since when the front message waits for an answer on this connection.
+    waiting_since: Option<Time>,
+    rewound_at: Option<Time>,
+}
+
+impl Outbox {
+    pub fn new(base: ClientSeq) -> Self {
+        Outbox { base, queue: VecDeque::new(), waiting_since: None, rewound_at: None }
+    }
+
+    pub fn push(&mut self, id: ClientMsgId, payload: Payload) {
+        self.queue.push_back(Pending { id, payload, sent_at: None, seen_wire: false, stored: false });
+    }
+
+    pub fn base(&self) -> ClientSeq {
+        self.base
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// A new connection: nothing is on the way on it.
+    pub fn handle_connected(&mut self) {
+        self.waiting_since = None;
+        self.rewound_at = None;
+        self.rewind();
+    }
+
+    fn rewind(&mut self) {
+        for pending in &mut self.queue {
+            pending.sent_at = None;
+        }
+    }
+
+    /// What goes out now: unsent messages inside the window, and those whose ack is overdue.
+    pub fn transmit(&mut self, now: Time, mut out: impl FnMut(Transmission)) {
+        let mut client_seq = self.base;
+        for pending in self.queue.iter_mut().take(MAX_SENDS_IN_FLIGHT) {
+            let overdue = pending.sent_at.is_some_and(|at| now.since(at) >= RESEND_AFTER);
+            if !pending.stored && (pending.sent_at.is_none() || overdue) {
+                pending.sent_at = Some(now);
+                let is_resend = std::mem::replace(&mut pending.seen_wire, true);
+                self.waiting_since.get_or_insert(now);
+                out(Transmission { id: pending.id, client_seq, payload: pending.payload.clone(), is_resend });
+            }
+            client_seq = client_seq.next();
+        }
+    }
+
+    /// The server has stored the message. `None`: it was answered before.
+    ///
+    /// A message behind the front keeps its place, so that the numbers of the others stay right, until those before
+    /// it are answered too.
+    pub fn handle_stored(&mut self, id: ClientMsgId, now: Time) -> Option<Payload> {
+        let pending = self.queue.iter_mut().find(|p| p.id == id && !p.stored)?;
+        pending.stored = true;
+        let payload = pending.payload.clone();
+        while self.queue.pop_front_if(|p| p.stored).is_some() {
+            self.base = self.base.next();
+        }
+        self.waiting_since = self.queue.front().and_then(|p| p.sent_at).map(|_| now);
+        Some(payload)
+    }
+
+    /// Takes the message out because the server refused it for good; its number is free again.
+    pub fn handle_refused(&mut self, id: ClientMsgId) -> Option<Pending> {
+        let index = self.queue.iter().position(|p| p.id == id)?;
+        let refused = self.queue.remove(index)?;
+        // Those behind it carried numbers that are now one too high; the shard refuses them and they go out again.
+        for pending in self.queue.iter_mut().skip(index) {
+            pending.sent_at = None;
+        }
+        if self.queue.is_empty() {
+            self.waiting_since = None;
+        }
+        Some(refused)
+    }
+
+    /// The shard wants `expected` next: go back to it. False when that has just been done.
+    pub fn handle_expected(&mut self, expected: ClientSeq, now: Time) -> bool {
+        if self.rewound_at.is_some_and(|at| now.since(at) < REWIND_PAUSE) {
+            return false;
+        }
+        self.rewound_at = Some(now);
+        if expected < self.base || self.queue.is_empty() {
+            self.base = expected;
+        }
+        self.rewind();
+        true
+    }
+
+    /// When a resend is due, or the connection is to be given up.
+    pub fn poll_timeout(&self) -> Time {
+        let resend = self
+            .queue
+            .iter()
+            .take(MAX_SENDS_IN_FLIGHT)
+            .filter(|p| !p.stored)
+            .filter_map(|p| p.sent_at)
+            .min()
+            .map_or(Time::NEVER, |at| at + RESEND_AFTER);
+        let give_up = self.waiting_since.map_or(Time::NEVER, |at| at + ANSWER_LIMIT);
+        resend.min(give_up)
+    }
+
+    pub fn heap_bytes(&self) -> usize {
+        self.queue.capacity() * size_of::<Pending>()
+    }
+
+    /// No answer for so long that the connection must be bad.
+    pub fn is_unanswered(&self, now: Time) -> bool {
+        self.waiting_since.is_some_and(|at| now.since(at) >= ANSWER_LIMIT)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outbox(n: u128) -> Outbox {
+        let mut outbox = Outbox::new(ClientSeq::FIRST);
+        for id in 1..=n {
+            outbox.push(ClientMsgId(id), Payload::Text(id.to_string()));
+        }
+        outbox
+    }
+
+    fn sent(outbox: &mut Outbox, now: Time) -> Vec<(u128, u64, bool)> {
+        let mut out = Vec::new();
+        outbox.transmit(now, |t| out.push((t.id.0, t.client_seq.0, t.is_resend)));
+        out
+    }
+
+    const fn at(ms: u64) -> Time {
+        Time(ms * 1_000)
+    }
+
+    #[test]
+    fn messages_go_out_once_and_again_when_the_ack_is_overdue() {
+        let mut o = outbox(2);
+        assert_eq!(sent(&mut o, at(0)), [(1, 1, false), (2, 2, false)]);
+        assert_eq!(sent(&mut o, at(2_999)), []);
+        assert_eq!(o.poll_timeout(), at(3_000));
+        assert!(o.handle_stored(ClientMsgId(1), at(2_999)).is_some());
+        assert_eq!(sent(&mut o, at(3_000)), [(2, 2, true)]);
+        assert!(!o.is_unanswered(at(10_000)));
+        assert!(o.is_unanswered(at(12_999)));
+    }
+
+    #[test]
+    fn a_new_connection_sends_everything_again_in_order() {
+        let mut o = outbox(3);
+        sent(&mut o, at(0));
+        o.handle_stored(ClientMsgId(1), at(10));
+        o.handle_connected();
+        assert_eq!(sent(&mut o, at(20)), [(2, 2, true), (3, 3, true)]);
+    }
+
+    #[test]
+    fn a_refused_message_frees_its_number() {
+        let mut o = outbox(3);
+        sent(&mut o, at(0));
+        assert!(o.handle_refused(ClientMsgId(1)).is_some());
+        assert_eq!(sent(&mut o, at(1)), [(2, 1, true), (3, 2, true)]);
+    }
+
+    #[test]
+    fn the_expected_number_rewinds_once_in_a_while() {
+        let mut o = outbox(2);
+        sent(&mut o, at(0));
+        assert!(o.handle_expected(ClientSeq(1), at(5)));
+        assert_eq!(sent(&mut o, at(5)), [(1, 1, true), (2, 2, true)]);
+        assert!(!o.handle_expected(ClientSeq(1), at(6)));
+        assert!(o.handle_expected(ClientSeq(1), at(600)));
+    }
+
+    #[test]
+    fn an_ack_out_of_turn_keeps_the_numbers_right() {
+        let mut o = outbox(3);
+        sent(&mut o, at(0));
+        assert!(o.handle_stored(ClientMsgId(2), at(1)).is_some());
+        assert!(o.handle_stored(ClientMsgId(2), at(1)).is_none());
+        o.handle_connected();
+        assert_eq!(sent(&mut o, at(2)), [(1, 1, true), (3, 3, true)]);
+        o.handle_stored(ClientMsgId(1), at(3));
+        assert_eq!(o.base(), ClientSeq(3));
+    }
+
+    #[test]
+    fn the_window_bounds_what_is_on_the_way() {
+        let mut o = outbox(40);
+        assert_eq!(sent(&mut o, at(0)).len(), MAX_SENDS_IN_FLIGHT);
+        o.handle_stored(ClientMsgId(1), at(1));
+        assert_eq!(sent(&mut o, at(1)), [(17, 17, false)]);
+    }
+}

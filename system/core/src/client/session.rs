@@ -1,0 +1,475 @@
+//! The device as a whole: its connection, its heartbeat, its conversations.
+
+use super::thread::{Lack, Thread};
+use crate::time::Time;
+use squall_protocol::ids::mix;
+use squall_protocol::limits::{
+    ANSWER_LIMIT, BACKOFF_MAX, BACKOFF_MIN, CONNECT_LIMIT, HEARTBEAT_INTERVAL, MAX_SYNCS_OPEN,
+};
+use squall_protocol::{
+    ClientFrame, ClientMsgId, ConversationId, DeviceId, Entry, LogSpan, Payload, Refusal, Seq, ServerFrame, UserId,
+};
+use std::time::Duration;
+
+/// How an entry came to be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    Deliver,
+    Page,
+    /// The device's own message, at the place that its ack named.
+    Ack,
+}
+
+/// An entry that the person now sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    pub conversation: ConversationId,
+    pub entry: Entry,
+    pub via: Via,
+}
+
+/// What the device does or has seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Open a connection, to another gateway than the last if there is one, and say `handle_connected`.
+    Connect,
+    /// Drop the connection, without a further `handle_disconnected`.
+    Disconnect(&'static str),
+    Transmit(ClientFrame),
+    /// The gateway has welcomed the device.
+    Online,
+    Resent {
+        conversation: ConversationId,
+        client_msg_id: ClientMsgId,
+    },
+    Stored {
+        conversation: ConversationId,
+        client_msg_id: ClientMsgId,
+        seq: Seq,
+    },
+    Refused {
+        conversation: ConversationId,
+        client_msg_id: ClientMsgId,
+        reason: Refusal,
+    },
+    Arrived {
+        conversation: ConversationId,
+        from: Seq,
+        to: Seq,
+        entries: u32,
+        via: Via,
+    },
+    Shown(Shown),
+    Skipped {
+        conversation: ConversationId,
+        from: Seq,
+        to: Seq,
+    },
+    Discarded {
+        conversation: ConversationId,
+        seq: Seq,
+        client_msg_id: ClientMsgId,
+    },
+}
+
+/// Where the connection stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// The person has put the device away.
+    Away,
+    /// Waiting to connect.
+    Offline {
+        retry_at: Time,
+    },
+    Connecting {
+        since: Time,
+    },
+    /// The connection is open; the token is on its way.
+    Greeting {
+        since: Time,
+    },
+    Online {
+        next_ping: Time,
+        ping_sent: Option<Time>,
+    },
+}
+
+/// One device.
+#[derive(Debug, Clone)]
+pub struct ClientSession {
+    user: UserId,
+    device: DeviceId,
+    connect_count: u32,
+    /// Attempts since the last welcome.
+    attempts: u8,
+    phase: Phase,
+    heartbeat_interval: Duration,
+    /// In order of id.
+    threads: Vec<Thread>,
+}
+
+impl ClientSession {
+    /// A device that is away and has seen nothing yet.
+    pub fn new(user: UserId, device: DeviceId) -> Self {
+        ClientSession {
+            user,
+            device,
+            connect_count: 0,
+            attempts: 0,
+            phase: Phase::Away,
+            heartbeat_interval: HEARTBEAT_INTERVAL,
+            threads: Vec::new(),
+        }
+    }
+
+    pub fn set_heartbeat_interval(&mut self, interval: Duration) {
+        self.heartbeat_interval = interval;
+    }
+
+    pub fn user(&self) -> UserId {
+        self.user
+    }
+
+    pub fn device(&self) -> DeviceId {
+        self.device
+    }
+
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    pub fn connect_count(&self) -> u64 {
+        u64::from(self.connect_count)
+    }
+
+    pub fn is_online(&self) -> bool {
+        matches!(self.phase, Phase::Online { .. })
+    }
+
+    fn find(&self, conversation: ConversationId) -> Result<usize, usize> {
+        self.threads.binary_search_by_key(&conversation, |t| t.id)
+    }
+
+    fn thread(&mut self, conversation: ConversationId) -> &mut Thread {
+        let index = self.find(conversation).unwrap_or_else(|place| {
+            if self.threads.len() == self.threads.capacity() {
+                // Grow by a quarter: a doubling would cost millions of devices more than it saves.
+                self.threads.reserve_exact(1 + self.threads.len() / 4);
+            }
+            self.threads.insert(place, Thread::new(conversation));
+            place
+        });
+        &mut self.threads[index]
+    }
+
+    /// The last entry of the conversation that this device has shown.
+    pub fn shown(&self, conversation: ConversationId) -> Seq {
+        self.find(conversation).map_or(Seq::ZERO, |i| self.threads[i].shown)
+    }
+
+    /// Whether the device knows that the conversation exists, or is about to create it.
+    pub fn knows(&self, conversation: ConversationId) -> bool {
+        self.find(conversation).is_ok_and(|i| {
+            let thread = &self.threads[i];
+            thread.shown > Seq::ZERO || thread.head > Seq::ZERO || thread.outbox().is_some()
+        })
+    }
+
+    /// Sends that have no answer yet.
+    pub fn unanswered(&self) -> usize {
+        self.threads.iter().filter_map(|t| t.outbox()).map(|o| o.len()).sum()
+    }
+
+    /// Whether the device has sends without answer, or knows of entries that it lacks.
+    pub fn is_busy(&self) -> bool {
+        self.threads.iter().any(|t| t.outbox().is_some_and(|o| !o.is_empty()) || t.lack != Lack::Nothing)
+    }
+
+    /// The person takes the device up: it connects at once.
+    pub fn come_back(&mut self, now: Time, out: &mut Vec<Output>) {
+        if self.phase == Phase::Away {
+            self.attempts = 0;
+            self.connect(now, out);
+        }
+    }
+
+    /// The person puts the device away: the connection is closed, nothing is forgotten.
+    pub fn go_away(&mut self, out: &mut Vec<Output>) {
+        if !matches!(self.phase, Phase::Away | Phase::Offline { .. }) {
+            out.push(Output::Disconnect("away"));
+        }
+        self.phase = Phase::Away;
+    }
+
+    fn connect(&mut self, now: Time, out: &mut Vec<Output>) {
+        self.connect_count += 1;
+        self.phase = Phase::Connecting { since: now };
+        out.push(Output::Connect);
+    }
+
+    /// The person sends. The message is kept until it is answered, whatever becomes of connections.
+    pub fn send(
+        &mut self,
+        conversation: ConversationId,
+        id: ClientMsgId,
+        payload: Payload,
+        now: Time,
+        out: &mut Vec<Output>,
+    ) {
+        self.thread(conversation).outbox_mut().push(id, payload);
+        self.transmit(conversation, now, out);
+    }
+
+    fn transmit(&mut self, conversation: ConversationId, now: Time, out: &mut Vec<Output>) {
+        if !self.is_online() {
+            return;
+        }
+        let Some(outbox) = self.thread(conversation).open_outbox() else { return };
+        outbox.transmit(now, |t| {
+            if t.is_resend {
+                out.push(Output::Resent { conversation, client_msg_id: t.id });
+            }
+            out.push(Output::Transmit(ClientFrame::Send {
+                conversation,
+                client_msg_id: t.id,
+                client_seq: t.client_seq,
+                payload: t.payload,
+            }));
+        });
+    }
+
+    /// The connection is open. `token` is this device's own.
+    pub fn handle_connected(&mut self, token: String, now: Time, out: &mut Vec<Output>) {
+        self.phase = Phase::Greeting { since: now };
+        out.push(Output::Transmit(ClientFrame::Hello { token, connect_count: self.connect_count() }));
+    }
+
+    /// The connection is lost, refused or closed.
+    pub fn handle_disconnected(&mut self, now: Time) {
+        if self.phase == Phase::Away {
+            return;
+        }
+        let step = BACKOFF_MIN.saturating_mul(1 << self.attempts.min(16)).min(BACKOFF_MAX);
+        self.attempts = self.attempts.saturating_add(1);
+        // Jitter over the upper half, from what is this device's and this attempt's own: no two devices agree.
+        let half = step / 2;
+        let jitter = mix(mix(self.device.0) ^ self.connect_count()) % (half.as_micros() as u64 + 1);
+        self.phase = Phase::Offline { retry_at: now + half + Duration::from_micros(jitter) };
+    }
+
+    fn give_up(&mut self, reason: &'static str, now: Time, out: &mut Vec<Output>) {
+        out.push(Output::Disconnect(reason));
+        self.handle_disconnected(now);
+    }
+
+    pub fn handle_frame(&mut self, frame: ServerFrame, now: Time, out: &mut Vec<Output>) {
+        match frame {
+            ServerFrame::Welcome { .. } => self.handle_welcome(now, out),
+            ServerFrame::Pong => {
+                if let Phase::Online { ping_sent, .. } = &mut self.phase {
+                    *ping_sent = None;
+                }
+            }
+            ServerFrame::Sent { conversation, client_msg_id, server_seq } => {
+                self.handle_sent(conversation, client_msg_id, server_seq, now, out)
+            }
+            ServerFrame::Refused { conversation, client_msg_id, reason } => {
+                self.handle_refused(conversation, client_msg_id, reason, now, out)
+            }
+            ServerFrame::Deliver(span) => self.handle_span(span, Via::Deliver, now, out),
+            ServerFrame::Page { span, head } => {
+                let conversation = span.conversation;
+                self.thread(conversation).head = head.max(self.thread(conversation).head);
+                self.handle_span(span, Via::Page, now, out);
+                self.thread(conversation).handle_page_end();
+                self.sync(now, out);
+            }
+            ServerFrame::Heads { heads } => {
+                for head in heads {
+                    self.thread(head.conversation).handle_head(head.head);
+                }
+                self.sync(now, out);
+            }
+            ServerFrame::Error { conversation, .. } => self.thread(conversation).handle_sync_refused(),
+        }
+    }
+
+    fn handle_welcome(&mut self, now: Time, out: &mut Vec<Output>) {
+        self.attempts = 0;
+        self.phase = Phase::Online { next_ping: now + self.heartbeat_interval, ping_sent: None };
+        out.push(Output::Online);
+        for index in 0..self.threads.len() {
+            self.threads[index].handle_connected();
+            self.transmit(self.threads[index].id, now, out);
+        }
+        self.sync(now, out);
+    }
+
+    fn handle_sent(
+        &mut self,
+        conversation: ConversationId,
+        id: ClientMsgId,
+        seq: Seq,
+        now: Time,
+        out: &mut Vec<Output>,
+    ) {
+        let (user, device) = (self.user, self.device);
+        let thread = self.thread(conversation);
+        let Some(outbox) = thread.open_outbox() else { return };
+        let client_seq = outbox.base();
+        let Some(payload) = outbox.handle_stored(id, now) else { return };
+        thread.tidy();
+        out.push(Output::Stored { conversation, client_msg_id: id, seq });
+        if seq > thread.shown {
+            let entry =
+                Entry { seq, sender: user, device, client_msg_id: id, client_seq, stored_at_ms: 0, payload };
+            let span = LogSpan { conversation, from: seq, to: seq, entries: vec![entry] };
+            self.handle_span(span, Via::Ack, now, out);
+        }
+        self.transmit(conversation, now, out);
+    }
+
+    fn handle_refused(
+        &mut self,
+        conversation: ConversationId,
+        id: ClientMsgId,
+        reason: Refusal,
+        now: Time,
+        out: &mut Vec<Output>,
+    ) {
+        let thread = self.thread(conversation);
+        let Some(outbox) = thread.open_outbox() else { return };
+        match reason {
+            // Sent again when its ack is overdue.
+            Refusal::Busy => return,
+            Refusal::ExpectedClientSeq(expected) => {
+                if !outbox.handle_expected(expected, now) {
+                    return;
+                }
+            }
+            _ => {
+                let Some(refused) = outbox.handle_refused(id) else { return };
+                thread.tidy();
+                out.push(Output::Refused { conversation, client_msg_id: id, reason });
+                if matches!(refused.payload, Payload::Created { .. }) && reason == Refusal::Conflict {
+                    // Somebody else created it first: fetch what is there.
+                    thread.lack = Lack::Wanted;
+                    self.sync(now, out);
+                }
+            }
+        }
+        self.transmit(conversation, now, out);
+    }
+
+    fn handle_span(&mut self, span: LogSpan, via: Via, now: Time, out: &mut Vec<Output>) {
+        let conversation = span.conversation;
+        if via != Via::Ack {
+            let entries = span.entries.len() as u32;
+            out.push(Output::Arrived { conversation, from: span.from, to: span.to, entries, via });
+        }
+        let first = out.len();
+        let ack = self.thread(conversation).handle_span(span, via, now, out);
+        let shown = self.thread(conversation).shown;
+        if via != Via::Ack {
+            self.settle_own(conversation, first, now, out);
+        }
+        // The ack of an own message is the server's; only what came from others is acked back.
+        if ack && (via != Via::Ack || out[first..].iter().filter(|o| matches!(o, Output::Shown(_))).count() > 1) {
+            out.push(Output::Transmit(ClientFrame::Ack { conversation, up_to_seq: shown }));
+        }
+    }
+
+    /// An own message that came back from the log is stored, though its ack has not come (and may never).
+    fn settle_own(&mut self, conversation: ConversationId, first: usize, now: Time, out: &mut Vec<Output>) {
+        let device = self.device;
+        let own: Vec<(ClientMsgId, Seq)> = out[first..]
+            .iter()
+            .filter_map(|o| match o {
+                Output::Shown(s) if s.entry.device == device => Some((s.entry.client_msg_id, s.entry.seq)),
+                _ => None,
+            })
+            .collect();
+        for (id, seq) in own {
+            let thread = self.thread(conversation);
+            let Some(outbox) = thread.open_outbox() else { return };
+            if outbox.handle_stored(id, now).is_some() {
+                thread.tidy();
+                out.push(Output::Stored { conversation, client_msg_id: id, seq });
+                self.transmit(conversation, now, out);
+            }
+        }
+    }
+
+    /// Asks for what is lacking, a few conversations at a time.
+    fn sync(&mut self, now: Time, out: &mut Vec<Output>) {
+        if !self.is_online() {
+            return;
+        }
+        let open = self.threads.iter().filter(|t| matches!(t.lack, Lack::AskedAt(_))).count();
+        let free = MAX_SYNCS_OPEN.saturating_sub(open);
+        for thread in self.threads.iter_mut().filter(|t| t.lack == Lack::Wanted).take(free) {
+            thread.lack = Lack::AskedAt(now);
+            out.push(Output::Transmit(ClientFrame::Sync { conversation: thread.id, since_seq: thread.shown }));
+        }
+    }
+
+    /// When `handle_timeout` has something to do.
+    pub fn poll_timeout(&self) -> Time {
+        match self.phase {
+            Phase::Away => Time::NEVER,
+            Phase::Offline { retry_at } => retry_at,
+            Phase::Connecting { since } | Phase::Greeting { since } => since + CONNECT_LIMIT,
+            Phase::Online { next_ping, ping_sent } => {
+                let own = ping_sent.map_or(next_ping, |at| at + ANSWER_LIMIT);
+                self.threads.iter().map(Thread::poll_timeout).fold(own, Time::min)
+            }
+        }
+    }
+
+    pub fn handle_timeout(&mut self, now: Time, out: &mut Vec<Output>) {
+        match self.phase {
+            Phase::Away => {}
+            Phase::Offline { retry_at } => {
+                if now >= retry_at {
+                    self.connect(now, out);
+                }
+            }
+            Phase::Connecting { since } | Phase::Greeting { since } => {
+                if now.since(since) >= CONNECT_LIMIT {
+                    self.give_up("no welcome", now, out);
+                }
+            }
+            Phase::Online { next_ping, ping_sent } => self.handle_online_timeout(next_ping, ping_sent, now, out),
+        }
+    }
+
+    fn handle_online_timeout(
+        &mut self,
+        next_ping: Time,
+        ping_sent: Option<Time>,
+        now: Time,
+        out: &mut Vec<Output>,
+    ) {
+        let silent = ping_sent.is_some_and(|at| now.since(at) >= ANSWER_LIMIT)
+            || self.threads.iter().any(|t| t.outbox().is_some_and(|o| o.is_unanswered(now)));
+        if silent {
+            return self.give_up("no answer", now, out);
+        }
+        if ping_sent.is_none() && now >= next_ping {
+            self.phase = Phase::Online { next_ping: now + self.heartbeat_interval, ping_sent: Some(now) };
+            out.push(Output::Transmit(ClientFrame::Ping));
+        }
+        for index in 0..self.threads.len() {
+            self.threads[index].handle_timeout(now);
+            if self.threads[index].outbox().is_some() {
+                self.transmit(self.threads[index].id, now, out);
+            }
+        }
+        self.sync(now, out);
+    }
+
+    /// Bytes of heap that this holds.
+    pub fn heap_bytes(&self) -> usize {
+        self.threads.capacity() * size_of::<Thread>() + self.threads.iter().map(Thread::heap_bytes).sum::<usize>()
+    }
+}

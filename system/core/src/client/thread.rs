@@ -1,0 +1,184 @@
+//! One conversation on one device: what it has shown, what it holds back, what it lacks, what it sends.
+//!
+//! **Invariant:** entries are shown in order of `seq`, each once, without gaps but those that the server has named as
+//! invisible. Guarded by `sim/checks/src/{dense_sequence,no_duplicates,no_loss}.rs`.
+
+use super::outbox::Outbox;
+use super::session::{Output, Shown, Via};
+use crate::time::Time;
+use squall_protocol::limits::{GAP_GRACE, MAX_HELD_ENTRIES, SYNC_RETRY_AFTER};
+use squall_protocol::{ClientSeq, ConversationId, LogSpan, Seq};
+
+/// Whether the device lacks entries, and what it does about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lack {
+    Nothing,
+    /// An entry came that does not follow the last one: the missing ones may still arrive by themselves.
+    GapSince(Time),
+    /// To be asked for as soon as a sync is free.
+    Wanted,
+    /// Asked for.
+    AskedAt(Time),
+}
+
+#[derive(Debug, Clone)]
+pub struct Thread {
+    pub id: ConversationId,
+    /// Everything up to here has been shown (or named invisible).
+    pub shown: Seq,
+    /// The furthest head that the server has told of.
+    pub head: Seq,
+    pub lack: Lack,
+    /// Spans beyond a gap, by their start.
+    held: Vec<LogSpan>,
+    next_client_seq: ClientSeq,
+    outbox: Option<Box<Outbox>>,
+}
+
+impl Thread {
+    pub fn new(id: ConversationId) -> Self {
+        Thread {
+            id,
+            shown: Seq::ZERO,
+            head: Seq::ZERO,
+            lack: Lack::Nothing,
+            held: Vec::new(),
+            next_client_seq: ClientSeq::FIRST,
+            outbox: None,
+        }
+    }
+
+    pub fn outbox(&self) -> Option<&Outbox> {
+        self.outbox.as_deref()
+    }
+
+    pub fn outbox_mut(&mut self) -> &mut Outbox {
+        self.outbox.get_or_insert_with(|| Box::new(Outbox::new(self.next_client_seq)))
+    }
+
+    pub fn open_outbox(&mut self) -> Option<&mut Outbox> {
+        self.outbox.as_deref_mut()
+    }
+
+    /// Gives the outbox's memory back when nothing waits in it.
+    pub fn tidy(&mut self) {
+        if let Some(outbox) = self.outbox.take_if(|o| o.is_empty()) {
+            self.next_client_seq = outbox.base();
+        }
+    }
+
+    /// A connection is new: what was asked for on the old one is lost, what was held may be stale knowledge but not wrong.
+    pub fn handle_connected(&mut self) {
+        if matches!(self.lack, Lack::AskedAt(_) | Lack::GapSince(_)) {
+            self.lack = Lack::Wanted;
+        }
+        if let Some(outbox) = self.open_outbox() {
+            outbox.handle_connected();
+        }
+    }
+
+    /// The server says how far the log goes.
+    pub fn handle_head(&mut self, head: Seq) {
+        self.head = self.head.max(head);
+        if self.head > self.shown && !matches!(self.lack, Lack::AskedAt(_)) {
+            self.lack = Lack::Wanted;
+        }
+    }
+
+    /// Takes a delivery, a page, or the device's own message in. True when the position moved or was confirmed, so
+    /// that an ack is due.
+    pub fn handle_span(&mut self, span: LogSpan, via: Via, now: Time, out: &mut Vec<Output>) -> bool {
+        self.head = self.head.max(span.to);
+        if span.from > self.shown.next() {
+            self.hold(span, now);
+            return false;
+        }
+        let known = span.to <= self.shown;
+        self.show(span, via, out);
+        if known {
+            return via != Via::Ack;
+        }
+        while let Some(index) = self.held.iter().position(|s| s.from <= self.shown.next()) {
+            let held = self.held.swap_remove(index);
+            self.show(held, Via::Deliver, out);
+        }
+        if self.held.is_empty() {
+            self.held = Vec::new();
+            if matches!(self.lack, Lack::GapSince(_)) {
+                self.lack = Lack::Nothing;
+            }
+        }
+        true
+    }
+
+    fn hold(&mut self, span: LogSpan, now: Time) {
+        if self.lack == Lack::Nothing {
+            self.lack = Lack::GapSince(now);
+        }
+        let held: usize = self.held.iter().map(|s| s.entries.len()).sum();
+        let again = self.held.iter().any(|s| s.from == span.from && s.to >= span.to);
+        if !again && held + span.entries.len() <= MAX_HELD_ENTRIES {
+            self.held.push(span);
+        }
+    }
+
+    /// Shows what is new of a span that follows on what has been shown.
+    fn show(&mut self, span: LogSpan, via: Via, out: &mut Vec<Output>) {
+        let conversation = self.id;
+        for entry in span.entries {
+            if entry.seq <= self.shown {
+                out.push(Output::Discarded { conversation, seq: entry.seq, client_msg_id: entry.client_msg_id });
+                continue;
+            }
+            if entry.seq > span.to {
+                break;
+            }
+            self.skip_to(entry.seq.prev(), out);
+            self.shown = entry.seq;
+            out.push(Output::Shown(Shown { conversation, entry, via }));
+        }
+        self.skip_to(span.to, out);
+    }
+
+    fn skip_to(&mut self, to: Seq, out: &mut Vec<Output>) {
+        if to > self.shown {
+            out.push(Output::Skipped { conversation: self.id, from: self.shown.next(), to });
+            self.shown = to;
+        }
+    }
+
+    /// A page has arrived: ask for the next one, or be content.
+    pub fn handle_page_end(&mut self) {
+        self.lack = if self.head > self.shown || !self.held.is_empty() { Lack::Wanted } else { Lack::Nothing };
+    }
+
+    /// The server will not answer a sync of this conversation.
+    pub fn handle_sync_refused(&mut self) {
+        self.lack = Lack::Nothing;
+        self.head = self.shown;
+        self.held = Vec::new();
+    }
+
+    /// A gap that has waited long enough, or a page that has not come, becomes a wish to sync.
+    pub fn handle_timeout(&mut self, now: Time) {
+        match self.lack {
+            Lack::GapSince(since) if now.since(since) >= GAP_GRACE => self.lack = Lack::Wanted,
+            Lack::AskedAt(at) if now.since(at) >= SYNC_RETRY_AFTER => self.lack = Lack::Wanted,
+            _ => {}
+        }
+    }
+
+    pub fn poll_timeout(&self) -> Time {
+        let sync = match self.lack {
+            Lack::GapSince(since) => since + GAP_GRACE,
+            Lack::AskedAt(at) => at + SYNC_RETRY_AFTER,
+            Lack::Nothing | Lack::Wanted => Time::NEVER,
+        };
+        sync.min(self.outbox().map_or(Time::NEVER, Outbox::poll_timeout))
+    }
+
+    pub fn heap_bytes(&self) -> usize {
+        self.outbox.as_ref().map_or(0, |o| size_of::<Outbox>() + o.heap_bytes())
+            + self.held.capacity() * size_of::<LogSpan>()
+    }
+}

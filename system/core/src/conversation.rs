@@ -1,0 +1,265 @@
+//! One conversation's log as its shard keeps it in memory: sequence, dedup, membership.
+//!
+//! The machine runs ahead of the disk: what it accepts is *staged* until `handle_durable`. When a commit fails,
+//! whether its entries are on disk is unknown; the shard then drops every machine and loads them anew.
+//!
+//! **Invariants:** `seq` is dense from 1 and never reused (`sim/checks/src/dense_sequence.rs`); one entry a
+//! `client_msg_id` (`no_duplicates.rs`); a device's entries stand in its own order (`sender_order.rs`).
+
+use crate::membership::Membership;
+use squall_protocol::limits::DEDUP_WINDOW;
+use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Entry, Payload, Refusal, Seq, UserId};
+use std::collections::VecDeque;
+
+/// A send as it reaches the shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SendRequest {
+    pub sender: UserId,
+    pub device: DeviceId,
+    pub connect_count: u64,
+    pub client_msg_id: ClientMsgId,
+    pub client_seq: ClientSeq,
+    pub payload: Payload,
+    /// Wall clock of the shard, milliseconds since the Unix epoch.
+    pub stored_at_ms: u64,
+}
+
+/// What becomes of a send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// A new entry: commit it, then answer.
+    Staged(Entry),
+    /// The message is entry `seq` already. Answer when that is durable.
+    Duplicate(Seq),
+    /// The number was taken long ago, by a message that is no longer known by heart: look it up in the log.
+    Old,
+    Refused(Refusal),
+    /// A copy from a connection that the device has left: no answer, nobody waits for it.
+    Stale,
+}
+
+/// What the log knows of one device that has sent into it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sender {
+    pub device: DeviceId,
+    pub next_client_seq: ClientSeq,
+    /// The highest connect count that a send of this device carried.
+    pub connect_count: u64,
+    /// The last `DEDUP_WINDOW` accepted messages, oldest first.
+    pub recent: VecDeque<(ClientMsgId, Seq)>,
+}
+
+/// One conversation in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conversation {
+    id: ConversationId,
+    /// The last assigned place.
+    head: Seq,
+    /// The last place that is on disk.
+    durable: Seq,
+    membership: Membership,
+    senders: Vec<Sender>,
+}
+
+impl Conversation {
+    /// A conversation that no entry has created yet.
+    pub fn new(id: ConversationId) -> Self {
+        Conversation {
+            id,
+            head: Seq::ZERO,
+            durable: Seq::ZERO,
+            membership: Membership::default(),
+            senders: vec![],
+        }
+    }
+
+    /// A conversation as the disk has it.
+    pub fn load(id: ConversationId, head: Seq, membership: Membership, senders: Vec<Sender>) -> Self {
+        Conversation { id, head, durable: head, membership, senders }
+    }
+
+    pub fn id(&self) -> ConversationId {
+        self.id
+    }
+
+    pub fn head(&self) -> Seq {
+        self.head
+    }
+
+    pub fn durable(&self) -> Seq {
+        self.durable
+    }
+
+    pub fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
+    pub fn senders(&self) -> &[Sender] {
+        &self.senders
+    }
+
+    /// Nothing is staged: the disk has all that memory has.
+    pub fn is_settled(&self) -> bool {
+        self.head == self.durable
+    }
+
+    /// Judges a send. The order of the questions matters: a resend is recognised even when its sender has left since.
+    pub fn handle_send(&mut self, request: SendRequest) -> Verdict {
+        let sender = self.senders.iter().position(|s| s.device == request.device);
+        let (next, connect_count) = match sender {
+            None => (ClientSeq::FIRST, 0),
+            Some(i) => {
+                let sender = &self.senders[i];
+                if let Some((_, seq)) = sender.recent.iter().find(|(id, _)| *id == request.client_msg_id) {
+                    return Verdict::Duplicate(*seq);
+                }
+                (sender.next_client_seq, sender.connect_count)
+            }
+        };
+        if request.connect_count < connect_count {
+            return Verdict::Stale;
+        }
+        if request.client_seq < next {
+            return Verdict::Old;
+        }
+        if let Err(refusal) = self.membership.check(self.id, request.sender, &request.payload) {
+            return Verdict::Refused(refusal);
+        }
+        if request.client_seq > next {
+            return Verdict::Refused(Refusal::ExpectedClientSeq(next));
+        }
+        Verdict::Staged(self.stage(sender, request))
+    }
+
+    fn stage(&mut self, sender: Option<usize>, request: SendRequest) -> Entry {
+        let seq = self.head.next();
+        self.head = seq;
+        self.membership.apply(seq, &request.payload);
+        let index = sender.unwrap_or_else(|| {
+            self.senders.push(Sender {
+                device: request.device,
+                next_client_seq: ClientSeq::FIRST,
+                connect_count: 0,
+                recent: VecDeque::new(),
+            });
+            self.senders.len() - 1
+        });
+        let sender = &mut self.senders[index];
+        sender.next_client_seq = request.client_seq.next();
+        sender.connect_count = request.connect_count;
+        if sender.recent.len() == DEDUP_WINDOW {
+            sender.recent.pop_front();
+        }
+        sender.recent.push_back((request.client_msg_id, seq));
+        Entry {
+            seq,
+            sender: request.sender,
+            device: request.device,
+            client_msg_id: request.client_msg_id,
+            client_seq: request.client_seq,
+            stored_at_ms: request.stored_at_ms,
+            payload: request.payload,
+        }
+    }
+
+    /// The number that the log takes next from this device.
+    pub fn next_client_seq(&self, device: DeviceId) -> ClientSeq {
+        self.senders.iter().find(|s| s.device == device).map_or(ClientSeq::FIRST, |s| s.next_client_seq)
+    }
+
+    /// Everything up to `seq` is on disk.
+    pub fn handle_durable(&mut self, seq: Seq) {
+        assert!(seq <= self.head, "entry {seq} of {:?} was never staged", self.id);
+        self.durable = self.durable.max(seq);
+    }
+
+    /// Bytes that this holds beside itself.
+    pub fn heap_bytes(&self) -> usize {
+        self.membership.stretches.capacity() * size_of::<crate::membership::Stretch>()
+            + self.senders.capacity() * size_of::<Sender>()
+            + self.senders.iter().map(|s| s.recent.capacity() * size_of::<(ClientMsgId, Seq)>()).sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: UserId = UserId(1);
+    const B: UserId = UserId(2);
+
+    fn send(sender: UserId, id: u128, client_seq: u64, payload: Payload) -> SendRequest {
+        SendRequest {
+            sender,
+            device: DeviceId(sender.0 * 10),
+            connect_count: 1,
+            client_msg_id: ClientMsgId(id),
+            client_seq: ClientSeq(client_seq),
+            payload,
+            stored_at_ms: 0,
+        }
+    }
+
+    fn text(sender: UserId, id: u128, client_seq: u64) -> SendRequest {
+        send(sender, id, client_seq, Payload::Text("x".into()))
+    }
+
+    fn created() -> Conversation {
+        let mut c = Conversation::new(ConversationId::direct(A, B));
+        let create = send(A, 1, 1, Payload::Created { direct: true, members: vec![A, B] });
+        assert!(matches!(c.handle_send(create), Verdict::Staged(e) if e.seq == Seq(1)));
+        c
+    }
+
+    fn seq_of(verdict: Verdict) -> Option<Seq> {
+        match verdict {
+            Verdict::Staged(entry) => Some(entry.seq),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_resend_of_a_staged_message_joins_it() {
+        let mut c = created();
+        assert_eq!(seq_of(c.handle_send(text(A, 2, 2))), Some(Seq(2)));
+        assert!(!c.is_settled());
+        assert_eq!(c.handle_send(text(A, 2, 2)), Verdict::Duplicate(Seq(2)));
+        c.handle_durable(Seq(2));
+        assert_eq!(c.handle_send(text(A, 2, 2)), Verdict::Duplicate(Seq(2)));
+    }
+
+    #[test]
+    fn a_gap_is_answered_with_the_number_that_is_due() {
+        let mut c = created();
+        assert_eq!(c.handle_send(text(A, 9, 5)), Verdict::Refused(Refusal::ExpectedClientSeq(ClientSeq(2))));
+        assert_eq!(c.handle_send(text(B, 9, 2)), Verdict::Refused(Refusal::ExpectedClientSeq(ClientSeq(1))));
+        assert_eq!(seq_of(c.handle_send(text(B, 10, 1))), Some(Seq(2)));
+    }
+
+    #[test]
+    fn a_refusal_consumes_no_number() {
+        let mut c = created();
+        assert_eq!(c.handle_send(text(UserId(3), 4, 1)), Verdict::Refused(Refusal::NotAMember));
+        assert_eq!(c.handle_send(send(A, 5, 2, Payload::Joined(UserId(3)))), Verdict::Refused(Refusal::Conflict));
+        assert_eq!(seq_of(c.handle_send(text(A, 6, 2))), Some(Seq(2)));
+    }
+
+    #[test]
+    fn a_copy_from_an_older_connection_cannot_overtake() {
+        let mut c = created();
+        let mut newer = text(A, 2, 2);
+        newer.connect_count = 2;
+        assert_eq!(seq_of(c.handle_send(newer)), Some(Seq(2)));
+        assert_eq!(c.handle_send(text(A, 3, 3)), Verdict::Stale);
+    }
+
+    #[test]
+    fn a_message_beyond_the_window_is_looked_up() {
+        let mut c = created();
+        for n in 0..DEDUP_WINDOW as u64 {
+            assert!(seq_of(c.handle_send(text(A, 100 + u128::from(n), 2 + n))).is_some());
+        }
+        assert_eq!(c.handle_send(send(A, 1, 1, Payload::Text("x".into()))), Verdict::Old);
+        assert_eq!(c.handle_send(text(A, 100, 2)), Verdict::Duplicate(Seq(2)));
+    }
+}

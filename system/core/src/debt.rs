@@ -1,0 +1,236 @@
+//! What the shard owes to devices that are connected: deliveries that they have not acked.
+//!
+//! A debt is paid by redelivery until an ack, a vanished registry entry, or the last try, after which the connection
+//! is closed; the device then finds what it lacks by sync. The dispatch watermark stays below every entry with an
+//! open debt, so that a restarted shard plans those entries anew. Guarded by `sim/checks/src/no_loss.rs`.
+
+use crate::time::Time;
+use rustc_hash::FxHashMap;
+use squall_protocol::limits::{MAX_REDELIVERIES, REDELIVER_AFTER};
+use squall_protocol::{ConversationId, DeviceId, Seq, UserId};
+use std::collections::{BTreeMap, VecDeque};
+
+/// The place of an entry in the shard's append order.
+pub type Position = u64;
+
+type Key = (DeviceId, ConversationId);
+
+#[derive(Debug)]
+struct Debt {
+    user: UserId,
+    /// Unacked entries in order, each with its place on disk.
+    entries: VecDeque<(Seq, Position)>,
+    tries: u8,
+    due: Time,
+}
+
+/// What to do about a debt that is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Due {
+    /// Look the device up again and deliver these entries once more.
+    Redeliver { user: UserId, device: DeviceId, conversation: ConversationId, seqs: Vec<Seq> },
+    /// All tries are used up: close the device's connection.
+    Close { user: UserId, device: DeviceId },
+}
+
+/// All open debts of a shard, and its dispatch watermark.
+#[derive(Debug, Default)]
+pub struct Debts {
+    open: FxHashMap<Key, Debt>,
+    /// Debts by the time they were due when queued; a debt that moved on is queued again.
+    queue: VecDeque<(Time, Key)>,
+    /// Entries that are not yet planned (`u32::MAX`) or how many devices still owe an ack.
+    unsettled: BTreeMap<Position, u32>,
+    /// One past the last entry that was committed.
+    next_position: Position,
+}
+
+const UNPLANNED: u32 = u32::MAX;
+
+impl Debts {
+    /// An empty book; the next entry to be committed has `next_position`.
+    pub fn new(next_position: Position) -> Self {
+        Debts { next_position, ..Debts::default() }
+    }
+
+    /// An entry is durable and waits to be planned.
+    pub fn handle_committed(&mut self, position: Position) {
+        self.unsettled.insert(position, UNPLANNED);
+        self.next_position = self.next_position.max(position + 1);
+    }
+
+    /// The entry has been published to these devices (none: nobody is online).
+    pub fn handle_planned(
+        &mut self,
+        position: Position,
+        conversation: ConversationId,
+        seq: Seq,
+        targets: impl IntoIterator<Item = (UserId, DeviceId)>,
+        now: Time,
+    ) {
+        let mut owed = 0;
+        for (user, device) in targets {
+            let key = (device, conversation);
+            let due = now + REDELIVER_AFTER;
+            let debt = self.open.entry(key).or_insert_with(|| {
+                self.queue.push_back((due, key));
+                Debt { user, entries: VecDeque::new(), tries: 0, due }
+            });
+            let place = debt.entries.partition_point(|(s, _)| *s < seq);
+            if debt.entries.get(place).is_none_or(|(s, _)| *s != seq) {
+                debt.entries.insert(place, (seq, position));
+                owed += 1;
+            }
+        }
+        if owed == 0 {
+            self.unsettled.remove(&position);
+        } else {
+            self.unsettled.insert(position, owed);
+        }
+    }
+
+    /// The device has shown everything up to `up_to`.
+    pub fn handle_ack(&mut self, device: DeviceId, conversation: ConversationId, up_to: Seq, now: Time) {
+        let Some(debt) = self.open.get_mut(&(device, conversation)) else { return };
+        let before = debt.entries.len();
+        while let Some((_, position)) = debt.entries.pop_front_if(|(seq, _)| *seq <= up_to) {
+            settle(&mut self.unsettled, position);
+        }
+        if debt.entries.is_empty() {
+            self.open.remove(&(device, conversation));
+        } else if debt.entries.len() < before {
+            debt.tries = 0;
+            debt.due = now + REDELIVER_AFTER;
+        }
+    }
+
+    /// The device is not connected any more: it will sync when it is.
+    pub fn handle_vanished(&mut self, device: DeviceId, conversation: ConversationId) {
+        if let Some(debt) = self.open.remove(&(device, conversation)) {
+            for (_, position) in debt.entries {
+                settle(&mut self.unsettled, position);
+            }
+        }
+    }
+
+    /// When `handle_timeout` has something to do at the earliest.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.queue.front().map(|(due, _)| *due)
+    }
+
+    /// The debts that are due. A closed connection's debt is dropped: the device syncs when it returns.
+    pub fn handle_timeout(&mut self, now: Time) -> Vec<Due> {
+        let mut out = Vec::new();
+        while let Some((_, key)) = self.queue.pop_front_if(|(due, _)| *due <= now) {
+            let Some(debt) = self.open.get_mut(&key) else { continue };
+            if debt.due > now {
+                let due = debt.due;
+                let place = self.queue.partition_point(|(d, _)| *d <= due);
+                self.queue.insert(place, (due, key));
+                continue;
+            }
+            let (device, conversation) = key;
+            if debt.tries == MAX_REDELIVERIES {
+                out.push(Due::Close { user: debt.user, device });
+                self.handle_vanished(device, conversation);
+                continue;
+            }
+            debt.tries += 1;
+            debt.due = now + REDELIVER_AFTER;
+            self.queue.push_back((debt.due, key));
+            let seqs = debt.entries.iter().map(|(seq, _)| *seq).collect();
+            out.push(Due::Redeliver { user: debt.user, device, conversation, seqs });
+        }
+        out
+    }
+
+    /// Everything below this place has been planned and owes nothing: a restarted shard need not plan it again.
+    pub fn dispatched(&self) -> Position {
+        self.unsettled.first_key_value().map_or(self.next_position, |(position, _)| *position)
+    }
+
+    /// Open debts, a (device, conversation) each.
+    pub fn open(&self) -> usize {
+        self.open.len()
+    }
+}
+
+fn settle(unsettled: &mut BTreeMap<Position, u32>, position: Position) {
+    if let Some(owed) = unsettled.get_mut(&position) {
+        *owed -= 1;
+        if *owed == 0 {
+            unsettled.remove(&position);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const D: DeviceId = DeviceId(1);
+    const C: ConversationId = ConversationId(5);
+    const U: UserId = UserId(9);
+
+    fn at(seconds: u64) -> Time {
+        Time(seconds * 1_000_000)
+    }
+
+    fn with_debt() -> Debts {
+        let mut debts = Debts::new(0);
+        debts.handle_committed(0);
+        debts.handle_committed(1);
+        debts.handle_planned(0, C, Seq(1), [(U, D)], at(0));
+        debts.handle_planned(1, C, Seq(2), [(U, D)], at(0));
+        debts
+    }
+
+    #[test]
+    fn an_ack_settles_what_it_covers() {
+        let mut debts = with_debt();
+        assert_eq!(debts.dispatched(), 0);
+        debts.handle_ack(D, C, Seq(1), at(1));
+        assert_eq!(debts.dispatched(), 1);
+        debts.handle_ack(D, C, Seq(2), at(1));
+        assert_eq!((debts.dispatched(), debts.open()), (2, 0));
+        assert_eq!(debts.handle_timeout(at(60)), vec![]);
+    }
+
+    #[test]
+    fn an_unacked_delivery_is_redelivered_three_times_and_then_the_connection_is_closed() {
+        let mut debts = with_debt();
+        assert_eq!(debts.handle_timeout(at(4)), vec![]);
+        let again = Due::Redeliver { user: U, device: D, conversation: C, seqs: vec![Seq(1), Seq(2)] };
+        for try_at in [5, 10, 15] {
+            assert_eq!(debts.handle_timeout(at(try_at)), vec![again.clone()]);
+        }
+        assert_eq!(debts.handle_timeout(at(20)), vec![Due::Close { user: U, device: D }]);
+        assert_eq!((debts.dispatched(), debts.open()), (2, 0));
+    }
+
+    #[test]
+    fn progress_starts_the_tries_anew() {
+        let mut debts = with_debt();
+        assert_eq!(debts.handle_timeout(at(5)).len(), 1);
+        debts.handle_ack(D, C, Seq(1), at(7));
+        assert_eq!(debts.handle_timeout(at(10)), vec![]);
+        let again = Due::Redeliver { user: U, device: D, conversation: C, seqs: vec![Seq(2)] };
+        assert_eq!(debts.handle_timeout(at(12)), vec![again]);
+    }
+
+    #[test]
+    fn an_entry_that_nobody_owes_is_dispatched_once_planned_and_not_before() {
+        let mut debts = Debts::new(7);
+        debts.handle_committed(7);
+        assert_eq!(debts.dispatched(), 7);
+        debts.handle_planned(7, C, Seq(1), [], at(0));
+        assert_eq!(debts.dispatched(), 8);
+    }
+
+    #[test]
+    fn a_vanished_device_owes_nothing() {
+        let mut debts = with_debt();
+        debts.handle_vanished(D, C);
+        assert_eq!(debts.dispatched(), 2);
+    }
+}

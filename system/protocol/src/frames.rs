@@ -1,0 +1,201 @@
+//! The frames between a device and a gateway, and the log entries that they carry.
+
+use crate::ids::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId};
+use crate::limits;
+use serde::{Deserialize, Serialize};
+
+/// What a device sends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub enum ClientFrame {
+    /// The first frame, once. `connect_count` grows with every attempt of this device.
+    Hello { token: String, connect_count: u64 },
+    /// Append to a conversation. Resent unchanged until `sent` or a definite refusal comes.
+    Send { conversation: ConversationId, client_msg_id: ClientMsgId, client_seq: ClientSeq, payload: Payload },
+    /// Everything up to here has been shown on this device.
+    Ack { conversation: ConversationId, up_to_seq: Seq },
+    /// Asks for what comes after `since_seq`.
+    Sync { conversation: ConversationId, since_seq: Seq },
+    /// The heartbeat.
+    Ping,
+}
+
+/// What a gateway sends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub enum ServerFrame {
+    /// The answer to `hello`.
+    Welcome { user: UserId, device: DeviceId },
+    /// The message is on disk, at this place.
+    Sent { conversation: ConversationId, client_msg_id: ClientMsgId, server_seq: Seq },
+    /// The message is not stored and this copy never will be.
+    Refused { conversation: ConversationId, client_msg_id: ClientMsgId, reason: Refusal },
+    /// New entries.
+    Deliver(LogSpan),
+    /// The answer to `sync`: entries after `since_seq`, and the last one that this member may see.
+    Page { span: LogSpan, head: Seq },
+    /// Where each of the user's conversations stands; the device syncs what is ahead of it.
+    Heads { heads: Vec<Head> },
+    Pong,
+    /// A `sync` that cannot be answered.
+    Error { code: ErrorCode, conversation: ConversationId },
+}
+
+/// Why a send is refused. Each is definite: this copy is not stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// The shard takes this number next; send again from there.
+    ExpectedClientSeq(ClientSeq),
+    UnknownConversation,
+    NotAMember,
+    BodyTooLarge,
+    GroupTooLarge,
+    /// The conversation exists and the sender is no part of it, or the change makes no sense for it.
+    Conflict,
+    /// The shard has too much staged; send again later.
+    Busy,
+}
+
+impl Refusal {
+    /// Whether the device sends the message again later rather than giving it up.
+    pub const fn is_temporary(self) -> bool {
+        matches!(self, Refusal::ExpectedClientSeq(_) | Refusal::Busy)
+    }
+}
+
+/// Why a sync is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    UnknownConversation,
+    NotAMember,
+}
+
+/// Where a conversation stands for one member: the last entry that they may see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    pub conversation: ConversationId,
+    pub head: Seq,
+}
+
+/// A range of a log: every entry in `from..=to` that the reader may see is in `entries`, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogSpan {
+    pub conversation: ConversationId,
+    pub from: Seq,
+    pub to: Seq,
+    pub entries: Vec<Entry>,
+}
+
+/// One entry of a conversation's log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    pub seq: Seq,
+    pub sender: UserId,
+    pub device: DeviceId,
+    pub client_msg_id: ClientMsgId,
+    pub client_seq: ClientSeq,
+    /// Wall clock of the shard, milliseconds since the Unix epoch; for people, never for order.
+    pub stored_at_ms: u64,
+    pub payload: Payload,
+}
+
+/// What an entry says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Payload {
+    /// What a person wrote.
+    Text(String),
+    /// The first entry of every log.
+    Created { direct: bool, members: Vec<UserId> },
+    /// A member was added by the sender.
+    Joined(UserId),
+    /// A member left, or was removed by the sender.
+    Left(UserId),
+}
+
+impl Payload {
+    /// Checks the size limits that need no conversation.
+    pub fn check(&self) -> Result<(), Refusal> {
+        match self {
+            Payload::Text(text) if text.len() > limits::MAX_BODY_BYTES => Err(Refusal::BodyTooLarge),
+            Payload::Created { members, .. } if members.len() > limits::MAX_GROUP_MEMBERS => {
+                Err(Refusal::GroupTooLarge)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Bytes that this adds to a page, roughly.
+    pub fn size(&self) -> usize {
+        match self {
+            Payload::Text(text) => text.len(),
+            Payload::Created { members, .. } => 8 * members.len(),
+            Payload::Joined(_) | Payload::Left(_) => 8,
+        }
+    }
+}
+
+/// The encoding of frames, chosen by the WebSocket subprotocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Codec {
+    Json,
+    Protobuf,
+}
+
+/// A frame that its codec cannot read. The connection is closed with `CloseReason::Malformed`.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    #[error("not a frame in JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("not a frame in Protobuf: {0}")]
+    Protobuf(#[from] prost::DecodeError),
+    #[error("the Protobuf frame lacks {0}")]
+    Missing(&'static str),
+}
+
+impl Codec {
+    pub const ALL: [Codec; 2] = [Codec::Json, Codec::Protobuf];
+
+    /// The WebSocket subprotocol that selects this codec.
+    pub const fn subprotocol(self) -> &'static str {
+        match self {
+            Codec::Json => limits::SUBPROTOCOL_JSON,
+            Codec::Protobuf => limits::SUBPROTOCOL_PROTOBUF,
+        }
+    }
+
+    /// Whether frames travel as binary WebSocket messages (else text).
+    pub const fn is_binary(self) -> bool {
+        matches!(self, Codec::Protobuf)
+    }
+
+    pub fn encode_client(self, frame: &ClientFrame) -> Vec<u8> {
+        match self {
+            Codec::Json => crate::json::encode(frame),
+            Codec::Protobuf => crate::protobuf::encode_client(frame),
+        }
+    }
+
+    pub fn encode_server(self, frame: &ServerFrame) -> Vec<u8> {
+        match self {
+            Codec::Json => crate::json::encode(frame),
+            Codec::Protobuf => crate::protobuf::encode_server(frame),
+        }
+    }
+
+    pub fn decode_client(self, bytes: &[u8]) -> Result<ClientFrame, FrameError> {
+        match self {
+            Codec::Json => Ok(serde_json::from_slice(bytes)?),
+            Codec::Protobuf => crate::protobuf::decode_client(bytes),
+        }
+    }
+
+    pub fn decode_server(self, bytes: &[u8]) -> Result<ServerFrame, FrameError> {
+        match self {
+            Codec::Json => Ok(serde_json::from_slice(bytes)?),
+            Codec::Protobuf => crate::protobuf::decode_server(bytes),
+        }
+    }
+}

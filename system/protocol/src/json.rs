@@ -1,0 +1,10 @@
+//! The JSON codec: serde's own form of the frames, `{"op": "send", …}`.
+//!
+//! The types in `frames` carry the names; this file only says that encoding them cannot fail.
+
+use serde::Serialize;
+
+/// A frame as JSON text.
+pub fn encode(frame: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(frame).expect("frames have string keys and no fallible serializers")
+}

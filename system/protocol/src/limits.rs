@@ -1,0 +1,110 @@
+//! Every bound of the system, by name. A queue, window, retry or page without a constant here is a bug.
+
+use std::time::Duration;
+
+/// The JSON subprotocol of the WebSocket: text frames.
+pub const SUBPROTOCOL_JSON: &str = "squall.v1.json";
+/// The Protobuf subprotocol of the WebSocket: binary frames.
+pub const SUBPROTOCOL_PROTOBUF: &str = "squall.v1.protobuf";
+
+/// The longest body of a message, in bytes of UTF-8.
+pub const MAX_BODY_BYTES: usize = 16 * 1024;
+/// The largest WebSocket message that a gateway takes from a device, in bytes: a body in JSON, escaped, and its envelope;
+/// a group's creation with all members.
+pub const MAX_CLIENT_FRAME_BYTES: usize = 128 * 1024;
+/// The longest request line and headers of an opening handshake, in bytes.
+pub const MAX_HANDSHAKE_BYTES: usize = 8 * 1024;
+/// Members of the largest group.
+pub const MAX_GROUP_MEMBERS: usize = 5_000;
+/// Entries that a newcomer sees from before the join.
+pub const NEWCOMER_HISTORY: u64 = 20;
+
+/// A device sends a heartbeat this often.
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(30);
+/// The gateway closes a connection after this much silence: three missed heartbeats.
+pub const SILENCE_LIMIT: Duration = Duration::from_secs(90);
+/// A device that has no answer to a heartbeat or a send for this long reconnects elsewhere.
+pub const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// How long an opening handshake and the first frame may take, together.
+pub const HELLO_LIMIT: Duration = Duration::from_secs(10);
+/// A device sends again what has no ack for this long.
+pub const RESEND_AFTER: Duration = Duration::from_secs(3);
+/// A device asks again for a page that has not come for this long.
+pub const SYNC_RETRY_AFTER: Duration = Duration::from_secs(5);
+/// How long a device waits for a missing entry to arrive by itself before it syncs.
+pub const GAP_GRACE: Duration = Duration::from_millis(300);
+/// Sends of one device and conversation on the way at once.
+pub const MAX_SENDS_IN_FLIGHT: usize = 16;
+/// Entries that a device holds back in one conversation until a gap is filled; beyond that they are dropped and synced.
+pub const MAX_HELD_ENTRIES: usize = 64;
+/// Conversations that a device syncs at once.
+pub const MAX_SYNCS_OPEN: usize = 8;
+/// The shortest and longest wait before a device connects again (full jitter between the half and the whole of the step).
+pub const BACKOFF_MIN: Duration = Duration::from_millis(500);
+pub const BACKOFF_MAX: Duration = Duration::from_secs(15);
+/// How long a device waits for an opening handshake and its welcome.
+pub const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+/// Entries of one page of a sync.
+pub const PAGE_ENTRIES: usize = 200;
+/// Bytes of bodies after which a page ends early.
+pub const PAGE_BYTES: usize = 64 * 1024;
+/// Conversations in one `heads` frame.
+pub const HEADS_PER_FRAME: usize = 200;
+
+/// Accepted messages of one device and conversation whose ids the shard remembers by heart; older ones are told by `client_seq`.
+pub const DEDUP_WINDOW: usize = 32;
+/// Entries in one commit.
+pub const MAX_COMMIT_ENTRIES: usize = 1_024;
+/// Sends that a shard stages before it answers "busy".
+pub const MAX_STAGED: usize = 65_536;
+/// Conversations that a shard keeps in memory.
+pub const MAX_CACHED_CONVERSATIONS: usize = 262_144;
+/// Redelivery after an unacked delivery.
+pub const REDELIVER_AFTER: Duration = Duration::from_secs(5);
+/// Redeliveries to one connection before it is closed.
+pub const MAX_REDELIVERIES: u8 = 3;
+/// Entries of one redelivery.
+pub const REDELIVERY_ENTRIES: usize = 50;
+/// A shard asks the registry again after this long without an answer.
+pub const LOOKUP_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Look-ups that one shard has open at one registry.
+pub const MAX_LOOKUPS_OPEN: usize = 8_192;
+/// Cursors are written at the latest this long after the ack.
+pub const CURSOR_FLUSH_INTERVAL: Duration = Duration::from_millis(500);
+
+/// A gateway's lease on its registry entries, and how often it renews.
+pub const LEASE: Duration = Duration::from_secs(30);
+pub const LEASE_RENEWAL: Duration = Duration::from_secs(10);
+/// A gateway asks for the heads without waiting longer for the registry.
+pub const HEADS_WITHOUT_REGISTRY_AFTER: Duration = Duration::from_secs(2);
+/// A gateway asks a shard for heads again after this long without an answer.
+pub const HEADS_RETRY_AFTER: Duration = Duration::from_secs(3);
+
+/// Bytes that a gateway queues for one device before it closes the connection as too slow.
+pub const MAX_OUTBOX_BYTES: usize = 1024 * 1024;
+/// Payloads that the bus queues for one topic before it drops.
+pub const MAX_TOPIC_QUEUE: usize = 65_536;
+/// Requests that wait for one internal link before the oldest are refused.
+pub const MAX_LINK_QUEUE: usize = 131_072;
+/// Requests or payloads in one batch on an internal link, and their bytes.
+pub const MAX_BATCH: usize = 512;
+pub const MAX_BATCH_BYTES: usize = 1024 * 1024;
+/// The largest gRPC message between roles.
+pub const MAX_INTERNAL_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
+/// Keep-alive of internal links: a ping this often, the link is dead when none is answered for this long.
+pub const LINK_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
+pub const LINK_KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Waits between attempts to open an internal link.
+pub const LINK_BACKOFF_MIN: Duration = Duration::from_millis(50);
+pub const LINK_BACKOFF_MAX: Duration = Duration::from_secs(1);
+/// How long an attempt to open an internal link may take.
+pub const LINK_CONNECT_LIMIT: Duration = Duration::from_secs(3);
+
+/// After a heal, everything owed has arrived within this: a half-open connection is noticed, the longest back-off
+/// passes, a redelivery and a page follow.
+pub const fn liveness_bound() -> Duration {
+    Duration::from_micros(
+        (SILENCE_LIMIT.as_micros() + BACKOFF_MAX.as_micros() + 2 * REDELIVER_AFTER.as_micros()) as u64,
+    )
+}

@@ -1,0 +1,139 @@
+//! Both codecs carry every frame there and back, and refuse what is no frame without a panic.
+
+use proptest::prelude::*;
+use squall_protocol::frames::ErrorCode;
+use squall_protocol::*;
+
+fn payload() -> impl Strategy<Value = Payload> {
+    prop_oneof![
+        ".{0,40}".prop_map(Payload::Text),
+        (any::<bool>(), prop::collection::vec(any::<u64>().prop_map(UserId), 0..5))
+            .prop_map(|(direct, members)| Payload::Created { direct, members }),
+        any::<u64>().prop_map(|u| Payload::Joined(UserId(u))),
+        any::<u64>().prop_map(|u| Payload::Left(UserId(u))),
+    ]
+}
+
+fn client_frame() -> impl Strategy<Value = ClientFrame> {
+    prop_oneof![
+        (".{0,40}", any::<u64>()).prop_map(|(token, connect_count)| ClientFrame::Hello { token, connect_count }),
+        (any::<u64>(), any::<u128>(), any::<u64>(), payload()).prop_map(|(c, id, n, payload)| ClientFrame::Send {
+            conversation: ConversationId(c),
+            client_msg_id: ClientMsgId(id),
+            client_seq: ClientSeq(n),
+            payload
+        }),
+        (any::<u64>(), any::<u64>())
+            .prop_map(|(c, s)| ClientFrame::Ack { conversation: ConversationId(c), up_to_seq: Seq(s) }),
+        (any::<u64>(), any::<u64>())
+            .prop_map(|(c, s)| ClientFrame::Sync { conversation: ConversationId(c), since_seq: Seq(s) }),
+        Just(ClientFrame::Ping),
+    ]
+}
+
+fn entry() -> impl Strategy<Value = Entry> {
+    (any::<[u64; 5]>(), any::<u128>(), payload()).prop_map(|([seq, sender, device, n, ms], id, payload)| Entry {
+        seq: Seq(seq),
+        sender: UserId(sender),
+        device: DeviceId(device),
+        client_msg_id: ClientMsgId(id),
+        client_seq: ClientSeq(n),
+        stored_at_ms: ms,
+        payload,
+    })
+}
+
+fn span() -> impl Strategy<Value = LogSpan> {
+    (any::<[u64; 3]>(), prop::collection::vec(entry(), 0..4)).prop_map(|([c, from, to], entries)| LogSpan {
+        conversation: ConversationId(c),
+        from: Seq(from),
+        to: Seq(to),
+        entries,
+    })
+}
+
+fn refusal() -> impl Strategy<Value = Refusal> {
+    prop_oneof![
+        any::<u64>().prop_map(|n| Refusal::ExpectedClientSeq(ClientSeq(n))),
+        prop::sample::select(vec![
+            Refusal::UnknownConversation,
+            Refusal::NotAMember,
+            Refusal::BodyTooLarge,
+            Refusal::GroupTooLarge,
+            Refusal::Conflict,
+            Refusal::Busy
+        ]),
+    ]
+}
+
+fn server_frame() -> impl Strategy<Value = ServerFrame> {
+    let (conversation, id) = (any::<u64>().prop_map(ConversationId), any::<u128>().prop_map(ClientMsgId));
+    prop_oneof![
+        any::<[u64; 2]>().prop_map(|[u, d]| ServerFrame::Welcome { user: UserId(u), device: DeviceId(d) }),
+        (conversation.clone(), id.clone(), any::<u64>()).prop_map(|(conversation, client_msg_id, s)| {
+            ServerFrame::Sent { conversation, client_msg_id, server_seq: Seq(s) }
+        }),
+        (conversation.clone(), id, refusal()).prop_map(|(conversation, client_msg_id, reason)| {
+            ServerFrame::Refused { conversation, client_msg_id, reason }
+        }),
+        span().prop_map(ServerFrame::Deliver),
+        (span(), any::<u64>()).prop_map(|(span, head)| ServerFrame::Page { span, head: Seq(head) }),
+        prop::collection::vec((conversation.clone(), any::<u64>()), 0..5).prop_map(|heads| ServerFrame::Heads {
+            heads: heads.into_iter().map(|(conversation, h)| Head { conversation, head: Seq(h) }).collect()
+        }),
+        Just(ServerFrame::Pong),
+        (conversation, prop::sample::select(vec![ErrorCode::UnknownConversation, ErrorCode::NotAMember]))
+            .prop_map(|(conversation, code)| ServerFrame::Error { code, conversation }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn client_frames_survive_each_codec(frame in client_frame()) {
+        for codec in Codec::ALL {
+            prop_assert_eq!(&codec.decode_client(&codec.encode_client(&frame)).unwrap(), &frame);
+        }
+    }
+
+    #[test]
+    fn server_frames_survive_each_codec(frame in server_frame()) {
+        for codec in Codec::ALL {
+            prop_assert_eq!(&codec.decode_server(&codec.encode_server(&frame)).unwrap(), &frame);
+        }
+    }
+
+    #[test]
+    fn garbage_is_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        for codec in Codec::ALL {
+            let _ = codec.decode_client(&bytes);
+            let _ = codec.decode_server(&bytes);
+        }
+    }
+
+    #[test]
+    fn a_cut_frame_is_no_other_frame(frame in client_frame(), cut in 1usize..20) {
+        let bytes = Codec::Json.encode_client(&frame);
+        prop_assert!(Codec::Json.decode_client(&bytes[..bytes.len().saturating_sub(cut)]).is_err());
+    }
+}
+
+#[test]
+fn json_reads_as_documented() {
+    let frame = ClientFrame::Send {
+        conversation: ConversationId(u64::MAX),
+        client_msg_id: ClientMsgId(1),
+        client_seq: ClientSeq(2),
+        payload: Payload::Text("hi".into()),
+    };
+    assert_eq!(
+        String::from_utf8(Codec::Json.encode_client(&frame)).unwrap(),
+        r#"{"op":"send","conversation":"18446744073709551615","client_msg_id":"00000000-0000-0000-0000-000000000001","client_seq":2,"payload":{"text":"hi"}}"#
+    );
+    assert_eq!(String::from_utf8(Codec::Json.encode_server(&ServerFrame::Pong)).unwrap(), r#"{"op":"pong"}"#);
+}
+
+#[test]
+fn a_protobuf_frame_without_its_parts_is_malformed() {
+    assert!(Codec::Protobuf.decode_client(&[]).is_err());
+    assert!(Codec::Protobuf.decode_server(&[]).is_err());
+}
