@@ -84,7 +84,7 @@ impl Debts {
         }
         if owed == 0 {
             self.unsettled.remove(&position);
-        } else {
+        } else if self.is_unplanned(position) {
             self.unsettled.insert(position, owed);
         }
     }
@@ -147,6 +147,11 @@ impl Debts {
     /// Everything below this place has been planned and owes nothing: a restarted shard need not plan it again.
     pub fn dispatched(&self) -> Position {
         self.unsettled.first_key_value().map_or(self.next_position, |(position, _)| *position)
+    }
+
+    /// Whether the entry waits to be planned.
+    pub fn is_unplanned(&self, position: Position) -> bool {
+        self.unsettled.get(&position) == Some(&UNPLANNED)
     }
 
     /// Open debts, a (device, conversation) each.

@@ -54,8 +54,8 @@ pub const HEADS_PER_FRAME: usize = 200;
 
 /// Accepted messages of one device and conversation whose ids the shard remembers by heart; older ones are told by `client_seq`.
 pub const DEDUP_WINDOW: usize = 32;
-/// Entries in one commit.
-pub const MAX_COMMIT_ENTRIES: usize = 1_024;
+/// Positions in one row of the index from `seq` to place on disk.
+pub const INDEX_CHUNK: usize = 64;
 /// Sends that a shard stages before it answers "busy".
 pub const MAX_STAGED: usize = 65_536;
 /// Conversations that a shard keeps in memory.
@@ -81,6 +81,10 @@ pub const HEADS_WITHOUT_REGISTRY_AFTER: Duration = Duration::from_secs(2);
 /// A gateway asks a shard for heads again after this long without an answer.
 pub const HEADS_RETRY_AFTER: Duration = Duration::from_secs(3);
 
+/// How long a closed connection is kept, so that the close frame reaches a peer that is still sending.
+pub const LINGER: Duration = Duration::from_secs(2);
+/// A gateway and a shard look for what is due this often.
+pub const HOUSEKEEPING_INTERVAL: Duration = Duration::from_millis(250);
 /// Bytes that a gateway queues for one device before it closes the connection as too slow.
 pub const MAX_OUTBOX_BYTES: usize = 1024 * 1024;
 /// Payloads that the bus queues for one topic before it drops.

@@ -1,1 +1,18 @@
+//! The chat system's roles, and the one composition root that starts them.
+//!
+//! A role is given its listener, its connector, its storage, its clocks and an observer; it cannot tell a simulation
+//! from the real thing. `gateway` holds devices' WebSockets, `messages` the durable logs, `registry` who is connected
+//! where, `bus` carries deliveries to gateways.
 
+mod bus;
+pub mod clock;
+mod gateway;
+mod links;
+mod messages;
+pub mod net;
+pub mod observer;
+mod registry;
+mod serve;
+pub mod storage;
+
+pub use serve::{Cluster, Env, Role, ServeError, serve};

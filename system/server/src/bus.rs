@@ -1,0 +1,74 @@
+//! The bus role: a topic a gateway, at most once, in memory.
+//!
+//! What it loses (no subscriber, a full queue, its own crash) is found again by redelivery and sync.
+
+use crate::links::services::bus::bus_server::{Bus, BusServer};
+use crate::links::{Queue, Replies, incoming, serve_grpc};
+use crate::net::Listener;
+use crate::observer::{Observer, Point};
+use futures_util::StreamExt;
+use rustc_hash::FxHashMap;
+use squall_protocol::limits;
+use squall_protocol::wire::bus as wire;
+use std::sync::{Arc, Mutex, PoisonError};
+use tonic::{Request, Response, Status, Streaming};
+
+struct Role {
+    topics: Mutex<FxHashMap<u32, Queue<Vec<u8>>>>,
+    observer: Arc<dyn Observer>,
+}
+
+impl Role {
+    fn publish(&self, publications: Vec<wire::Publication>) {
+        let topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        for publication in publications {
+            let taken = topics.get(&publication.gateway).is_some_and(|topic| topic.push(publication.payload));
+            if !taken {
+                self.observer.passed(&Point::TopicDropped { gateway: publication.gateway });
+            }
+        }
+    }
+
+    /// The newest subscriber of a topic is its gateway; an older one is a connection that has not noticed its end.
+    fn subscribe(&self, gateway: u32) -> Queue<Vec<u8>> {
+        let topic = Queue::default();
+        let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(old) = topics.insert(gateway, topic.clone()) {
+            old.clear();
+            old.close();
+        }
+        topic
+    }
+}
+
+#[tonic::async_trait]
+impl Bus for Arc<Role> {
+    async fn publish(
+        &self,
+        request: Request<Streaming<wire::Publications>>,
+    ) -> Result<Response<wire::Published>, Status> {
+        let mut batches = request.into_inner();
+        while let Some(batch) = batches.message().await? {
+            Role::publish(self, batch.publications);
+        }
+        Ok(Response::new(wire::Published {}))
+    }
+
+    type SubscribeStream = Replies<wire::Payloads>;
+
+    async fn subscribe(
+        &self,
+        request: Request<wire::Subscription>,
+    ) -> Result<Response<Self::SubscribeStream>, Status> {
+        let topic = Role::subscribe(self, request.into_inner().gateway);
+        let batches = topic.batches();
+        Ok(Response::new(Box::pin(batches.map(|payloads| Ok(wire::Payloads { payloads })))))
+    }
+}
+
+/// Runs a bus until its listener fails.
+pub async fn run(listener: Box<dyn Listener>, observer: Arc<dyn Observer>) -> Result<(), tonic::transport::Error> {
+    let role = Arc::new(Role { topics: Mutex::default(), observer });
+    let service = BusServer::new(role).max_decoding_message_size(limits::MAX_INTERNAL_MESSAGE_BYTES);
+    incoming(serve_grpc().add_service(service), listener).await
+}

@@ -1,0 +1,48 @@
+//! A gateway's clock: one queue of deadlines for all connections instead of a timer each.
+
+use super::Gateway;
+use super::table::{ConnectionId, Deadline};
+use squall_protocol::close::CloseReason;
+use squall_protocol::limits;
+use std::sync::Arc;
+
+/// Looks at what is due, for as long as the gateway lives.
+pub async fn run(gateway: Arc<Gateway>) {
+    loop {
+        tokio::time::sleep(limits::HOUSEKEEPING_INTERVAL).await;
+        loop {
+            let due = gateway.table().pop_due(gateway.clock.now());
+            let Some((id, deadline)) = due else { break };
+            handle(&gateway, id, deadline);
+        }
+    }
+}
+
+fn handle(gateway: &Gateway, id: ConnectionId, deadline: Deadline) {
+    let now = gateway.clock.now();
+    let mut table = gateway.table();
+    let Some(connection) = table.get_mut(id) else { return };
+    match (deadline, connection.peer) {
+        (Deadline::Hello, None) => connection.close(CloseReason::HelloTimeout),
+        (Deadline::Silence, Some(_)) => {
+            let limit = connection.last_heard + limits::SILENCE_LIMIT;
+            if limit <= now {
+                connection.close(CloseReason::Silence);
+            } else {
+                table.schedule(limit, id, Deadline::Silence);
+            }
+        }
+        (Deadline::Registered, Some(peer)) if !connection.heads_asked => {
+            drop(table);
+            gateway.uplinks.ask_heads(gateway, id, peer);
+        }
+        (Deadline::Heads, Some(peer)) if connection.heads_awaited != 0 => {
+            let awaited = connection.heads_awaited;
+            table.schedule(now + limits::HEADS_RETRY_AFTER, id, Deadline::Heads);
+            drop(table);
+            gateway.uplinks.ask_heads_of(id, peer, awaited);
+        }
+        (Deadline::Linger, _) => connection.end(),
+        _ => {}
+    }
+}

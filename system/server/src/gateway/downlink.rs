@@ -1,0 +1,77 @@
+//! What the bus brings: deliveries for this gateway's connections, and connections to be closed.
+
+use super::Gateway;
+use super::outgoing::Outgoing;
+use super::table::ConnectionId;
+use crate::links::services::bus::bus_client::BusClient;
+use crate::links::{LinkError, dial, keep_open};
+use crate::net::Connector;
+use crate::observer::Point;
+use prost::Message;
+use squall_protocol::close::CloseReason;
+use squall_protocol::ids::rendezvous;
+use squall_protocol::wire::bus::{Subscription, Target, ToGateway, to_gateway};
+use squall_protocol::{DeviceId, ServerFrame, UserId, limits, protobuf};
+use std::sync::Arc;
+
+/// Subscribes to this gateway's topic, which lives on one of the buses.
+pub fn start(gateway: &Arc<Gateway>, connector: &Arc<dyn Connector>, buses: Vec<String>) {
+    let Some(address) = buses.get(rendezvous(u64::from(gateway.index), buses.len() as u32) as usize) else {
+        return;
+    };
+    let (gateway, connector, address) = (Arc::clone(gateway), Arc::clone(connector), address.clone());
+    let observer = Arc::clone(&gateway.observer);
+    tokio::spawn(keep_open(address.clone(), observer, move || {
+        subscribe(Arc::clone(&gateway), Arc::clone(&connector), address.clone())
+    }));
+}
+
+async fn subscribe(
+    gateway: Arc<Gateway>,
+    connector: Arc<dyn Connector>,
+    address: String,
+) -> Result<(), LinkError> {
+    let mut client = BusClient::new(dial(connector, &address).await?)
+        .max_decoding_message_size(limits::MAX_INTERNAL_MESSAGE_BYTES);
+    let mut batches = client.subscribe(Subscription { gateway: gateway.index }).await?.into_inner();
+    gateway.observer.passed(&Point::LinkUp { to: &address });
+    while let Some(batch) = batches.message().await? {
+        for payload in batch.payloads {
+            // A payload that cannot be read is not from a shard of ours.
+            if let Ok(message) = ToGateway::decode(payload.as_slice()) {
+                handle(&gateway, message);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn handle(gateway: &Gateway, message: ToGateway) {
+    match message.message {
+        Some(to_gateway::Message::Delivery(delivery)) => {
+            let Some(Ok(span)) = delivery.span.map(protobuf::span_from_wire) else { return };
+            let mut frame = Outgoing::new(ServerFrame::Deliver(span));
+            for target in &delivery.targets {
+                deliver(gateway, target, &mut frame);
+            }
+        }
+        Some(to_gateway::Message::Close(target)) => {
+            let device = DeviceId(target.device);
+            if let Some(connection) = gateway.table().get_device(ConnectionId(target.connection), device) {
+                connection.close(CloseReason::Unacked);
+            }
+        }
+        None => {}
+    }
+}
+
+fn deliver(gateway: &Gateway, target: &Target, frame: &mut Outgoing) {
+    let device = DeviceId(target.device);
+    if let Some(connection) = gateway.table().get_device(ConnectionId(target.connection), device) {
+        connection.push(frame);
+        return;
+    }
+    // The connection is gone and the registry has not heard of it.
+    gateway.observer.passed(&Point::StaleEntryMet { device });
+    gateway.uplinks.unregister(target.connection, UserId(target.user), device);
+}

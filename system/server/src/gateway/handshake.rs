@@ -1,0 +1,109 @@
+//! The opening handshake (RFC 6455, section 4.2): HTTP in, WebSocket out.
+//!
+//! Read by hand into a small buffer, because what a handshake leaves behind stays with each of millions of connections.
+
+use crate::net::BoxStream;
+use http::header::{HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
+use squall_protocol::frames::Codec;
+use squall_protocol::limits;
+use std::io;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::server::{create_response, write_response};
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+
+/// Most headers that a request may have.
+const MAX_HEADERS: usize = 32;
+/// A read of the socket while a WebSocket frame is incomplete.
+const READ_BUFFER_BYTES: usize = 512;
+
+/// Buffers small enough for a connection that is idle nearly all the time.
+fn config() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(0)
+        .max_write_buffer_size(limits::MAX_OUTBOX_BYTES)
+        .max_message_size(Some(limits::MAX_CLIENT_FRAME_BYTES))
+        .max_frame_size(Some(limits::MAX_CLIENT_FRAME_BYTES))
+}
+
+/// Answers the request. An error has been told to the peer as far as HTTP can.
+pub async fn accept(mut stream: BoxStream) -> io::Result<(WebSocketStream<BoxStream>, Codec)> {
+    let mut bytes = Vec::with_capacity(512);
+    let head_len = loop {
+        if let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") {
+            break end + 4;
+        }
+        if bytes.len() > limits::MAX_HANDSHAKE_BYTES {
+            return refuse(stream, "431 Request Header Fields Too Large", "the request's headers are too long")
+                .await;
+        }
+        if stream.read_buf(&mut bytes).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    };
+    let Some(request) = parse(&bytes[..head_len]) else {
+        return refuse(stream, "400 Bad Request", "not an HTTP request").await;
+    };
+    let Some(codec) = choose(&request) else {
+        let text = format!("subprotocols: {}, {}", limits::SUBPROTOCOL_JSON, limits::SUBPROTOCOL_PROTOBUF);
+        return refuse(stream, "400 Bad Request", &text).await;
+    };
+    let mut response = match create_response(&request) {
+        Ok(response) => response,
+        Err(error) => return refuse(stream, "426 Upgrade Required", &error.to_string()).await,
+    };
+    response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(codec.subprotocol()));
+    let mut answer = Vec::with_capacity(256);
+    write_response(&mut answer, &response).map_err(io::Error::other)?;
+    stream.write_all(&answer).await?;
+    stream.flush().await?;
+    let rest = bytes[head_len..].to_vec();
+    let socket = if rest.is_empty() {
+        WebSocketStream::from_raw_socket(stream, Role::Server, Some(config())).await
+    } else {
+        WebSocketStream::from_partially_read(stream, rest, Role::Server, Some(config())).await
+    };
+    Ok((socket, codec))
+}
+
+fn parse(head: &[u8]) -> Option<http::Request<()>> {
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut parsed = httparse::Request::new(&mut headers);
+    if !parsed.parse(head).ok()?.is_complete() {
+        return None;
+    }
+    let mut request = http::Request::builder()
+        .method(parsed.method?)
+        .uri(parsed.path?)
+        .version(if parsed.version == Some(1) { http::Version::HTTP_11 } else { http::Version::HTTP_10 })
+        .body(())
+        .ok()?;
+    for header in parsed.headers {
+        let name = HeaderName::from_bytes(header.name.as_bytes()).ok()?;
+        request.headers_mut().append(name, HeaderValue::from_bytes(header.value).ok()?);
+    }
+    Some(request)
+}
+
+/// The first offered subprotocol that we speak; JSON when none is offered.
+fn choose(request: &http::Request<()>) -> Option<Codec> {
+    let mut offers = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL).iter().peekable();
+    if offers.peek().is_none() {
+        return Some(Codec::Json);
+    }
+    offers
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .find_map(|name| Codec::ALL.into_iter().find(|codec| codec.subprotocol() == name.trim()))
+}
+
+async fn refuse<T>(mut stream: BoxStream, status: &str, text: &str) -> io::Result<T> {
+    let length = text.len() + 1;
+    let answer = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{text}\n"
+    );
+    stream.write_all(answer.as_bytes()).await?;
+    stream.shutdown().await?;
+    Err(io::ErrorKind::InvalidData.into())
+}

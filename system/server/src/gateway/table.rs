@@ -1,0 +1,184 @@
+//! All connections of a gateway: who they are, what waits for them, what they wait for.
+//!
+//! **Invariant:** a connection number is never used twice while the process lives, so that a delivery meant for a
+//! connection that is gone cannot reach another one.
+
+use super::outgoing::Outgoing;
+use bytes::Bytes;
+use slab::Slab;
+use squall_core::Time;
+use squall_core::session::Peer;
+use squall_protocol::close::CloseReason;
+use squall_protocol::frames::Codec;
+use squall_protocol::{DeviceId, limits};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::task::Waker;
+
+/// A connection: slot in the low half, the slot's use count in the high half.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ConnectionId(pub u64);
+
+impl ConnectionId {
+    fn slot(self) -> usize {
+        (self.0 & 0xffff_ffff) as usize
+    }
+}
+
+/// What is to be looked at when its time comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Deadline {
+    /// `hello` must have come.
+    Hello,
+    /// Something must have been heard.
+    Silence,
+    /// The registry must have answered, else the heads are asked for without it.
+    Registered,
+    /// The shards must have told their heads.
+    Heads,
+    /// The peer has had time to read the close frame.
+    Linger,
+}
+
+/// One connection as others see it.
+pub struct Connection {
+    id: ConnectionId,
+    pub codec: Codec,
+    pub peer: Option<Peer>,
+    pub last_heard: Time,
+    /// The registry has it.
+    pub registered: bool,
+    /// Heads have been asked for since the device connected.
+    pub heads_asked: bool,
+    /// Shards that have not told their heads yet, a bit each.
+    pub heads_awaited: u64,
+    outbox: VecDeque<Bytes>,
+    outbox_bytes: usize,
+    close: Option<CloseReason>,
+    /// The task is to end now.
+    pub ended: bool,
+    waker: Option<Waker>,
+}
+
+/// What a connection's task takes out.
+pub struct Taken {
+    pub frames: VecDeque<Bytes>,
+    pub close: Option<CloseReason>,
+    pub ended: bool,
+}
+
+impl Connection {
+    /// Queues a frame for the device; too much of it closes the connection.
+    pub fn push(&mut self, frame: &mut Outgoing) {
+        if self.close.is_some() {
+            return;
+        }
+        let bytes = frame.bytes(self.codec);
+        self.outbox_bytes += bytes.len();
+        if self.outbox_bytes > limits::MAX_OUTBOX_BYTES {
+            return self.close(CloseReason::TooSlow);
+        }
+        self.outbox.push_back(bytes);
+        self.wake();
+    }
+
+    /// Asks the task to close; the first reason stands.
+    pub fn close(&mut self, reason: CloseReason) {
+        self.close.get_or_insert(reason);
+        self.wake();
+    }
+
+    pub fn end(&mut self) {
+        self.ended = true;
+        self.wake();
+    }
+
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// All connections, and their deadlines.
+#[derive(Default)]
+pub struct Table {
+    slots: Slab<Connection>,
+    uses: u32,
+    deadlines: BinaryHeap<Reverse<(Time, ConnectionId, Deadline)>>,
+}
+
+impl Table {
+    pub fn insert(&mut self, codec: Codec, now: Time) -> ConnectionId {
+        self.uses = self.uses.wrapping_add(1);
+        let entry = self.slots.vacant_entry();
+        let id = ConnectionId(u64::from(self.uses) << 32 | entry.key() as u64);
+        entry.insert(Connection {
+            id,
+            codec,
+            peer: None,
+            last_heard: now,
+            registered: false,
+            heads_asked: false,
+            heads_awaited: 0,
+            outbox: VecDeque::new(),
+            outbox_bytes: 0,
+            close: None,
+            ended: false,
+            waker: None,
+        });
+        self.schedule(now + limits::HELLO_LIMIT, id, Deadline::Hello);
+        id
+    }
+
+    pub fn get_mut(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        self.slots.get_mut(id.slot()).filter(|c| c.id == id)
+    }
+
+    /// The connection if it still is this device's.
+    pub fn get_device(&mut self, id: ConnectionId, device: DeviceId) -> Option<&mut Connection> {
+        self.get_mut(id).filter(|c| c.peer.is_some_and(|p| p.device == device))
+    }
+
+    pub fn remove(&mut self, id: ConnectionId) -> Option<Connection> {
+        self.get_mut(id)?;
+        Some(self.slots.remove(id.slot()))
+    }
+
+    /// What the connection's task has to do, and how to wake it for more. `None`: the connection is gone.
+    pub fn take(&mut self, id: ConnectionId, waker: &Waker) -> Option<Taken> {
+        let connection = self.get_mut(id)?;
+        if !connection.waker.as_ref().is_some_and(|w| w.will_wake(waker)) {
+            connection.waker = Some(waker.clone());
+        }
+        Some(Taken {
+            frames: std::mem::take(&mut connection.outbox),
+            close: connection.close,
+            ended: connection.ended,
+        })
+    }
+
+    /// The task has put this much on the wire.
+    pub fn flushed(&mut self, id: ConnectionId, bytes: usize) {
+        if let Some(connection) = self.get_mut(id) {
+            connection.outbox_bytes = connection.outbox_bytes.saturating_sub(bytes);
+        }
+    }
+
+    pub fn schedule(&mut self, at: Time, id: ConnectionId, deadline: Deadline) {
+        self.deadlines.push(Reverse((at, id, deadline)));
+    }
+
+    pub fn pop_due(&mut self, now: Time) -> Option<(ConnectionId, Deadline)> {
+        let Reverse((at, ..)) = self.deadlines.peek()?;
+        if *at > now {
+            return None;
+        }
+        self.deadlines.pop().map(|Reverse((_, id, deadline))| (id, deadline))
+    }
+
+    /// Connections whose device has shown its token.
+    pub fn open(&self) -> impl Iterator<Item = (ConnectionId, Peer)> + '_ {
+        self.slots.iter().filter_map(|(_, c)| c.peer.map(|peer| (c.id, peer)))
+    }
+}

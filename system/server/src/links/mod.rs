@@ -1,0 +1,24 @@
+//! The links between roles: gRPC over whatever stream the connector gives, long-lived, batched, reopened when lost.
+
+mod grpc;
+mod queue;
+
+pub use grpc::{LinkError, dial, incoming, keep_open, serve_grpc};
+pub use queue::Queue;
+
+/// The services, as tonic generates them.
+pub mod services {
+    #![allow(clippy::all)]
+    pub mod messages {
+        include!(concat!(env!("OUT_DIR"), "/squall.messages.v1.rs"));
+    }
+    pub mod registry {
+        include!(concat!(env!("OUT_DIR"), "/squall.registry.v1.rs"));
+    }
+    pub mod bus {
+        include!(concat!(env!("OUT_DIR"), "/squall.bus.v1.rs"));
+    }
+}
+
+/// The response half of a streaming call.
+pub type Replies<T> = std::pin::Pin<Box<dyn futures_util::Stream<Item = Result<T, tonic::Status>> + Send>>;

@@ -1,0 +1,70 @@
+//! The messages role: a shard of all conversations, with a disk of its own.
+//!
+//! `shard` takes requests and holds the logs, `commit` makes them durable and acks, `dispatch` plans and publishes,
+//! `cache` bounds what is in memory. The order is the invariant: commit, then ack, then publish.
+
+mod cache;
+mod commit;
+mod dispatch;
+mod pages;
+mod shard;
+
+use crate::clock::Clock;
+use crate::links::services::messages::messages_server::{Messages, MessagesServer};
+use crate::links::{Queue, Replies, incoming, serve_grpc};
+use crate::net::{Connector, Listener};
+use crate::observer::Observer;
+use crate::storage::OpenStorage;
+use dispatch::Dispatcher;
+use futures_util::StreamExt;
+use shard::Shard;
+use squall_protocol::limits;
+use squall_protocol::wire::messages as wire;
+use std::sync::Arc;
+use tonic::{Request, Response, Status, Streaming};
+
+/// What a messages shard is given.
+pub struct Parts {
+    pub listener: Box<dyn Listener>,
+    pub connector: Arc<dyn Connector>,
+    /// Addresses of the registries and the buses.
+    pub registries: Vec<String>,
+    pub buses: Vec<String>,
+    pub open_storage: OpenStorage,
+    pub clock: Clock,
+    pub observer: Arc<dyn Observer>,
+}
+
+#[tonic::async_trait]
+impl Messages for Arc<Shard> {
+    type SessionStream = Replies<wire::Replies>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<wire::Requests>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let mut requests = request.into_inner();
+        let replies = Queue::default();
+        let batches = replies.batches();
+        let shard = Arc::clone(self);
+        tokio::spawn(async move {
+            while let Ok(Some(batch)) = requests.message().await {
+                for request in batch.requests {
+                    shard.handle(request, &replies);
+                }
+            }
+            replies.close();
+        });
+        Ok(Response::new(Box::pin(batches.map(|replies| Ok(wire::Replies { replies })))))
+    }
+}
+
+/// Runs a shard until its listener fails.
+pub async fn run(parts: Parts) -> Result<(), tonic::transport::Error> {
+    let dispatcher = Dispatcher::new(parts.registries.len(), parts.buses.len());
+    let shard = Arc::new(Shard::new(parts.open_storage, dispatcher, parts.clock, parts.observer));
+    tokio::spawn(commit::run(Arc::clone(&shard)));
+    dispatch::start(&shard, &parts.connector, parts.registries, parts.buses);
+    let service = MessagesServer::new(shard).max_decoding_message_size(limits::MAX_INTERNAL_MESSAGE_BYTES);
+    incoming(serve_grpc().add_service(service), parts.listener).await
+}

@@ -1,0 +1,68 @@
+//! Reading for devices: pages of a sync, and the heads of a user's conversations.
+
+use super::shard::{Shard, State};
+use crate::observer::Point;
+use crate::storage::{Storage, StorageError};
+use squall_protocol::frames::{ErrorCode, Head, LogSpan};
+use squall_protocol::wire::client::Page;
+use squall_protocol::wire::messages::{Caller, HeadsPart, reply};
+use squall_protocol::{ConversationId, DeviceId, Seq, UserId, limits, protobuf};
+
+impl Shard {
+    /// The page after `since`, or why there is none.
+    pub fn handle_sync(
+        &self,
+        state: &mut State,
+        storage: &dyn Storage,
+        caller: &Caller,
+        conversation: ConversationId,
+        since: Seq,
+    ) -> Result<reply::Reply, StorageError> {
+        let (user, device) = (UserId(caller.user), DeviceId(caller.device));
+        let log = state.cache.get(conversation, storage)?;
+        let durable = log.durable();
+        let Some(head) = log.membership().head_for(user, durable) else {
+            let code =
+                if log.head() == Seq::ZERO { ErrorCode::UnknownConversation } else { ErrorCode::NotAMember };
+            return Ok(reply::Reply::Error(protobuf::error_to_wire(code, conversation)));
+        };
+        let mut span = LogSpan { conversation, from: since.next(), to: head.max(since), entries: Vec::new() };
+        if let Some(first) = log.membership().next_visible(user, since, durable) {
+            let entries = storage.entries(conversation, first, head, limits::PAGE_ENTRIES, limits::PAGE_BYTES)?;
+            span.to = entries.last().map_or(span.to, |e| e.seq);
+            span.entries = entries.into_iter().filter(|e| log.membership().may_see(user, e.seq)).collect();
+        }
+        let more = span.to < head;
+        self.observer.passed(&Point::SyncPage { conversation, device, entries: span.entries.len(), more });
+        Ok(reply::Reply::Page(Page { span: Some(protobuf::span_to_wire(&span)), head: head.0 }))
+    }
+
+    /// Where each of the user's conversations stands, in frames of `HEADS_PER_FRAME`; the last one says so.
+    pub fn handle_heads(
+        &self,
+        state: &State,
+        storage: &dyn Storage,
+        user: UserId,
+        request_id: u64,
+    ) -> Result<Vec<HeadsPart>, StorageError> {
+        let mut heads = Vec::new();
+        for id in storage.conversations_of(user)? {
+            let head = match state.cache.peek(id) {
+                Some(log) => log.membership().head_for(user, log.durable()),
+                None => storage.conversation(id)?.and_then(|log| log.membership().head_for(user, log.durable())),
+            };
+            if let Some(head) = head.filter(|head| *head > Seq::ZERO) {
+                heads.push(protobuf::head_to_wire(&Head { conversation: id, head }));
+            }
+        }
+        let mut parts: Vec<HeadsPart> = heads
+            .chunks(limits::HEADS_PER_FRAME)
+            .map(|heads| HeadsPart { request_id, heads: heads.to_vec(), last: false })
+            .collect();
+        match parts.last_mut() {
+            Some(part) => part.last = true,
+            None => parts.push(HeadsPart { request_id, heads: Vec::new(), last: true }),
+        }
+        Ok(parts)
+    }
+}

@@ -1,0 +1,68 @@
+//! What the code tells of its way: metrics and traces in production, named points in a simulation.
+//!
+//! `system/` does not know who listens. A listener may end the process exactly here, so every point is passed
+//! *before* the effect that follows it.
+
+use squall_protocol::close::CloseReason;
+use squall_protocol::{ClientMsgId, ConversationId, DeviceId, Entry, Seq};
+
+/// A place in the code that has been reached.
+#[derive(Debug, Clone, Copy)]
+pub enum Point<'a> {
+    /// The entry is on disk; nobody has been told.
+    Committed { conversation: ConversationId, entry: &'a Entry },
+    /// A commit failed: whether its entries are on disk is unknown.
+    CommitFailed,
+    /// The sender's ack is on its way; nothing is published yet.
+    Acked { conversation: ConversationId, device: DeviceId, client_msg_id: ClientMsgId, seq: Seq },
+    /// A resend met the message that was stored before.
+    DuplicateMet { conversation: ConversationId, device: DeviceId, client_msg_id: ClientMsgId },
+    /// A send whose number is far in the past was looked up in the log.
+    OldSendLookedUp { conversation: ConversationId, device: DeviceId },
+    /// A send came ahead of its turn.
+    ClientSeqGap { conversation: ConversationId, device: DeviceId },
+    /// The entry has been handed to the bus for this many connections.
+    Published { conversation: ConversationId, seq: Seq, targets: usize },
+    /// Entries were delivered once more because no ack had come.
+    Redelivered { conversation: ConversationId, device: DeviceId },
+    /// A device that never acked is told to come back.
+    UnackedClosed { device: DeviceId },
+    /// A look-up had no answer in time and is asked again.
+    LookupRetried,
+    /// A page has been read, not yet sent.
+    SyncPage { conversation: ConversationId, device: DeviceId, entries: usize, more: bool },
+    /// A shard reads its disk.
+    Recovering,
+    /// It has; this many entries are planned anew.
+    Recovered { replanned: usize },
+    /// A delivery came for a connection that is not here: its registry entry is cleared.
+    StaleEntryMet { device: DeviceId },
+    /// A gateway told a registry all its connections.
+    SnapshotSent { connections: usize },
+    /// Entries of older sessions or run-out leases have been cleared.
+    EntriesCleared { entries: usize },
+    /// A device that was connected all the time is told to sync because its registry entry was created anew.
+    ResyncAfterRegistration { device: DeviceId },
+    /// The bus had no subscriber or no room for a payload.
+    TopicDropped { gateway: u32 },
+    /// A gateway closed a connection.
+    Closed { device: Option<DeviceId>, reason: CloseReason },
+    /// A connection went away by itself.
+    Lost { device: DeviceId },
+    /// An internal link is up.
+    LinkUp { to: &'a str },
+    /// An internal link broke or could not be opened.
+    LinkDown { to: &'a str },
+}
+
+/// Who listens. Called in the middle of the message path: be quick, do not block.
+pub trait Observer: Send + Sync {
+    fn passed(&self, point: &Point<'_>);
+}
+
+/// Nobody listens.
+pub struct Unobserved;
+
+impl Observer for Unobserved {
+    fn passed(&self, _: &Point<'_>) {}
+}

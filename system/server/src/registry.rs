@@ -1,0 +1,153 @@
+//! The registry role: the table of `core::registry` behind gRPC.
+//!
+//! Nothing here is durable: a restarted registry is empty until the gateways have told it all they hold.
+
+use crate::clock::Clock;
+use crate::links::services::registry::registry_server::{Registry, RegistryServer};
+use crate::links::{Queue, Replies, incoming, serve_grpc};
+use crate::net::Listener;
+use crate::observer::{Observer, Point};
+use futures_util::StreamExt;
+use squall_core::registry::{Registration, RegistryTable, SessionId};
+use squall_protocol::wire::registry as wire;
+use squall_protocol::wire::registry::session_request::Request as SessionKind;
+use squall_protocol::{DeviceId, UserId, limits};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tonic::{Request, Response, Status, Streaming};
+
+struct Role {
+    table: Mutex<RegistryTable>,
+    clock: Clock,
+    observer: Arc<dyn Observer>,
+}
+
+impl Role {
+    fn table(&self) -> MutexGuard<'_, RegistryTable> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn cleared(&self, entries: usize) {
+        if entries > 0 {
+            self.observer.passed(&Point::EntriesCleared { entries });
+        }
+    }
+
+    /// Carries out one request of a gateway. False: the session is over.
+    fn handle(
+        &self,
+        session: &mut Option<SessionId>,
+        kind: SessionKind,
+        replies: &Queue<wire::Registered>,
+    ) -> bool {
+        let now = self.clock.now();
+        let mut table = self.table();
+        match (kind, *session) {
+            (SessionKind::Open(open), None) => *session = Some(table.handle_open(open.gateway, now)),
+            (SessionKind::Register(r), Some(id)) => {
+                if let Some(created) = table.handle_register(id, registration(&r)) {
+                    let registered = wire::Registered { connection: r.connection, device: r.device, created };
+                    // A full queue means a gateway that does not read; its lease will tell.
+                    replies.push(registered);
+                }
+            }
+            (SessionKind::Unregister(r), Some(id)) => {
+                table.handle_unregister(id.gateway, UserId(r.user), DeviceId(r.device), r.connection);
+            }
+            (SessionKind::SnapshotEnd(_), Some(id)) => {
+                let entries = table.handle_snapshot_end(id);
+                drop(table);
+                self.cleared(entries);
+            }
+            (SessionKind::Renew(_), Some(id)) => return table.handle_renew(id, now),
+            // A second `open`, or anything before the first: not a gateway of ours.
+            (SessionKind::Open(_), Some(_)) | (_, None) => return false,
+        }
+        true
+    }
+}
+
+fn registration(r: &wire::Registration) -> Registration {
+    Registration {
+        user: UserId(r.user),
+        device: DeviceId(r.device),
+        connection: r.connection,
+        connect_count: r.connect_count,
+    }
+}
+
+#[tonic::async_trait]
+impl Registry for Arc<Role> {
+    type SessionStream = Replies<wire::SessionReplies>;
+    type LookupStream = Replies<wire::LookupReplies>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<wire::SessionRequests>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let mut requests = request.into_inner();
+        let replies = Queue::default();
+        let batches = replies.batches();
+        let role = Arc::clone(self);
+        tokio::spawn(async move {
+            let mut session = None;
+            'session: while let Ok(Some(batch)) = requests.message().await {
+                for kind in batch.requests.into_iter().filter_map(|r| r.request) {
+                    if !role.handle(&mut session, kind, &replies) {
+                        break 'session;
+                    }
+                }
+            }
+            replies.close();
+        });
+        Ok(Response::new(Box::pin(batches.map(|registered| Ok(wire::SessionReplies { registered })))))
+    }
+
+    async fn lookup(
+        &self,
+        request: Request<Streaming<wire::LookupRequests>>,
+    ) -> Result<Response<Self::LookupStream>, Status> {
+        let role = Arc::clone(self);
+        let replies = request.into_inner().map(move |batch| {
+            let table = role.table();
+            let replies = batch?
+                .requests
+                .into_iter()
+                .map(|r| wire::LookupReply {
+                    request_id: r.request_id,
+                    locations: r
+                        .users
+                        .iter()
+                        .flat_map(|user| table.lookup(UserId(*user)))
+                        .map(|l| wire::Location {
+                            user: l.user.0,
+                            device: l.device.0,
+                            gateway: l.gateway,
+                            connection: l.connection,
+                        })
+                        .collect(),
+                })
+                .collect();
+            Ok(wire::LookupReplies { replies })
+        });
+        Ok(Response::new(Box::pin(replies)))
+    }
+}
+
+/// Runs a registry until its listener fails.
+pub async fn run(
+    listener: Box<dyn Listener>,
+    clock: Clock,
+    observer: Arc<dyn Observer>,
+) -> Result<(), tonic::transport::Error> {
+    let role = Arc::new(Role { table: Mutex::default(), clock, observer });
+    let leases = Arc::clone(&role);
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(limits::HOUSEKEEPING_INTERVAL).await;
+            let entries = leases.table().handle_timeout(leases.clock.now());
+            leases.cleared(entries);
+        }
+    });
+    let service = RegistryServer::new(role).max_decoding_message_size(limits::MAX_INTERNAL_MESSAGE_BYTES);
+    incoming(serve_grpc().add_service(service), listener).await
+}

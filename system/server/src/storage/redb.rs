@@ -1,0 +1,284 @@
+//! The embedded default: redb.
+//!
+//! Bodies lie in append order, so that a commit writes few pages; one row a conversation holds everything else, with
+//! the positions of its last entries, and full chunks of positions move to an index. A commit is one transaction with
+//! redb's `Durability::Immediate`: it returns after the file has been synced.
+
+use super::codec::{decode_conversation, decode_entry, decode_row, encode_conversation, encode_entry};
+use super::lane::CommitLane;
+use super::{Batch, NewEntry, Storage, StorageError};
+use crate::net::BoxFuture;
+use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
+use rustc_hash::FxHashMap;
+use squall_core::conversation::Conversation;
+use squall_core::debt::Position;
+use squall_protocol::limits::INDEX_CHUNK;
+use squall_protocol::wire::log::ConversationRow;
+use squall_protocol::{ConversationId, DeviceId, Entry, Seq, UserId};
+use std::path::Path;
+use std::sync::Arc;
+
+const ENTRIES: TableDefinition<u64, &[u8]> = TableDefinition::new("entries");
+const CONVERSATIONS: TableDefinition<u64, &[u8]> = TableDefinition::new("conversations");
+/// (conversation, chunk) → the positions of `INDEX_CHUNK` entries, eight bytes each, little endian.
+const INDEX: TableDefinition<(u64, u64), &[u8]> = TableDefinition::new("index");
+const MEMBERS: TableDefinition<(u64, u64), ()> = TableDefinition::new("members");
+/// Ordered by conversation first: the devices of one conversation share a page.
+const CURSORS: TableDefinition<(u64, u64), u64> = TableDefinition::new("cursors");
+const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
+const DISPATCHED: &str = "dispatched";
+
+/// What a restarted shard starts from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recovered {
+    /// The place of the next entry.
+    pub next_position: Position,
+    /// All entries before this place owe nobody anything.
+    pub dispatched: Position,
+}
+
+/// A shard's database.
+pub struct RedbStorage {
+    database: Arc<Database>,
+    lane: Arc<dyn CommitLane>,
+}
+
+fn failed(error: impl Into<redb::Error>) -> StorageError {
+    StorageError::Database(error.into().to_string())
+}
+
+impl RedbStorage {
+    /// Opens or creates the database in a file. `cache_bytes` bounds redb's cache.
+    pub fn open_file(path: &Path, cache_bytes: usize, lane: Arc<dyn CommitLane>) -> Result<Self, StorageError> {
+        let database = Database::builder()
+            .set_cache_size(cache_bytes)
+            .create(path)
+            .map_err(|e| StorageError::Open(e.to_string()))?;
+        Self::prepare(database, lane)
+    }
+
+    /// Opens or creates the database on any block device.
+    pub fn open_backend(
+        backend: impl StorageBackend,
+        cache_bytes: usize,
+        lane: Arc<dyn CommitLane>,
+    ) -> Result<Self, StorageError> {
+        let database = Database::builder()
+            .set_cache_size(cache_bytes)
+            .create_with_backend(backend)
+            .map_err(|e| StorageError::Open(e.to_string()))?;
+        Self::prepare(database, lane)
+    }
+
+    /// Creates the tables, so that readers find them.
+    fn prepare(database: Database, lane: Arc<dyn CommitLane>) -> Result<Self, StorageError> {
+        let exists = {
+            let read = database.begin_read().map_err(failed)?;
+            read.open_table(META).is_ok()
+        };
+        if !exists {
+            let write = database.begin_write().map_err(failed)?;
+            write.open_table(ENTRIES).map_err(failed)?;
+            write.open_table(CONVERSATIONS).map_err(failed)?;
+            write.open_table(INDEX).map_err(failed)?;
+            write.open_table(MEMBERS).map_err(failed)?;
+            write.open_table(CURSORS).map_err(failed)?;
+            write.open_table(META).map_err(failed)?;
+            write.commit().map_err(failed)?;
+        }
+        Ok(RedbStorage { database: Arc::new(database), lane })
+    }
+
+    fn row(&self, id: ConversationId) -> Result<Option<ConversationRow>, StorageError> {
+        let read = self.database.begin_read().map_err(failed)?;
+        let table = read.open_table(CONVERSATIONS).map_err(failed)?;
+        let Some(bytes) = table.get(id.0).map_err(failed)? else { return Ok(None) };
+        decode_row(id, bytes.value()).map(Some)
+    }
+
+    /// The positions of entries `from..=to`, which must exist.
+    fn positions(
+        &self,
+        id: ConversationId,
+        row: &ConversationRow,
+        from: Seq,
+        to: Seq,
+    ) -> Result<Vec<Position>, StorageError> {
+        let tail_start = row.head - row.tail.len() as u64 + 1;
+        let read = self.database.begin_read().map_err(failed)?;
+        let index = read.open_table(INDEX).map_err(failed)?;
+        let mut positions = Vec::new();
+        let mut seq = from.0;
+        while seq <= to.0.min(row.head) {
+            if seq >= tail_start {
+                positions.push(row.tail[(seq - tail_start) as usize]);
+                seq += 1;
+                continue;
+            }
+            let chunk = (seq - 1) / INDEX_CHUNK as u64;
+            let corrupt = || StorageError::Corrupt { table: "index", row: format!("{id}/{chunk}") };
+            let bytes = index.get((id.0, chunk)).map_err(failed)?.ok_or_else(corrupt)?;
+            let first = ((seq - 1) % INDEX_CHUNK as u64) as usize;
+            for position in bytes.value().chunks_exact(8).skip(first) {
+                if seq > to.0 {
+                    break;
+                }
+                positions.push(u64::from_le_bytes(position.try_into().map_err(|_| corrupt())?));
+                seq += 1;
+            }
+        }
+        Ok(positions)
+    }
+
+    fn entry_at(&self, position: Position) -> Result<NewEntry, StorageError> {
+        let read = self.database.begin_read().map_err(failed)?;
+        let table = read.open_table(ENTRIES).map_err(failed)?;
+        let bytes = table
+            .get(position)
+            .map_err(failed)?
+            .ok_or_else(|| StorageError::Corrupt { table: "entries", row: position.to_string() })?;
+        decode_entry(position, bytes.value())
+    }
+}
+
+/// Runs the whole batch in one transaction and syncs.
+fn commit(database: &Database, batch: &Batch) -> Result<(), StorageError> {
+    let write = database.begin_write().map_err(failed)?;
+    {
+        let mut entries = write.open_table(ENTRIES).map_err(failed)?;
+        let mut positions: FxHashMap<ConversationId, Vec<Position>> = FxHashMap::default();
+        for new in &batch.entries {
+            positions.entry(new.conversation).or_default().push(new.position);
+            entries.insert(new.position, encode_entry(new).as_slice()).map_err(failed)?;
+        }
+        let mut conversations = write.open_table(CONVERSATIONS).map_err(failed)?;
+        let mut index = write.open_table(INDEX).map_err(failed)?;
+        for conversation in &batch.conversations {
+            let id = conversation.id();
+            let mut tail = match conversations.get(id.0).map_err(failed)? {
+                Some(bytes) => decode_row(id, bytes.value())?.tail,
+                None => Vec::new(),
+            };
+            tail.append(positions.get_mut(&id).ok_or_else(|| StorageError::Corrupt {
+                table: "conversations",
+                row: format!("{id}: a batch names it without an entry"),
+            })?);
+            let mut first_chunk = (conversation.head().0 - tail.len() as u64) / INDEX_CHUNK as u64;
+            while tail.len() >= INDEX_CHUNK {
+                let chunk: Vec<u8> = tail.drain(..INDEX_CHUNK).flat_map(u64::to_le_bytes).collect();
+                index.insert((id.0, first_chunk), chunk.as_slice()).map_err(failed)?;
+                first_chunk += 1;
+            }
+            conversations.insert(id.0, encode_conversation(conversation, tail).as_slice()).map_err(failed)?;
+        }
+        if !batch.members.is_empty() {
+            let mut members = write.open_table(MEMBERS).map_err(failed)?;
+            for (user, conversation) in &batch.members {
+                members.insert((user.0, conversation.0), ()).map_err(failed)?;
+            }
+        }
+        if !batch.cursors.is_empty() {
+            let mut cursors = write.open_table(CURSORS).map_err(failed)?;
+            for (device, conversation, seq) in &batch.cursors {
+                let key = (conversation.0, device.0);
+                let stored = cursors.get(key).map_err(failed)?.map_or(0, |v| v.value());
+                if seq.0 > stored {
+                    cursors.insert(key, seq.0).map_err(failed)?;
+                }
+            }
+        }
+        if let Some(dispatched) = batch.dispatched {
+            write.open_table(META).map_err(failed)?.insert(DISPATCHED, dispatched).map_err(failed)?;
+        }
+    }
+    write.commit().map_err(failed)
+}
+
+impl Storage for RedbStorage {
+    fn append(&self, batch: Batch) -> BoxFuture<'_, Result<(), StorageError>> {
+        let database = Arc::clone(&self.database);
+        self.lane.run(Box::new(move || commit(&database, &batch)))
+    }
+
+    fn recovered(&self) -> Result<Recovered, StorageError> {
+        let read = self.database.begin_read().map_err(failed)?;
+        let entries = read.open_table(ENTRIES).map_err(failed)?;
+        let next_position = entries.last().map_err(failed)?.map_or(0, |(position, _)| position.value() + 1);
+        let meta = read.open_table(META).map_err(failed)?;
+        let dispatched = meta.get(DISPATCHED).map_err(failed)?.map_or(0, |v| v.value());
+        Ok(Recovered { next_position, dispatched })
+    }
+
+    fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StorageError> {
+        let Some(row) = self.row(id)? else { return Ok(None) };
+        let index = row.clone();
+        decode_conversation(id, row, |seq| {
+            let positions = self.positions(id, &index, seq, seq)?;
+            let position = *positions
+                .first()
+                .ok_or_else(|| StorageError::Corrupt { table: "index", row: format!("{id}/{seq}") })?;
+            Ok(self.entry_at(position)?.entry.client_msg_id)
+        })
+        .map(Some)
+    }
+
+    fn entries(
+        &self,
+        id: ConversationId,
+        from: Seq,
+        to: Seq,
+        max_entries: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Entry>, StorageError> {
+        let Some(row) = self.row(id)? else { return Ok(Vec::new()) };
+        let to = Seq(to.0.min(from.0.saturating_add(max_entries as u64).saturating_sub(1)));
+        let positions = self.positions(id, &row, from, to)?;
+        let read = self.database.begin_read().map_err(failed)?;
+        let table = read.open_table(ENTRIES).map_err(failed)?;
+        let (mut entries, mut bytes) = (Vec::with_capacity(positions.len()), 0);
+        for position in positions {
+            let row = table
+                .get(position)
+                .map_err(failed)?
+                .ok_or_else(|| StorageError::Corrupt { table: "entries", row: position.to_string() })?;
+            bytes += row.value().len();
+            entries.push(decode_entry(position, row.value())?.entry);
+            if bytes >= max_bytes {
+                break;
+            }
+        }
+        Ok(entries)
+    }
+
+    fn entries_from(&self, position: Position, max: usize) -> Result<Vec<NewEntry>, StorageError> {
+        let read = self.database.begin_read().map_err(failed)?;
+        let table = read.open_table(ENTRIES).map_err(failed)?;
+        let mut entries = Vec::new();
+        for row in table.range(position..).map_err(failed)?.take(max) {
+            let (position, bytes) = row.map_err(failed)?;
+            entries.push(decode_entry(position.value(), bytes.value())?);
+        }
+        Ok(entries)
+    }
+
+    fn conversations_of(&self, user: UserId) -> Result<Vec<ConversationId>, StorageError> {
+        let read = self.database.begin_read().map_err(failed)?;
+        let table = read.open_table(MEMBERS).map_err(failed)?;
+        let rows = table.range((user.0, 0)..=(user.0, u64::MAX)).map_err(failed)?;
+        rows.map(|row| row.map(|(key, _)| ConversationId(key.value().1)).map_err(failed)).collect()
+    }
+
+    fn cursors(&self) -> Result<Vec<(DeviceId, ConversationId, Seq)>, StorageError> {
+        let read = self.database.begin_read().map_err(failed)?;
+        let table = read.open_table(CURSORS).map_err(failed)?;
+        table
+            .iter()
+            .map_err(failed)?
+            .map(|row| {
+                let (key, seq) = row.map_err(failed)?;
+                let (conversation, device) = key.value();
+                Ok((DeviceId(device), ConversationId(conversation), Seq(seq.value())))
+            })
+            .collect()
+    }
+}
