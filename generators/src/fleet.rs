@@ -1,0 +1,654 @@
+//! The fleet: virtual clients in a slab, no task each, stepped by whoever owns time.
+//!
+//! A client is a `ClientSession`, a few bytes of WebSocket state, and its place in one queue of timers. What it does
+//! and sees goes to the history as it happens.
+
+use crate::population::Population;
+use crate::rng::key;
+use crate::websocket::{self, Incoming};
+use crate::workload::{Act, Workload};
+use squall_core::Time;
+use squall_core::client::{ClientSession, Output, Shown, Via as ShownVia};
+use squall_history::{Entity, Event, Kind, Via, What, body_hash};
+use squall_protocol::ids::{mix, rendezvous};
+use squall_protocol::token::TokenSecret;
+use squall_protocol::{ClientFrame, Codec, Payload};
+use squall_scenarios::model::Scenario;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::io;
+use std::time::Duration;
+
+/// The network as the fleet sees it.
+pub trait LastMile {
+    /// A connection; a stale one gives errors.
+    type Conn: Copy + Eq;
+    /// Begins to connect a client to a gateway.
+    fn open(&mut self, client: u32, gateway: u32) -> Self::Conn;
+    /// Takes some of the bytes; `WouldBlock` when the buffer is full.
+    fn write(&mut self, conn: Self::Conn, bytes: &[u8]) -> io::Result<usize>;
+    /// Appends what has arrived.
+    fn read(&mut self, conn: Self::Conn, into: &mut Vec<u8>) -> io::Result<()>;
+    /// Closes after what is queued has been sent.
+    fn close(&mut self, conn: Self::Conn);
+    /// Whether a fault cuts the connection now, before this client's ack of a delivery leaves it.
+    fn strikes_ack(&mut self, client: u32, conn: Self::Conn) -> bool;
+}
+
+/// What the network tells a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    Connected,
+    Readable,
+    Writable,
+    /// The connection is over, for this reason.
+    Lost(&'static str),
+}
+
+/// Counts over the whole run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FleetTotals {
+    pub online: u64,
+    pub online_peak: u64,
+    pub connects: u64,
+    pub reconnects: u64,
+    pub sent: u64,
+    pub acked: u64,
+    pub refused: u64,
+    pub resent: u64,
+    pub delivered: u64,
+    pub displayed: u64,
+    pub discarded: u64,
+    pub synced: u64,
+    pub frames: u64,
+}
+
+/// What becomes due in the fleet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    /// The session's own timer.
+    Timer(u32),
+    ComeBack(u32),
+    GoAway(u32),
+    /// The next send of a user, with its number.
+    Send(u32, u32),
+    /// The next membership change of a group, with its number.
+    Membership(u32, u32),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wire {
+    Closed,
+    Opening,
+    Upgrading,
+    Open,
+}
+
+struct Client<C> {
+    session: ClientSession,
+    conn: Option<C>,
+    wire: Wire,
+    codec: Codec,
+    /// Attempts that have failed or been lost: the next one goes to another gateway.
+    moved: u32,
+    /// The time of this client's entry in the queue that counts.
+    timer: Time,
+    messages: u32,
+    sessions: u32,
+    online_since: Time,
+    lost_at: Time,
+    was_online: bool,
+    input: Vec<u8>,
+    output: Vec<u8>,
+}
+
+/// All virtual clients of a run.
+pub struct Fleet<L: LastMile> {
+    pub last_mile: L,
+    population: Population,
+    workload: Workload,
+    secret: TokenSecret,
+    gateways: u32,
+    mask_key: u64,
+    clients: Vec<Client<L::Conn>>,
+    queue: BinaryHeap<Reverse<(Time, Due)>>,
+    totals: FleetTotals,
+    masks: u64,
+    load_until: Time,
+    sessions_end: bool,
+    scratch: Vec<Output>,
+}
+
+/// A latency that the fleet has measured, in µs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Latency {
+    SendToDeliver(u64),
+    Reconnect(u64),
+}
+
+/// Who takes what the fleet sees.
+pub trait Sink {
+    fn event(&mut self, event: Event);
+    fn latency(&mut self, latency: Latency);
+}
+
+impl<L: LastMile> Fleet<L> {
+    /// The clients of a scenario, all away.
+    pub fn new(last_mile: L, scenario: &Scenario, seed: u64, secret: TokenSecret) -> Self {
+        let population = Population::new(&scenario.population, seed);
+        let workload = Workload::new(&scenario.workload, seed);
+        let heartbeat = scenario.workload.heartbeat_interval.as_duration();
+        let clients = (0..population.devices())
+            .map(|index| {
+                let mut session = ClientSession::new(population.user_of_device(index), population.device(index));
+                session.set_heartbeat_interval(heartbeat);
+                Client {
+                    session,
+                    conn: None,
+                    wire: Wire::Closed,
+                    codec: workload.codec(index),
+                    moved: 0,
+                    timer: Time::NEVER,
+                    messages: 0,
+                    sessions: 0,
+                    online_since: Time::ZERO,
+                    lost_at: Time::NEVER,
+                    was_online: false,
+                    input: Vec::new(),
+                    output: Vec::new(),
+                }
+            })
+            .collect();
+        Fleet {
+            last_mile,
+            workload,
+            secret,
+            gateways: scenario.topology.gateways,
+            mask_key: key(seed, "masks"),
+            clients,
+            queue: BinaryHeap::new(),
+            totals: FleetTotals::default(),
+            masks: 0,
+            load_until: Time::ZERO,
+            sessions_end: true,
+            scratch: Vec::new(),
+            population,
+        }
+    }
+
+    pub fn population(&self) -> &Population {
+        &self.population
+    }
+
+    pub fn totals(&self) -> FleetTotals {
+        self.totals
+    }
+
+    /// The client's connection, if it has one.
+    pub fn conn(&self, client: u32) -> Option<L::Conn> {
+        self.clients[client as usize].conn
+    }
+
+    pub fn is_online(&self, client: u32) -> bool {
+        self.clients[client as usize].session.is_online()
+    }
+
+    /// Whether any client is not connected, has unanswered sends or knows that it lacks entries.
+    pub fn is_busy(&self) -> bool {
+        self.clients.iter().any(|c| !c.session.is_online() || c.session.is_busy())
+    }
+
+    pub fn clients(&self) -> u32 {
+        self.clients.len() as u32
+    }
+
+    /// A client connects at `at`.
+    pub fn come_back_at(&mut self, client: u32, at: Time) {
+        self.queue.push(Reverse((at, Due::ComeBack(client))));
+    }
+
+    /// People send and groups change between `from` and `until`.
+    pub fn start_load(&mut self, from: Time, until: Time) {
+        self.load_until = until;
+        for user in 0..self.population.users() {
+            self.schedule_send(user, 0, from);
+        }
+        for group in 0..self.population.groups() {
+            self.schedule_membership(group, 0, from);
+        }
+    }
+
+    /// Everybody comes back for good.
+    pub fn end_load(&mut self, now: Time) {
+        self.load_until = Time::ZERO;
+        self.sessions_end = false;
+        for client in 0..self.clients() {
+            self.come_back_at(client, now);
+        }
+    }
+
+    fn schedule_send(&mut self, user: u32, n: u32, after: Time) {
+        let at = after + Duration::from_micros(self.workload.send_gap(user, n));
+        if at < self.load_until {
+            self.queue.push(Reverse((at, Due::Send(user, n))));
+        }
+    }
+
+    fn schedule_membership(&mut self, group: u32, n: u32, after: Time) {
+        if let Some(gap) = self.workload.membership_gap(group, n) {
+            let at = after + Duration::from_micros(gap);
+            if at < self.load_until {
+                self.queue.push(Reverse((at, Due::Membership(group, n))));
+            }
+        }
+    }
+
+    /// When `step` has something to do.
+    pub fn next_due(&self) -> Option<Time> {
+        self.queue.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// Does what is due up to `now`.
+    pub fn step(&mut self, now: Time, sink: &mut impl Sink) {
+        while let Some(Reverse((at, due))) = self.queue.peek().copied() {
+            if at > now {
+                return;
+            }
+            self.queue.pop();
+            match due {
+                Due::Timer(client) => {
+                    if self.clients[client as usize].timer == at {
+                        self.clients[client as usize].timer = Time::NEVER;
+                        self.act(client, now, sink, |session, out| session.handle_timeout(now, out));
+                    }
+                }
+                Due::ComeBack(client) => {
+                    self.act(client, now, sink, |session, out| session.come_back(now, out));
+                    let n = self.clients[client as usize].sessions;
+                    if let Some(length) = self.workload.session_length(client, n).filter(|_| self.sessions_end) {
+                        self.clients[client as usize].sessions += 1;
+                        self.queue.push(Reverse((now + Duration::from_micros(length), Due::GoAway(client))));
+                    }
+                }
+                Due::GoAway(client) if self.sessions_end => {
+                    self.act(client, now, sink, |session, out| session.go_away(out));
+                    let away = self.workload.model().away_length.as_duration();
+                    self.queue.push(Reverse((now + away, Due::ComeBack(client))));
+                }
+                Due::GoAway(_) => {}
+                Due::Send(user, n) => {
+                    let act = self.workload.send(&self.population, user, n, at.0);
+                    if let Some(act) = act {
+                        if self.workload.has_follow_up(user, n) {
+                            self.perform(act.clone(), now, sink);
+                        }
+                        self.perform(act, now, sink);
+                    }
+                    self.schedule_send(user, n + 1, at);
+                }
+                Due::Membership(group, n) => {
+                    if let Some(act) = self.workload.membership(&self.population, group, n) {
+                        self.perform(act, now, sink);
+                    }
+                    self.schedule_membership(group, n + 1, at);
+                }
+            }
+        }
+    }
+
+    /// A person acts: creates the conversation first if this device knows nothing of it.
+    fn perform(&mut self, act: Act, now: Time, sink: &mut impl Sink) {
+        let Act { device, conversation, payload } = act;
+        if !self.clients[device as usize].session.knows(conversation.id) {
+            let create = Payload::Created { direct: conversation.direct, members: conversation.members.clone() };
+            self.send(device, conversation.id, create, now, sink);
+        }
+        self.send(device, conversation.id, payload, now, sink);
+    }
+
+    fn send(
+        &mut self,
+        device: u32,
+        conversation: squall_protocol::ConversationId,
+        payload: Payload,
+        now: Time,
+        sink: &mut impl Sink,
+    ) {
+        let client = &mut self.clients[device as usize];
+        let client_msg_id = self.workload.message_id(device, client.messages);
+        client.messages += 1;
+        self.totals.sent += 1;
+        sink.event(Event {
+            t: now.0,
+            at: Entity::Device(client.session.device()),
+            kind: Kind::Send {
+                conversation,
+                sender: client.session.user(),
+                client_msg_id,
+                body_hash: payload_hash(&payload),
+                what: what(&payload),
+            },
+        });
+        self.act(device, now, sink, |session, out| session.send(conversation, client_msg_id, payload, now, out));
+    }
+
+    /// The network tells a client something.
+    pub fn handle_signal(&mut self, index: u32, conn: L::Conn, signal: Signal, now: Time, sink: &mut impl Sink) {
+        let client = &mut self.clients[index as usize];
+        if client.conn != Some(conn) {
+            return;
+        }
+        match signal {
+            Signal::Connected => {
+                client.wire = Wire::Upgrading;
+                let nonce = nonce(&client.session);
+                client.output = websocket::request("chat.example", client.codec.subprotocol(), nonce);
+                self.flush(index);
+            }
+            Signal::Writable => self.flush(index),
+            Signal::Readable => self.read(index, conn, now, sink),
+            Signal::Lost(reason) => {
+                // What arrived before the end still counts.
+                self.read(index, conn, now, sink);
+                if self.clients[index as usize].conn == Some(conn) {
+                    self.lose(index, reason, now, sink);
+                }
+            }
+        }
+    }
+
+    fn read(&mut self, index: u32, conn: L::Conn, now: Time, sink: &mut impl Sink) {
+        let mut input = std::mem::take(&mut self.clients[index as usize].input);
+        if self.last_mile.read(conn, &mut input).is_err() && input.is_empty() {
+            return;
+        }
+        let mut used = 0;
+        while self.clients[index as usize].conn == Some(conn) {
+            match self.take_frame(index, &input[used..], now, sink) {
+                Ok(0) => break,
+                Ok(len) => used += len,
+                Err(_) => {
+                    // A gateway that does not speak the protocol: nothing to say to it.
+                    self.last_mile.close(conn);
+                    self.lose(index, "protocol error", now, sink);
+                }
+            }
+        }
+        if self.clients[index as usize].conn == Some(conn) && used < input.len() {
+            input.drain(..used);
+            self.clients[index as usize].input = input;
+        }
+    }
+
+    /// Handles the first frame in `bytes`; how many bytes it took, 0 when it is still torn.
+    fn take_frame(&mut self, index: u32, bytes: &[u8], now: Time, sink: &mut impl Sink) -> io::Result<usize> {
+        let client = &mut self.clients[index as usize];
+        if client.wire == Wire::Upgrading {
+            let taken = websocket::accept(bytes, client.codec.subprotocol(), nonce(&client.session))?;
+            if taken.is_some() {
+                client.wire = Wire::Open;
+                let token = self.secret.issue(client.session.user(), client.session.device());
+                self.act(index, now, sink, |session, out| session.handle_connected(token, now, out));
+            }
+            return Ok(taken.unwrap_or(0));
+        }
+        let Some((incoming, len)) = websocket::read(bytes)? else { return Ok(0) };
+        let payload = match (incoming, client.codec) {
+            (Incoming::Text(payload), Codec::Json) | (Incoming::Binary(payload), Codec::Protobuf) => payload,
+            (Incoming::Close(_, payload), _) => {
+                let mask = self.mask();
+                let mut farewell = Vec::new();
+                websocket::write_close(&mut farewell, payload, mask);
+                if let Some(conn) = self.clients[index as usize].conn {
+                    // The gateway closes whether or not it reads this.
+                    let _ = self.last_mile.write(conn, &farewell);
+                    self.last_mile.close(conn);
+                }
+                self.lose(index, "closed by the gateway", now, sink);
+                return Ok(len);
+            }
+            (Incoming::Control, _) => return Ok(len),
+            _ => return Err(io::Error::other("a frame of the other codec")),
+        };
+        let frame = client.codec.decode_server(payload).map_err(io::Error::other)?;
+        self.totals.frames += 1;
+        self.act(index, now, sink, |session, out| session.handle_frame(frame, now, out));
+        Ok(len)
+    }
+
+    /// The connection is gone without the session having asked for it.
+    fn lose(&mut self, index: u32, reason: &'static str, now: Time, sink: &mut impl Sink) {
+        self.forget_connection(index, reason, now, sink);
+        self.clients[index as usize].session.handle_disconnected(now);
+        self.reschedule(index);
+    }
+
+    fn forget_connection(&mut self, index: u32, reason: &'static str, now: Time, sink: &mut impl Sink) {
+        let client = &mut self.clients[index as usize];
+        client.conn = None;
+        client.wire = Wire::Closed;
+        client.moved += 1;
+        client.input = Vec::new();
+        client.output = Vec::new();
+        if client.was_online {
+            client.was_online = false;
+            client.lost_at = now;
+            self.totals.online -= 1;
+            let at = Entity::Device(client.session.device());
+            sink.event(Event { t: now.0, at, kind: Kind::Disconnect { reason } });
+        }
+    }
+
+    /// Lets the session do something, carries its outputs out, and keeps its timer.
+    fn act(
+        &mut self,
+        index: u32,
+        now: Time,
+        sink: &mut impl Sink,
+        input: impl FnOnce(&mut ClientSession, &mut Vec<Output>),
+    ) {
+        let mut outputs = std::mem::take(&mut self.scratch);
+        input(&mut self.clients[index as usize].session, &mut outputs);
+        for output in outputs.drain(..) {
+            self.carry_out(index, output, now, sink);
+        }
+        self.scratch = outputs;
+        self.flush(index);
+        self.reschedule(index);
+    }
+
+    fn reschedule(&mut self, index: u32) {
+        let client = &mut self.clients[index as usize];
+        let due = client.session.poll_timeout();
+        if due < client.timer {
+            client.timer = due;
+            self.queue.push(Reverse((due, Due::Timer(index))));
+        }
+    }
+
+    fn mask(&mut self) -> u32 {
+        self.masks += 1;
+        mix(self.mask_key ^ self.masks) as u32
+    }
+
+    fn carry_out(&mut self, index: u32, output: Output, now: Time, sink: &mut impl Sink) {
+        let client = &mut self.clients[index as usize];
+        let at = Entity::Device(client.session.device());
+        let mut event = |kind| sink.event(Event { t: now.0, at, kind });
+        match output {
+            Output::Connect => {
+                let home = rendezvous(client.session.user().0, self.gateways);
+                let gateway = (home + client.moved) % self.gateways;
+                client.wire = Wire::Opening;
+                client.conn = Some(self.last_mile.open(index, gateway));
+            }
+            Output::Disconnect(reason) => {
+                if let Some(conn) = client.conn {
+                    self.last_mile.close(conn);
+                }
+                self.forget_connection(index, reason, now, sink);
+            }
+            Output::Transmit(frame) => {
+                let Some(conn) = client.conn else { return };
+                if matches!(frame, ClientFrame::Ack { .. }) && self.last_mile.strikes_ack(index, conn) {
+                    return;
+                }
+                if let ClientFrame::Ack { conversation, up_to_seq } = frame {
+                    event(Kind::Ack { conversation, up_to: up_to_seq });
+                }
+                if let ClientFrame::Sync { conversation, since_seq } = frame {
+                    self.totals.synced += 1;
+                    event(Kind::Sync { conversation, since: since_seq });
+                }
+                let payload = client.codec.encode_client(&frame);
+                self.totals.frames += 1;
+                let mask = self.mask();
+                let client = &mut self.clients[index as usize];
+                websocket::write(&mut client.output, client.codec.is_binary(), &payload, mask);
+            }
+            Output::Online => {
+                client.was_online = true;
+                client.online_since = now;
+                self.totals.online += 1;
+                self.totals.online_peak = self.totals.online_peak.max(self.totals.online);
+                self.totals.connects += 1;
+                let home = rendezvous(client.session.user().0, self.gateways);
+                let gateway = ((home + client.moved) % self.gateways) as u16;
+                event(Kind::Connect {
+                    user: client.session.user(),
+                    gateway,
+                    connect_count: client.session.connect_count(),
+                });
+                if client.lost_at != Time::NEVER {
+                    self.totals.reconnects += 1;
+                    let waited = now.since(client.lost_at).as_micros() as u64;
+                    client.lost_at = Time::NEVER;
+                    sink.latency(Latency::Reconnect(waited));
+                }
+            }
+            Output::Resent { conversation, client_msg_id } => {
+                self.totals.resent += 1;
+                event(Kind::Resend { conversation, client_msg_id });
+            }
+            Output::Stored { conversation, client_msg_id, seq } => {
+                self.totals.acked += 1;
+                event(Kind::Sent { conversation, client_msg_id, seq });
+            }
+            Output::Refused { conversation, client_msg_id, reason } => {
+                self.totals.refused += 1;
+                event(Kind::Refused { conversation, client_msg_id, reason: refusal_name(reason) });
+            }
+            Output::Arrived { conversation, from, to, entries, via } => {
+                self.totals.delivered += u64::from(entries);
+                event(Kind::Deliver { conversation, from, to, entries, via: via_of(via) });
+            }
+            Output::Shown(shown) => self.show(index, shown, now, sink),
+            Output::Skipped { conversation, from, to } => event(Kind::Skip { conversation, from, to }),
+            Output::Discarded { conversation, seq, client_msg_id } => {
+                self.totals.discarded += 1;
+                event(Kind::Discard { conversation, seq, client_msg_id });
+            }
+        }
+    }
+
+    fn show(&mut self, index: u32, shown: Shown, now: Time, sink: &mut impl Sink) {
+        self.totals.displayed += 1;
+        let client = &self.clients[index as usize];
+        let Shown { conversation, entry, via } = shown;
+        if let (Payload::Text(text), ShownVia::Deliver) = (&entry.payload, via)
+            && entry.device != client.session.device()
+            && let Some(sent) = crate::workload::sent_at(text).filter(|sent| *sent >= client.online_since.0)
+        {
+            sink.latency(Latency::SendToDeliver(now.0.saturating_sub(sent)));
+        }
+        sink.event(Event {
+            t: now.0,
+            at: Entity::Device(client.session.device()),
+            kind: Kind::Display {
+                user: client.session.user(),
+                conversation,
+                seq: entry.seq,
+                sender: entry.sender,
+                client_msg_id: entry.client_msg_id,
+                body_hash: payload_hash(&entry.payload),
+                what: what(&entry.payload),
+                via: via_of(via),
+            },
+        });
+    }
+
+    /// Hands what waits to the network.
+    fn flush(&mut self, index: u32) {
+        let client = &mut self.clients[index as usize];
+        let Some(conn) = client.conn else { return };
+        if client.output.is_empty() || client.wire == Wire::Opening {
+            return;
+        }
+        match self.last_mile.write(conn, &client.output) {
+            Ok(n) if n == client.output.len() => client.output = Vec::new(),
+            Ok(n) => {
+                client.output.drain(..n);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            // The network will say why; the session hears of it then.
+            Err(_) => client.output = Vec::new(),
+        }
+    }
+
+    /// Bytes that the fleet holds.
+    pub fn memory_bytes(&self) -> usize {
+        let clients: usize =
+            self.clients.iter().map(|c| c.session.heap_bytes() + c.input.capacity() + c.output.capacity()).sum();
+        clients
+            + self.clients.capacity() * size_of::<Client<L::Conn>>()
+            + self.queue.capacity() * size_of::<Reverse<(Time, Due)>>()
+            + self.population.memory_bytes()
+    }
+}
+
+fn nonce(session: &ClientSession) -> u64 {
+    mix(session.device().0) ^ session.connect_count()
+}
+
+fn via_of(via: ShownVia) -> Via {
+    match via {
+        ShownVia::Deliver => Via::Deliver,
+        ShownVia::Page => Via::Page,
+        ShownVia::Ack => Via::Ack,
+    }
+}
+
+/// What an entry says, for the history.
+pub fn what(payload: &Payload) -> What {
+    match payload {
+        Payload::Text(_) => What::Text,
+        Payload::Created { .. } => What::Created,
+        Payload::Joined(user) => What::Joined(*user),
+        Payload::Left(user) => What::Left(*user),
+    }
+}
+
+/// The fingerprint of an entry's content.
+pub fn payload_hash(payload: &Payload) -> u64 {
+    match payload {
+        Payload::Text(text) => body_hash(text.as_bytes()),
+        Payload::Created { direct, members } => {
+            members.iter().fold(mix(u64::from(*direct)), |hash, member| mix(hash ^ member.0))
+        }
+        Payload::Joined(user) => mix(user.0 ^ 1),
+        Payload::Left(user) => mix(user.0 ^ 2),
+    }
+}
+
+fn refusal_name(reason: squall_protocol::Refusal) -> &'static str {
+    use squall_protocol::Refusal;
+    match reason {
+        Refusal::ExpectedClientSeq(_) => "expected_client_seq",
+        Refusal::UnknownConversation => "unknown_conversation",
+        Refusal::NotAMember => "not_a_member",
+        Refusal::BodyTooLarge => "body_too_large",
+        Refusal::GroupTooLarge => "group_too_large",
+        Refusal::Conflict => "conflict",
+        Refusal::Busy => "busy",
+    }
+}

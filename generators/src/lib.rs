@@ -1,0 +1,13 @@
+//! Who is there and what they do: populations, workloads, and the fleet of virtual clients.
+//!
+//! Nothing here assumes a simulation: the fleet speaks real WebSocket bytes over whatever `LastMile` it is given, and
+//! everything random comes from named streams of one seed.
+
+pub mod fleet;
+pub mod population;
+pub mod rng;
+pub mod websocket;
+pub mod workload;
+
+pub use fleet::{Fleet, FleetTotals, LastMile, Latency, Signal, Sink};
+pub use population::Population;

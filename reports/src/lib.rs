@@ -1,0 +1,22 @@
+//! What a run leaves behind: its record (`run.json`), the summary for people, JUnit for CI, a page of HTML.
+//!
+//! **Invariant:** this crate reads records and runs nothing; every rendering is made from the [`RunRecord`] alone, so that
+//! a report can be made again from `run.json` at any time.
+
+pub mod html;
+pub mod junit;
+pub mod latency;
+mod number;
+pub mod record;
+pub mod store;
+pub mod summary;
+#[cfg(test)]
+mod testing;
+mod text_table;
+
+pub use latency::{Histogram, Percentiles};
+pub use record::{
+    CheckRecord, ClientCounts, FaultRecord, FirstViolation, MemoryRecord, MessageCounts, RunRecord,
+    SometimesRecord, Verdict, overall_verdict, ratio,
+};
+pub use store::{LoadError, WriteError, load, write_all};

@@ -1,0 +1,214 @@
+//! The record of a run, field by field as `run.json` has it. Others rely on these names: they only ever grow.
+
+use crate::latency::Percentiles;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What became of a run, or of one property in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    Pass,
+    Violated,
+    /// Too little was judged or exposed to say that the property holds.
+    Inconclusive,
+}
+
+impl Verdict {
+    /// The exit status of a command that reports this verdict.
+    pub const fn exit_status(self) -> u8 {
+        match self {
+            Verdict::Pass => 0,
+            Verdict::Violated => 1,
+            Verdict::Inconclusive => 3,
+        }
+    }
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Verdict::Pass => "pass",
+            Verdict::Violated => "violated",
+            Verdict::Inconclusive => "inconclusive",
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Everything that is known of a run when it is over.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    pub verdict: Verdict,
+    /// Why a run without a violation proves nothing; empty otherwise.
+    #[serde(default)]
+    pub inconclusive_because: Vec<String>,
+    /// The scenario's name or file.
+    pub scenario: String,
+    pub seed: u64,
+    /// The rolling digest of the run, in hexadecimal.
+    pub digest: String,
+    pub simulated_ms: u64,
+    pub wall_ms: u64,
+    /// Simulated over wall time, as [`ratio`] makes it.
+    pub speed: f64,
+    /// The command that runs this again.
+    pub reproduce: String,
+    pub clients: ClientCounts,
+    pub messages: MessageCounts,
+    pub checks: Vec<CheckRecord>,
+    pub faults: Vec<FaultRecord>,
+    pub sometimes: Vec<SometimesRecord>,
+    /// By what was measured: `send_to_ack`, `send_to_deliver`, `reconnect`, ….
+    pub latency_ms: BTreeMap<String, Percentiles>,
+    pub memory: MemoryRecord,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientCounts {
+    /// Devices of the population.
+    #[serde(rename = "virtual")]
+    pub virtual_clients: u64,
+    /// The most that were connected at once.
+    pub connected_peak: u64,
+    pub connects: u64,
+    /// Connects of a device that had been connected before.
+    pub reconnects: u64,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageCounts {
+    pub sent: u64,
+    pub acked: u64,
+    /// Sends that had no answer when the run ended.
+    pub unknown: u64,
+    pub resent: u64,
+    /// Entries that reached devices.
+    pub delivered: u64,
+    pub displayed: u64,
+    pub duplicates_discarded: u64,
+    /// Entries that reached devices in pages.
+    pub synced: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckRecord {
+    pub name: String,
+    pub verdict: Verdict,
+    /// Items judged.
+    pub evaluated: u64,
+    /// Items that a fault could have broken.
+    pub exposed: u64,
+    pub violations: u64,
+    pub first: Option<FirstViolation>,
+}
+
+/// The first violation of a check. Identifiers are written as in `history.jsonl`, so that one can be looked up there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FirstViolation {
+    /// Simulated microseconds since the start of the run.
+    pub t: u64,
+    pub conversation: String,
+    pub seq: Option<u64>,
+    pub client_msg_id: Option<String>,
+    pub device: Option<String>,
+    /// A sentence: which message, who, what was expected and what was seen.
+    pub message: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultRecord {
+    pub name: String,
+    pub kind: String,
+    pub at_ms: u64,
+    pub until_ms: u64,
+    /// What it hit, counted by kind of thing.
+    pub affected: BTreeMap<String, u64>,
+}
+
+impl FaultRecord {
+    /// Whether it hit anything.
+    pub fn has_hit(&self) -> bool {
+        self.affected.values().any(|count| *count > 0)
+    }
+}
+
+/// A point that a healthy campaign reaches at least once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SometimesRecord {
+    pub name: String,
+    pub hits: u64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct MemoryRecord {
+    pub peak_rss_bytes: u64,
+    pub bytes_per_client: f64,
+    /// Bytes by component at the peak.
+    pub ledger: BTreeMap<String, u64>,
+}
+
+/// `part` over `whole`, 0 where there is no whole: `run.json` cannot hold what is not finite.
+pub fn ratio(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+/// The verdict of a run: violated beats inconclusive, which beats pass. A run in which nothing was checked is
+/// inconclusive.
+pub fn overall_verdict(checks: &[CheckRecord], inconclusive_because: &[String]) -> Verdict {
+    let any = |verdict| checks.iter().any(|check| check.verdict == verdict);
+    if any(Verdict::Violated) {
+        Verdict::Violated
+    } else if checks.is_empty() || !inconclusive_because.is_empty() || any(Verdict::Inconclusive) {
+        Verdict::Inconclusive
+    } else {
+        Verdict::Pass
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn violated_beats_inconclusive_beats_pass() {
+        let check = |verdict| CheckRecord { verdict, ..testing::check("no-loss") };
+        let (pass, violated, open) =
+            (check(Verdict::Pass), check(Verdict::Violated), check(Verdict::Inconclusive));
+        let reason = ["the fault cut-1 hit nothing".to_owned()];
+        assert_eq!(overall_verdict(std::slice::from_ref(&pass), &[]), Verdict::Pass);
+        assert_eq!(overall_verdict(std::slice::from_ref(&pass), &reason), Verdict::Inconclusive);
+        assert_eq!(overall_verdict(&[pass.clone(), open.clone()], &[]), Verdict::Inconclusive);
+        assert_eq!(overall_verdict(&[pass, open, violated], &reason), Verdict::Violated);
+        assert_eq!(overall_verdict(&[], &[]), Verdict::Inconclusive);
+        assert_eq!([Verdict::Pass, Verdict::Violated, Verdict::Inconclusive].map(Verdict::exit_status), [0, 1, 3]);
+    }
+
+    #[test]
+    fn the_fields_are_those_that_others_rely_on() {
+        let json = serde_json::to_value(testing::violated()).unwrap();
+        let keys =
+            |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
+        assert_eq!(
+            keys(&json),
+            "checks clients digest faults inconclusive_because latency_ms memory messages reproduce scenario seed \
+             simulated_ms sometimes speed verdict wall_ms"
+        );
+        assert_eq!(keys(&json["clients"]), "connected_peak connects reconnects virtual");
+        assert_eq!(
+            keys(&json["messages"]),
+            "acked delivered displayed duplicates_discarded resent sent synced unknown"
+        );
+        assert_eq!(keys(&json["checks"][0]), "evaluated exposed first name verdict violations");
+        assert_eq!(keys(&json["faults"][0]), "affected at_ms kind name until_ms");
+        assert_eq!(keys(&json["sometimes"][0]), "hits name");
+        assert_eq!(keys(&json["latency_ms"]["send_to_ack"]), "count max p50 p90 p99 p999");
+        assert_eq!(keys(&json["memory"]), "bytes_per_client ledger peak_rss_bytes");
+        assert_eq!(json["verdict"], "violated");
+    }
+}

@@ -1,0 +1,221 @@
+//! The text at the end of a run: the verdict first, the way to see it again last.
+//!
+//! Plain ASCII but for what a scenario names otherwise; control characters never reach the terminal.
+
+use crate::number::{bytes, grouped, milliseconds, seconds};
+use crate::record::{RunRecord, Verdict};
+use crate::text_table::TextTable;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// The summary of a run, coloured for a terminal when asked.
+pub fn render(run: &RunRecord, coloured: bool) -> String {
+    let mut out = String::new();
+    let verdict = paint(run.verdict, run.verdict.name().to_uppercase(), coloured);
+    let _ = writeln!(out, "{verdict}  {}  seed {}\n", clean(&run.scenario), run.seed);
+    for reason in &run.inconclusive_because {
+        let _ = writeln!(out, "inconclusive: {}", clean(reason));
+    }
+    if !run.inconclusive_because.is_empty() {
+        out.push('\n');
+    }
+    checks(&mut out, run, coloured);
+    faults(&mut out, run);
+    sometimes(&mut out, run);
+    latencies(&mut out, run);
+    totals(&mut out, run);
+    violations(&mut out, run, coloured);
+    let _ = writeln!(out, "reproduce: {}", clean(&run.reproduce));
+    out
+}
+
+fn checks(out: &mut String, run: &RunRecord, coloured: bool) {
+    let mut table = TextTable::new(2, &["check", "verdict", "judged", "exposed", "violations"]);
+    for check in &run.checks {
+        table.row(vec![
+            clean(&check.name),
+            check.verdict.name().to_owned(),
+            grouped(check.evaluated),
+            grouped(check.exposed),
+            grouped(check.violations),
+        ]);
+    }
+    table.write(out, |row, column, cell| match row.checked_sub(1).and_then(|row| run.checks.get(row)) {
+        Some(check) if column == 1 => paint(check.verdict, cell, coloured),
+        _ => cell,
+    });
+    out.push('\n');
+}
+
+fn faults(out: &mut String, run: &RunRecord) {
+    if run.faults.is_empty() {
+        out.push_str("  no faults\n\n");
+        return;
+    }
+    let mut table = TextTable::new(5, &["fault", "kind", "from", "until", "hit"]);
+    for fault in &run.faults {
+        table.row(vec![
+            clean(&fault.name),
+            clean(&fault.kind),
+            seconds(fault.at_ms),
+            seconds(fault.until_ms),
+            hits(&fault.affected),
+        ]);
+    }
+    table.write(out, |_, _, cell| cell);
+    out.push('\n');
+}
+
+/// "connections 3, clients 120", without what is zero.
+pub(crate) fn hits(affected: &BTreeMap<String, u64>) -> String {
+    let hit: Vec<String> = affected
+        .iter()
+        .filter(|(_, count)| **count > 0)
+        .map(|(what, count)| format!("{} {}", clean(what).replace('_', " "), grouped(*count)))
+        .collect();
+    if hit.is_empty() { "nothing".to_owned() } else { hit.join(", ") }
+}
+
+fn sometimes(out: &mut String, run: &RunRecord) {
+    if run.sometimes.is_empty() {
+        return;
+    }
+    let mut table = TextTable::new(1, &["sometimes", "hits"]);
+    for point in &run.sometimes {
+        let hits = if point.hits == 0 { "never".to_owned() } else { grouped(point.hits) };
+        table.row(vec![clean(&point.name), hits]);
+    }
+    table.write(out, |_, _, cell| cell);
+    out.push('\n');
+}
+
+fn latencies(out: &mut String, run: &RunRecord) {
+    if run.latency_ms.is_empty() {
+        return;
+    }
+    let mut table = TextTable::new(1, &["latency, ms", "count", "p50", "p90", "p99", "p99.9", "max"]);
+    for (name, p) in &run.latency_ms {
+        let mut row = vec![clean(name).replace('_', " "), grouped(p.count)];
+        row.extend([p.p50, p.p90, p.p99, p.p999, p.max].map(milliseconds));
+        table.row(row);
+    }
+    table.write(out, |_, _, cell| cell);
+    out.push('\n');
+}
+
+fn totals(out: &mut String, run: &RunRecord) {
+    let (m, c) = (&run.messages, &run.clients);
+    let _ = writeln!(
+        out,
+        "  messages  {} sent, {} acked, {} unknown, {} resent",
+        grouped(m.sent),
+        grouped(m.acked),
+        grouped(m.unknown),
+        grouped(m.resent)
+    );
+    let _ = writeln!(
+        out,
+        "            {} delivered, {} displayed, {} duplicates discarded, {} synced",
+        grouped(m.delivered),
+        grouped(m.displayed),
+        grouped(m.duplicates_discarded),
+        grouped(m.synced)
+    );
+    let _ = writeln!(
+        out,
+        "  clients   {}, at most {} connected, {} connects, {} reconnects",
+        grouped(c.virtual_clients),
+        grouped(c.connected_peak),
+        grouped(c.connects),
+        grouped(c.reconnects)
+    );
+    let _ = writeln!(
+        out,
+        "  speed     {} simulated in {}: {:.1} x real time",
+        seconds(run.simulated_ms),
+        seconds(run.wall_ms),
+        run.speed
+    );
+    let _ = writeln!(
+        out,
+        "  memory    peak {}, {} bytes a client",
+        bytes(run.memory.peak_rss_bytes),
+        grouped(run.memory.bytes_per_client.max(0.0).round() as u64)
+    );
+    let _ = writeln!(out, "  digest    {}\n", clean(&run.digest));
+}
+
+fn violations(out: &mut String, run: &RunRecord, coloured: bool) {
+    for check in run.checks.iter().filter(|check| check.verdict == Verdict::Violated) {
+        let title = paint(Verdict::Violated, clean(&check.name), coloured);
+        let count = if check.violations == 1 { "violation" } else { "violations" };
+        let _ = writeln!(out, "{title}: {} {count}", grouped(check.violations));
+        let Some(first) = &check.first else {
+            out.push('\n');
+            continue;
+        };
+        let mut named = vec![format!("conversation {}", clean(&first.conversation))];
+        named.extend(first.seq.map(|seq| format!("seq {seq}")));
+        named.extend(first.client_msg_id.as_ref().map(|id| format!("message {}", clean(id))));
+        named.extend(first.device.as_ref().map(|device| format!("device {}", clean(device))));
+        let t = format!("{}.{:06} s", first.t / 1_000_000, first.t % 1_000_000);
+        let _ = writeln!(out, "  first at {t}: {}", named.join(", "));
+        let _ = writeln!(out, "  {}\n", clean(&first.message));
+    }
+}
+
+fn paint(verdict: Verdict, text: String, coloured: bool) -> String {
+    let colour = match verdict {
+        Verdict::Pass => 32,
+        Verdict::Violated => 31,
+        Verdict::Inconclusive => 33,
+    };
+    if coloured { format!("\x1b[1;{colour}m{text}\x1b[0m") } else { text }
+}
+
+fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn a_violated_run_reads_as_it_should() {
+        assert_eq!(render(&testing::violated(), false), include_str!("../tests/summary.txt"));
+    }
+
+    #[test]
+    fn colour_changes_nothing_but_colour() {
+        let run = testing::violated();
+        let coloured = render(&run, true);
+        assert!(coloured.contains("\x1b[1;31mVIOLATED\x1b[0m"));
+        let mut plain = coloured;
+        for code in ["\x1b[1;31m", "\x1b[1;32m", "\x1b[1;33m", "\x1b[0m"] {
+            plain = plain.replace(code, "");
+        }
+        assert_eq!(plain, render(&run, false));
+    }
+
+    #[test]
+    fn a_run_that_proves_nothing_says_why() {
+        let mut run = testing::passed();
+        run.verdict = Verdict::Inconclusive;
+        run.inconclusive_because = vec!["the fault cut-1 hit nothing".into()];
+        run.faults[0].affected = [("connections".to_owned(), 0)].into();
+        let text = render(&run, false);
+        assert!(text.starts_with("INCONCLUSIVE  scenarios/smoke.toml  seed 7\n"), "{text}");
+        assert!(text.contains("inconclusive: the fault cut-1 hit nothing\n"), "{text}");
+        assert!(text.lines().any(|line| line.ends_with("  nothing")), "{text}");
+    }
+
+    #[test]
+    fn a_name_cannot_steer_the_terminal() {
+        let mut run = testing::passed();
+        run.scenario = "a\x1b[2Jb\nPASS".into();
+        let text = render(&run, false);
+        assert!(!text.contains('\x1b') && !text.contains("\nPASS"), "{text}");
+    }
+}

@@ -1,0 +1,163 @@
+//! What can be said of a fault without applying it: its kind, its targets, its times.
+
+use crate::model::{Fault, FaultKind};
+use crate::span::Span;
+
+/// Once what a fault strikes and for how long: from `begins`, until `ends`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Occurrence {
+    /// From the start of the load phase.
+    pub begins: Span,
+    /// The heal at the latest; the same as `begins` for a fault that happens at an instant.
+    pub ends: Span,
+}
+
+impl FaultKind {
+    /// Every kind, as files name it.
+    pub const NAMES: &[&str] = &[
+        "crash",
+        "power-loss",
+        "partition",
+        "partition-one-way",
+        "hold",
+        "latency",
+        "drop-sent-acks",
+        "drop-device-acks",
+        "disconnect",
+        "half-open",
+    ];
+
+    /// The kind, as files name it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            FaultKind::Crash { .. } => "crash",
+            FaultKind::PowerLoss { .. } => "power-loss",
+            FaultKind::Partition { .. } => "partition",
+            FaultKind::PartitionOneWay { .. } => "partition-one-way",
+            FaultKind::Hold { .. } => "hold",
+            FaultKind::Latency { .. } => "latency",
+            FaultKind::DropSentAcks { .. } => "drop-sent-acks",
+            FaultKind::DropDeviceAcks { .. } => "drop-device-acks",
+            FaultKind::Disconnect { .. } => "disconnect",
+            FaultKind::HalfOpen { .. } => "half-open",
+        }
+    }
+
+    /// Its lists of targets, each with the key that holds it.
+    pub fn targets(&self) -> Vec<(&'static str, &[String])> {
+        match self {
+            FaultKind::Crash { target } | FaultKind::PowerLoss { target, .. } => vec![("target", target)],
+            FaultKind::Partition { between, and }
+            | FaultKind::Hold { between, and }
+            | FaultKind::Latency { between, and, .. } => vec![("between", between), ("and", and)],
+            FaultKind::PartitionOneWay { from, to } => vec![("from", from), ("to", to)],
+            FaultKind::DropSentAcks { .. }
+            | FaultKind::DropDeviceAcks { .. }
+            | FaultKind::Disconnect { .. }
+            | FaultKind::HalfOpen { .. } => Vec::new(),
+        }
+    }
+
+    /// Its share, when it strikes a share of something.
+    pub fn share(&self) -> Option<f64> {
+        match self {
+            FaultKind::DropSentAcks { share }
+            | FaultKind::DropDeviceAcks { share }
+            | FaultKind::Disconnect { share }
+            | FaultKind::HalfOpen { share } => Some(*share),
+            _ => None,
+        }
+    }
+
+    /// Whether it stops a host.
+    pub fn stops_hosts(&self) -> bool {
+        matches!(self, FaultKind::Crash { .. } | FaultKind::PowerLoss { .. })
+    }
+
+    /// Whether it happens at one instant, so that a `for` would mean nothing.
+    pub fn is_instant(&self) -> bool {
+        matches!(self, FaultKind::Disconnect { .. } | FaultKind::HalfOpen { .. })
+    }
+}
+
+impl Fault {
+    /// Every time at which it begins and ends within a load phase of length `load`.
+    pub fn occurrences(&self, load: Span) -> Vec<Occurrence> {
+        let mut all = Vec::new();
+        let mut begins = self.at;
+        while begins < load {
+            let ends = match self.lasts {
+                _ if self.kind.is_instant() => begins,
+                Some(lasts) => (begins + lasts).min(load),
+                None => load,
+            };
+            all.push(Occurrence { begins, ends });
+            match self.every {
+                Some(every) if !every.is_zero() => begins += every,
+                _ => break,
+            }
+        }
+        all
+    }
+}
+
+/// Gives each fault without a name its kind and its number among the faults of that kind, from 1.
+pub(crate) fn name_faults(faults: &mut [Fault]) {
+    for index in 0..faults.len() {
+        let Some(kind) = faults.get(index).filter(|fault| fault.name.is_empty()).map(|fault| fault.kind.name())
+        else {
+            continue;
+        };
+        let before = faults.iter().take(index).filter(|fault| fault.kind.name() == kind).count();
+        let name = (before + 1..)
+            .map(|number| format!("{kind}-{number}"))
+            .find(|name| faults.iter().all(|fault| fault.name != *name));
+        if let (Some(fault), Some(name)) = (faults.get_mut(index), name) {
+            fault.name = name;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn disconnect(name: &str) -> Fault {
+        let kind = FaultKind::Disconnect { share: 0.5 };
+        Fault { name: name.to_owned(), at: Span::from_secs(2), lasts: None, every: None, kind }
+    }
+
+    fn times(fault: &Fault) -> Vec<(u64, u64)> {
+        let seconds = |span: Span| span.as_millis() / 1_000;
+        let occurrences = fault.occurrences(Span::from_secs(10));
+        occurrences.iter().map(|once| (seconds(once.begins), seconds(once.ends))).collect()
+    }
+
+    #[test]
+    fn a_fault_repeats_until_the_load_ends() {
+        let mut fault = disconnect("");
+        assert_eq!(times(&fault), [(2, 2)]);
+        fault.every = Some(Span::from_secs(4));
+        assert_eq!(times(&fault), [(2, 2), (6, 6)]);
+        fault.kind = FaultKind::Crash { target: vec!["bus-0".to_owned()] };
+        fault.lasts = Some(Span::from_secs(3));
+        assert_eq!(times(&fault), [(2, 5), (6, 9)]);
+        fault.at = Span::from_secs(9);
+        assert_eq!(times(&fault), [(9, 10)]);
+    }
+
+    #[test]
+    fn a_lasting_fault_without_a_length_ends_at_the_heal() {
+        let mut fault = disconnect("");
+        fault.kind = FaultKind::DropSentAcks { share: 0.1 };
+        assert_eq!(times(&fault), [(2, 10)]);
+    }
+
+    #[test]
+    fn faults_without_a_name_get_one_that_is_free() {
+        let mut faults = vec![disconnect(""), disconnect("disconnect-2"), disconnect(""), disconnect("mine")];
+        name_faults(&mut faults);
+        let names: Vec<&str> = faults.iter().map(|fault| fault.name.as_str()).collect();
+        assert_eq!(names, ["disconnect-1", "disconnect-2", "disconnect-3", "mine"]);
+    }
+}

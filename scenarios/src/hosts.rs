@@ -1,0 +1,104 @@
+//! Which hosts a scenario has, and which of them a target means.
+
+use crate::model::{Scenario, Topology};
+
+/// The target that means all devices instead of a host.
+pub const CLIENTS: &str = "clients";
+
+impl Topology {
+    /// Every role with the number of its hosts, in the order in which hosts are named.
+    pub fn roles(&self) -> [(&'static str, u32); 4] {
+        [
+            ("gateway", self.gateways),
+            ("messages", self.messages),
+            ("registry", self.registries),
+            ("bus", self.buses),
+        ]
+    }
+
+    /// The number of hosts.
+    pub fn hosts(&self) -> u32 {
+        self.roles().iter().map(|(_, count)| count).fold(0, |sum, count| sum.saturating_add(*count))
+    }
+}
+
+impl Scenario {
+    /// Every host's name: `gateway-0`, …, `messages-0`, …, `registry-0`, …, `bus-0`, ….
+    pub fn host_names(&self) -> Vec<String> {
+        let roles = self.topology.roles();
+        roles.iter().flat_map(|(role, count)| (0..*count).map(move |index| format!("{role}-{index}"))).collect()
+    }
+
+    /// The hosts that one target means, in the order of `host_names`: a host's own name, all of a role for `gateway-*`,
+    /// and `clients` for itself. Empty when the scenario has no such host.
+    pub fn expand_target(&self, target: &str) -> Vec<String> {
+        if target == CLIENTS {
+            return vec![CLIENTS.to_owned()];
+        }
+        let found = self.topology.roles().into_iter().find_map(|(role, count)| {
+            let index = target.strip_prefix(role)?.strip_prefix('-')?;
+            Some((role, count, index))
+        });
+        match found {
+            Some((role, count, "*")) => (0..count).map(|index| format!("{role}-{index}")).collect(),
+            Some((_, count, index)) => {
+                let exists = index.parse().is_ok_and(|number: u32| number < count && number.to_string() == index);
+                if exists { vec![target.to_owned()] } else { Vec::new() }
+            }
+            None => Vec::new(),
+        }
+    }
+
+    /// The hosts that a list of targets means, each once, in the order of `host_names` and `clients` at the end.
+    /// Targets that mean nothing are left out; a parsed scenario has none.
+    pub fn expand_targets(&self, targets: &[String]) -> Vec<String> {
+        let meant: Vec<String> = targets.iter().flat_map(|target| self.expand_target(target)).collect();
+        let mut names = self.host_names();
+        names.push(CLIENTS.to_owned());
+        names.retain(|name| meant.contains(name));
+        names
+    }
+
+    /// The hosts for a message that lists what exists, e.g. `gateway-0..2, messages-0, registry-0, bus-0`.
+    pub(crate) fn hosts_in_words(&self) -> String {
+        let mut words = Vec::new();
+        for (role, count) in self.topology.roles() {
+            match count {
+                0 => {}
+                1..=4 => words.extend((0..count).map(|index| format!("{role}-{index}"))),
+                _ => words.push(format!("{role}-0 to {role}-{}", count - 1)),
+            }
+        }
+        words.join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expand(targets: &[&str]) -> Vec<String> {
+        let scenario = Scenario::default();
+        scenario.expand_targets(&targets.iter().map(|target| (*target).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn hosts_are_named_by_role_and_index() {
+        let names = ["gateway-0", "gateway-1", "messages-0", "messages-1", "registry-0", "bus-0"];
+        assert_eq!(Scenario::default().host_names(), names);
+    }
+
+    #[test]
+    fn targets_expand_to_hosts_each_once_and_in_order() {
+        assert_eq!(expand(&["messages-1", "gateway-*", "gateway-1"]), ["gateway-0", "gateway-1", "messages-1"]);
+        assert_eq!(expand(&["clients", "bus-*"]), ["bus-0", "clients"]);
+    }
+
+    #[test]
+    fn a_target_that_does_not_exist_means_nothing() {
+        for target in ["gateway-2", "gateway-01", "gateway-", "gateway", "gateway-+1", "*", "", "client", "bus-0 "]
+        {
+            assert!(expand(&[target]).is_empty(), "{target}");
+        }
+    }
+}

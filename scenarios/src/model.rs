@@ -1,0 +1,347 @@
+//! What a scenario says: the typed form of a scenario file.
+//!
+//! Every field has a default that is documented here, so that the shortest scenario is a `[population]`
+//! with a number of users. Nothing here knows how a fault is applied or a population is built.
+
+use crate::span::Span;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A whole scenario.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[derive(Default)]
+pub struct Scenario {
+    /// A short name; the file's stem when absent.
+    pub name: String,
+    /// One or two sentences: what this scenario puts to the test.
+    pub description: String,
+    /// The seed a run takes when the command line names none.
+    pub seed: Option<u64>,
+    /// The grain of simulated time. Longer ticks run faster and blur latencies.
+    pub tick: Tick,
+    pub topology: Topology,
+    pub network: Network,
+    pub population: Population,
+    pub workload: Workload,
+    pub phases: Phases,
+    pub faults: Vec<Fault>,
+    pub checks: Checks,
+}
+
+/// The grain of simulated time: 1 ms by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Tick(pub Span);
+
+impl Default for Tick {
+    fn default() -> Self {
+        Tick(Span::from_millis(1))
+    }
+}
+
+/// How many hosts of each role. Hosts are named `<role>-<index>`, from 0.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Topology {
+    /// WebSocket gateways, `gateway-0` and up.
+    pub gateways: u32,
+    /// Message shards, `messages-0` and up; each owns its conversations on a disk of its own.
+    pub messages: u32,
+    /// Connection registries, `registry-0` and up.
+    pub registries: u32,
+    /// Buses, `bus-0` and up.
+    pub buses: u32,
+    /// How long a message shard's commit takes, before and after its durable point together.
+    pub commit_latency: Span,
+}
+
+impl Default for Topology {
+    fn default() -> Self {
+        Topology { gateways: 2, messages: 2, registries: 1, buses: 1, commit_latency: Span::from_millis(4) }
+    }
+}
+
+/// The network between devices and gateways, and between the hosts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Network {
+    /// What carries the traffic between hosts: Squall's own network, or turmoil's TCP as a second opinion.
+    pub backbone: Backbone,
+    /// The profile of a link between two hosts.
+    pub data_centre: Profile,
+    /// The share of devices on each last-mile profile, e.g. `{ wifi = 0.7, lte = 0.3 }`; shares are relative.
+    pub last_mile: BTreeMap<Profile, f64>,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Network {
+            backbone: Backbone::default(),
+            data_centre: Profile::Rack,
+            last_mile: BTreeMap::from([(Profile::Wifi, 1.0)]),
+        }
+    }
+}
+
+/// What carries the traffic between hosts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Backbone {
+    /// Squall's own simulated network.
+    #[default]
+    Simulated,
+    /// turmoil's TCP. Faults on links between hosts are then turmoil's partitions and holds.
+    Turmoil,
+}
+
+/// A connection's character: latency, jitter, loss, bandwidth, patience.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Profile {
+    Rack,
+    CrossRegion,
+    Wifi,
+    Lte,
+    #[serde(rename = "3g")]
+    ThreeG,
+    Flaky,
+}
+
+/// Who is there. Users, devices and conversations are derived from the seed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Population {
+    /// People.
+    pub users: u32,
+    /// Devices of each user, each with a connection of its own: 1 to 5.
+    pub devices_per_user: u32,
+    /// Direct conversations that a user starts, with partners drawn from the seed.
+    pub direct_conversations_per_user: u32,
+    /// Group conversations.
+    pub groups: u32,
+    /// The smallest group.
+    pub group_size_min: u32,
+    /// The largest group; where a file with groups does not say, 100 or everyone, whichever is less.
+    pub group_size_max: u32,
+    /// Exponent of the power law that group sizes follow between the two; 0 makes every size equally likely.
+    pub group_size_exponent: f64,
+    /// Users whose devices are away from the start until `away_until`, as a share of all users.
+    pub away_share: f64,
+    /// When the devices that are away come back, from the start of the run.
+    pub away_until: Span,
+}
+
+impl Default for Population {
+    fn default() -> Self {
+        Population {
+            users: 20,
+            devices_per_user: 1,
+            direct_conversations_per_user: 3,
+            groups: 0,
+            group_size_min: 3,
+            group_size_max: 100,
+            group_size_exponent: 2.0,
+            away_share: 0.0,
+            away_until: Span::ZERO,
+        }
+    }
+}
+
+/// What people do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Workload {
+    /// Mean time between two sends of one user. Sends are open-loop: a stalled system does not slow people down.
+    pub send_interval: Span,
+    /// How sends are spaced.
+    pub arrival: Arrival,
+    /// The share of sends that go to direct conversations; the rest goes to groups, if there are any.
+    pub direct_share: f64,
+    /// Length of a message's body in bytes.
+    pub body_bytes: u32,
+    /// A second send follows at once, as when someone types in two bursts, with this chance. It makes sends of one device overlap.
+    pub follow_up_share: f64,
+    /// Mean time between two membership changes of one group; `0s` means never.
+    pub membership_interval: Span,
+    /// Mean time a device stays connected before it disconnects by itself; `0s` means for ever.
+    pub session_length: Span,
+    /// How long a device that left stays away.
+    pub away_length: Span,
+    /// The encoding of frames.
+    pub codec: Codec,
+    /// How often a device sends a heartbeat.
+    pub heartbeat_interval: Span,
+}
+
+impl Default for Workload {
+    fn default() -> Self {
+        Workload {
+            send_interval: Span::from_secs(10),
+            arrival: Arrival::Poisson,
+            direct_share: 0.9,
+            body_bytes: 200,
+            follow_up_share: 0.2,
+            membership_interval: Span::ZERO,
+            session_length: Span::ZERO,
+            away_length: Span::from_secs(5),
+            codec: Codec::Mixed,
+            heartbeat_interval: Span::from_secs(30),
+        }
+    }
+}
+
+/// How sends are spaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Arrival {
+    /// Exponential gaps.
+    Poisson,
+    /// Equal gaps, with a phase drawn from the seed.
+    Constant,
+}
+
+/// The encoding of frames between devices and gateways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Codec {
+    Json,
+    Protobuf,
+    /// Every other device.
+    Mixed,
+}
+
+/// The phases of a run: ramp, load (when faults act), heal, quiet, audit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Phases {
+    /// Devices connect, spread evenly over this time. No sends yet.
+    pub ramp: Span,
+    /// People send; faults act. Fault times count from the start of this phase.
+    pub load: Span,
+    /// How long after the heal (the end of the load) everything owed must have arrived. Computed from the limits when absent:
+    /// half-open time-out + longest back-off + redelivery.
+    pub liveness_bound: Option<Span>,
+}
+
+impl Default for Phases {
+    fn default() -> Self {
+        Phases { ramp: Span::from_secs(3), load: Span::from_secs(30), liveness_bound: None }
+    }
+}
+
+/// One entry of `[[faults]]`: what happens, to whom, when.
+// serde cannot deny unknown fields beside a flattened one; `parse` does, and the schema says so.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Fault {
+    /// A name for reports; the kind and its number when absent.
+    #[serde(default)]
+    pub name: String,
+    /// When it begins, from the start of the load phase.
+    pub at: Span,
+    /// How long it lasts (for a crash or power loss: until the restart). Faults still active at the end of the load are healed there.
+    #[serde(default, rename = "for")]
+    pub lasts: Option<Span>,
+    /// Repeats after this long, until the load ends.
+    #[serde(default)]
+    pub every: Option<Span>,
+    #[serde(flatten)]
+    pub kind: FaultKind,
+}
+
+/// What a fault does. Hosts are named (`gateway-0`), given by role (`gateway-*`), or `clients` for the devices.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum FaultKind {
+    /// The process dies; its kernel closes its connections; unsynced writes stay in the system's cache.
+    Crash { target: Vec<String> },
+    /// The host goes dark: unsynced writes are gone, peers find out by silence.
+    PowerLoss {
+        target: Vec<String>,
+        /// Cut exactly when the code passes this point for the first time after `at`, instead of at `at`.
+        #[serde(default)]
+        point: Option<Point>,
+    },
+    /// No traffic between the two sides, in either direction.
+    Partition { between: Vec<String>, and: Vec<String> },
+    /// No traffic from one side to the other; the way back works.
+    PartitionOneWay { from: Vec<String>, to: Vec<String> },
+    /// Traffic between the two sides is held back and released at the end, in order.
+    Hold { between: Vec<String>, and: Vec<String> },
+    /// Traffic between the two sides takes longer.
+    Latency {
+        between: Vec<String>,
+        and: Vec<String>,
+        add: Span,
+        #[serde(default)]
+        jitter: Span,
+    },
+    /// The connection of a sender is cut between the commit of its message and the ack that would tell it.
+    DropSentAcks {
+        /// The share of commits that this strikes while the fault lasts.
+        share: f64,
+    },
+    /// The connection of a device is cut when it has shown a message and its ack has not left yet.
+    DropDeviceAcks {
+        /// The share of device acks that this strikes while the fault lasts.
+        share: f64,
+    },
+    /// Devices lose their connection (reset).
+    Disconnect {
+        /// The share of connected devices.
+        share: f64,
+    },
+    /// Devices' connections go half-open: no bytes, no FIN, no RST; either side finds out by silence.
+    HalfOpen {
+        /// The share of connected devices.
+        share: f64,
+    },
+}
+
+/// A named point in the code of the message path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Point {
+    /// The entry is on disk; nobody has been told.
+    Committed,
+    /// The sender's ack has left the shard; nothing is published yet.
+    Acked,
+    /// The entry has been handed to the bus.
+    Published,
+    /// A page of a sync has been read, not yet sent.
+    SyncPage,
+    /// A restarted shard reads its log.
+    Recovering,
+}
+
+/// What is judged and against what. All checks are always on; this holds service levels.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct Checks {
+    /// Upper bounds on latency percentiles; a run that exceeds one is violated.
+    pub service_levels: Vec<ServiceLevel>,
+}
+
+/// One bound on a latency percentile.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceLevel {
+    pub measure: Measure,
+    /// 50, 90, 99, 99.9 or 100.
+    pub percentile: f64,
+    pub at_most: Span,
+}
+
+/// A latency that runs record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Measure {
+    /// From a device's send to its ack.
+    SendToAck,
+    /// From a device's send to another device's display, both connected all the time between.
+    SendToDeliver,
+    /// From the moment that a device notices a lost connection to its next welcome.
+    Reconnect,
+}

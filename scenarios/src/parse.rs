@@ -1,0 +1,216 @@
+//! Reads a scenario file and says everything that is wrong with it.
+//!
+//! Three steps: the text's syntax, the keys and the types of their values, the meaning (`validate`). A file whose syntax
+//! is wrong gets no further; the other two report together, except for what a broken part would make us say.
+
+use crate::faults::name_faults;
+use crate::field::Kind;
+use crate::model::{
+    Checks, Fault, FaultKind, Network, Phases, Population, Scenario, ServiceLevel, Topology, Workload,
+};
+use crate::problem::{Problem, problem_at};
+use crate::reader::{Reader, Table};
+use crate::span::Span;
+use std::path::Path;
+use toml::de::DeTable;
+
+/// Parses and validates the text of a scenario file; `file` names it in messages and, without its extension, the scenario.
+///
+/// # Errors
+/// Every problem that was found, in the order of the text; at least one.
+pub fn parse(source: &str, file: &Path) -> Result<Scenario, Vec<Problem>> {
+    let (document, errors) = DeTable::parse_recoverable(source);
+    if !errors.is_empty() {
+        return Err(syntax_problems(source, file, &errors));
+    }
+    let mut reader = Reader::default();
+    let mut table = Table::root(&mut reader, document.get_ref());
+    let mut scenario = scenario(&mut table);
+    table.finish();
+    if scenario.name.is_empty() {
+        scenario.name = file.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+    }
+    name_faults(&mut scenario.faults);
+    for finding in scenario.findings() {
+        if !reader.is_broken(finding.depends) {
+            let at = reader.place(&finding.place);
+            reader.report(&finding.place, at, finding.message, finding.help);
+        }
+    }
+    let flaws = reader.into_flaws();
+    if flaws.is_empty() {
+        return Ok(scenario);
+    }
+    Err(flaws.into_iter().map(|flaw| problem_at(source, file, flaw.at, flaw.message, flaw.help)).collect())
+}
+
+/// Reads, parses and validates a scenario file.
+///
+/// # Errors
+/// As `parse`; one problem when the file cannot be read.
+pub fn load(file: &Path) -> Result<Scenario, Vec<Problem>> {
+    let unreadable = |what: String, help: &str| vec![problem_at("", file, 0..0, what, help.to_owned())];
+    let bytes = std::fs::read(file).map_err(|error| {
+        unreadable(
+            format!("cannot read this file: {error}"),
+            "give the path of a scenario file, e.g. scenarios/smoke.toml",
+        )
+    })?;
+    let source = String::from_utf8(bytes)
+        .map_err(|error| unreadable(format!("this file is not UTF-8: {error}"), "save it as UTF-8 text"))?;
+    parse(&source, file)
+}
+
+fn scenario(table: &mut Table<'_, '_>) -> Scenario {
+    let mut scenario = Scenario::default();
+    table.field("name", &mut scenario.name);
+    table.field("description", &mut scenario.description);
+    scenario.seed = table.take("seed");
+    table.field("tick", &mut scenario.tick);
+    table.section("topology", |table| topology(table, &mut scenario.topology));
+    table.section("network", |table| network(table, &mut scenario.network));
+    table.section("population", |table| population(table, &mut scenario.population));
+    table.section("workload", |table| workload(table, &mut scenario.workload));
+    table.section("phases", |table| phases(table, &mut scenario.phases));
+    scenario.faults = table.list("faults", fault);
+    table.section("checks", |table| checks(table, &mut scenario.checks));
+    scenario
+}
+
+fn topology(table: &mut Table<'_, '_>, topology: &mut Topology) {
+    table.field("gateways", &mut topology.gateways);
+    table.field("messages", &mut topology.messages);
+    table.field("registries", &mut topology.registries);
+    table.field("buses", &mut topology.buses);
+    table.field("commit_latency", &mut topology.commit_latency);
+}
+
+fn network(table: &mut Table<'_, '_>, network: &mut Network) {
+    table.field("backbone", &mut network.backbone);
+    table.field("data_centre", &mut network.data_centre);
+    table.field("last_mile", &mut network.last_mile);
+}
+
+fn population(table: &mut Table<'_, '_>, population: &mut Population) {
+    table.field("users", &mut population.users);
+    table.field("devices_per_user", &mut population.devices_per_user);
+    table.field("direct_conversations_per_user", &mut population.direct_conversations_per_user);
+    table.field("groups", &mut population.groups);
+    table.field("group_size_min", &mut population.group_size_min);
+    if !table.contains("group_size_max") && population.groups > 0 {
+        population.group_size_max = population.group_size_max.min(population.users).max(population.group_size_min);
+    }
+    table.field("group_size_max", &mut population.group_size_max);
+    table.field("group_size_exponent", &mut population.group_size_exponent);
+    table.field("away_share", &mut population.away_share);
+    table.field("away_until", &mut population.away_until);
+}
+
+fn workload(table: &mut Table<'_, '_>, workload: &mut Workload) {
+    table.field("send_interval", &mut workload.send_interval);
+    table.field("arrival", &mut workload.arrival);
+    table.field("direct_share", &mut workload.direct_share);
+    table.field("body_bytes", &mut workload.body_bytes);
+    table.field("follow_up_share", &mut workload.follow_up_share);
+    table.field("membership_interval", &mut workload.membership_interval);
+    table.field("session_length", &mut workload.session_length);
+    table.field("away_length", &mut workload.away_length);
+    table.field("codec", &mut workload.codec);
+    table.field("heartbeat_interval", &mut workload.heartbeat_interval);
+}
+
+fn phases(table: &mut Table<'_, '_>, phases: &mut Phases) {
+    table.field("ramp", &mut phases.ramp);
+    table.field("load", &mut phases.load);
+    phases.liveness_bound = table.take("liveness_bound");
+}
+
+fn checks(table: &mut Table<'_, '_>, checks: &mut Checks) {
+    checks.service_levels = table.list("service_levels", |table| {
+        let measure = table.required("measure", "\"send-to-ack\"");
+        let percentile = table.required("percentile", "99");
+        let at_most = table.required("at_most", "\"500ms\"");
+        Some(ServiceLevel { measure: measure?, percentile: percentile?, at_most: at_most? })
+    });
+}
+
+fn fault(table: &mut Table<'_, '_>) -> Option<Fault> {
+    let name: Option<String> = table.take("name");
+    let kind: Option<Kind> = table.required("kind", "\"crash\"");
+    let at: Option<Span> = table.required("at", "\"5s\"");
+    let lasts = table.take("for");
+    let every = table.take("every");
+    let Some(Kind(kind)) = kind else {
+        table.ignore_rest();
+        return None;
+    };
+    table.describe(&format!(" of kind {kind:?}"));
+    let kind = fault_kind(kind, table);
+    Some(Fault { name: name.unwrap_or_default(), at: at?, lasts, every, kind: kind? })
+}
+
+fn fault_kind(kind: &str, table: &mut Table<'_, '_>) -> Option<FaultKind> {
+    match kind {
+        "crash" => Some(FaultKind::Crash { target: target(table)? }),
+        "power-loss" => {
+            let (target, point) = (target(table), table.take("point"));
+            Some(FaultKind::PowerLoss { target: target?, point })
+        }
+        "partition" => sides(table).map(|(between, and)| FaultKind::Partition { between, and }),
+        "partition-one-way" => {
+            let (from, to) = (table.required("from", "[\"gateway-*\"]"), table.required("to", "[\"messages-0\"]"));
+            Some(FaultKind::PartitionOneWay { from: from?, to: to? })
+        }
+        "hold" => sides(table).map(|(between, and)| FaultKind::Hold { between, and }),
+        "latency" => {
+            let (sides, add, jitter) = (sides(table), table.required("add", "\"200ms\""), table.take("jitter"));
+            let (between, and) = sides?;
+            Some(FaultKind::Latency { between, and, add: add?, jitter: jitter.unwrap_or_default() })
+        }
+        "drop-sent-acks" => Some(FaultKind::DropSentAcks { share: share(table)? }),
+        "drop-device-acks" => Some(FaultKind::DropDeviceAcks { share: share(table)? }),
+        "disconnect" => Some(FaultKind::Disconnect { share: share(table)? }),
+        "half-open" => Some(FaultKind::HalfOpen { share: share(table)? }),
+        other => unreachable!("{other} is among FaultKind::NAMES and is not read"),
+    }
+}
+
+fn target(table: &mut Table<'_, '_>) -> Option<Vec<String>> {
+    table.required("target", "[\"gateway-0\"]")
+}
+
+fn sides(table: &mut Table<'_, '_>) -> Option<(Vec<String>, Vec<String>)> {
+    let (between, and) = (table.required("between", "[\"gateway-*\"]"), table.required("and", "[\"messages-0\"]"));
+    Some((between?, and?))
+}
+
+fn share(table: &mut Table<'_, '_>) -> Option<f64> {
+    table.required("share", "0.1")
+}
+
+/// What toml found, at most once a line: one slip can confuse the rest of its line.
+fn syntax_problems(source: &str, file: &Path, errors: &[toml::de::Error]) -> Vec<Problem> {
+    let mut problems: Vec<Problem> = Vec::new();
+    for error in errors {
+        let at = error.span().unwrap_or(source.len()..source.len());
+        let mut problem = problem_at(source, file, at, error.message().to_owned(), String::new());
+        problem.help = syntax_help(&problem.source_line);
+        if problems.iter().all(|other| other.line != problem.line) {
+            problems.push(problem);
+        }
+    }
+    problems.sort_by_key(|problem| problem.line);
+    problems
+}
+
+/// The next step for a line that is no TOML: mostly quotes are missing.
+fn syntax_help(line: &str) -> String {
+    let value = line.split_once('=').map_or("", |(_, value)| value.split('#').next().unwrap_or("").trim());
+    if value.parse::<Span>().is_ok() {
+        return format!("a duration is text: write \"{value}\"");
+    }
+    if value.starts_with(char::is_alphabetic) && value.chars().all(|c| c.is_alphanumeric() || "-_*".contains(c)) {
+        return format!("text stands in quotes: write \"{value}\"");
+    }
+    "write this line as TOML, e.g. key = \"text\", key = 2, key = [\"a\", \"b\"], or [table]".to_owned()
+}

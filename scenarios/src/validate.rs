@@ -1,0 +1,209 @@
+//! What a scenario's values must satisfy beyond their types: bounds, and that they fit each other.
+
+mod faults;
+
+use crate::model::Scenario;
+use crate::span::Span;
+use std::fmt;
+use std::ops::RangeInclusive;
+
+/// Something in a scenario that no run could mean.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Where, e.g. `faults[2].target[0]`; faults are counted from 0.
+    pub place: String,
+    /// What was found and what was expected.
+    pub message: String,
+    /// The next step.
+    pub help: String,
+    /// The top-level keys whose values, besides the one at `place`, led to this.
+    pub(crate) depends: &'static [&'static str],
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}; {}", self.place, self.message, self.help)
+    }
+}
+
+impl std::error::Error for Finding {}
+
+impl Scenario {
+    /// Everything that no run could mean; empty when the scenario can run. `parse` has asked already: this is for scenarios
+    /// that are built or changed in code.
+    pub fn findings(&self) -> Vec<Finding> {
+        let mut findings = Findings::default();
+        findings.span("tick", self.tick.0, Span::from_micros(100)..=Span::from_millis(100));
+        topology(self, &mut findings);
+        network(self, &mut findings);
+        population(self, &mut findings);
+        away(self, &mut findings);
+        workload(self, &mut findings);
+        findings.span("phases.ramp", self.phases.ramp, Span::ZERO..=WEEK);
+        findings.span("phases.load", self.phases.load, Span::from_millis(100)..=WEEK);
+        if let Some(bound) = self.phases.liveness_bound {
+            findings.span("phases.liveness_bound", bound, Span::from_secs(1)..=DAY);
+        }
+        // Host names are built for the targets: not for the billions of hosts that a slip may ask for.
+        if self.topology.roles().iter().all(|(_, count)| *count <= MAX_HOSTS_OF_A_ROLE) {
+            faults::faults(self, &mut findings);
+        }
+        service_levels(self, &mut findings);
+        findings.0
+    }
+}
+
+const DAY: Span = Span::from_secs(86_400);
+const WEEK: Span = Span::from_secs(7 * 86_400);
+const MAX_HOSTS_OF_A_ROLE: u32 = 200;
+/// `squall_protocol::limits::MAX_BODY_BYTES`, which this crate cannot see.
+const MAX_BODY_BYTES: u32 = 16 * 1024;
+/// `squall_protocol::limits::MAX_GROUP_MEMBERS`.
+const MAX_GROUP_MEMBERS: u32 = 5_000;
+
+#[derive(Default)]
+pub(crate) struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn add(&mut self, place: &str, depends: &'static [&'static str], message: String, help: impl Into<String>) {
+        self.0.push(Finding { place: place.to_owned(), message, help: help.into(), depends });
+    }
+
+    fn count(&mut self, place: &str, value: u32, within: RangeInclusive<u32>) {
+        self.bound(place, value, within, |value| value.to_string());
+    }
+
+    fn number(&mut self, place: &str, value: f64, within: RangeInclusive<f64>) {
+        self.bound(place, value, within, |value| value.to_string());
+    }
+
+    fn span(&mut self, place: &str, value: Span, within: RangeInclusive<Span>) {
+        self.bound(place, value, within, |value| format!("\"{value}\""));
+    }
+
+    fn bound<T: PartialOrd>(
+        &mut self,
+        place: &str,
+        value: T,
+        within: RangeInclusive<T>,
+        text: impl Fn(&T) -> String,
+    ) {
+        if within.contains(&value) {
+            return;
+        }
+        let key = label(place);
+        let (least, most) = (text(within.start()), text(within.end()));
+        let near = if value < *within.start() { &least } else { &most };
+        let message = format!("{key} is {}, but must be within {least} and {most}", text(&value));
+        self.add(place, &[], message, format!("write e.g. {key} = {near}"));
+    }
+}
+
+/// The last part of a place, as messages name it.
+fn label(place: &str) -> &str {
+    place.rsplit('.').next().unwrap_or(place)
+}
+
+fn topology(scenario: &Scenario, findings: &mut Findings) {
+    let topology = &scenario.topology;
+    findings.count("topology.gateways", topology.gateways, 1..=MAX_HOSTS_OF_A_ROLE);
+    findings.count("topology.messages", topology.messages, 1..=64);
+    findings.count("topology.registries", topology.registries, 1..=16);
+    findings.count("topology.buses", topology.buses, 1..=16);
+    findings.span("topology.commit_latency", topology.commit_latency, Span::ZERO..=Span::from_secs(10));
+}
+
+fn network(scenario: &Scenario, findings: &mut Findings) {
+    let last_mile = &scenario.network.last_mile;
+    let place = "network.last_mile";
+    if let Some(share) = last_mile.values().find(|share| !(**share >= 0.0 && share.is_finite())) {
+        let message = format!("last_mile has a share of {share}, but a share is 0 or more");
+        findings.add(place, &[], message, "leave that profile out");
+    } else if last_mile.values().sum::<f64>() <= 0.0 {
+        let message = "last_mile gives no profile to any device".to_owned();
+        findings.add(place, &["network"], message, "write e.g. last_mile = { wifi = 1.0 }");
+    }
+}
+
+fn population(scenario: &Scenario, findings: &mut Findings) {
+    let population = &scenario.population;
+    let users = population.users;
+    // One user would have nobody to write to.
+    findings.count("population.users", users, 2..=10_000_000);
+    findings.count("population.devices_per_user", population.devices_per_user, 1..=5);
+    let direct = population.direct_conversations_per_user;
+    findings.count("population.direct_conversations_per_user", direct, 0..=1_000);
+    findings.count("population.groups", population.groups, 0..=1_000_000);
+    findings.number("population.group_size_exponent", population.group_size_exponent, 0.0..=10.0);
+    if population.groups == 0 {
+        if direct == 0 {
+            let message = "there are no conversations: neither direct ones nor groups".to_owned();
+            let help = "set groups or direct_conversations_per_user to 1 or more";
+            findings.add("population.direct_conversations_per_user", &["population"], message, help);
+        }
+        return;
+    }
+    let (min, max) = (population.group_size_min, population.group_size_max);
+    findings.count("population.group_size_min", min, 2..=MAX_GROUP_MEMBERS);
+    findings.count("population.group_size_max", max, 2..=MAX_GROUP_MEMBERS);
+    if min > max {
+        let message = format!("group_size_min is {min}, but group_size_max is {max}");
+        findings.add(
+            "population.group_size_min",
+            &["population"],
+            message,
+            format!("write group_size_min = {max}, or less"),
+        );
+    } else if max > users {
+        let message = format!("group_size_max is {max}, but there are {users} users");
+        let help = format!("write group_size_max = {users}, or set users to {max} or more");
+        findings.add("population.group_size_max", &["population"], message, help);
+    }
+}
+
+fn away(scenario: &Scenario, findings: &mut Findings) {
+    let (share, until) = (scenario.population.away_share, scenario.population.away_until);
+    findings.number("population.away_share", share, 0.0..=1.0);
+    let load_ends = scenario.phases.ramp + scenario.phases.load;
+    let place = "population.away_until";
+    if share > 0.0 && until.is_zero() {
+        let message = format!("away_share is {share}, but away_until is \"0s\": nobody would be away");
+        findings.add(place, &["population"], message, "write e.g. away_until = \"20s\"");
+    } else if share > 0.0 && until > load_ends {
+        let message =
+            format!("away_until is \"{until}\", but the load ends \"{load_ends}\" after the start of the run");
+        let help = format!("write away_until = \"{load_ends}\", or less");
+        findings.add(place, &["population", "phases"], message, help);
+    }
+}
+
+fn workload(scenario: &Scenario, findings: &mut Findings) {
+    let workload = &scenario.workload;
+    findings.span("workload.send_interval", workload.send_interval, Span::from_millis(1)..=WEEK);
+    findings.number("workload.direct_share", workload.direct_share, 0.0..=1.0);
+    findings.count("workload.body_bytes", workload.body_bytes, 1..=MAX_BODY_BYTES);
+    findings.number("workload.follow_up_share", workload.follow_up_share, 0.0..=1.0);
+    findings.span("workload.membership_interval", workload.membership_interval, Span::ZERO..=WEEK);
+    findings.span("workload.session_length", workload.session_length, Span::ZERO..=WEEK);
+    findings.span("workload.away_length", workload.away_length, Span::ZERO..=WEEK);
+    // A gateway closes after 90 s of silence, so a heartbeat must come before.
+    findings.span(
+        "workload.heartbeat_interval",
+        workload.heartbeat_interval,
+        Span::from_millis(100)..=Span::from_secs(60),
+    );
+}
+
+fn service_levels(scenario: &Scenario, findings: &mut Findings) {
+    for (index, level) in scenario.checks.service_levels.iter().enumerate() {
+        let place = format!("checks.service_levels[{index}]");
+        if !(level.percentile > 0.0 && level.percentile <= 100.0) {
+            let message = format!("percentile is {}, but must be above 0 and at most 100", level.percentile);
+            findings.add(&format!("{place}.percentile"), &[], message, "write e.g. percentile = 99");
+        }
+        if level.at_most.is_zero() {
+            let message = "at_most is \"0s\", which no latency can meet".to_owned();
+            findings.add(&format!("{place}.at_most"), &[], message, "write e.g. at_most = \"500ms\"");
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What each fault must satisfy: hosts that exist, times that fit, something to hit.
+
+use super::Findings;
+use crate::hosts::CLIENTS;
+use crate::model::{Fault, FaultKind, Scenario};
+use crate::reader::{nearest, quote};
+use std::collections::BTreeMap;
+
+/// More than this is a slip of a unit, not a scenario.
+const MAX_OCCURRENCES: u64 = 10_000;
+
+pub(super) fn faults(scenario: &Scenario, findings: &mut Findings) {
+    let mut names = BTreeMap::new();
+    for (index, fault) in scenario.faults.iter().enumerate() {
+        let place = format!("faults[{index}]");
+        times(scenario, fault, &place, findings);
+        targets(scenario, fault, &place, findings);
+        particulars(scenario, fault, &place, findings);
+        if !fault.name.is_empty() && names.insert(fault.name.as_str(), index).is_some() {
+            let message = format!("name is {}, and so is another fault's", quote(&fault.name));
+            findings.add(&format!("{place}.name"), &[], message, "give each fault a name of its own, or none");
+        }
+    }
+}
+
+fn times(scenario: &Scenario, fault: &Fault, place: &str, findings: &mut Findings) {
+    let (load, tick) = (scenario.phases.load, scenario.tick.0);
+    if fault.at >= load {
+        let message = format!("at is \"{}\", but the load phase ends at \"{load}\"", fault.at);
+        findings.add(
+            &format!("{place}.at"),
+            &["phases"],
+            message,
+            "choose an earlier time, or a longer load in [phases]",
+        );
+    }
+    let key = format!("{place}.for");
+    match fault.lasts {
+        Some(_) if fault.kind.is_instant() => {
+            let message = format!("a {} happens at one instant, so it has no \"for\"", fault.kind.name());
+            findings.add(&key, &[], message, "leave it out; \"every\" repeats the fault");
+        }
+        Some(lasts) if lasts < tick => {
+            let message = format!("for is \"{lasts}\", but must be at least one tick, \"{tick}\"");
+            findings.add(&key, &["tick"], message, "write e.g. for = \"5s\"");
+        }
+        _ => {}
+    }
+    let key = format!("{place}.every");
+    match (fault.every, fault.lasts) {
+        (Some(every), _) if every < tick => {
+            let message = format!("every is \"{every}\", but must be at least one tick, \"{tick}\"");
+            findings.add(&key, &["tick"], message, "write e.g. every = \"10s\"");
+        }
+        (Some(every), _) if load.as_micros() / every.as_micros().max(1) > MAX_OCCURRENCES => {
+            let message = format!(
+                "every is \"{every}\", which is more than {MAX_OCCURRENCES} times in a load of \"{load}\""
+            );
+            findings.add(&key, &["phases"], message, "write a longer time");
+        }
+        (Some(_), None) if !fault.kind.is_instant() => {
+            let message = "without \"for\" this fault lasts until the load ends, so it cannot repeat".to_owned();
+            findings.add(&key, &["faults"], message, "add e.g. for = \"5s\", or leave \"every\" out");
+        }
+        (Some(every), Some(lasts)) if !fault.kind.is_instant() && every <= lasts => {
+            let message = format!(
+                "every is \"{every}\", but the fault lasts \"{lasts}\": it must end before it begins again"
+            );
+            findings.add(
+                &key,
+                &[],
+                message,
+                format!("write a time longer than \"{lasts}\", or a shorter \"for\""),
+            );
+        }
+        _ => {}
+    }
+}
+
+fn targets(scenario: &Scenario, fault: &Fault, place: &str, findings: &mut Findings) {
+    let lists = fault.kind.targets();
+    for (key, targets) in &lists {
+        let place = format!("{place}.{key}");
+        if targets.is_empty() {
+            let message = format!("{key} is empty, but a fault needs somebody to hit");
+            findings.add(&place, &[], message, format!("write e.g. {key} = [\"gateway-0\"]"));
+        }
+        for (index, target) in targets.iter().enumerate() {
+            let (place, label) = (format!("{place}[{index}]"), format!("{key}[{index}]"));
+            if target == CLIENTS && fault.kind.stops_hosts() {
+                let message = format!("{label} is \"clients\", but only hosts can have a {}", fault.kind.name());
+                findings.add(&place, &[], message, "for devices, use the kind \"disconnect\" or \"half-open\"");
+            } else if scenario.expand_target(target).is_empty() {
+                let hosts = scenario.hosts_in_words();
+                let message = format!("{label} is {}, but the hosts are {hosts}", quote(target));
+                findings.add(&place, &["topology"], message, help_for_host(scenario, target));
+            }
+        }
+    }
+    if let [(_, one), (key, other)] = lists.as_slice() {
+        let (one, other) = (scenario.expand_targets(one), scenario.expand_targets(other));
+        let place = format!("{place}.{key}");
+        if let Some(both) = one.iter().find(|name| other.contains(name)) {
+            let message = format!("{both} is on both sides of this {}", fault.kind.name());
+            findings.add(&place, &["topology"], message, "leave it on one side");
+        } else if misses_gateways(&one, &other) || misses_gateways(&other, &one) {
+            let message = "clients have connections to gateways only, so this fault would hit nothing".to_owned();
+            findings.add(&place, &["topology"], message, "set clients against e.g. \"gateway-*\"");
+        }
+    }
+}
+
+/// Whether one side is clients alone and the other has hosts, but no gateway.
+fn misses_gateways(clients: &[String], hosts: &[String]) -> bool {
+    clients == [CLIENTS] && !hosts.is_empty() && !hosts.iter().any(|name| name.starts_with("gateway-"))
+}
+
+fn help_for_host(scenario: &Scenario, target: &str) -> String {
+    let keys = [("gateway", "gateways"), ("messages", "messages"), ("registry", "registries"), ("bus", "buses")];
+    for (role, key) in keys {
+        let index = target.strip_prefix(role).and_then(|rest| rest.strip_prefix('-'));
+        if let Some(index) = index.and_then(|index| index.parse::<u32>().ok()) {
+            return format!("write one of those, or set {key} = {} in [topology]", index.saturating_add(1));
+        }
+    }
+    let hosts = scenario.host_names();
+    let mut known: Vec<&str> = vec!["gateway-*", "messages-*", "registry-*", "bus-*", CLIENTS];
+    known.extend(hosts.iter().map(String::as_str));
+    match nearest(target, &known) {
+        Some(near) => format!("did you mean {near:?}?"),
+        None => "write one of those, or all of a role, e.g. \"gateway-*\"".to_owned(),
+    }
+}
+
+fn particulars(scenario: &Scenario, fault: &Fault, place: &str, findings: &mut Findings) {
+    if let Some(share) = fault.kind.share().filter(|share| !(*share > 0.0 && *share <= 1.0)) {
+        let message = format!("share is {share}, but must be above 0 and at most 1");
+        findings.add(&format!("{place}.share"), &[], message, "write e.g. share = 0.2");
+    }
+    match &fault.kind {
+        FaultKind::PowerLoss { target, point: Some(_) } => {
+            let hosts = scenario.expand_targets(target);
+            if let Some(host) = hosts.iter().find(|name| !name.starts_with("messages-") && *name != CLIENTS) {
+                let message = format!("only messages hosts pass this point, but the target includes {host}");
+                findings.add(
+                    &format!("{place}.point"),
+                    &["topology"],
+                    message,
+                    "leave it out, or target e.g. \"messages-*\"",
+                );
+            }
+        }
+        FaultKind::Latency { add, jitter, .. } if add.is_zero() && jitter.is_zero() => {
+            let message = "add and jitter are both \"0s\", so this fault would change nothing".to_owned();
+            findings.add(&format!("{place}.add"), &["faults"], message, "write e.g. add = \"200ms\"");
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,94 @@
+//! What is said of a fault whose keys and types are right and whose meaning is not.
+
+use super::{assert_each_fault_says, assert_each_says};
+
+#[test]
+fn a_target_must_exist_and_suit_the_fault() {
+    let crash = |target: &str| format!("kind = \"crash\"\nat = \"1s\"\ntarget = [{target}]");
+    let hosts = "but the hosts are gateway-0, gateway-1, messages-0, messages-1, registry-0, bus-0";
+    for (target, expected) in [
+        ("\"gateway-5\"", format!("11: target[0] is \"gateway-5\", {hosts}; write one of those, or set gateways = 6 in [topology]")),
+        ("\"bus-0\", \"gatway-1\"", format!("20: target[1] is \"gatway-1\", {hosts}; did you mean \"gateway-1\"?")),
+        ("\"gateways\"", format!("11: target[0] is \"gateways\", {hosts}; did you mean \"gateway-*\"?")),
+        ("\"everything\"", format!("11: target[0] is \"everything\", {hosts}; write one of those, or all of a role, e.g. \"gateway-*\"")),
+        (
+            "\"clients\"",
+            "11: target[0] is \"clients\", but only hosts can have a crash; for devices, use the kind \"disconnect\" or \"half-open\"".to_owned(),
+        ),
+        ("", "10: target is empty, but a fault needs somebody to hit; write e.g. target = [\"gateway-0\"]".to_owned()),
+    ] {
+        assert_each_fault_says(&[(&crash(target), &format!("4:{expected}"))]);
+    }
+    assert_each_fault_says(&[
+        (
+            "kind = \"partition\"\nat = \"1s\"\nbetween = [\"gateway-*\"]\nand = [\"bus-0\", \"gateway-1\"]",
+            "5:7: gateway-1 is on both sides of this partition; leave it on one side",
+        ),
+        (
+            "kind = \"partition-one-way\"\nat = \"1s\"\nfrom = [\"messages-0\"]\nto = [\"clients\"]",
+            "5:6: clients have connections to gateways only, so this fault would hit nothing; set clients against e.g. \"gateway-*\"",
+        ),
+        (
+            "kind = \"power-loss\"\nat = \"1s\"\ntarget = [\"messages-*\", \"bus-0\"]\npoint = \"acked\"",
+            "5:9: only messages hosts pass this point, but the target includes bus-0; leave it out, or target e.g. \"messages-*\"",
+        ),
+        (
+            "kind = \"latency\"\nat = \"1s\"\nbetween = [\"bus-0\"]\nand = [\"messages-*\"]\nadd = \"0s\"",
+            "6:7: add and jitter are both \"0s\", so this fault would change nothing; write e.g. add = \"200ms\"",
+        ),
+    ]);
+}
+
+#[test]
+fn a_faults_times_must_fit() {
+    let crash = "kind = \"crash\"\ntarget = [\"bus-0\"]";
+    let instant = "kind = \"disconnect\"\nshare = 0.5";
+    for (base, times, expected) in [
+        (
+            crash,
+            "at = \"30s\"",
+            "4:6: at is \"30s\", but the load phase ends at \"30s\"; choose an earlier time, or a longer load in [phases]",
+        ),
+        (
+            crash,
+            "at = \"1s\"\nfor = \"10us\"",
+            "5:7: for is \"10us\", but must be at least one tick, \"1ms\"; write e.g. for = \"5s\"",
+        ),
+        (
+            crash,
+            "at = \"1s\"\nfor = \"5s\"\nevery = \"0s\"",
+            "6:9: every is \"0s\", but must be at least one tick, \"1ms\"; write e.g. every = \"10s\"",
+        ),
+        (
+            crash,
+            "at = \"1s\"\nfor = \"5s\"\nevery = \"5s\"",
+            "6:9: every is \"5s\", but the fault lasts \"5s\": it must end before it begins again; write a time longer than \"5s\", or a shorter \"for\"",
+        ),
+        (
+            crash,
+            "at = \"1s\"\nevery = \"5s\"",
+            "5:9: without \"for\" this fault lasts until the load ends, so it cannot repeat; add e.g. for = \"5s\", or leave \"every\" out",
+        ),
+        (
+            instant,
+            "at = \"1s\"\nfor = \"5s\"",
+            "5:7: a disconnect happens at one instant, so it has no \"for\"; leave it out; \"every\" repeats the fault",
+        ),
+        (
+            instant,
+            "at = \"1s\"\nevery = \"2ms\"",
+            "5:9: every is \"2ms\", which is more than 10000 times in a load of \"30s\"; write a longer time",
+        ),
+    ] {
+        assert_each_fault_says(&[(&format!("{base}\n{times}"), expected)]);
+    }
+}
+
+#[test]
+fn two_faults_cannot_share_a_name() {
+    let one = "[[faults]]\nname = \"x\"\nkind = \"disconnect\"\nat = \"1s\"\nshare = 1\n";
+    assert_each_says(&[(
+        &format!("{one}{one}"),
+        "7:8: name is \"x\", and so is another fault's; give each fault a name of its own, or none",
+    )]);
+}

@@ -1,0 +1,240 @@
+//! What happened so far, kept once for all properties and small enough for millions of devices.
+//!
+//! **Invariant:** the reference comes from outside the system under test: what devices sent, were acked and displayed, and
+//! what the audit read from the disks. `Append` events, a server's word, change nothing here.
+//!
+//! Memory: about 50 bytes a message (36 the row, 4 its place in the log, the rest index), about 75 a device in a
+//! conversation, about 60 a conversation. The simulated disks hold every message anyway, several times larger; in return
+//! a violation is named at once, by message, not by a sum that no longer adds up.
+
+mod audit;
+mod fact;
+pub(crate) mod intervals;
+mod naming;
+mod observe;
+mod rows;
+mod table;
+
+pub use audit::AuditEntry;
+use fact::row;
+pub(crate) use fact::{Acked, Fact, Logged, Origin, Shown};
+pub(crate) use rows::{NONE, known};
+
+use audit::Membership;
+use intervals::Range;
+use rows::{Conversation, Device, Message, Pair};
+use rustc_hash::FxHashMap;
+use squall_protocol::ids::rendezvous;
+use squall_protocol::{ClientMsgId, ConversationId, DeviceId, UserId};
+use std::mem::size_of;
+use table::Table;
+
+/// How far beyond the end of a reference log a place may lie before it is kept beside it.
+const DENSE_REACH: usize = 4_096;
+/// What an allocation costs beside what was asked for.
+const ALLOCATION_BYTES: u64 = 16;
+
+/// A shard as the checks see it.
+struct Shard {
+    host: u16,
+    restarts: u16,
+    /// Messages acked since it last stopped.
+    acked: u64,
+}
+
+/// A message that was refused for good.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RefusedSend {
+    pub t: u64,
+    pub message: u32,
+    pub reason: &'static str,
+}
+
+/// Everything that the properties may ask about a run.
+pub(crate) struct Facts {
+    pub messages: Table<Message>,
+    pub devices: Table<Device>,
+    pub conversations: Table<Conversation>,
+    pub pairs: Table<Pair>,
+    pub refusals: Vec<RefusedSend>,
+    /// The time of the latest event.
+    pub now: u64,
+    /// Whether the audit has said anything; without it nothing is known of the logs.
+    pub audited: bool,
+    membership: Membership,
+    shards: Vec<Shard>,
+    faulted: bool,
+    /// Places that no log reaches unless something is badly wrong: 0, and far beyond the end.
+    far: FxHashMap<(u32, u32), u32>,
+    /// Of a pair, the runs of displayed entries before the current one, and what was skipped.
+    earlier_runs: FxHashMap<u32, Vec<Range>>,
+    skips: FxHashMap<u32, Vec<Range>>,
+    /// Bytes of the reference logs.
+    log_bytes: u64,
+}
+
+impl Facts {
+    pub fn new(shards: &[u16]) -> Self {
+        Facts {
+            messages: Table::new(),
+            devices: Table::new(),
+            conversations: Table::new(),
+            pairs: Table::new(),
+            refusals: Vec::new(),
+            now: 0,
+            audited: false,
+            membership: Membership::default(),
+            shards: shards.iter().map(|host| Shard { host: *host, restarts: 0, acked: 0 }).collect(),
+            faulted: false,
+            far: FxHashMap::default(),
+            earlier_runs: FxHashMap::default(),
+            skips: FxHashMap::default(),
+            log_bytes: 0,
+        }
+    }
+
+    /// The message that stands at this place, as far as anybody has seen.
+    pub fn at(&self, conversation: u32, seq: u32) -> Option<u32> {
+        let log = &self.conversations[conversation].log;
+        let near = log.get((seq as usize).wrapping_sub(1)).and_then(|message| row(*message));
+        if near.is_none() && !self.far.is_empty() {
+            return self.far.get(&(conversation, seq)).copied();
+        }
+        near
+    }
+
+    /// Every place at which somebody has seen a message, with it: by conversation and place, far ones last.
+    pub fn witnessed(&self) -> impl Iterator<Item = (u32, u32, u32)> {
+        let mut far: Vec<_> =
+            self.far.iter().map(|((conversation, seq), message)| (*conversation, *seq, *message)).collect();
+        far.sort_unstable();
+        let near = (0u32..).zip(self.conversations.rows()).flat_map(|(conversation, row)| {
+            (1u32..).zip(&row.log).map(move |(seq, message)| (conversation, seq, *message))
+        });
+        near.filter(|(_, _, message)| *message != NONE).chain(far)
+    }
+
+    /// The ranges that a device has displayed in a conversation.
+    pub fn displayed(&self, pair: u32) -> Vec<Range> {
+        let mut all = self.earlier_runs.get(&pair).cloned().unwrap_or_default();
+        if self.pairs[pair].run.to > 0 {
+            intervals::add(&mut all, self.pairs[pair].run);
+        }
+        all
+    }
+
+    /// The ranges that a device moved over without displaying anything.
+    pub fn skipped(&self, pair: u32) -> &[Range] {
+        self.skips.get(&pair).map_or(&[], |ranges| ranges.as_slice())
+    }
+
+    /// How often the shard of this conversation had restarted by now.
+    pub fn shard_restarts(&self, conversation: u32) -> u16 {
+        self.shards.get(usize::from(self.conversations[conversation].shard)).map_or(0, |shard| shard.restarts)
+    }
+
+    pub fn memory_bytes(&self) -> u64 {
+        let ranges = |map: &FxHashMap<u32, Vec<Range>>| {
+            let held: usize = map.values().map(|v| v.capacity() * size_of::<Range>()).sum();
+            held as u64 + map.len() as u64 * ALLOCATION_BYTES + map_bytes(map)
+        };
+        self.messages.memory_bytes()
+            + self.devices.memory_bytes()
+            + self.conversations.memory_bytes()
+            + self.pairs.memory_bytes()
+            + (self.refusals.capacity() * size_of::<RefusedSend>()) as u64
+            + map_bytes(&self.far)
+            + ranges(&self.earlier_runs)
+            + ranges(&self.skips)
+            + self.log_bytes
+            + self.membership.memory_bytes()
+    }
+
+    fn message(&mut self, id: ClientMsgId) -> u32 {
+        self.messages.find_or_insert(id, || Message::new(id))
+    }
+
+    fn device(&mut self, id: DeviceId, user: Option<UserId>) -> u32 {
+        let device = self.devices.find_or_insert(id, || Device { id, user: None, connects: 0, reachable: false });
+        if self.devices[device].user.is_none() {
+            self.devices[device].user = user;
+        }
+        device
+    }
+
+    fn conversation(&mut self, id: ConversationId) -> u32 {
+        let shards = self.shards.len() as u32;
+        self.conversations.find_or_insert(id, || Conversation {
+            id,
+            log: Vec::new(),
+            head: 0,
+            sender: NONE,
+            several_senders: false,
+            members_changed: false,
+            created: false,
+            shard: rendezvous(id.0, shards) as u16,
+            first_epoch: 0,
+            last_epoch: 0,
+        })
+    }
+
+    /// The row of a device in a conversation. `user` where the event tells.
+    fn pair(&mut self, device: DeviceId, conversation: ConversationId, user: Option<UserId>) -> u32 {
+        if let Some(pair) = self.pairs.find((device, conversation)) {
+            return pair;
+        }
+        let (device_row, conversation_row) = (self.device(device, user), self.conversation(conversation));
+        self.pairs.find_or_insert((device, conversation), || {
+            Pair::new(device, conversation, device_row, conversation_row)
+        })
+    }
+
+    /// Compares a witness of `(conversation, seq)` with those before it: the message, and the one that stood there
+    /// before when it is another. The first witness sets the reference.
+    fn witness(&mut self, conversation: u32, seq: u32, id: ClientMsgId) -> (u32, Option<u32>) {
+        match self.at(conversation, seq) {
+            Some(first) if self.messages[first].id() == id => (first, None),
+            Some(first) => (self.message(id), Some(first)),
+            None => {
+                let message = self.message(id);
+                self.set(conversation, seq, message);
+                (message, None)
+            }
+        }
+    }
+
+    fn set(&mut self, conversation: u32, seq: u32, message: u32) {
+        let epoch = self.shard_restarts(conversation);
+        let row = &mut self.conversations[conversation];
+        if row.log.is_empty() {
+            row.first_epoch = epoch;
+        }
+        row.last_epoch = epoch;
+        let place = (seq as usize).wrapping_sub(1);
+        if place >= row.log.len() + DENSE_REACH {
+            self.far.insert((conversation, seq), message);
+            return;
+        }
+        let before = row.log.capacity();
+        if place >= row.log.len() {
+            // A log outgrows its room by half, not by its double: there are as many logs as conversations.
+            if place >= before {
+                let room = (place + 1).max(before + before / 2).max(4);
+                row.log.reserve_exact(room - row.log.len());
+            }
+            row.log.resize(place + 1, NONE);
+        }
+        row.log[place] = message;
+        let after = row.log.capacity();
+        self.log_bytes += ((after - before) * size_of::<u32>()) as u64;
+        if before == 0 && after > 0 {
+            self.log_bytes += ALLOCATION_BYTES;
+        }
+    }
+}
+
+/// What a hash map takes: hashbrown keeps a power of two of buckets, at most seven eighths full, and a byte for each.
+fn map_bytes<K, V>(map: &FxHashMap<K, V>) -> u64 {
+    let buckets = if map.capacity() == 0 { 0 } else { (map.capacity() * 8 / 7).next_power_of_two() };
+    (buckets * (size_of::<(K, V)>() + 1)) as u64
+}

@@ -1,0 +1,230 @@
+//! Takes what the audit found on the disks: log entries, from which membership is folded, cursors and devices.
+//!
+//! **Invariant:** membership is a fold over the conversation's own log and this fold is the checks' own: members of the
+//! creation see from 1, a newcomer from [`limits::NEWCOMER_HISTORY`] entries before the join, a leaver up to the entry
+//! that says so.
+
+use super::intervals::{self, Range};
+use super::rows::{content, small};
+use super::{Fact, Facts, Logged, NONE, known};
+use rustc_hash::FxHashMap;
+use squall_history::What;
+use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId, limits};
+use std::collections::BTreeMap;
+use std::mem::size_of;
+
+/// An entry of a log, as it was read from a shard's disk.
+#[derive(Debug, Clone, Copy)]
+pub struct AuditEntry<'a> {
+    pub conversation: ConversationId,
+    pub seq: Seq,
+    pub sender: UserId,
+    pub device: DeviceId,
+    pub client_msg_id: ClientMsgId,
+    pub client_seq: ClientSeq,
+    pub body_hash: u64,
+    pub what: What,
+    /// Of a [`What::Created`] only.
+    pub members: &'a [UserId],
+}
+
+/// A time during which a user may see entries of a conversation. `to` is `u32::MAX` while it lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Stay {
+    user: UserId,
+    conversation: u32,
+    from: u32,
+    to: u32,
+    since_creation: bool,
+}
+
+/// Who may see what, in all conversations.
+#[derive(Default)]
+pub(super) struct Membership {
+    /// By user and conversation once `sorted`.
+    stays: Vec<Stay>,
+    sorted: bool,
+    /// The conversation that is being read, and its members with the first entry that they may see.
+    reading: Option<u32>,
+    present: BTreeMap<UserId, (u32, bool)>,
+    /// Places that a log should have and has not.
+    gaps: FxHashMap<u32, Vec<Range>>,
+}
+
+impl Membership {
+    pub fn memory_bytes(&self) -> u64 {
+        let gaps: usize = self.gaps.values().map(|gaps| gaps.capacity() * size_of::<Range>()).sum();
+        (self.stays.capacity() * size_of::<Stay>() + gaps + self.present.len() * 48) as u64
+            + super::map_bytes(&self.gaps)
+    }
+
+    /// Ends the conversation that was being read: those who are present stay.
+    fn close(&mut self) {
+        let Some(conversation) = self.reading.take() else { return };
+        for (user, (from, since_creation)) in std::mem::take(&mut self.present) {
+            self.stays.push(Stay { user, conversation, from, to: u32::MAX, since_creation });
+        }
+    }
+
+    fn fold(&mut self, seq: u32, what: What, members: &[UserId], created: bool) {
+        match what {
+            What::Created if !created => {
+                self.present.extend(members.iter().map(|user| (*user, (1, true))));
+            }
+            What::Joined(user) => {
+                let from = seq.saturating_sub(limits::NEWCOMER_HISTORY as u32).max(1);
+                self.present.entry(user).or_insert((from, false));
+            }
+            What::Left(user) => {
+                if let (Some((from, since_creation)), Some(conversation)) =
+                    (self.present.remove(&user), self.reading)
+                {
+                    self.stays.push(Stay { user, conversation, from, to: seq, since_creation });
+                }
+            }
+            What::Created | What::Text => {}
+        }
+    }
+
+    fn of(&self, user: UserId) -> &[Stay] {
+        debug_assert!(self.sorted);
+        let from = self.stays.partition_point(|stay| stay.user < user);
+        let len = self.stays[from..].partition_point(|stay| stay.user == user);
+        &self.stays[from..from + len]
+    }
+
+    fn of_in(&self, user: UserId, conversation: u32) -> &[Stay] {
+        let all = self.of(user);
+        let from = all.partition_point(|stay| stay.conversation < conversation);
+        let len = all[from..].partition_point(|stay| stay.conversation == conversation);
+        &all[from..from + len]
+    }
+}
+
+fn visible(stays: &[Stay]) -> Vec<Range> {
+    let mut ranges = Vec::with_capacity(1);
+    stays.iter().for_each(|stay| intervals::add(&mut ranges, Range { from: stay.from, to: stay.to }));
+    ranges
+}
+
+impl Facts {
+    /// Takes an entry of a log. Those of one conversation come together, in the order of the disk.
+    pub fn audit_entry(&mut self, entry: &AuditEntry<'_>) -> Fact {
+        self.audited = true;
+        self.membership.sorted = false;
+        let conversation = self.conversation(entry.conversation);
+        if self.membership.reading != Some(conversation) {
+            self.membership.close();
+            self.membership.reading = Some(conversation);
+        }
+        let place = small(entry.seq);
+        let expected = self.advance(conversation, place);
+        self.fold(conversation, place, entry);
+
+        let (message, taken) = self.witness(conversation, place, entry.client_msg_id);
+        let fingerprint = content(entry.conversation, entry.sender, entry.body_hash, entry.what);
+        let origin = self.origin(message, conversation, fingerprint, Some(entry.device));
+        let row = &mut self.messages[message];
+        let again = row.is(known::LOGGED);
+        row.known |= known::LOGGED;
+        if row.seq == place && origin == super::Origin::Sent {
+            row.known |= known::LOGGED_AS_ACKED;
+        }
+        let (pair, order) = (row.pair, row.order);
+        let mut overtaken_by = None;
+        if pair != NONE && !again && self.pairs[pair].conversation == conversation {
+            let last = &mut self.pairs[pair].logged_order;
+            overtaken_by = Some(*last).filter(|last| *last > order);
+            *last = (*last).max(order);
+        }
+        let row = &self.conversations[conversation];
+        let across_restart = row.first_epoch != row.last_epoch;
+        Fact::Logged(Logged {
+            message,
+            conversation,
+            seq: entry.seq,
+            taken,
+            again,
+            expected,
+            overtaken_by,
+            origin,
+            across_restart,
+        })
+    }
+
+    /// Takes a durable cursor.
+    pub fn audit_cursor(&mut self, device: DeviceId, conversation: ConversationId, up_to: Seq) -> Fact {
+        self.audited = true;
+        Fact::Cursor { pair: self.pair(device, conversation, None), up_to }
+    }
+
+    /// Takes a device. All entries have come before.
+    pub fn audit_device(&mut self, id: DeviceId, user: UserId, reachable: bool) -> Fact {
+        self.audited = true;
+        self.settle();
+        let device = self.device(id, Some(user));
+        self.devices[device].user = Some(user);
+        self.devices[device].reachable = reachable;
+        Fact::Device { device }
+    }
+
+    /// Closes the fold, so that membership can be asked for.
+    pub fn settle(&mut self) {
+        if !self.membership.sorted {
+            self.membership.close();
+            self.membership.stays.sort_unstable();
+            self.membership.sorted = true;
+        }
+    }
+
+    /// The conversations of a user, in order, with the entries that they may see and that are in the log.
+    pub fn owed(&self, user: UserId) -> impl Iterator<Item = (u32, Vec<Range>)> {
+        self.membership.of(user).chunk_by(|a, b| a.conversation == b.conversation).map(|stays| {
+            let conversation = stays[0].conversation;
+            let head = self.conversations[conversation].head;
+            let beyond = [Range { from: head.saturating_add(1), to: u32::MAX }];
+            let mut entries = intervals::subtract(&visible(stays), &beyond);
+            if let Some(gaps) = self.membership.gaps.get(&conversation) {
+                entries = intervals::subtract(&entries, gaps);
+            }
+            (conversation, entries)
+        })
+    }
+
+    /// What a user may see of a conversation, with no end while they are a member.
+    pub fn may_see(&self, user: UserId, conversation: u32) -> Vec<Range> {
+        visible(self.membership.of_in(user, conversation))
+    }
+
+    /// Whether this user was a member from the conversation's first entry to its last.
+    pub fn always_a_member(&self, user: UserId, conversation: u32) -> bool {
+        let stays = self.membership.of_in(user, conversation);
+        stays.iter().any(|stay| stay.since_creation && stay.to == u32::MAX)
+    }
+
+    /// Whether the audit found an entry at this place.
+    pub fn is_logged(&self, conversation: u32, seq: u32) -> bool {
+        let gaps = self.membership.gaps.get(&conversation);
+        (1..=self.conversations[conversation].head).contains(&seq)
+            && !gaps.is_some_and(|gaps| intervals::contains(gaps, seq))
+    }
+
+    /// Moves the head of a conversation's log. The place that should have come next, when it is another.
+    fn advance(&mut self, conversation: u32, place: u32) -> Option<Seq> {
+        let head = self.conversations[conversation].head;
+        let next = u64::from(head) + 1;
+        if u64::from(place) > next {
+            let gap = Range { from: head + 1, to: place - 1 };
+            intervals::add(self.membership.gaps.entry(conversation).or_default(), gap);
+        }
+        self.conversations[conversation].head = head.max(place);
+        (u64::from(place) != next).then_some(Seq(next))
+    }
+
+    fn fold(&mut self, conversation: u32, place: u32, entry: &AuditEntry<'_>) {
+        let row = &mut self.conversations[conversation];
+        self.membership.fold(place, entry.what, entry.members, row.created);
+        row.created |= entry.what == What::Created;
+        row.members_changed |= matches!(entry.what, What::Joined(_) | What::Left(_));
+    }
+}

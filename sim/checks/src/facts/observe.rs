@@ -1,0 +1,238 @@
+//! Takes the events of a run, one by one, and says what each means in the light of those before it.
+//!
+//! A handful of look-ups an event and no allocation but the growth of the tables.
+
+use super::intervals::{self, Range};
+use super::rows::{content, small};
+use super::{Acked, Fact, Facts, NONE, Origin, RefusedSend, Shown, known};
+use squall_history::{Entity, Event, Kind, Via};
+use squall_protocol::{ClientMsgId, ConversationId, DeviceId, Seq, UserId};
+
+impl Facts {
+    /// Takes an event. `None` when no property has to judge it.
+    pub fn observe(&mut self, event: &Event) -> Option<Fact> {
+        self.now = event.t;
+        match event.at {
+            Entity::Device(device) => self.observe_device(device, &event.kind),
+            Entity::Host(host) => self.observe_host(host, &event.kind),
+            Entity::World => {
+                self.faulted |= matches!(event.kind, Kind::Fault { active: true, .. });
+                None
+            }
+        }
+    }
+
+    fn observe_host(&mut self, host: u16, kind: &Kind) -> Option<Fact> {
+        match kind {
+            Kind::Crash | Kind::PowerLoss { .. } => {
+                self.faulted = true;
+                let stopped = self.shards.iter_mut().filter(|shard| shard.host == host);
+                let acked = stopped.map(|shard| std::mem::take(&mut shard.acked)).sum();
+                Some(Fact::ShardStopped { acked })
+            }
+            Kind::Restart => {
+                for shard in self.shards.iter_mut().filter(|shard| shard.host == host) {
+                    shard.restarts = shard.restarts.saturating_add(1);
+                }
+                None
+            }
+            _ => None,
+        }
+    }
+
+    fn observe_device(&mut self, device: DeviceId, kind: &Kind) -> Option<Fact> {
+        match *kind {
+            Kind::Connect { user, .. } => {
+                let device = self.device(device, Some(user));
+                self.devices[device].connects += 1;
+                None
+            }
+            Kind::Send { conversation, sender, client_msg_id, body_hash, what } => {
+                let content = content(conversation, sender, body_hash, what);
+                self.send(device, conversation, sender, client_msg_id, content)
+            }
+            Kind::Resend { client_msg_id, .. } => {
+                let message = self.messages.find(client_msg_id)?;
+                self.messages[message].known |= known::RESENT;
+                None
+            }
+            Kind::Sent { conversation, client_msg_id, seq } => {
+                Some(Fact::Acked(self.acked(device, conversation, client_msg_id, seq)))
+            }
+            Kind::Refused { client_msg_id, reason, .. } => self.refused(client_msg_id, reason),
+            Kind::Display { user, conversation, seq, sender, client_msg_id, body_hash, what, via } => {
+                let pair = self.pair(device, conversation, Some(user));
+                let content = content(conversation, sender, body_hash, what);
+                Some(Fact::Shown(self.shown(pair, seq, client_msg_id, content, via)))
+            }
+            Kind::Skip { conversation, from, to } => {
+                let pair = self.pair(device, conversation, None);
+                self.skipped_over(pair, Range { from: small(from), to: small(to) });
+                None
+            }
+            Kind::Discard { conversation, seq, client_msg_id } => {
+                let pair = self.pair(device, conversation, None);
+                let message = self.message(client_msg_id);
+                let taken = self.at(self.pairs[pair].conversation, small(seq)).filter(|first| *first != message);
+                Some(Fact::Discarded { message, pair, seq, taken })
+            }
+            Kind::Ack { conversation, up_to } => {
+                let pair = self.pair(device, conversation, None);
+                let acked = &mut self.pairs[pair].acked_up_to;
+                *acked = (*acked).max(small(up_to));
+                None
+            }
+            _ => None,
+        }
+    }
+
+    fn send(
+        &mut self,
+        device: DeviceId,
+        conversation: ConversationId,
+        sender: UserId,
+        id: ClientMsgId,
+        content: u32,
+    ) -> Option<Fact> {
+        let message = self.message(id);
+        if self.messages[message].is(known::SENT) {
+            return None;
+        }
+        let pair = self.pair(device, conversation, Some(sender));
+        let row = &mut self.pairs[pair];
+        let overlapping = row.unanswered > 0;
+        row.sends += 1;
+        row.unanswered += 1;
+        let (device, order) = (row.device, row.sends);
+        let conversation = &mut self.conversations[row.conversation];
+        if conversation.sender == NONE {
+            conversation.sender = device;
+        }
+        conversation.several_senders |= conversation.sender != device;
+        let to_known = if conversation.log.is_empty() { 0 } else { known::SENT_TO_KNOWN };
+        let row = &mut self.messages[message];
+        (row.pair, row.order, row.content) = (pair, order, content);
+        row.known |= known::SENT | to_known;
+        Some(Fact::Send { overlapping })
+    }
+
+    fn acked(&mut self, device: DeviceId, conversation: ConversationId, id: ClientMsgId, seq: Seq) -> Acked {
+        let pair = self.pair(device, conversation, None);
+        let place = small(seq);
+        let (message, taken) = self.witness(self.pairs[pair].conversation, place, id);
+        let row = &mut self.messages[message];
+        if row.is(known::ACKED) {
+            let before = Some(row.seq).filter(|first| *first != place);
+            return Acked { message, pair, seq, taken, before, against: None };
+        }
+        let (answered, order) = (row.is(known::ANSWERED), row.order);
+        row.known |= known::ACKED;
+        row.seq = place;
+        let conversation = self.pairs[pair].conversation;
+        let shard = usize::from(self.conversations[conversation].shard);
+        if let Some(shard) = self.shards.get_mut(shard) {
+            shard.acked += 1;
+        }
+        let row = &mut self.pairs[pair];
+        if !answered {
+            row.unanswered = row.unanswered.saturating_sub(1);
+        }
+        let (last_order, last_seq) = (row.acked_order, row.acked_seq);
+        let agrees = last_order == 0 || last_order == order || (order < last_order) == (place < last_seq);
+        if order > last_order {
+            (row.acked_order, row.acked_seq) = (order, place);
+        }
+        Acked { message, pair, seq, taken, before: None, against: (!agrees).then_some((last_order, last_seq)) }
+    }
+
+    fn refused(&mut self, id: ClientMsgId, reason: &'static str) -> Option<Fact> {
+        let message = self.messages.find(id)?;
+        let row = &mut self.messages[message];
+        if !row.is(known::ANSWERED) && row.pair != NONE {
+            let pair = &mut self.pairs[row.pair];
+            pair.unanswered = pair.unanswered.saturating_sub(1);
+        }
+        row.known |= known::REFUSED;
+        self.refusals.push(RefusedSend { t: self.now, message, reason });
+        Some(Fact::Refused { message, reason })
+    }
+
+    fn shown(&mut self, pair: u32, seq: Seq, id: ClientMsgId, content: u32, via: Via) -> Shown {
+        let place = small(seq);
+        let conversation = self.pairs[pair].conversation;
+        let (message, taken) = self.witness(conversation, place, id);
+        let again = self.has_displayed(pair, place);
+        let first = self.messages[message].seq;
+        let elsewhere = Some(first).filter(|first| {
+            *first != 0
+                && *first != place
+                && self.at(conversation, *first) == Some(message)
+                && self.has_displayed(pair, *first)
+        });
+        let origin = self.origin(message, conversation, content, None);
+        let row = &mut self.messages[message];
+        if row.seq == 0 {
+            row.seq = place;
+        }
+        row.known |= if row.is(known::SHOWN) { known::SHOWN_TWICE } else { known::SHOWN };
+        let position = self.pairs[pair].position;
+        let expected =
+            (!again && position != 0 && u64::from(position) + 1 != seq.0).then(|| Seq(u64::from(position) + 1));
+        self.display(pair, place);
+        Shown { message, pair, seq, via, taken, again, elsewhere, expected, origin, after_fault: self.faulted }
+    }
+
+    fn has_displayed(&self, pair: u32, seq: u32) -> bool {
+        let run = self.pairs[pair].run;
+        (run.to > 0 && run.contains(seq))
+            || self.earlier_runs.get(&pair).is_some_and(|ranges| intervals::contains(ranges, seq))
+    }
+
+    fn display(&mut self, pair: u32, seq: u32) {
+        let row = &mut self.pairs[pair];
+        row.position = row.position.max(seq);
+        if row.run.to == 0 {
+            row.run = Range { from: seq, to: seq };
+        } else if row.run.to.checked_add(1) == Some(seq) {
+            row.run.to = seq;
+        } else if !row.run.contains(seq) {
+            let earlier = self.earlier_runs.entry(pair).or_default();
+            if seq > row.run.to {
+                intervals::add(earlier, row.run);
+                row.run = Range { from: seq, to: seq };
+            } else {
+                intervals::add(earlier, Range { from: seq, to: seq });
+            }
+        }
+    }
+
+    fn skipped_over(&mut self, pair: u32, range: Range) {
+        let row = &mut self.pairs[pair];
+        row.position = row.position.max(range.to);
+        intervals::add(self.skips.entry(pair).or_default(), range);
+    }
+
+    /// Whether this message was sent by `device`, where one is named, to this conversation and with this content.
+    pub(super) fn origin(
+        &self,
+        message: u32,
+        conversation: u32,
+        content: u32,
+        device: Option<DeviceId>,
+    ) -> Origin {
+        let row = &self.messages[message];
+        if !row.is(known::SENT) {
+            return Origin::Unsent;
+        }
+        let pair = &self.pairs[row.pair];
+        if pair.conversation != conversation {
+            Origin::OtherConversation
+        } else if device.is_some_and(|device| self.devices[pair.device].id != device) {
+            Origin::OtherDevice
+        } else if row.content != content {
+            Origin::OtherContent
+        } else {
+            Origin::Sent
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! What is remembered of each message, device, conversation, and of each device in each conversation.
+//!
+//! Rows are small and hold no heap of their own but a conversation's reference log. Sequence numbers are kept in 32 bits;
+//! one beyond that is taken for 2³² − 1, which no log reaches.
+
+use super::intervals::Range;
+use super::table::Row;
+use squall_history::What;
+use squall_protocol::ids::mix;
+use squall_protocol::{ClientMsgId, ConversationId, DeviceId, Seq, UserId};
+
+/// No such row.
+pub(crate) const NONE: u32 = u32::MAX;
+
+pub(crate) fn small(seq: Seq) -> u32 {
+    u32::try_from(seq.0).unwrap_or(u32::MAX)
+}
+
+/// What is known of a message. One bit each, so that a message takes 36 bytes.
+pub(crate) mod known {
+    pub const SENT: u32 = 1;
+    pub const ACKED: u32 = 1 << 1;
+    pub const REFUSED: u32 = 1 << 2;
+    pub const RESENT: u32 = 1 << 3;
+    /// Displayed on a device.
+    pub const SHOWN: u32 = 1 << 4;
+    /// Displayed at least twice, on one device or on two.
+    pub const SHOWN_TWICE: u32 = 1 << 5;
+    /// The audit found it in a log.
+    pub const LOGGED: u32 = 1 << 6;
+    /// The audit found it at the place that its ack named, with its content.
+    pub const LOGGED_AS_ACKED: u32 = 1 << 7;
+    /// Somebody had seen an entry of the conversation before this was sent.
+    pub const SENT_TO_KNOWN: u32 = 1 << 8;
+    pub const ANSWERED: u32 = ACKED | REFUSED;
+}
+
+/// A message, from the first time that anybody named it.
+pub(crate) struct Message {
+    id: [u32; 4],
+    /// The device that sent it, in the conversation; `NONE` when nobody has.
+    pub pair: u32,
+    /// Its number among the sends of its device in its conversation, from 1.
+    pub order: u32,
+    /// The place that its ack named, else the first place where it was seen; 0 for none.
+    pub seq: u32,
+    /// A fingerprint of conversation, sender, body and kind.
+    pub content: u32,
+    pub known: u32,
+}
+
+impl Message {
+    pub fn new(id: ClientMsgId) -> Self {
+        let v = id.0;
+        let id = [(v >> 96) as u32, (v >> 64) as u32, (v >> 32) as u32, v as u32];
+        Message { id, pair: NONE, order: 0, seq: 0, content: 0, known: 0 }
+    }
+
+    pub fn id(&self) -> ClientMsgId {
+        ClientMsgId(self.id.iter().fold(0, |v, part| v << 32 | u128::from(*part)))
+    }
+
+    pub fn is(&self, what: u32) -> bool {
+        self.known & what != 0
+    }
+}
+
+impl Row for Message {
+    type Key = ClientMsgId;
+    fn key(&self) -> ClientMsgId {
+        self.id()
+    }
+    fn hash(key: ClientMsgId) -> u64 {
+        mix((key.0 >> 64) as u64 ^ mix(key.0 as u64))
+    }
+}
+
+/// The fingerprint of a message's content.
+pub(crate) fn content(conversation: ConversationId, sender: UserId, body_hash: u64, what: What) -> u32 {
+    let what = match what {
+        What::Text => 0,
+        What::Created => 1,
+        What::Joined(user) => mix(user.0) ^ 2,
+        What::Left(user) => mix(user.0) ^ 3,
+    };
+    let all = [conversation.0, sender.0, body_hash, what].into_iter().fold(0, |d, v| mix(d ^ v));
+    (all >> 32) as u32
+}
+
+/// A device.
+pub(crate) struct Device {
+    pub id: DeviceId,
+    pub user: Option<UserId>,
+    pub connects: u32,
+    /// Connected through the quiet phase, so everything is owed to it.
+    pub reachable: bool,
+}
+
+impl Row for Device {
+    type Key = DeviceId;
+    fn key(&self) -> DeviceId {
+        self.id
+    }
+    fn hash(key: DeviceId) -> u64 {
+        mix(key.0)
+    }
+}
+
+/// A conversation.
+pub(crate) struct Conversation {
+    pub id: ConversationId,
+    /// The message at each place from 1, set by the first witness.
+    pub log: Vec<u32>,
+    /// The last place that the audit found filled.
+    pub head: u32,
+    /// The first device that sent here, and whether a second one did.
+    pub sender: u32,
+    pub several_senders: bool,
+    /// Somebody joined or left after the creation, says the audit.
+    pub members_changed: bool,
+    /// The audit found its creation, so that membership is known.
+    pub created: bool,
+    /// The shard that owns it, by its place in the configuration.
+    pub shard: u16,
+    /// How often the shard had restarted when the first and the latest entry were first seen.
+    pub first_epoch: u16,
+    pub last_epoch: u16,
+}
+
+impl Row for Conversation {
+    type Key = ConversationId;
+    fn key(&self) -> ConversationId {
+        self.id
+    }
+    fn hash(key: ConversationId) -> u64 {
+        mix(key.0)
+    }
+}
+
+/// A device in a conversation.
+pub(crate) struct Pair {
+    device_id: DeviceId,
+    conversation_id: ConversationId,
+    pub device: u32,
+    pub conversation: u32,
+    /// The last entry that it displayed or skipped; 0 before the first.
+    pub position: u32,
+    /// The range that it displays now, without a gap; earlier ones are kept beside the table. `to` 0 before the first.
+    pub run: Range,
+    /// The highest place that it told the server it has shown.
+    pub acked_up_to: u32,
+    pub sends: u32,
+    pub unanswered: u32,
+    /// The latest of its sends that was acked, and where.
+    pub acked_order: u32,
+    pub acked_seq: u32,
+    /// The latest of its sends that the audit has found in the log.
+    pub logged_order: u32,
+}
+
+impl Pair {
+    pub fn new(device_id: DeviceId, conversation_id: ConversationId, device: u32, conversation: u32) -> Self {
+        Pair {
+            device_id,
+            conversation_id,
+            device,
+            conversation,
+            position: 0,
+            run: Range { from: 0, to: 0 },
+            acked_up_to: 0,
+            sends: 0,
+            unanswered: 0,
+            acked_order: 0,
+            acked_seq: 0,
+            logged_order: 0,
+        }
+    }
+}
+
+impl Row for Pair {
+    type Key = (DeviceId, ConversationId);
+    fn key(&self) -> Self::Key {
+        (self.device_id, self.conversation_id)
+    }
+    fn hash((device, conversation): Self::Key) -> u64 {
+        mix(mix(device.0) ^ conversation.0)
+    }
+}

@@ -1,0 +1,132 @@
+//! A compact table: rows in the order in which they came, found by key through an index of four bytes a slot.
+//!
+//! **Invariant:** rows never move and are never removed, so a row's number names it for the whole run, and walking the
+//! rows visits them in the same order on every machine.
+
+use std::mem::size_of;
+use std::ops::{Index, IndexMut};
+
+/// What a table needs to know of its rows.
+pub(crate) trait Row {
+    type Key: Copy + Eq;
+    fn key(&self) -> Self::Key;
+    /// A well-spread hash of the key.
+    fn hash(key: Self::Key) -> u64;
+}
+
+const VACANT: u32 = u32::MAX;
+
+/// Rows found by key, numbered from 0.
+pub(crate) struct Table<R> {
+    rows: Vec<R>,
+    /// Open addressing with linear probing over a power of two; at most three quarters full.
+    slots: Vec<u32>,
+}
+
+impl<R: Row> Table<R> {
+    pub fn new() -> Self {
+        Table { rows: Vec::new(), slots: vec![VACANT; 16] }
+    }
+
+    pub fn find(&self, key: R::Key) -> Option<u32> {
+        let slot = self.probe(key);
+        Some(self.slots[slot]).filter(|row| *row != VACANT)
+    }
+
+    /// The row with this key, made if there is none yet.
+    pub fn find_or_insert(&mut self, key: R::Key, make: impl FnOnce() -> R) -> u32 {
+        let slot = self.probe(key);
+        if self.slots[slot] != VACANT {
+            return self.slots[slot];
+        }
+        let number = u32::try_from(self.rows.len()).expect("a run has fewer than 2^32 rows");
+        assert!(number != VACANT, "a run has fewer than 2^32 - 1 rows");
+        self.rows.push(make());
+        self.slots[slot] = number;
+        if self.rows.len() * 4 > self.slots.len() * 3 {
+            self.grow();
+        }
+        number
+    }
+
+    pub fn rows(&self) -> &[R] {
+        &self.rows
+    }
+
+    pub fn memory_bytes(&self) -> u64 {
+        (self.rows.capacity() * size_of::<R>() + self.slots.capacity() * size_of::<u32>()) as u64
+    }
+
+    /// The slot of the key, or the vacant one where it would go.
+    fn probe(&self, key: R::Key) -> usize {
+        let mask = self.slots.len() - 1;
+        let mut slot = R::hash(key) as usize & mask;
+        loop {
+            let row = self.slots[slot];
+            if row == VACANT || self.rows[row as usize].key() == key {
+                return slot;
+            }
+            slot = (slot + 1) & mask;
+        }
+    }
+
+    fn grow(&mut self) {
+        let mask = self.slots.len() * 2 - 1;
+        let mut slots = vec![VACANT; mask + 1];
+        for (number, row) in self.rows.iter().enumerate() {
+            let mut slot = R::hash(row.key()) as usize & mask;
+            while slots[slot] != VACANT {
+                slot = (slot + 1) & mask;
+            }
+            slots[slot] = number as u32;
+        }
+        self.slots = slots;
+    }
+}
+
+impl<R> Index<u32> for Table<R> {
+    type Output = R;
+    fn index(&self, number: u32) -> &R {
+        &self.rows[number as usize]
+    }
+}
+
+impl<R> IndexMut<u32> for Table<R> {
+    fn index_mut(&mut self, number: u32) -> &mut R {
+        &mut self.rows[number as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use squall_protocol::ids::mix;
+    use std::collections::BTreeMap;
+
+    struct Cell(u64);
+    impl Row for Cell {
+        type Key = u64;
+        fn key(&self) -> u64 {
+            self.0
+        }
+        fn hash(key: u64) -> u64 {
+            // Few values, so that probing is exercised.
+            mix(key) & 0xff
+        }
+    }
+
+    #[test]
+    fn finds_every_row_by_its_key_and_numbers_them_in_order() {
+        let mut table = Table::new();
+        let mut model = BTreeMap::new();
+        for step in 0..5_000u64 {
+            let key = mix(step) % 1_500;
+            let expected = *model.entry(key).or_insert(table.rows().len() as u32);
+            assert_eq!(table.find_or_insert(key, || Cell(key)), expected);
+        }
+        for key in 0..1_500 {
+            assert_eq!(table.find(key), model.get(&key).copied());
+        }
+        assert!(table.memory_bytes() >= 1_400 * 12);
+    }
+}

@@ -1,0 +1,146 @@
+//! Judges a run from outside the system under test: streaming checks, one property a file.
+//!
+//! **Invariant:** a check sees the history, the audit of the disks and the protocol's identifiers, never the code that it
+//! judges: an oracle that shares code with what it judges shares its bugs. A check that judged nothing is inconclusive,
+//! never green.
+//!
+//! A run feeds [`Checks::observe`] with every event in order of time. After it, the audit feeds what it read: first all
+//! entries of all logs, then cursors, then devices.
+
+mod against;
+#[cfg(test)]
+mod differential;
+mod facts;
+mod properties;
+mod property;
+mod report;
+#[cfg(test)]
+mod testing;
+
+pub use against::against;
+pub use facts::AuditEntry;
+pub use report::{CheckReport, KEPT_VIOLATIONS, Verdict, Violation};
+
+use facts::{Fact, Facts};
+use property::Property;
+use report::Tally;
+use squall_history::Event;
+use squall_protocol::{ConversationId, DeviceId, Seq, UserId};
+
+/// What the checks need to know of a run before it starts.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    /// The host of each messages shard, by its index in the run's list of hosts. The owner of conversation `c` is
+    /// `shards[rendezvous(c.0, shards.len())]`.
+    pub shards: Vec<u16>,
+}
+
+/// A device at the end of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuditDevice {
+    pub device: DeviceId,
+    pub user: UserId,
+    /// Connected through the quiet phase, so that everything that its user may see is owed to it.
+    pub reachable: bool,
+}
+
+/// All checks over one run.
+pub struct Checks {
+    facts: Facts,
+    tallies: Vec<Tally>,
+}
+
+impl Checks {
+    pub fn new(config: Config) -> Self {
+        Checks {
+            facts: Facts::new(&config.shards),
+            tallies: properties::TABLE.iter().map(|_| Tally::default()).collect(),
+        }
+    }
+
+    /// Takes an event. Every event of the run comes here, in order of time.
+    pub fn observe(&mut self, event: &Event) {
+        if let Some(fact) = self.facts.observe(event) {
+            self.judge(fact);
+        }
+    }
+
+    /// Takes an entry that was read from a shard's disk. Entries of a conversation come together, in the order of the
+    /// disk, whatever that is.
+    pub fn audit_entry(&mut self, entry: &AuditEntry<'_>) {
+        let fact = self.facts.audit_entry(entry);
+        self.judge(fact);
+    }
+
+    /// Takes a durable cursor that was read from a shard's disk.
+    pub fn audit_cursor(&mut self, device: DeviceId, conversation: ConversationId, up_to: Seq) {
+        let fact = self.facts.audit_cursor(device, conversation, up_to);
+        self.judge(fact);
+    }
+
+    /// Takes a device. Every device of the run comes here once, after all entries and cursors.
+    pub fn audit_device(&mut self, device: &AuditDevice) {
+        let fact = self.facts.audit_device(device.device, device.user, device.reachable);
+        self.judge(fact);
+    }
+
+    /// Makes these checks inconclusive unless they are exposed to something: a scenario declares faults
+    /// [`against`] them.
+    ///
+    /// # Panics
+    /// When a name is none of [`names`].
+    pub fn require_exposure(&mut self, names: &[&str]) {
+        for name in names {
+            let index = properties::TABLE.iter().position(|property| property.name == *name);
+            let index = index.unwrap_or_else(|| panic!("no check is named {name:?}"));
+            self.tallies[index].exposure_required = true;
+        }
+    }
+
+    /// Judges what only the end can tell, and reports, in the order of [`names`].
+    pub fn finish(mut self) -> Vec<CheckReport> {
+        self.facts.settle();
+        let reports = properties::TABLE.iter().zip(&mut self.tallies);
+        reports
+            .map(|(property, tally)| {
+                (property.conclude)(&self.facts, tally);
+                report(property, std::mem::take(tally))
+            })
+            .collect()
+    }
+
+    /// What the checks hold at this time.
+    pub fn memory_bytes(&self) -> u64 {
+        self.facts.memory_bytes()
+    }
+
+    fn judge(&mut self, fact: Fact) {
+        for (property, tally) in properties::TABLE.iter().zip(&mut self.tallies) {
+            (property.judge)(&fact, &self.facts, tally);
+        }
+    }
+}
+
+/// The names of all checks, in the order of their reports.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    properties::TABLE.iter().map(|property| property.name)
+}
+
+/// What a check guarantees, in one sentence.
+pub fn guarantee(name: &str) -> Option<&'static str> {
+    properties::TABLE.iter().find(|property| property.name == name).map(|property| property.guarantee)
+}
+
+fn report(property: &Property, tally: Tally) -> CheckReport {
+    CheckReport {
+        name: property.name,
+        verdict: tally.verdict(),
+        evaluated: tally.evaluated,
+        evaluation: property.evaluation,
+        exposed: tally.exposed,
+        exposure: property.exposure,
+        violations: tally.violations,
+        first: tally.kept.first().cloned(),
+        kept: tally.kept,
+    }
+}

@@ -1,0 +1,57 @@
+//! The table of properties.
+
+use crate::property::Property;
+
+mod acked_is_durable;
+mod cursor_behind_acks;
+mod dense_sequence;
+mod every_send_answered;
+mod members_only;
+mod no_duplicates;
+mod no_loss;
+mod nothing_unsent;
+mod same_order;
+mod sender_order;
+
+/// All properties, in the order of reports.
+pub(crate) const TABLE: &[Property] = &[
+    acked_is_durable::PROPERTY,
+    no_loss::PROPERTY,
+    no_duplicates::PROPERTY,
+    dense_sequence::PROPERTY,
+    same_order::PROPERTY,
+    sender_order::PROPERTY,
+    nothing_unsent::PROPERTY,
+    members_only::PROPERTY,
+    every_send_answered::PROPERTY,
+    cursor_behind_acks::PROPERTY,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_names_every_check_once_and_says_what_it_counts() {
+        let names: Vec<_> = TABLE.iter().map(|property| property.name).collect();
+        assert_eq!(
+            names,
+            [
+                "acked-is-durable",
+                "no-loss",
+                "no-duplicates",
+                "dense-sequence",
+                "same-order",
+                "sender-order",
+                "nothing-unsent",
+                "members-only",
+                "every-send-answered",
+                "cursor-behind-acks",
+            ]
+        );
+        for property in TABLE {
+            assert!(property.guarantee.ends_with('.'), "{}", property.name);
+            assert!(!property.evaluation.is_empty() && !property.exposure.is_empty(), "{}", property.name);
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! **Invariant:** no durable cursor is ahead of what the device said that it has shown: an entry between the two would
+//! never be delivered again.
+
+use crate::facts::{Fact, Facts};
+use crate::property::{Property, nothing_more};
+use crate::report::Tally;
+use squall_protocol::Seq;
+
+const NAME: &str = "cursor-behind-acks";
+
+pub(crate) const PROPERTY: Property = Property {
+    name: NAME,
+    guarantee: "No cursor on disk is ahead of the device's own acks.",
+    evaluation: "cursors read from the disks",
+    exposure: "cursors of devices that had connected again, or whose shard had restarted",
+    judge,
+    conclude: nothing_more,
+};
+
+fn judge(fact: &Fact, facts: &Facts, tally: &mut Tally) {
+    let Fact::Cursor { pair, up_to } = fact else { return };
+    let row = &facts.pairs[*pair];
+    let device = &facts.devices[row.device];
+    tally.evaluated += 1;
+    tally.exposed += u64::from(device.connects > 1 || facts.shard_restarts(row.conversation) > 0);
+    let acked = Seq(u64::from(row.acked_up_to));
+    if *up_to <= acked {
+        return;
+    }
+    tally.violate(|| {
+        let id = facts.conversations[row.conversation].id;
+        // The first entry that the device will not be offered again.
+        let message = facts.at(row.conversation, row.acked_up_to.saturating_add(1));
+        let at_stake = message.map_or(String::new(), |message| format!(" {} is at stake.", facts.name(message)));
+        let sentence = format!(
+            "The cursor of {} in conversation {id} stands at seq {up_to} on disk, but the device has acked up to seq {acked} only.{at_stake}",
+            facts.name_device(row.device),
+        );
+        facts.violation(NAME, row.conversation, Some(row.device), Some(acked.next()), message, sentence)
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::NAME;
+    use crate::Verdict;
+    use crate::testing::History;
+
+    #[test]
+    fn a_cursor_at_or_behind_the_ack_passes() {
+        let mut history = History::chat();
+        history.ack(1, 2).ack(2, 2).connect(2).cursor(1, 2).cursor(2, 1);
+        let report = history.audit().report(NAME);
+        assert_eq!((report.verdict, report.evaluated, report.exposed), (Verdict::Pass, 2, 1));
+    }
+
+    #[test]
+    fn a_cursor_ahead_of_the_acks_names_the_message_that_is_at_stake() {
+        let mut history = History::chat();
+        history.ack(2, 1).cursor(2, 2);
+        let found = history.audit().violated(NAME, 2);
+        assert_eq!(found.device.map(|device| device.0), Some(2));
+        assert!(found.message.contains("seq 2 on disk"), "{}", found.message);
+    }
+
+    #[test]
+    fn no_cursors_are_inconclusive() {
+        assert_eq!(History::chat().audit().report(NAME).verdict, Verdict::Inconclusive);
+        assert_eq!(History::empty().audit().report(NAME).verdict, Verdict::Inconclusive);
+    }
+}

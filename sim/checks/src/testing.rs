@@ -1,0 +1,278 @@
+//! Histories for tests: conversation 7 of users 1 and 2, a device each with the user's number, user 3 a stranger.
+//!
+//! Messages are named by small numbers. Times are the numbers of the events.
+
+use crate::{AuditDevice, AuditEntry, CheckReport, Checks, Config, Verdict, Violation};
+use squall_history::{Entity, Event, Kind, Via, What};
+use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId};
+use std::collections::BTreeMap;
+
+pub(crate) const CONVERSATION: ConversationId = ConversationId(7);
+const SHARD_HOST: u16 = 3;
+
+/// A change of membership that a device sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    Joined(u64),
+    Left(u64),
+}
+
+#[derive(Clone, Copy)]
+struct Sent {
+    device: u64,
+    what: What,
+}
+
+/// An entry as the audit will report it.
+#[derive(Debug, Clone)]
+struct Stored {
+    id: u64,
+    seq: u64,
+    device: u64,
+    altered: bool,
+}
+
+/// A run that a test writes down, step by step.
+#[derive(Default)]
+pub(crate) struct History {
+    events: Vec<Event>,
+    sent: BTreeMap<u64, Sent>,
+    log: Vec<Stored>,
+    cursors: Vec<(u64, u64)>,
+    /// The user of each device.
+    devices: BTreeMap<u64, u64>,
+    away: Vec<u64>,
+}
+
+/// What the checks said of a history.
+pub(crate) struct Outcome(pub Vec<CheckReport>);
+
+fn id(message: u64) -> ClientMsgId {
+    ClientMsgId(u128::from(message) << 64 | 0x5a)
+}
+
+impl History {
+    /// Nothing happened.
+    pub fn empty() -> Self {
+        History::default()
+    }
+
+    /// Device 1 created the conversation (message 1) and said something (message 2); both devices saw both.
+    pub fn chat() -> Self {
+        let mut history = History::default();
+        history.device(1, 1).device(2, 2).device(3, 3);
+        history.push_send(1, 1, CONVERSATION, What::Created);
+        history.acked(1, 1, 1).log(1).display(1, 1, 1).display(2, 1, 1);
+        history.send(1, 2).acked(1, 2, 2).log(2).display(1, 2, 2).display(2, 2, 2);
+        history
+    }
+
+    /// A device that stays to the end.
+    pub fn device(&mut self, device: u64, user: u64) -> &mut Self {
+        self.devices.insert(device, user);
+        self.connect(device)
+    }
+
+    pub fn connect(&mut self, device: u64) -> &mut Self {
+        let user = UserId(self.user(device));
+        self.push(device, Kind::Connect { user, gateway: 0, connect_count: 1 })
+    }
+
+    /// The device is not there when the run ends.
+    pub fn away(&mut self, device: u64) -> &mut Self {
+        self.away.push(device);
+        self
+    }
+
+    pub fn send(&mut self, device: u64, message: u64) -> &mut Self {
+        self.push_send(device, message, CONVERSATION, What::Text)
+    }
+
+    pub fn send_elsewhere(&mut self, device: u64, message: u64) -> &mut Self {
+        self.push_send(device, message, ConversationId(8), What::Text)
+    }
+
+    pub fn change(&mut self, device: u64, message: u64, change: Change) -> &mut Self {
+        let what = match change {
+            Change::Joined(user) => What::Joined(UserId(user)),
+            Change::Left(user) => What::Left(UserId(user)),
+        };
+        self.push_send(device, message, CONVERSATION, what)
+    }
+
+    pub fn resend(&mut self, device: u64, message: u64) -> &mut Self {
+        self.push(device, Kind::Resend { conversation: CONVERSATION, client_msg_id: id(message) })
+    }
+
+    pub fn acked(&mut self, device: u64, message: u64, seq: u64) -> &mut Self {
+        self.push(device, Kind::Sent { conversation: CONVERSATION, client_msg_id: id(message), seq: Seq(seq) })
+    }
+
+    pub fn refused(&mut self, device: u64, message: u64, reason: &'static str) -> &mut Self {
+        self.push(device, Kind::Refused { conversation: CONVERSATION, client_msg_id: id(message), reason })
+    }
+
+    pub fn display(&mut self, device: u64, message: u64, seq: u64) -> &mut Self {
+        self.display_via(device, message, seq, Via::Deliver)
+    }
+
+    pub fn display_via(&mut self, device: u64, message: u64, seq: u64, via: Via) -> &mut Self {
+        self.push_display(device, message, seq, via, message)
+    }
+
+    /// Displays the message with a body that is not its own.
+    pub fn display_altered(&mut self, device: u64, message: u64, seq: u64) -> &mut Self {
+        self.push_display(device, message, seq, Via::Deliver, !message)
+    }
+
+    pub fn skip(&mut self, device: u64, from: u64, to: u64) -> &mut Self {
+        self.push(device, Kind::Skip { conversation: CONVERSATION, from: Seq(from), to: Seq(to) })
+    }
+
+    pub fn discard(&mut self, device: u64, message: u64, seq: u64) -> &mut Self {
+        self.push(device, Kind::Discard { conversation: CONVERSATION, seq: Seq(seq), client_msg_id: id(message) })
+    }
+
+    pub fn ack(&mut self, device: u64, up_to: u64) -> &mut Self {
+        self.push(device, Kind::Ack { conversation: CONVERSATION, up_to: Seq(up_to) })
+    }
+
+    /// The shard loses power and restarts.
+    pub fn power_loss(&mut self) -> &mut Self {
+        for kind in [Kind::PowerLoss { unsynced_blocks: 1 }, Kind::Restart] {
+            let t = self.events.len() as u64;
+            self.events.push(Event { t, at: Entity::Host(SHARD_HOST), kind });
+        }
+        self
+    }
+
+    /// The audit finds the message next in the log.
+    pub fn log(&mut self, message: u64) -> &mut Self {
+        self.log_at(message, self.log.len() as u64 + 1)
+    }
+
+    pub fn log_at(&mut self, message: u64, seq: u64) -> &mut Self {
+        let device = self.sent.get(&message).map_or(1, |sent| sent.device);
+        self.log.push(Stored { id: message, seq, device, altered: false });
+        self
+    }
+
+    pub fn log_altered(&mut self, message: u64) -> &mut Self {
+        self.log(message);
+        self.log.last_mut().expect("just pushed").altered = true;
+        self
+    }
+
+    pub fn log_in_the_name_of(&mut self, message: u64, device: u64) -> &mut Self {
+        self.log(message);
+        self.log.last_mut().expect("just pushed").device = device;
+        self
+    }
+
+    pub fn cursor(&mut self, device: u64, up_to: u64) -> &mut Self {
+        self.cursors.push((device, up_to));
+        self
+    }
+
+    /// What the checks say of the run with its audit.
+    pub fn audit(&self) -> Outcome {
+        let mut checks = self.observed();
+        for stored in &self.log {
+            let sent = self.sent.get(&stored.id).copied().unwrap_or(Sent { device: 1, what: What::Text });
+            checks.audit_entry(&AuditEntry {
+                conversation: CONVERSATION,
+                seq: Seq(stored.seq),
+                sender: UserId(self.user(sent.device)),
+                device: DeviceId(stored.device),
+                client_msg_id: id(stored.id),
+                client_seq: ClientSeq(stored.seq),
+                body_hash: if stored.altered { !stored.id } else { stored.id },
+                what: sent.what,
+                members: if sent.what == What::Created { &[UserId(1), UserId(2)] } else { &[] },
+            });
+        }
+        for (device, up_to) in &self.cursors {
+            checks.audit_cursor(DeviceId(*device), CONVERSATION, Seq(*up_to));
+        }
+        for (device, user) in &self.devices {
+            let reachable = !self.away.contains(device);
+            checks.audit_device(&AuditDevice { device: DeviceId(*device), user: UserId(*user), reachable });
+        }
+        Outcome(checks.finish())
+    }
+
+    /// What the checks say of the run alone.
+    pub fn unaudited(&self) -> Outcome {
+        Outcome(self.observed().finish())
+    }
+
+    /// The audit does not find one of the entries, and those after it have moved up.
+    pub fn lose_from_log(&mut self, pick: usize) {
+        let lost = pick % self.log.len();
+        self.log.remove(lost);
+        (1..).zip(&mut self.log).for_each(|(seq, stored)| stored.seq = seq);
+    }
+
+    /// Events, for mutation.
+    pub fn events(&mut self) -> &mut Vec<Event> {
+        &mut self.events
+    }
+
+    fn observed(&self) -> Checks {
+        let mut checks = Checks::new(Config { shards: vec![SHARD_HOST] });
+        self.events.iter().for_each(|event| checks.observe(event));
+        checks
+    }
+
+    fn user(&self, device: u64) -> u64 {
+        self.devices.get(&device).copied().unwrap_or(device)
+    }
+
+    fn push(&mut self, device: u64, kind: Kind) -> &mut Self {
+        let t = self.events.len() as u64;
+        self.events.push(Event { t, at: Entity::Device(DeviceId(device)), kind });
+        self
+    }
+
+    fn push_send(&mut self, device: u64, message: u64, conversation: ConversationId, what: What) -> &mut Self {
+        let sender = UserId(self.user(device));
+        self.sent.insert(message, Sent { device, what });
+        let client_msg_id = id(message);
+        self.push(device, Kind::Send { conversation, sender, client_msg_id, body_hash: message, what })
+    }
+
+    fn push_display(&mut self, device: u64, message: u64, seq: u64, via: Via, body_hash: u64) -> &mut Self {
+        let sent = self.sent.get(&message).copied().unwrap_or(Sent { device: 1, what: What::Text });
+        let kind = Kind::Display {
+            user: UserId(self.user(device)),
+            conversation: CONVERSATION,
+            seq: Seq(seq),
+            sender: UserId(self.user(sent.device)),
+            client_msg_id: id(message),
+            body_hash,
+            what: sent.what,
+            via,
+        };
+        self.push(device, kind)
+    }
+}
+
+impl Outcome {
+    pub fn report(&self, name: &str) -> CheckReport {
+        self.0.iter().find(|report| report.name == name).expect("a check of that name").clone()
+    }
+
+    /// The first violation of a check, which must name this message.
+    pub fn violated(&self, name: &str, message: u64) -> Violation {
+        let report = self.report(name);
+        assert_eq!(report.verdict, Verdict::Violated, "{report:?}");
+        let first = report.first.expect("a violated check has a first violation");
+        assert_eq!(first.client_msg_id, Some(id(message)), "{}", first.message);
+        first
+    }
+
+    pub fn violated_checks(&self) -> Vec<&'static str> {
+        let violated = self.0.iter().filter(|report| report.verdict == Verdict::Violated);
+        violated.map(|report| report.name).collect()
+    }
+}

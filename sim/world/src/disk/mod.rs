@@ -1,0 +1,223 @@
+//! The simulated block device of one host, under redb's `StorageBackend`.
+//!
+//! A [`Disk`] is the hardware and outlives processes. What a process writes lands in an overlay, as in the kernel's page
+//! cache, and a sync makes it durable. When the process dies the overlay stays; when the host loses power it goes,
+//! except for what the seed lets survive or tear.
+//!
+//! **Invariants:** what was synced survives everything but a lying sync; after [`Disk::process_died`] or
+//! [`Disk::power_loss`] no handle, old or new, can change the disk until [`Disk::process_started`]; the same seed and
+//! the same calls give the same bytes, errors and digest. No time passes here: delays are only reported.
+//! Guarded by this folder's tests.
+
+mod backend;
+mod device;
+mod faults;
+mod platter;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use backend::Backend;
+use device::Device;
+pub use faults::{DiskFault, FaultHits, FaultId};
+use platter::Platter;
+
+/// What a disk is made of, and what it does when power is lost.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DiskConfig {
+    /// Bytes that can be allocated, in blocks of 4 KiB; a block of zeros takes none.
+    pub capacity_bytes: u64,
+    /// The unit that is written whole or not at all; a power of two, at most 4096, which makes tearing impossible.
+    pub sector_bytes: usize,
+    /// The probability that an unsynced block has reached the platter anyway when power is lost.
+    pub survive_share: f64,
+    /// Whether a power loss tears one of the blocks that did not reach the platter.
+    pub tear: bool,
+}
+
+impl Default for DiskConfig {
+    fn default() -> Self {
+        Self { capacity_bytes: 64 << 30, sector_bytes: 512, survive_share: 0.0, tear: false }
+    }
+}
+
+/// Where an armed power cut strikes, counted from 1 for the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CutPoint {
+    /// At this write, before it answers.
+    Write(u64),
+    /// In the middle of this sync: none, some or all of it is durable.
+    Sync(u64),
+}
+
+impl CutPoint {
+    fn is_write(&self) -> bool {
+        matches!(self, Self::Write(_))
+    }
+
+    fn is_sync(&self) -> bool {
+        matches!(self, Self::Sync(_))
+    }
+}
+
+/// Totals since the disk was made, and what is unsynced now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DiskStats {
+    pub reads: u64,
+    pub bytes_read: u64,
+    pub writes: u64,
+    pub bytes_written: u64,
+    /// Writes that failed for want of space.
+    pub full_writes: u64,
+    /// All syncs, also those that failed or lied.
+    pub syncs: u64,
+    pub failed_syncs: u64,
+    pub power_losses: u64,
+    /// Unsynced blocks that a power loss destroyed, torn ones included.
+    pub blocks_lost: u64,
+    /// Unsynced blocks that had reached the platter when power was lost.
+    pub blocks_survived: u64,
+    pub blocks_torn: u64,
+    pub unsynced_blocks: u64,
+    pub allocated_bytes: u64,
+}
+
+type OnPowerCut = Box<dyn FnMut() + Send>;
+
+struct Shared {
+    device: Mutex<Device>,
+    /// A lock of its own, so that the callback may call the disk.
+    on_power_cut: Mutex<Option<OnPowerCut>>,
+}
+
+/// A cheap handle on the disk of one host, for the world. The process on that host uses a [`Backend`].
+#[derive(Clone)]
+pub struct Disk(Arc<Shared>);
+
+impl fmt::Debug for Disk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Disk").field(&self.stats()).finish()
+    }
+}
+
+impl Disk {
+    /// An empty disk. `seed` decides which operations its faults hit and what a power loss leaves.
+    pub fn new(seed: u64, config: DiskConfig) -> Self {
+        Self::with_platter(seed, config, Platter::new())
+    }
+
+    /// A disk of its own that holds what is durable on this one now, without its faults: what an auditor may open
+    /// while the host runs, or after its last crash.
+    pub fn durable_copy(&self, seed: u64) -> Self {
+        let device = self.device();
+        Self::with_platter(seed, device.config, device.platter.durable_copy())
+    }
+
+    /// A handle for the process that runs on the host. If none runs, the handle is dead from the start: code that a
+    /// crash has not yet unwound must not be able to reopen its database.
+    pub fn open(&self) -> Backend {
+        let (incarnation, handle) = self.device().new_handle();
+        Backend::new(self.clone(), incarnation, handle)
+    }
+
+    /// A new process starts on the host, with power: from here on [`Disk::open`] gives live handles. True of a new disk.
+    pub fn process_started(&self) {
+        let mut device = self.device();
+        if device.running {
+            // A restart that skipped the crash must still fence the old process.
+            device.end_process();
+        }
+        device.running = true;
+    }
+
+    /// SIGKILL: every handle is dead, and unsynced writes stay in the page cache for the next process.
+    pub fn process_died(&self) {
+        self.device().end_process();
+    }
+
+    /// Power is lost at this instant: every handle is dead, and unsynced writes are gone but for what the seed spares.
+    /// Returns the number of unsynced blocks that were lost. Does not run the power-cut callback.
+    pub fn power_loss(&self) -> u64 {
+        self.device().lose_power(false)
+    }
+
+    /// Arms a power cut at the k-th write or sync from now. Cuts add up; each strikes once.
+    pub fn cut_power_at(&self, point: CutPoint) {
+        self.device().arm(point);
+    }
+
+    /// Forgets every armed cut that has not struck.
+    pub fn disarm_cuts(&self) {
+        self.device().disarm();
+    }
+
+    /// What to call when an armed cut strikes. It runs inside the write or sync that met the cut, on the host's own
+    /// stack, after the disk is dead and without any of its locks.
+    pub fn set_on_power_cut(&self, callback: impl FnMut() + Send + 'static) {
+        *lock(&self.0.on_power_cut) = Some(Box::new(callback));
+    }
+
+    pub fn add_fault(&self, fault: DiskFault) -> FaultId {
+        self.device().faults.add(fault)
+    }
+
+    /// Ends one fault and no other; false if it was not active. Its hits stay in [`Disk::fault_hits`].
+    pub fn remove_fault(&self, id: FaultId) -> bool {
+        self.device().faults.remove(id)
+    }
+
+    /// Every fault that this disk ever had, with what it hit.
+    pub fn fault_hits(&self) -> Vec<FaultHits> {
+        self.device().faults.hits()
+    }
+
+    /// By how many µs a sync that starts at the simulated time `now_us` is delayed; for the asynchronous wrapper to
+    /// await. Slow syncs add up and a stall holds until its end.
+    pub fn extra_sync_delay(&self, now_us: u64) -> u64 {
+        self.device().faults.sync_delay_us(now_us)
+    }
+
+    pub fn stats(&self) -> DiskStats {
+        let device = self.device();
+        DiskStats {
+            unsynced_blocks: device.platter.unsynced_blocks(),
+            allocated_bytes: device.platter.allocated_bytes(),
+            ..device.stats
+        }
+    }
+
+    /// Memory that the disk's content takes, in bytes.
+    pub fn memory_bytes(&self) -> u64 {
+        self.device().platter.memory_bytes()
+    }
+
+    /// A digest of every change of the durable image so far, in order. It rolls on and is never reset.
+    pub fn take_digest(&self) -> u64 {
+        self.device().platter.digest()
+    }
+
+    fn with_platter(seed: u64, config: DiskConfig, platter: Platter) -> Self {
+        Self(Arc::new(Shared {
+            device: Mutex::new(Device::new(seed, config, platter)),
+            on_power_cut: Mutex::new(None),
+        }))
+    }
+
+    fn device(&self) -> MutexGuard<'_, Device> {
+        lock(&self.0.device)
+    }
+
+    /// The callback is taken out while it runs, so that it may even replace itself.
+    fn report_power_cut(&self) {
+        let Some(mut callback) = lock(&self.0.on_power_cut).take() else { return };
+        callback();
+        lock(&self.0.on_power_cut).get_or_insert(callback);
+    }
+}
+
+/// A panic elsewhere must not turn every later disk operation into a second panic.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

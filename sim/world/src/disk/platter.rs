@@ -1,0 +1,356 @@
+//! The bytes of one disk: a durable image and, over it, the blocks that were written and not yet synced.
+//!
+//! Both are sparse: a block that was never written, or that is all zeros once durable, takes no memory. A sync moves
+//! boxes from the overlay to the image and copies nothing.
+//!
+//! **Invariants:** a reader sees the overlay over the image, as through a page cache; only `commit_*` changes the image,
+//! and every change of the image enters the digest. A change of length is unsynced like any write, and blocks beyond
+//! the durable length cannot become durable before that length does. Guarded by this folder's tests.
+
+use super::faults::Draws;
+
+pub(super) const BLOCK_BYTES: usize = 4096;
+const BLOCK: u64 = BLOCK_BYTES as u64;
+/// Freed blocks that are kept for the next writes, so that a steady stream of commits does not allocate.
+const POOL_BLOCKS: usize = 256;
+
+type Block = Box<[u8; BLOCK_BYTES]>;
+
+#[derive(Debug, Default, Clone)]
+struct Slot {
+    durable: Option<Block>,
+    dirty: Option<Block>,
+}
+
+/// What a power loss did to the unsynced blocks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Lost {
+    pub lost: u64,
+    pub survived: u64,
+    pub torn: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Platter {
+    /// Indexed by block number, as long as the highest block that was ever written.
+    slots: Vec<Slot>,
+    /// The blocks with an unsynced content, in the order of their first write.
+    dirty: Vec<usize>,
+    durable_len: u64,
+    visible_len: u64,
+    /// Durable blocks from here on are hidden by a truncation that is not yet synced.
+    hidden_from: usize,
+    allocated_blocks: u64,
+    boxes: u64,
+    pool: Vec<Block>,
+    digest: u64,
+}
+
+impl Platter {
+    pub fn new() -> Self {
+        Self {
+            slots: Vec::new(),
+            dirty: Vec::new(),
+            durable_len: 0,
+            visible_len: 0,
+            hidden_from: usize::MAX,
+            allocated_blocks: 0,
+            boxes: 0,
+            pool: Vec::new(),
+            digest: 0,
+        }
+    }
+
+    /// What a power loss with no survivors would leave.
+    pub fn durable_copy(&self) -> Self {
+        let mut copy = Self::new();
+        copy.slots = self.slots.iter().map(|s| Slot { durable: s.durable.clone(), dirty: None }).collect();
+        copy.boxes = copy.slots.iter().filter(|s| s.durable.is_some()).count() as u64;
+        copy.allocated_blocks = copy.boxes;
+        (copy.durable_len, copy.visible_len, copy.digest) = (self.durable_len, self.durable_len, self.digest);
+        copy
+    }
+
+    pub fn len(&self) -> u64 {
+        self.visible_len
+    }
+
+    pub fn unsynced_blocks(&self) -> u64 {
+        self.dirty.len() as u64
+    }
+
+    pub fn has_unsynced(&self) -> bool {
+        !self.dirty.is_empty() || self.length_pending()
+    }
+
+    pub fn allocated_bytes(&self) -> u64 {
+        self.allocated_blocks * BLOCK
+    }
+
+    pub fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    pub fn memory_bytes(&self) -> u64 {
+        let tables = self.slots.capacity() * size_of::<Slot>() + self.dirty.capacity() * size_of::<usize>();
+        (self.boxes + self.pool.len() as u64) * BLOCK + tables as u64
+    }
+
+    /// Fills `out` from `offset`, or answers false if that reaches beyond the end.
+    pub fn read(&self, offset: u64, out: &mut [u8]) -> bool {
+        if offset.checked_add(out.len() as u64).is_none_or(|end| end > self.visible_len) {
+            return false;
+        }
+        let mut offset = offset;
+        let mut out = out;
+        while !out.is_empty() {
+            let (index, start) = place(offset);
+            let take = (BLOCK_BYTES - start).min(out.len());
+            let (now, rest) = out.split_at_mut(take);
+            match self.visible(index) {
+                Some(block) => now.copy_from_slice(&block[start..start + take]),
+                None => now.fill(0),
+            }
+            offset += take as u64;
+            out = rest;
+        }
+        true
+    }
+
+    /// Whether a write to the block at `offset` would allocate it.
+    pub fn is_unallocated(&self, offset: u64) -> bool {
+        self.slots.get(place(offset).0).is_none_or(|slot| slot.durable.is_none() && slot.dirty.is_none())
+    }
+
+    /// Writes bytes that lie within one block, into the overlay.
+    pub fn write_in_block(&mut self, offset: u64, data: &[u8]) {
+        let (index, start) = place(offset);
+        if data.len() == BLOCK_BYTES {
+            self.put_dirty(index, data);
+        } else {
+            self.dirty_mut(index)[start..start + data.len()].copy_from_slice(data);
+        }
+        self.visible_len = self.visible_len.max(offset + data.len() as u64);
+    }
+
+    pub fn set_len(&mut self, len: u64) {
+        if len < self.visible_len {
+            let (index, start) = place(len);
+            let kept = usize::try_from(len.div_ceil(BLOCK)).expect("a length that fits memory");
+            if start > 0 && self.visible(index).is_some() {
+                self.dirty_mut(index)[start..].fill(0);
+            }
+            let mut dirty = std::mem::take(&mut self.dirty);
+            dirty.retain(|&index| index < kept || self.forget_dirty(index));
+            self.dirty = dirty;
+            if len < self.durable_len {
+                self.hidden_from = self.hidden_from.min(kept);
+            }
+        }
+        self.visible_len = len;
+    }
+
+    /// Makes everything durable.
+    pub fn sync(&mut self) {
+        self.commit_length();
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for index in dirty.drain(..) {
+            self.commit_block(index);
+        }
+        self.dirty = dirty;
+    }
+
+    /// Makes a drawn subset durable, each block and the length with probability `share`; the rest stays unsynced.
+    /// Returns the number of blocks that became durable.
+    pub fn sync_some(&mut self, share: f64, draws: &mut Draws) -> u64 {
+        if self.length_pending() && draws.chance(share) {
+            self.commit_length();
+        }
+        let reachable = self.reachable();
+        let before = self.dirty.len();
+        let mut dirty = std::mem::take(&mut self.dirty);
+        dirty.retain(|&index| {
+            let survives = draws.chance(share) && index < reachable;
+            if survives {
+                self.commit_block(index);
+            }
+            !survives
+        });
+        self.dirty = dirty;
+        (before - self.dirty.len()) as u64
+    }
+
+    /// Power is gone: each unsynced block survives with probability `share`, one of the others is torn if `tear_sectors`
+    /// names a sector size, and the rest never was.
+    pub fn lose_power(&mut self, share: f64, tear_sectors: Option<usize>, draws: &mut Draws) -> Lost {
+        let survived = if share > 0.0 { self.sync_some(share, draws) } else { 0 };
+        let lost = self.dirty.len() as u64;
+        let torn = tear_sectors.is_some_and(|sector| self.tear_one(sector, draws));
+        for index in std::mem::take(&mut self.dirty) {
+            self.forget_dirty(index);
+        }
+        self.hidden_from = usize::MAX;
+        self.visible_len = self.durable_len;
+        let (index, start) = place(self.durable_len);
+        if start > 0
+            && let Some(block) = self.slots.get_mut(index).and_then(|slot| slot.durable.as_mut())
+        {
+            block[start..].fill(0);
+        }
+        Lost { lost, survived, torn }
+    }
+
+    fn tear_one(&mut self, sector: usize, draws: &mut Draws) -> bool {
+        let sectors = (BLOCK_BYTES / sector) as u64;
+        let reachable = self.reachable();
+        let candidates: Vec<usize> = self.dirty.iter().copied().filter(|&index| index < reachable).collect();
+        if sectors < 2 || candidates.is_empty() {
+            return false;
+        }
+        let index = candidates[draws.below(candidates.len() as u64) as usize];
+        let new_bytes = (1 + draws.below(sectors - 1)) as usize * sector;
+        let slot = &mut self.slots[index];
+        let torn = slot.dirty.as_mut().expect("a listed block is dirty");
+        match &slot.durable {
+            Some(old) => torn[new_bytes..].copy_from_slice(&old[new_bytes..]),
+            None => torn[new_bytes..].fill(0),
+        }
+        self.dirty.retain(|&dirty| dirty != index);
+        self.commit_block(index);
+        true
+    }
+
+    /// Blocks from here on are not part of the durable file: they wait for the length.
+    fn reachable(&self) -> usize {
+        let end = usize::try_from(self.durable_len.div_ceil(BLOCK)).expect("a length that fits memory");
+        self.hidden_from.min(end)
+    }
+
+    fn length_pending(&self) -> bool {
+        self.durable_len != self.visible_len || self.hidden_from != usize::MAX
+    }
+
+    fn commit_length(&mut self) {
+        if !self.length_pending() {
+            return;
+        }
+        for slot in self.slots.iter_mut().skip(self.hidden_from) {
+            if slot.durable.take().is_some() {
+                self.boxes -= 1;
+                self.allocated_blocks -= u64::from(slot.dirty.is_none());
+            }
+        }
+        self.hidden_from = usize::MAX;
+        self.durable_len = self.visible_len;
+        self.digest = mix(self.digest ^ 0x006C_656E, self.durable_len);
+    }
+
+    fn commit_block(&mut self, index: usize) {
+        let slot = &mut self.slots[index];
+        let block = slot.dirty.take().expect("a listed block is dirty");
+        let (hash, zero) = fingerprint(&block);
+        self.digest = mix(self.digest ^ index as u64, hash);
+        let freed = if zero {
+            self.allocated_blocks -= 1;
+            let old = slot.durable.take();
+            self.recycle(block);
+            old
+        } else {
+            slot.durable.replace(block)
+        };
+        if let Some(block) = freed {
+            self.recycle(block);
+        }
+    }
+
+    /// Drops a block's unsynced content; answers false, for use in `retain`.
+    fn forget_dirty(&mut self, index: usize) -> bool {
+        let slot = &mut self.slots[index];
+        if let Some(block) = slot.dirty.take() {
+            self.allocated_blocks -= u64::from(slot.durable.is_none());
+            self.recycle(block);
+        }
+        false
+    }
+
+    fn visible(&self, index: usize) -> Option<&[u8; BLOCK_BYTES]> {
+        let slot = self.slots.get(index)?;
+        match (&slot.dirty, &slot.durable) {
+            (Some(block), _) => Some(block),
+            (None, Some(block)) if index < self.hidden_from => Some(block),
+            _ => None,
+        }
+    }
+
+    fn slot_for_write(&mut self, index: usize) -> &mut Slot {
+        if index >= self.slots.len() {
+            self.slots.resize_with(index + 1, Slot::default);
+        }
+        &mut self.slots[index]
+    }
+
+    /// Replaces a whole block, without reading what it was.
+    fn put_dirty(&mut self, index: usize, data: &[u8]) {
+        if let Some(block) = &mut self.slot_for_write(index).dirty {
+            block.copy_from_slice(data);
+            return;
+        }
+        let block = self.pool.pop();
+        let block = match block {
+            Some(mut block) => {
+                block.copy_from_slice(data);
+                block
+            }
+            None => Box::<[u8]>::from(data).try_into().expect("a whole block"),
+        };
+        self.add_dirty(index, block);
+    }
+
+    fn dirty_mut(&mut self, index: usize) -> &mut [u8; BLOCK_BYTES] {
+        if self.slot_for_write(index).dirty.is_none() {
+            let block = self.visible(index).map_or_else(|| Box::new([0; BLOCK_BYTES]), |old| Box::new(*old));
+            self.add_dirty(index, block);
+        }
+        self.slots[index].dirty.as_mut().expect("it was just put there")
+    }
+
+    fn add_dirty(&mut self, index: usize, block: Block) {
+        let slot = &mut self.slots[index];
+        self.allocated_blocks += u64::from(slot.durable.is_none());
+        slot.dirty = Some(block);
+        self.boxes += 1;
+        self.dirty.push(index);
+    }
+
+    fn recycle(&mut self, block: Block) {
+        self.boxes -= 1;
+        if self.pool.len() < POOL_BLOCKS {
+            self.pool.push(block);
+        }
+    }
+}
+
+/// The block that holds a byte, and where in it.
+fn place(offset: u64) -> (usize, usize) {
+    (usize::try_from(offset / BLOCK).expect("an offset that fits memory"), (offset % BLOCK) as usize)
+}
+
+fn mix(digest: u64, value: u64) -> u64 {
+    let product = u128::from(digest ^ 0x9E37_79B9_7F4A_7C15) * u128::from(value ^ 0xE703_7ED1_A0B4_28DB);
+    (product as u64 ^ (product >> 64) as u64).rotate_left(23).wrapping_add(digest)
+}
+
+/// A hash of one block, eight bytes at a time in four lanes that do not wait for one another, and whether it is all zeros.
+fn fingerprint(block: &[u8; BLOCK_BYTES]) -> (u64, bool) {
+    const K: u64 = 0xD6E8_FEB8_6659_FD93;
+    let mut lanes = [1u64, 2, 3, 4];
+    let mut any = 0u64;
+    for chunk in block.chunks_exact(32) {
+        for (lane, bytes) in lanes.iter_mut().zip(chunk.chunks_exact(8)) {
+            let word = u64::from_le_bytes(bytes.try_into().expect("eight bytes"));
+            any |= word;
+            *lane = (lane.rotate_left(29) ^ word).wrapping_mul(K);
+        }
+    }
+    (lanes.iter().fold(0, |hash, lane| mix(hash, *lane)), any == 0)
+}
