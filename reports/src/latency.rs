@@ -55,6 +55,11 @@ impl Histogram {
         self.counts.len()
     }
 
+    /// One percentile in µs; 0 when nothing was recorded.
+    pub fn percentile_us(&self, percentile: f64) -> u64 {
+        self.counts.value_at_percentile(percentile).min(self.max_us)
+    }
+
     pub fn percentiles(&self) -> Percentiles {
         let ms = |us: u64| us as f64 / 1_000.0;
         // A bucket answers with its upper end, which may lie above everything that was recorded.

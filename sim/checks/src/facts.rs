@@ -171,6 +171,7 @@ impl Facts {
             sender: NONE,
             several_senders: false,
             members_changed: false,
+            full: false,
             created: false,
             shard: rendezvous(id.0, shards) as u16,
             first_epoch: 0,

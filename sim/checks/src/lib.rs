@@ -7,13 +7,23 @@
 //! A run feeds [`Checks::observe`] with every event in order of time. After it, the audit feeds what it read: first all
 //! entries of all logs, then cursors, then devices.
 
+mod acked_is_durable;
 mod against;
+mod cursor_behind_acks;
+mod dense_sequence;
 #[cfg(test)]
 mod differential;
+mod every_send_answered;
 mod facts;
+mod members_only;
+mod no_duplicates;
+mod no_loss;
+mod nothing_unsent;
 mod properties;
 mod property;
 mod report;
+mod same_order;
+mod sender_order;
 #[cfg(test)]
 mod testing;
 

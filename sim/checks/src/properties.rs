@@ -1,17 +1,10 @@
 //! The table of properties.
 
 use crate::property::Property;
-
-mod acked_is_durable;
-mod cursor_behind_acks;
-mod dense_sequence;
-mod every_send_answered;
-mod members_only;
-mod no_duplicates;
-mod no_loss;
-mod nothing_unsent;
-mod same_order;
-mod sender_order;
+use crate::{
+    acked_is_durable, cursor_behind_acks, dense_sequence, every_send_answered, members_only, no_duplicates,
+    no_loss, nothing_unsent, same_order, sender_order,
+};
 
 /// All properties, in the order of reports.
 pub(crate) const TABLE: &[Property] = &[

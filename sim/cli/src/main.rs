@@ -1,1 +1,49 @@
-fn main(){}
+//! `squall`: runs scenarios, sweeps seeds, proves determinism, checks scenario files.
+//!
+//! Exit status: 0 all properties hold; 1 a property is violated; 2 bad input; 3 inconclusive.
+
+mod check;
+mod input;
+mod progress;
+mod run;
+mod sweep;
+mod verify;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// A real-time chat system and the storm it must survive.
+#[derive(Parser)]
+#[command(name = "squall", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run one scenario and judge every message.
+    Run(run::Args),
+    /// Run files or folders of scenarios with many seeds, in processes of their own.
+    Sweep(sweep::Args),
+    /// Run a scenario twice, in two processes, one of them stopped now and then, and compare every byte.
+    VerifyDeterminism(verify::Args),
+    /// Validate scenario files.
+    Check(check::Args),
+    /// Print the JSON Schema of scenario files.
+    Schema,
+}
+
+fn main() -> ExitCode {
+    let code = match Cli::parse().command {
+        Command::Run(args) => run::main(args),
+        Command::Sweep(args) => sweep::main(args),
+        Command::VerifyDeterminism(args) => verify::main(args),
+        Command::Check(args) => check::main(args),
+        Command::Schema => {
+            println!("{}", squall_scenarios::json_schema());
+            0
+        }
+    };
+    ExitCode::from(code)
+}

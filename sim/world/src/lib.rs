@@ -1,1 +1,23 @@
+//! The world: the chat system's roles on turmoil hosts, the network between them, their disks and clocks, the fleet of
+//! virtual clients, the nemesis, and the loop that steps them all.
+//!
+//! **Invariant:** the scenario, the seed and the build decide every byte of a run. Checked by `squall verify-determinism`.
 
+#[cfg(not(tokio_unstable))]
+compile_error!(
+    "squall-world needs --cfg tokio_unstable, which .cargo/config.toml sets; an environment's RUSTFLAGS overrides it: add it there"
+);
+
+mod audit;
+mod backbone;
+mod board;
+pub mod disk;
+pub mod interpose;
+mod last_mile;
+mod machine;
+mod nemesis;
+mod observatory;
+mod run;
+
+pub use board::SOMETIMES;
+pub use run::{Progress, RunError, RunOptions, SecondDigest, run};

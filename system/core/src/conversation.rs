@@ -122,11 +122,12 @@ impl Conversation {
         if request.client_seq < next {
             return Verdict::Old;
         }
+        if request.client_seq > next {
+            // Before membership: what makes the sender a member may be the very message that this one overtook.
+            return Verdict::Refused(Refusal::ExpectedClientSeq(next));
+        }
         if let Err(refusal) = self.membership.check(self.id, request.sender, &request.payload) {
             return Verdict::Refused(refusal);
-        }
-        if request.client_seq > next {
-            return Verdict::Refused(Refusal::ExpectedClientSeq(next));
         }
         Verdict::Staged(self.stage(sender, request))
     }
@@ -234,6 +235,15 @@ mod tests {
         assert_eq!(c.handle_send(text(A, 9, 5)), Verdict::Refused(Refusal::ExpectedClientSeq(ClientSeq(2))));
         assert_eq!(c.handle_send(text(B, 9, 2)), Verdict::Refused(Refusal::ExpectedClientSeq(ClientSeq(1))));
         assert_eq!(seq_of(c.handle_send(text(B, 10, 1))), Some(Seq(2)));
+    }
+
+    #[test]
+    fn a_message_that_overtook_the_creation_before_it_is_called_back_not_refused() {
+        let mut c = Conversation::new(ConversationId::direct(A, B));
+        assert_eq!(c.handle_send(text(A, 2, 2)), Verdict::Refused(Refusal::ExpectedClientSeq(ClientSeq(1))));
+        let create = send(A, 1, 1, Payload::Created { direct: true, members: vec![A, B] });
+        assert_eq!(seq_of(c.handle_send(create)), Some(Seq(1)));
+        assert_eq!(seq_of(c.handle_send(text(A, 2, 2))), Some(Seq(2)));
     }
 
     #[test]

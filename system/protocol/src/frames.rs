@@ -25,20 +25,39 @@ pub enum ClientFrame {
 #[serde(tag = "op", rename_all = "snake_case")]
 pub enum ServerFrame {
     /// The answer to `hello`.
-    Welcome { user: UserId, device: DeviceId },
+    Welcome {
+        user: UserId,
+        device: DeviceId,
+    },
     /// The message is on disk, at this place.
-    Sent { conversation: ConversationId, client_msg_id: ClientMsgId, server_seq: Seq },
+    Sent {
+        conversation: ConversationId,
+        client_msg_id: ClientMsgId,
+        server_seq: Seq,
+    },
     /// The message is not stored and this copy never will be.
-    Refused { conversation: ConversationId, client_msg_id: ClientMsgId, reason: Refusal },
+    Refused {
+        conversation: ConversationId,
+        client_msg_id: ClientMsgId,
+        reason: Refusal,
+    },
     /// New entries.
     Deliver(LogSpan),
     /// The answer to `sync`: entries after `since_seq`, and the last one that this member may see.
-    Page { span: LogSpan, head: Seq },
+    Page {
+        span: LogSpan,
+        head: Seq,
+    },
     /// Where each of the user's conversations stands; the device syncs what is ahead of it.
-    Heads { heads: Vec<Head> },
+    Heads {
+        heads: Vec<Head>,
+    },
     Pong,
     /// A `sync` that cannot be answered.
-    Error { code: ErrorCode, conversation: ConversationId },
+    Error {
+        code: ErrorCode,
+        conversation: ConversationId,
+    },
 }
 
 /// Why a send is refused. Each is definite: this copy is not stored.

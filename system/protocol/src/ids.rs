@@ -77,8 +77,9 @@ pub struct Seq(pub u64);
 
 impl Seq {
     pub const ZERO: Seq = Seq(0);
+    /// The one after; a peer may name the last number there is, which stays.
     pub const fn next(self) -> Seq {
-        Seq(self.0 + 1)
+        Seq(self.0.saturating_add(1))
     }
     /// The one before; 0 stays 0.
     pub const fn prev(self) -> Seq {

@@ -76,7 +76,9 @@ pub fn send_from_wire(
 pub fn encode_server(frame: &ServerFrame) -> Vec<u8> {
     use client::server_frame::Frame;
     let frame = match frame {
-        ServerFrame::Welcome { user, device } => Frame::Welcome(client::Welcome { user: user.0, device: device.0 }),
+        ServerFrame::Welcome { user, device } => {
+            Frame::Welcome(client::Welcome { user: user.0, device: device.0 })
+        }
         ServerFrame::Sent { conversation, client_msg_id, server_seq } => {
             Frame::Sent(sent_to_wire(*conversation, *client_msg_id, *server_seq))
         }
@@ -259,10 +261,9 @@ fn payload_from_wire(payload: Option<log::Payload>) -> Result<Payload, FrameErro
     use log::payload::Payload as Wire;
     Ok(match payload.and_then(|p| p.payload).ok_or(FrameError::Missing("payload"))? {
         Wire::Text(text) => Payload::Text(text),
-        Wire::Created(created) => Payload::Created {
-            direct: created.direct,
-            members: created.members.into_iter().map(UserId).collect(),
-        },
+        Wire::Created(created) => {
+            Payload::Created { direct: created.direct, members: created.members.into_iter().map(UserId).collect() }
+        }
         Wire::Joined(user) => Payload::Joined(UserId(user)),
         Wire::Left(user) => Payload::Left(UserId(user)),
     })

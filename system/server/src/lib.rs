@@ -8,6 +8,7 @@ mod bus;
 pub mod clock;
 mod gateway;
 mod links;
+pub mod local;
 mod messages;
 pub mod net;
 pub mod observer;

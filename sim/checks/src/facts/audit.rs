@@ -225,6 +225,7 @@ impl Facts {
         let row = &mut self.conversations[conversation];
         self.membership.fold(place, entry.what, entry.members, row.created);
         row.created |= entry.what == What::Created;
+        row.full |= self.membership.present.len() >= limits::MAX_GROUP_MEMBERS;
         row.members_changed |= matches!(entry.what, What::Joined(_) | What::Left(_));
     }
 }

@@ -118,6 +118,8 @@ pub(crate) struct Conversation {
     pub several_senders: bool,
     /// Somebody joined or left after the creation, says the audit.
     pub members_changed: bool,
+    /// It had as many members as a group may have at some time, says the audit.
+    pub full: bool,
     /// The audit found its creation, so that membership is known.
     pub created: bool,
     /// The shard that owns it, by its place in the configuration.

@@ -1,1 +1,175 @@
-fn main() {}
+//! The chat server: all roles in one process, with databases on the real disk.
+
+use clap::{Args, Parser, Subcommand};
+use squall_protocol::token::TokenSecret;
+use squall_protocol::{DeviceId, UserId};
+use squall_server::local::{Local, LocalConfig, LocalError};
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// redb's cache, for each shard.
+const CACHE_BYTES: usize = 64 * 1024 * 1024;
+
+/// The chat server, all roles in one process. Ctrl-C ends it.
+#[derive(Parser)]
+#[command(name = "chatd", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: Serve,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Prints a token for one device of one user.
+    Token {
+        #[arg(long)]
+        user: u64,
+        /// Unique among the devices of all users.
+        #[arg(long)]
+        device: u64,
+        #[command(flatten)]
+        secret: Secret,
+    },
+}
+
+#[derive(Args)]
+struct Serve {
+    /// Where devices connect: the first gateway's address.
+    #[arg(long, default_value = "127.0.0.1:7400", value_name = "ADDRESS:PORT")]
+    listen: SocketAddr,
+    /// Directory of the databases; created if absent.
+    #[arg(long, value_name = "DIR", required = true)]
+    data: Option<PathBuf>,
+    /// Gateways, on consecutive ports.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..), value_name = "N")]
+    gateways: u16,
+    /// Shards, each with a database; fixed by the first start on a data directory.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64), value_name = "N")]
+    shards: u32,
+    #[command(flatten)]
+    secret: Secret,
+}
+
+/// Under which tokens are made and checked.
+#[derive(Args)]
+struct Secret {
+    /// The secret, to be seen by everybody who can list processes: for trying things out.
+    #[arg(long, value_name = "TEXT", required_unless_present = "secret_file", conflicts_with = "secret_file")]
+    secret: Option<String>,
+    /// A file with the secret; space around it is no part of it.
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+}
+
+impl Secret {
+    fn read(self) -> Result<TokenSecret, String> {
+        let (secret, origin) = match (self.secret, self.secret_file) {
+            (Some(secret), _) => (secret, "--secret".to_owned()),
+            (None, Some(file)) => {
+                let secret = std::fs::read_to_string(&file).map_err(|error| {
+                    format!(
+                        "cannot read the secret from {}: {error}\nmake one: head -c 32 /dev/urandom | base64 > {0}",
+                        file.display()
+                    )
+                })?;
+                (secret.trim().to_owned(), file.display().to_string())
+            }
+            (None, None) => unreachable!("clap asks for one of the two"),
+        };
+        if secret.is_empty() {
+            return Err(format!("{origin} holds an empty secret\nmake one: head -c 32 /dev/urandom | base64"));
+        }
+        Ok(TokenSecret::new(secret))
+    }
+}
+
+/// What the person can do about it.
+fn next_step(error: &LocalError) -> &'static str {
+    match error {
+        LocalError::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+            "end the process that has the port, or choose another one with --listen"
+        }
+        LocalError::Listen { .. } => "choose an address of this machine with --listen",
+        LocalError::Ports { .. } => "choose a lower port with --listen, or fewer --gateways",
+        LocalError::Data { .. } => "choose a directory that this user may write with --data",
+        LocalError::Shards { .. } => "start it with that number, or on another --data directory",
+        LocalError::Database { .. } => {
+            "if another chatd runs on this directory, end it; otherwise look at the disk and its permissions"
+        }
+        LocalError::Role(_) | LocalError::Ended(_) | LocalError::Panicked(_) => {
+            "start it again: what was acked is on disk; the output above may say more"
+        }
+    }
+}
+
+async fn run(serve: Serve, data: PathBuf) -> Result<ExitCode, String> {
+    let report = |error: LocalError| format!("{error}\n{}", next_step(&error));
+    // Listened for before anything is said to be ready, so that an early signal is not lost.
+    let stop = stop_signal().map_err(|error| format!("cannot listen for signals: {error}"))?;
+    let mut local = Local::start(LocalConfig {
+        listen: serve.listen,
+        gateways: serve.gateways,
+        shards: serve.shards,
+        data,
+        secret: serve.secret.read()?,
+        cache_bytes: CACHE_BYTES,
+    })
+    .await
+    .map_err(report)?;
+    for address in local.gateways() {
+        println!("listening on ws://{address}");
+    }
+    tokio::select! {
+        biased;
+        () = stop => Ok(ExitCode::SUCCESS),
+        error = local.ended() => {
+            eprintln!("error: {}", report(error));
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// Ready on Ctrl-C, or when a service manager asks.
+#[cfg(unix)]
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            biased;
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+#[cfg(not(unix))]
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    Ok(async {
+        let _ = tokio::signal::ctrl_c().await;
+    })
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let data = cli.serve.data.clone();
+    let done = match (cli.command, data) {
+        (Some(Command::Token { user, device, secret }), _) => secret.read().map(|secret| {
+            println!("{}", secret.issue(UserId(user), DeviceId(device)));
+            ExitCode::SUCCESS
+        }),
+        (None, Some(data)) => match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(run(cli.serve, data)),
+            Err(error) => Err(format!("cannot start: {error}")),
+        },
+        (None, None) => unreachable!("clap asks for --data"),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::from(2)
+    })
+}

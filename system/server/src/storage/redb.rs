@@ -50,11 +50,17 @@ fn failed(error: impl Into<redb::Error>) -> StorageError {
 impl RedbStorage {
     /// Opens or creates the database in a file. `cache_bytes` bounds redb's cache.
     pub fn open_file(path: &Path, cache_bytes: usize, lane: Arc<dyn CommitLane>) -> Result<Self, StorageError> {
-        let database = Database::builder()
-            .set_cache_size(cache_bytes)
-            .create(path)
-            .map_err(|e| StorageError::Open(e.to_string()))?;
-        Self::prepare(database, lane)
+        let backend = redb::backends::FileBackend::new(
+            std::fs::OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(path)
+                .map_err(|e| StorageError::Open(e.to_string()))?,
+        )
+        .map_err(|e| StorageError::Open(e.to_string()))?;
+        Self::open_backend(backend, cache_bytes, lane)
     }
 
     /// Opens or creates the database on any block device.
@@ -63,6 +69,7 @@ impl RedbStorage {
         cache_bytes: usize,
         lane: Arc<dyn CommitLane>,
     ) -> Result<Self, StorageError> {
+        discard_unborn(&backend).map_err(|e| StorageError::Open(e.to_string()))?;
         let database = Database::builder()
             .set_cache_size(cache_bytes)
             .create_with_backend(backend)
@@ -139,6 +146,19 @@ impl RedbStorage {
             .ok_or_else(|| StorageError::Corrupt { table: "entries", row: position.to_string() })?;
         decode_entry(position, bytes.value())
     }
+}
+
+/// Empties a file whose creation a power cut interrupted: redb 4.5 sets the length before it writes its magic number, and
+/// refuses such a file for ever. Nothing can have been committed to it.
+fn discard_unborn(backend: &impl StorageBackend) -> std::io::Result<()> {
+    let mut magic = [0u8; 9];
+    if backend.len()? >= magic.len() as u64 {
+        backend.read(0, &mut magic)?;
+        if magic == [0; 9] {
+            backend.set_len(0)?;
+        }
+    }
+    Ok(())
 }
 
 /// Runs the whole batch in one transaction and syncs.

@@ -59,6 +59,7 @@ fn judge_refusal(refusal: &RefusedSend, facts: &Facts, tally: &mut Tally) {
             "an entry of that conversation had been seen before it was sent"
         }
         "unknownconversation" => return,
+        "grouptoolarge" if facts.conversations[pair.conversation].full => return,
         _ => "nothing that the checks know of explains that",
     };
     tally.violate(|| {

@@ -1,0 +1,81 @@
+//! Reading what the user named: scenario files, folders of them, ranges of seeds.
+
+use squall_scenarios::Scenario;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// Exit status for bad input.
+pub const BAD_INPUT: u8 = 2;
+
+/// Loads a scenario, or prints every problem.
+pub fn load(file: &Path) -> Result<Scenario, u8> {
+    squall_scenarios::load(file).map_err(|problems| {
+        for problem in &problems {
+            eprintln!("{problem}");
+        }
+        BAD_INPUT
+    })
+}
+
+/// The scenario files that files and folders mean, in order; prints what cannot be read.
+pub fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>, u8> {
+    let mut files = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            let found = squall_scenarios::files_in(path).map_err(|error| {
+                eprintln!("{}: cannot list the folder: {error}", path.display());
+                BAD_INPUT
+            })?;
+            if found.is_empty() {
+                eprintln!("{}: no scenario files (*.toml) here; name a file or another folder", path.display());
+                return Err(BAD_INPUT);
+            }
+            files.extend(found);
+        } else {
+            files.push(path.clone());
+        }
+    }
+    Ok(files)
+}
+
+/// Seeds, written `A..B` (B is not one of them) or as one number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seeds(pub Range<u64>);
+
+impl FromStr for Seeds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |part: &str| {
+            part.parse::<u64>()
+                .map_err(|_| format!("{part:?} is no seed; write a range like 0..20, or one number"))
+        };
+        let range = match text.split_once("..") {
+            Some((from, to)) => number(from)?..number(to)?,
+            None => {
+                let seed = number(text)?;
+                seed..seed.checked_add(1).ok_or("the seed is too large")?
+            }
+        };
+        if range.is_empty() {
+            Err(format!("{text} holds no seed; the end must be above the start"))
+        } else {
+            Ok(Seeds(range))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_are_a_range_or_a_number() {
+        assert_eq!("3..5".parse(), Ok(Seeds(3..5)));
+        assert_eq!("7".parse(), Ok(Seeds(7..8)));
+        for wrong in ["", "a", "5..3", "4..4", "1..x", "18446744073709551615"] {
+            assert!(wrong.parse::<Seeds>().is_err(), "{wrong}");
+        }
+    }
+}

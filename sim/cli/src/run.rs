@@ -1,0 +1,146 @@
+//! `squall run`: one scenario, one seed, one verdict.
+
+use crate::input::{self, BAD_INPUT};
+use crate::progress::Display;
+use squall_reports::RunRecord;
+use squall_world::{RunOptions, SecondDigest};
+use std::cell::RefCell;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The scenario file.
+    file: PathBuf,
+    /// The seed that decides everything random; the file's own, or 0, when absent.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Write run.json, junit.xml and report.html into this folder.
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Also write history.jsonl: every event, one JSON object a line. Needs --out.
+    #[arg(long, requires = "out")]
+    history: bool,
+    /// Print one line instead of the summary and no progress.
+    #[arg(long)]
+    quiet: bool,
+    /// Print the digests of every simulated second as JSON lines instead of the summary.
+    #[arg(long, hide = true)]
+    digests: bool,
+    /// Print every event and segment of this simulated second (above 0) instead of the summary.
+    #[arg(long, hide = true, value_parser = clap::value_parser!(u64).range(1..))]
+    trace_second: Option<u64>,
+}
+
+pub fn main(args: Args) -> u8 {
+    let scenario = match input::load(&args.file) {
+        Ok(scenario) => scenario,
+        Err(code) => return code,
+    };
+    if let Some(out) = &args.out
+        && let Err(error) = std::fs::create_dir_all(out)
+    {
+        eprintln!("{}: cannot create the folder: {error}; name another one with --out", out.display());
+        return BAD_INPUT;
+    }
+    let seed = args.seed.or(scenario.seed).unwrap_or(0);
+    let reproduce = format!("squall run {} --seed {seed}", args.file.display());
+    let machine_readable = args.digests || args.trace_second.is_some();
+    let quiet = args.quiet || machine_readable;
+    let history = args.out.as_ref().filter(|_| args.history).map(|out| out.join("history.jsonl"));
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        // The second signal ends the process at once.
+        let twice = signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop));
+        if twice.and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop))).is_err() {
+            eprintln!("cannot watch for Ctrl-C; an interrupted run will print nothing");
+        }
+    }
+    // A thread of its own: what libraries keep for a thread then belongs to the run.
+    let (digests, trace_second) = (args.digests, args.trace_second);
+    let result = std::thread::Builder::new()
+        .name("run".into())
+        .stack_size(16 << 20)
+        .spawn(move || {
+            let display = Rc::new(RefCell::new(Display::new(quiet)));
+            let on_progress = Rc::clone(&display);
+            let options = RunOptions {
+                seed,
+                history,
+                reproduce,
+                on_second: digests.then(|| Box::new(print_digest) as Box<dyn FnMut(&SecondDigest)>),
+                trace_second,
+                on_trace: trace_second.map(|_| Box::new(print_line) as Box<dyn FnMut(&str)>),
+                on_progress: Some(Box::new(move |progress| on_progress.borrow_mut().show(progress))),
+                stop,
+            };
+            let result = squall_world::run(&scenario, options);
+            display.borrow().finish();
+            result
+        })
+        .expect("a thread can be started")
+        .join();
+    let record = match result {
+        Ok(Ok(record)) => record,
+        Ok(Err(error)) => {
+            eprintln!("the run could not be finished: {error}");
+            return BAD_INPUT;
+        }
+        Err(panic) => std::panic::resume_unwind(panic),
+    };
+    if let Some(out) = &args.out
+        && let Err(error) = squall_reports::write_all(out, &record)
+    {
+        eprintln!("{error}");
+        return BAD_INPUT;
+    }
+    if args.quiet {
+        print_line(&one_line(&record));
+    } else if !machine_readable {
+        print_text(&squall_reports::summary::render(&record, std::io::stdout().is_terminal()));
+    }
+    record.verdict.exit_status()
+}
+
+/// The run in one line: verdict, counts, and what is wrong.
+pub fn one_line(record: &RunRecord) -> String {
+    let mut line = format!(
+        "{:<12} {} seed {}: {} acked, {} shown, {:.0} x real time",
+        record.verdict.name(),
+        record.scenario,
+        record.seed,
+        record.messages.acked,
+        record.messages.displayed,
+        record.speed
+    );
+    for check in record.checks.iter().filter(|c| c.violations > 0) {
+        let first = check.first.as_ref().map_or("", |v| v.message.as_str());
+        line.push_str(&format!("\n  {}: {} violations; {first}", check.name, check.violations));
+    }
+    for reason in &record.inconclusive_because {
+        line.push_str(&format!("\n  inconclusive: {reason}"));
+    }
+    line
+}
+
+fn print_digest(digest: &SecondDigest) {
+    let line = serde_json::json!({
+        "second": digest.second,
+        "history": format!("{:016x}", digest.history),
+        "wire": digest.wire.iter().map(|(host, d)| (host, format!("{d:016x}"))).collect::<Vec<_>>(),
+        "disks": digest.disks.iter().map(|(host, d)| (host, format!("{d:016x}"))).collect::<Vec<_>>(),
+    });
+    print_line(&line.to_string());
+}
+
+fn print_line(line: &str) {
+    print_text(&format!("{line}\n"));
+}
+
+/// Whoever reads may have gone away; that is no error of ours.
+fn print_text(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}

@@ -1,0 +1,111 @@
+//! `squall sweep`: many seeds of many scenarios, each in a process of its own.
+//!
+//! A process a seed, because what is interposed and what libraries keep for a process belong to one run.
+
+use crate::input::{self, BAD_INPUT, Seeds};
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Scenario files, or folders of them.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// Seeds, A..B without B, or one number.
+    #[arg(long, default_value = "0..20")]
+    seeds: Seeds,
+    /// Processes at a time; one for each core when absent.
+    #[arg(long)]
+    jobs: Option<usize>,
+}
+
+#[derive(Default)]
+struct Tally {
+    passed: u64,
+    violated: Vec<String>,
+    inconclusive: Vec<String>,
+    failed: Vec<String>,
+}
+
+pub fn main(args: Args) -> u8 {
+    let files = match input::expand(&args.files) {
+        Ok(files) => files,
+        Err(code) => return code,
+    };
+    for file in &files {
+        if let Err(code) = input::load(file) {
+            return code;
+        }
+    }
+    let program = match std::env::current_exe() {
+        Ok(program) => program,
+        Err(error) => {
+            eprintln!("cannot find my own program to start it again: {error}");
+            return BAD_INPUT;
+        }
+    };
+    let jobs = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into)).max(1);
+    let work: VecDeque<(PathBuf, u64)> =
+        files.iter().flat_map(|file| args.seeds.0.clone().map(move |seed| (file.clone(), seed))).collect();
+    let total = work.len();
+    let (work, tally) = (Mutex::new(work), Mutex::new(Tally::default()));
+    let stop = Arc::new(AtomicBool::new(false));
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&stop));
+    std::thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let next = work.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+                    let Some((file, seed)) = next else { return };
+                    let output = Command::new(&program)
+                        .arg("run")
+                        .arg(&file)
+                        .args(["--seed", &seed.to_string(), "--quiet"])
+                        .stdin(Stdio::null())
+                        .output();
+                    report(&file.display().to_string(), seed, output, &tally);
+                }
+            });
+        }
+    });
+    let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let run = tally.passed as usize + tally.violated.len() + tally.inconclusive.len() + tally.failed.len();
+    println!(
+        "{run} of {total} runs: {} passed, {} violated, {} inconclusive, {} did not finish",
+        tally.passed,
+        tally.violated.len(),
+        tally.inconclusive.len(),
+        tally.failed.len()
+    );
+    match (tally.failed.is_empty(), tally.violated.is_empty(), tally.inconclusive.is_empty() && run == total) {
+        (false, _, _) => BAD_INPUT,
+        (true, false, _) => 1,
+        (true, true, false) => 3,
+        (true, true, true) => 0,
+    }
+}
+
+fn report(file: &str, seed: u64, output: std::io::Result<std::process::Output>, tally: &Mutex<Tally>) {
+    let reproduce = format!("squall run {file} --seed {seed}");
+    let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+    let (code, text) = match output {
+        Ok(output) => {
+            let text = [output.stdout, output.stderr].concat();
+            (output.status.code(), String::from_utf8_lossy(&text).trim_end().to_owned())
+        }
+        Err(error) => (None, error.to_string()),
+    };
+    if code == Some(0) {
+        tally.passed += 1;
+        return;
+    }
+    println!("{text}\n  reproduce: {reproduce}");
+    match code {
+        Some(1) => tally.violated.push(reproduce),
+        Some(3) => tally.inconclusive.push(reproduce),
+        _ => tally.failed.push(reproduce),
+    }
+}

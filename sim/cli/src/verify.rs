@@ -1,0 +1,150 @@
+//! `squall verify-determinism`: a seed in two processes that have as little in common as can be arranged.
+//!
+//! One process is stopped for over a second several times, and they differ in environment and, by the kernel's address
+//! randomisation, in addresses. Every simulated second's digests of wire bytes, events and durable writes must agree.
+//! Where they do not, both run again and the first event that differs is named.
+
+use crate::input::{self, BAD_INPUT};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Scenario files, or folders of them.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// The seed.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
+/// How often one of the two is stopped, and for how long.
+const STOPS: u32 = 3;
+const STOP_FOR: Duration = Duration::from_millis(1_100);
+const RUN_BETWEEN: Duration = Duration::from_millis(150);
+
+pub fn main(args: Args) -> u8 {
+    let files = match input::expand(&args.files) {
+        Ok(files) => files,
+        Err(code) => return code,
+    };
+    let mut worst = 0;
+    for file in files {
+        if let Err(code) = input::load(&file) {
+            return code;
+        }
+        match compare(&file, args.seed) {
+            Ok(Ok(seconds)) => {
+                println!("same      {} seed {}: {seconds} simulated seconds", file.display(), args.seed)
+            }
+            Ok(Err(difference)) => {
+                println!("DIFFERENT {} seed {}: {difference}", file.display(), args.seed);
+                worst = 1;
+            }
+            Err(error) => {
+                eprintln!("{}: cannot run it twice: {error}", file.display());
+                return BAD_INPUT;
+            }
+        }
+    }
+    worst
+}
+
+fn start(file: &Path, seed: u64, other: bool, extra: &[&str]) -> std::io::Result<Child> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("run").arg(file).args(["--seed", &seed.to_string()]).args(extra);
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    if other {
+        command.env("SQUALL_OTHER_ENVIRONMENT", "x".repeat(5_000)).env_remove("HOME");
+    }
+    command.spawn()
+}
+
+fn lines(child: &mut Child) -> std::io::Result<Vec<String>> {
+    let stdout = child.stdout.take().ok_or_else(|| std::io::Error::other("no standard output"))?;
+    let lines = BufReader::new(stdout).lines().collect();
+    child.wait()?;
+    lines
+}
+
+/// The number of seconds that agree, or what does not.
+fn compare(file: &Path, seed: u64) -> std::io::Result<Result<usize, String>> {
+    let mut steady = start(file, seed, false, &["--digests"])?;
+    let mut stopped = start(file, seed, true, &["--digests"])?;
+    let stopper = stop_now_and_then(stopped.id());
+    let steady = std::thread::spawn(move || lines(&mut steady));
+    let b = lines(&mut stopped)?;
+    let a = steady.join().map_err(|_| std::io::Error::other("the reader panicked"))??;
+    let stops = stopper.join().map_err(|_| std::io::Error::other("the stopper panicked"))?;
+    if a.is_empty() {
+        return Err(std::io::Error::other("the run printed no digests"));
+    }
+    if stops == 0 {
+        return Err(std::io::Error::other(
+            "the run was over before it could be stopped once; name a longer scenario",
+        ));
+    }
+    if let Some(second) = (0..a.len().max(b.len())).find(|i| a.get(*i) != b.get(*i)) {
+        let hosts = differing_hosts(a.get(second), b.get(second));
+        let event = first_event(file, seed, second)?;
+        return Ok(Err(format!("second {second}, {hosts}; {event}")));
+    }
+    Ok(Ok(a.len()))
+}
+
+/// Stops the process a few times; how often it was really stopped.
+fn stop_now_and_then(pid: u32) -> std::thread::JoinHandle<u32> {
+    std::thread::spawn(move || {
+        let mut stops = 0;
+        for _ in 0..STOPS {
+            std::thread::sleep(RUN_BETWEEN);
+            let pid = pid as libc::pid_t;
+            // SAFETY: kill takes two integers and touches no memory. The child is not reaped before this thread's
+            // caller has read all its output, so the number is still its own or a zombie's.
+            if unsafe { libc::kill(pid, libc::SIGSTOP) } != 0 {
+                break;
+            }
+            std::thread::sleep(STOP_FOR);
+            // SAFETY: as above.
+            if unsafe { libc::kill(pid, libc::SIGCONT) } == 0 {
+                stops += 1;
+            }
+        }
+        stops
+    })
+}
+
+fn differing_hosts(a: Option<&String>, b: Option<&String>) -> String {
+    let parse = |line: Option<&String>| line.and_then(|l| serde_json::from_str::<serde_json::Value>(l).ok());
+    let (Some(a), Some(b)) = (parse(a), parse(b)) else { return "one run is longer than the other".into() };
+    let mut differing = Vec::new();
+    for part in ["wire", "disks"] {
+        let pairs = a[part].as_array().into_iter().flatten().zip(b[part].as_array().into_iter().flatten());
+        differing.extend(pairs.filter(|(x, y)| x != y).map(|(x, _)| format!("{part} of {}", x[0])));
+    }
+    if a["history"] != b["history"] {
+        differing.push("history".into());
+    }
+    differing.join(", ")
+}
+
+/// Runs both again, keeping everything of that second, and finds the first line that differs.
+fn first_event(file: &Path, seed: u64, second: usize) -> std::io::Result<String> {
+    if second == 0 {
+        return Ok("in the first second, which is not traced".into());
+    }
+    let extra = ["--trace-second", &second.to_string()];
+    let (mut a, mut b) = (start(file, seed, false, &extra)?, start(file, seed, true, &extra)?);
+    let a = std::thread::spawn(move || lines(&mut a));
+    let b = lines(&mut b)?;
+    let a = a.join().map_err(|_| std::io::Error::other("the reader panicked"))??;
+    Ok(match (0..a.len().max(b.len())).find(|i| a.get(*i) != b.get(*i)) {
+        Some(i) => {
+            let show = |lines: &[String]| lines.get(i).cloned().unwrap_or_else(|| "nothing".into());
+            format!("first difference:\n  {}\n  {}", show(&a), show(&b))
+        }
+        None => "a second pair of runs agreed in that second: the difference comes and goes".into(),
+    })
+}

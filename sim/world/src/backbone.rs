@@ -1,0 +1,97 @@
+//! What carries the traffic between hosts: our network, or turmoil's TCP as the second opinion.
+
+use squall_network::{HostId, Network, ProfileId};
+use squall_server::net::{BoxFuture, BoxStream, Connector, Listener};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+/// The port on which gateways take devices.
+pub const EDGE_PORT: u16 = 7400;
+/// The port on which all other roles take each other.
+pub const INTERNAL_PORT: u16 = 7000;
+/// Connections that a listener holds until they are accepted.
+const ACCEPT_QUEUE: usize = 1 << 20;
+
+/// Where hosts of our network are found by name.
+pub type Names = Arc<BTreeMap<String, HostId>>;
+
+fn split(address: &str) -> io::Result<(&str, u16)> {
+    address
+        .split_once(':')
+        .and_then(|(name, port)| Some((name, port.parse().ok()?)))
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, format!("{address} is not name:port")))
+}
+
+/// A listener on our network.
+pub struct SimulatedListener(squall_network::Listener);
+
+impl SimulatedListener {
+    pub fn bind(network: &Network, host: HostId, port: u16) -> io::Result<Box<dyn Listener>> {
+        Ok(Box::new(SimulatedListener(network.listen(host, port, ACCEPT_QUEUE)?)))
+    }
+}
+
+impl Listener for SimulatedListener {
+    fn accept(&mut self) -> BoxFuture<'_, io::Result<BoxStream>> {
+        Box::pin(async move {
+            let (stream, _) = std::future::poll_fn(|cx| self.0.poll_accept(cx)).await?;
+            Ok(Box::new(stream) as BoxStream)
+        })
+    }
+}
+
+/// A connector on our network.
+pub struct SimulatedConnector {
+    pub network: Network,
+    pub host: HostId,
+    pub profile: ProfileId,
+    pub names: Names,
+}
+
+impl Connector for SimulatedConnector {
+    fn connect(&self, address: &str) -> BoxFuture<'static, io::Result<BoxStream>> {
+        let (network, host, profile) = (self.network.clone(), self.host, self.profile);
+        let target = split(address).and_then(|(name, port)| match self.names.get(name) {
+            Some(to) => Ok((*to, port)),
+            None => Err(io::Error::new(io::ErrorKind::NotFound, format!("no host is named {name}"))),
+        });
+        Box::pin(async move {
+            let (to, port) = target?;
+            Ok(Box::new(network.connect(host, to, port, profile).await?) as BoxStream)
+        })
+    }
+}
+
+/// A listener on turmoil's TCP.
+pub struct TurmoilListener(turmoil::net::TcpListener);
+
+impl TurmoilListener {
+    pub async fn bind(port: u16) -> io::Result<Box<dyn Listener>> {
+        let listener = turmoil::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await?;
+        Ok(Box::new(TurmoilListener(listener)))
+    }
+}
+
+impl Listener for TurmoilListener {
+    fn accept(&mut self) -> BoxFuture<'_, io::Result<BoxStream>> {
+        Box::pin(async move {
+            let (stream, _) = self.0.accept().await?;
+            Ok(Box::new(stream) as BoxStream)
+        })
+    }
+}
+
+/// A connector on turmoil's TCP.
+pub struct TurmoilConnector;
+
+impl Connector for TurmoilConnector {
+    fn connect(&self, address: &str) -> BoxFuture<'static, io::Result<BoxStream>> {
+        let address = address.to_owned();
+        Box::pin(async move {
+            let (name, port) = split(&address)?;
+            Ok(Box::new(turmoil::net::TcpStream::connect((name, port)).await?) as BoxStream)
+        })
+    }
+}

@@ -1,0 +1,259 @@
+//! What hosts tell while they run, and what strikes them exactly there.
+//!
+//! Each host has a `Probe`, the server's observer. It counts what is passed, writes the host's events, and carries out
+//! what the nemesis has armed: a power cut at a named point, a sender's connection cut between commit and ack.
+
+use crate::disk::Disk;
+use rustc_hash::FxHashMap;
+use squall_generators::fleet::payload_hash;
+use squall_generators::rng::Stream;
+use squall_history::{Entity, Event, Kind};
+use squall_network::{HostId, Network};
+use squall_protocol::DeviceId;
+use squall_scenarios::model;
+use squall_server::observer::{Observer, Point};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Points that a healthy campaign reaches at least once, in the order of reports.
+pub const SOMETIMES: &[&str] = &[
+    "committed",
+    "commit_failed",
+    "acked",
+    "duplicate_met_dedup",
+    "old_send_looked_up",
+    "client_seq_gap",
+    "published",
+    "redelivered",
+    "unacked_closed",
+    "lookup_retried",
+    "sync_page",
+    "sync_more_than_one_page",
+    "recovered",
+    "recovery_found_undispatched_tail",
+    "stale_entry_met",
+    "registry_rebuilt_from_connections",
+    "registry_entries_cleared",
+    "resync_after_registration",
+    "topic_dropped",
+    "closed_for_silence",
+    "closed_as_too_slow",
+    "closed_otherwise",
+    "link_down",
+];
+
+/// What a point counts as.
+fn names(point: &Point<'_>) -> &'static [&'static str] {
+    use squall_protocol::close::CloseReason;
+    match point {
+        Point::Committed { .. } => &["committed"],
+        Point::CommitFailed => &["commit_failed"],
+        Point::Acked { .. } => &["acked"],
+        Point::DuplicateMet { .. } => &["duplicate_met_dedup"],
+        Point::OldSendLookedUp { .. } => &["old_send_looked_up"],
+        Point::ClientSeqGap { .. } => &["client_seq_gap"],
+        Point::Published { .. } => &["published"],
+        Point::Redelivered { .. } => &["redelivered"],
+        Point::UnackedClosed { .. } => &["unacked_closed"],
+        Point::LookupRetried => &["lookup_retried"],
+        Point::SyncPage { more: true, .. } => &["sync_page", "sync_more_than_one_page"],
+        Point::SyncPage { .. } => &["sync_page"],
+        Point::Recovering => &[],
+        Point::Recovered { replanned: 0 } => &["recovered"],
+        Point::Recovered { .. } => &["recovered", "recovery_found_undispatched_tail"],
+        Point::StaleEntryMet { .. } => &["stale_entry_met"],
+        Point::SnapshotSent { connections: 0 } => &[],
+        Point::SnapshotSent { .. } => &["registry_rebuilt_from_connections"],
+        Point::EntriesCleared { .. } => &["registry_entries_cleared"],
+        Point::ResyncAfterRegistration { .. } => &["resync_after_registration"],
+        Point::TopicDropped { .. } => &["topic_dropped"],
+        Point::Closed { reason: CloseReason::Silence, .. } => &["closed_for_silence"],
+        Point::Closed { reason: CloseReason::TooSlow, .. } => &["closed_as_too_slow"],
+        Point::Closed { .. } => &["closed_otherwise"],
+        Point::LinkDown { .. } => &["link_down"],
+        Point::Lost { .. } | Point::LinkUp { .. } => &[],
+    }
+}
+
+/// A power cut that waits for a point.
+#[derive(Debug, Clone, Copy)]
+pub struct Armed {
+    pub host: u16,
+    pub point: model::Point,
+    /// Which fault armed it.
+    pub fault: usize,
+}
+
+/// A power cut that has struck.
+#[derive(Debug, Clone, Copy)]
+pub struct Struck {
+    pub host: u16,
+    pub fault: usize,
+    pub unsynced_blocks: u64,
+    pub connections: u64,
+}
+
+/// A share of something that a fault strikes while it lasts.
+#[derive(Debug, Clone, Copy)]
+pub struct Share {
+    pub fault: usize,
+    pub share: f64,
+}
+
+/// What hosts and world share.
+pub struct Board {
+    events: Vec<Event>,
+    sometimes: FxHashMap<&'static str, u64>,
+    pub armed: Vec<Armed>,
+    pub struck: Vec<Struck>,
+    /// Strikes that wait for the end of the tick, so that what the point announces still leaves.
+    late: Vec<Armed>,
+    pub sent_ack_cuts: Vec<Share>,
+    pub device_ack_cuts: Vec<Share>,
+    /// Connections cut, by fault.
+    pub cuts: FxHashMap<usize, u64>,
+    sent_stream: Stream,
+    device_stream: Stream,
+}
+
+/// The board, shared.
+#[derive(Clone)]
+pub struct SharedBoard(Arc<Mutex<Board>>);
+
+impl SharedBoard {
+    pub fn new(seed: u64) -> Self {
+        SharedBoard(Arc::new(Mutex::new(Board {
+            events: Vec::new(),
+            sometimes: FxHashMap::default(),
+            armed: Vec::new(),
+            struck: Vec::new(),
+            late: Vec::new(),
+            sent_ack_cuts: Vec::new(),
+            device_ack_cuts: Vec::new(),
+            cuts: FxHashMap::default(),
+            sent_stream: Stream::new(seed, "sent ack cuts"),
+            device_stream: Stream::new(seed, "device ack cuts"),
+        })))
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, Board> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Board {
+    pub fn take_events(&mut self, into: &mut Vec<Event>) {
+        into.append(&mut self.events);
+    }
+
+    pub fn take_late(&mut self) -> Vec<Armed> {
+        std::mem::take(&mut self.late)
+    }
+
+    /// Hits of every point, in the order of `SOMETIMES`.
+    pub fn sometimes(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        SOMETIMES.iter().map(|name| (*name, self.sometimes.get(name).copied().unwrap_or(0)))
+    }
+
+    /// Whether a fault strikes this ack of a delivery; counts it.
+    pub fn strikes_device_ack(&mut self) -> bool {
+        let fault = strike(&self.device_ack_cuts, &mut self.device_stream);
+        fault.is_some_and(|fault| {
+            *self.cuts.entry(fault).or_default() += 1;
+            true
+        })
+    }
+}
+
+/// The first of the shares that strikes.
+fn strike(shares: &[Share], stream: &mut Stream) -> Option<usize> {
+    shares.iter().find(|s| stream.chance(s.share)).map(|s| s.fault)
+}
+
+/// One host's power, process and voice.
+pub struct Probe {
+    pub index: u16,
+    pub host: HostId,
+    pub network: Network,
+    pub disk: Option<Disk>,
+    pub board: SharedBoard,
+    /// The process runs and has power.
+    pub alive: AtomicBool,
+    /// Simulated µs, set by the world.
+    pub now: Arc<AtomicU64>,
+}
+
+impl Probe {
+    fn event(&self, kind: Kind) -> Event {
+        Event { t: self.now.load(Ordering::Relaxed), at: Entity::Host(self.index), kind }
+    }
+
+    /// At this instant the host has no power: nothing leaves it, nothing unsynced survives.
+    pub fn lose_power(&self, board: &mut Board, fault: usize) {
+        if !self.alive.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        let connections = self.network.connections_of(self.host).len() as u64;
+        self.network.power_off(self.host);
+        let unsynced_blocks = self.disk.as_ref().map_or(0, Disk::power_loss);
+        board.events.push(self.event(Kind::PowerLoss { unsynced_blocks }));
+        board.struck.push(Struck { host: self.index, fault, unsynced_blocks, connections });
+    }
+
+    fn cut_sender(&self, board: &mut Board, device: DeviceId) {
+        let Some(fault) = strike(&board.sent_ack_cuts, &mut board.sent_stream) else { return };
+        let token = device.0 - 1;
+        if let Some(conn) = self.network.connection_for_token(token)
+            && self.network.cut(conn)
+        {
+            *board.cuts.entry(fault).or_default() += 1;
+        }
+    }
+}
+
+/// The named point of a scenario that this is.
+fn scenario_point(point: &Point<'_>) -> Option<model::Point> {
+    match point {
+        Point::Committed { .. } => Some(model::Point::Committed),
+        Point::Acked { .. } => Some(model::Point::Acked),
+        Point::Published { .. } => Some(model::Point::Published),
+        Point::SyncPage { .. } => Some(model::Point::SyncPage),
+        Point::Recovering => Some(model::Point::Recovering),
+        _ => None,
+    }
+}
+
+impl Observer for Probe {
+    fn passed(&self, point: &Point<'_>) {
+        if !self.alive.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut board = self.board.lock();
+        for name in names(point) {
+            *board.sometimes.entry(name).or_default() += 1;
+        }
+        if let Point::Committed { conversation, entry } = point {
+            board.events.push(self.event(Kind::Append {
+                conversation: *conversation,
+                seq: entry.seq,
+                sender: entry.sender,
+                client_msg_id: entry.client_msg_id,
+                body_hash: payload_hash(&entry.payload),
+            }));
+            self.cut_sender(&mut board, entry.device);
+        }
+        if board.armed.is_empty() {
+            return;
+        }
+        let Some(reached) = scenario_point(point) else { return };
+        let Some(place) = board.armed.iter().position(|a| a.host == self.index && a.point == reached) else {
+            return;
+        };
+        let armed = board.armed.swap_remove(place);
+        if reached == model::Point::Acked {
+            board.late.push(armed);
+        } else {
+            self.lose_power(&mut board, armed.fault);
+        }
+    }
+}

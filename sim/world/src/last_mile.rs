@@ -1,0 +1,65 @@
+//! The fleet's network: our own, seen from the devices' side.
+
+use crate::backbone::EDGE_PORT;
+use crate::board::SharedBoard;
+use squall_generators::LastMile;
+use squall_generators::rng::below;
+use squall_network::{ConnId, HostId, Network, ProfileId};
+use squall_protocol::ids::mix;
+use std::io;
+
+/// A share of devices on a last-mile profile; each profile has a site of its own.
+pub struct Site {
+    pub host: HostId,
+    pub profile: ProfileId,
+    /// Devices whose draw (in `0..2^32`) is below this are here, unless an earlier site has them.
+    pub below: u64,
+}
+
+/// Where devices are and what they reach.
+pub struct SimulatedLastMile {
+    pub network: Network,
+    pub gateways: Vec<HostId>,
+    pub sites: Vec<Site>,
+    pub seed: u64,
+    pub board: SharedBoard,
+}
+
+impl SimulatedLastMile {
+    fn site(&self, client: u32) -> &Site {
+        let draw = below(mix(self.seed ^ mix(u64::from(client))), 1 << 32);
+        self.sites.iter().find(|site| draw < site.below).unwrap_or(&self.sites[self.sites.len() - 1])
+    }
+}
+
+impl LastMile for SimulatedLastMile {
+    type Conn = ConnId;
+
+    fn open(&mut self, client: u32, gateway: u32) -> ConnId {
+        let site = self.site(client);
+        let gateway = self.gateways[gateway as usize];
+        self.network.open(site.host, gateway, EDGE_PORT, site.profile, u64::from(client))
+    }
+
+    fn write(&mut self, conn: ConnId, bytes: &[u8]) -> io::Result<usize> {
+        self.network.write(conn, bytes)
+    }
+
+    fn read(&mut self, conn: ConnId, into: &mut Vec<u8>) -> io::Result<()> {
+        self.network.read(conn, into).map(|_| ())
+    }
+
+    fn close(&mut self, conn: ConnId) {
+        // A connection that the network has already ended needs no closing.
+        let _ = self.network.close(conn);
+    }
+
+    fn strikes_ack(&mut self, _client: u32, conn: ConnId) -> bool {
+        let mut board = self.board.lock();
+        if board.device_ack_cuts.is_empty() || !board.strikes_device_ack() {
+            return false;
+        }
+        self.network.cut(conn);
+        true
+    }
+}

@@ -1,0 +1,240 @@
+//! A machine: one role of the chat system on a turmoil host, with its own power, disk, clock and randomness.
+//!
+//! Each machine has a `turmoil::Sim` of its own on our network, since turmoil's cost grows with the cube of the hosts of
+//! one `Sim`; on turmoil's TCP they share one.
+
+use crate::backbone::{
+    EDGE_PORT, INTERNAL_PORT, SimulatedConnector, SimulatedListener, TurmoilConnector, TurmoilListener,
+};
+use crate::board::Probe;
+use crate::disk::Disk;
+use crate::interpose::{HostContext, SimulatedClock, enter_host};
+use squall_generators::rng::{Stream, key};
+use squall_network::CloseStyle;
+use squall_protocol::token::TokenSecret;
+use squall_server::net::{BoxFuture, Connector};
+use squall_server::storage::{Commit, CommitLane, OpenStorage, RedbStorage, Storage, StorageError};
+use squall_server::{Cluster, Env, Role, serve};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// redb's cache of one shard: the disk is in memory anyway.
+const CACHE_BYTES: usize = 8 << 20;
+/// The run's wall clock begins here: 2026-01-01T00:00:00Z in µs since the Unix epoch.
+pub const EPOCH_US: u64 = 1_767_225_600_000_000;
+
+/// What is the same for all machines of a run.
+#[derive(Clone)]
+pub struct Common {
+    pub cluster: Cluster,
+    pub secret: TokenSecret,
+    pub commit_latency: Duration,
+    pub tick: Duration,
+    pub seed: u64,
+    pub clock: SimulatedClock,
+    /// `None`: turmoil's TCP between hosts.
+    pub connector: Option<Arc<dyn Fn(squall_network::HostId) -> SimulatedConnector + Send + Sync>>,
+    /// Why roles ended that should not have.
+    pub failures: Arc<Mutex<Vec<String>>>,
+}
+
+/// Commits inside simulated time: some of it before the durable point, some after.
+struct SimulatedLane {
+    stream: Mutex<Stream>,
+    latency: Duration,
+    disk: Disk,
+    clock: SimulatedClock,
+}
+
+impl CommitLane for SimulatedLane {
+    fn run(&self, commit: Commit) -> BoxFuture<'static, Result<(), StorageError>> {
+        let (total, before) = {
+            let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
+            (self.latency.mul_f64(0.5 + stream.unit()), 0.2 + 0.6 * stream.unit())
+        };
+        let extra = Duration::from_micros(self.disk.extra_sync_delay(self.clock.now_us()));
+        Box::pin(async move {
+            tokio::time::sleep(total.mul_f64(before) + extra).await;
+            let result = commit();
+            tokio::time::sleep(total.mul_f64(1.0 - before)).await;
+            result
+        })
+    }
+}
+
+/// Whether a machine runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Power {
+    Up,
+    Crashed,
+    Dark,
+}
+
+/// A machine of the run.
+pub struct Machine {
+    pub name: String,
+    pub role: Role,
+    pub probe: Arc<Probe>,
+    pub power: Power,
+    /// Faults that hold it down.
+    pub held_down: u32,
+}
+
+/// One `turmoil::Sim` and the machines in it.
+pub struct Group {
+    sim: turmoil::Sim<'static>,
+    context: HostContext,
+}
+
+impl Group {
+    pub fn new(common: &Common, name: &str) -> Self {
+        let mut builder = turmoil::Builder::new();
+        builder
+            .tick_duration(common.tick)
+            .rng_seed(key(common.seed, name))
+            .epoch(std::time::UNIX_EPOCH + Duration::from_micros(EPOCH_US))
+            // Runs end when the scenario does.
+            .simulation_duration(Duration::from_secs(u64::from(u32::MAX)))
+            .tcp_capacity(65_536)
+            .min_message_latency(Duration::from_micros(200))
+            .max_message_latency(Duration::from_millis(2));
+        let context = HostContext::new(key(common.seed, &format!("host {name}")), common.clock.clone(), EPOCH_US);
+        // tokio reads the clock when a runtime is built.
+        let guard = enter_host(&context);
+        let sim = builder.build();
+        drop(guard);
+        Group { sim, context }
+    }
+
+    /// Runs its hosts for one tick.
+    pub fn step(&mut self) -> Result<(), String> {
+        let _guard = enter_host(&self.context);
+        self.sim.step().map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    fn crash(&mut self, name: &str) {
+        let _guard = enter_host(&self.context);
+        self.sim.crash(name);
+    }
+
+    fn bounce(&mut self, name: &str) {
+        let _guard = enter_host(&self.context);
+        self.sim.bounce(name);
+    }
+
+    pub fn sim(&self) -> &turmoil::Sim<'static> {
+        &self.sim
+    }
+
+    /// Adds a machine, running.
+    pub fn add(&mut self, name: &str, role: Role, probe: &Arc<Probe>, common: &Common) {
+        let guard = enter_host(&self.context);
+        let (probe, common, host_name) = (Arc::clone(probe), common.clone(), name.to_owned());
+        let commit_stream = Stream::new(common.seed, &format!("commits {name}"));
+        self.sim.host(name, move || {
+            let (probe, common, name) = (Arc::clone(&probe), common.clone(), host_name.clone());
+            let commit_stream = commit_stream.clone();
+            async move {
+                if let Err(error) = boot(role, Arc::clone(&probe), &common, commit_stream).await
+                    && probe.alive.load(Ordering::Relaxed)
+                {
+                    common
+                        .failures
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push(format!("{name}: {error}"));
+                }
+                // A role whose listener went away with its power has nothing more to do.
+                std::future::pending::<()>().await;
+                Ok(())
+            }
+        });
+        drop(guard);
+    }
+}
+
+type BootError = Box<dyn std::error::Error>;
+
+/// The role's process from its start: the same `serve()` as in reality.
+async fn boot(role: Role, probe: Arc<Probe>, common: &Common, commit_stream: Stream) -> Result<(), BootError> {
+    let (network, host) = (probe.network.clone(), probe.host);
+    // Wakes what the network has for this host from inside its runtime, where that is cheap.
+    let pump = network.clone();
+    tokio::spawn(async move {
+        loop {
+            for waker in std::future::poll_fn(|cx| pump.poll_woken(host, cx)).await {
+                waker.wake();
+            }
+        }
+    });
+    let port = if matches!(role, Role::Gateway(_)) { EDGE_PORT } else { INTERNAL_PORT };
+    let (listener, connector) = match &common.connector {
+        Some(connector) => {
+            (SimulatedListener::bind(&network, host, port)?, Arc::new(connector(host)) as Arc<dyn Connector>)
+        }
+        None if port == EDGE_PORT => {
+            (SimulatedListener::bind(&network, host, port)?, Arc::new(TurmoilConnector) as Arc<dyn Connector>)
+        }
+        None => (TurmoilListener::bind(port).await?, Arc::new(TurmoilConnector) as Arc<dyn Connector>),
+    };
+    let open_storage = probe.disk.clone().map(|disk| storage(disk, common, commit_stream));
+    let env = Env { listener, connector, wall_ms, observer: probe, secret: common.secret.clone(), open_storage };
+    Ok(serve(role, common.cluster.clone(), env).await?)
+}
+
+fn storage(disk: Disk, common: &Common, stream: Stream) -> OpenStorage {
+    let lane: Arc<dyn CommitLane> = Arc::new(SimulatedLane {
+        stream: Mutex::new(stream),
+        latency: common.commit_latency,
+        disk: disk.clone(),
+        clock: common.clock.clone(),
+    });
+    Arc::new(move || {
+        let storage = RedbStorage::open_backend(disk.open(), CACHE_BYTES, Arc::clone(&lane))?;
+        Ok(Arc::new(storage) as Arc<dyn Storage>)
+    })
+}
+
+/// The host's wall clock, which the interposer answers.
+fn wall_ms() -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "inside a host the interposer answers with its simulated clock")]
+    let now = std::time::SystemTime::now();
+    now.duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
+}
+
+impl Machine {
+    /// The process dies; its kernel says good-bye for it.
+    pub fn crash(&mut self, group: &mut Group, style: CloseStyle) {
+        if self.power != Power::Up {
+            return;
+        }
+        self.power = Power::Crashed;
+        self.probe.alive.store(false, Ordering::Relaxed);
+        self.probe.network.crash(self.probe.host, style);
+        if let Some(disk) = &self.probe.disk {
+            disk.process_died();
+        }
+        group.crash(&self.name);
+    }
+
+    /// The host has lost its power (the probe has seen to disk and network): end its tasks.
+    pub fn go_dark(&mut self, group: &mut Group) {
+        self.power = Power::Dark;
+        group.crash(&self.name);
+    }
+
+    pub fn restart(&mut self, group: &mut Group) {
+        match self.power {
+            Power::Up => return,
+            Power::Crashed => self.probe.network.start(self.probe.host),
+            Power::Dark => self.probe.network.power_on(self.probe.host),
+        }
+        if let Some(disk) = &self.probe.disk {
+            disk.process_started();
+        }
+        self.power = Power::Up;
+        self.probe.alive.store(true, Ordering::Relaxed);
+        group.bounce(&self.name);
+    }
+}

@@ -1,0 +1,95 @@
+//! Takes every event of a run: to the checks, the history file, the digest and the latency histograms.
+
+use rustc_hash::FxHashMap;
+use squall_checks::Checks;
+use squall_generators::{Latency, Sink};
+use squall_history::{Event, Kind, Recorder};
+use squall_protocol::ClientMsgId;
+use squall_protocol::ids::mix;
+use squall_reports::Histogram;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Lines of what happens, shared with the network's trace.
+pub type Trace = Arc<Mutex<Vec<String>>>;
+
+/// Everything that is learnt while a run goes on.
+pub struct Observatory {
+    pub checks: Checks,
+    recorder: Option<Recorder>,
+    record_error: Option<io::Error>,
+    /// Rolls over all events.
+    pub digest: u64,
+    /// Events of one second, for telling two runs apart.
+    pub trace: Option<Trace>,
+    hosts: Vec<String>,
+    sent_at: FxHashMap<ClientMsgId, u64>,
+    pub send_to_ack: Histogram,
+    pub send_to_deliver: Histogram,
+    pub reconnect: Histogram,
+    pub events: u64,
+}
+
+impl Observatory {
+    pub fn new(checks: Checks, recorder: Option<Recorder>, hosts: Vec<String>) -> Self {
+        Observatory {
+            checks,
+            recorder,
+            record_error: None,
+            digest: 0,
+            trace: None,
+            hosts,
+            sent_at: FxHashMap::default(),
+            send_to_ack: Histogram::new(),
+            send_to_deliver: Histogram::new(),
+            reconnect: Histogram::new(),
+            events: 0,
+        }
+    }
+
+    /// Closes the history file; its first error if there was one.
+    pub fn finish_history(&mut self) -> io::Result<()> {
+        if let Some(error) = self.record_error.take() {
+            return Err(error);
+        }
+        self.recorder.take().map_or(Ok(()), |recorder| recorder.finish().map(|_| ()))
+    }
+}
+
+impl Sink for Observatory {
+    fn event(&mut self, event: Event) {
+        self.events += 1;
+        match &event.kind {
+            Kind::Send { client_msg_id, .. } => {
+                self.sent_at.insert(*client_msg_id, event.t);
+            }
+            Kind::Sent { client_msg_id, .. } => {
+                if let Some(sent) = self.sent_at.remove(client_msg_id) {
+                    self.send_to_ack.record_us(event.t - sent);
+                }
+            }
+            Kind::Refused { client_msg_id, .. } => {
+                self.sent_at.remove(client_msg_id);
+            }
+            _ => {}
+        }
+        self.digest = mix(self.digest ^ event.digest());
+        if let Some(trace) = &mut self.trace {
+            trace.lock().unwrap_or_else(PoisonError::into_inner).push(event.to_json(&self.hosts));
+        }
+        self.checks.observe(&event);
+        if let Some(recorder) = &mut self.recorder
+            && let Err(error) = recorder.record(&event)
+        {
+            self.record_error = Some(error);
+            self.recorder = None;
+        }
+    }
+
+    fn latency(&mut self, latency: Latency) {
+        match latency {
+            Latency::SendToDeliver(us) => self.send_to_deliver.record_us(us),
+            Latency::Reconnect(us) => self.reconnect.record_us(us),
+        }
+    }
+}

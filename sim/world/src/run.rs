@@ -1,0 +1,657 @@
+//! One run: builds the world from a scenario and a seed, steps it through its phases, and writes the record.
+
+use crate::audit;
+use crate::backbone::{INTERNAL_PORT, SimulatedConnector};
+use crate::board::{Probe, SharedBoard};
+use crate::disk::{Disk, DiskConfig};
+use crate::interpose::{SimulatedClock, WorldContext, enter_world};
+use crate::last_mile::{SimulatedLastMile, Site};
+use crate::machine::{Common, Group, Machine, Power};
+use crate::nemesis::{Nemesis, Stage};
+use crate::observatory::{Observatory, Trace};
+use squall_checks::{AuditDevice, Checks, Config};
+use squall_core::Time;
+use squall_generators::rng::key;
+use squall_generators::{Fleet, Signal, Sink};
+use squall_history::{Entity, Event, Kind, Recorder};
+use squall_network::{
+    ConnId, FleetEvent, FleetEventKind, HostId, Network, Profile as LinkProfile, ProfileId, SegmentTrace,
+};
+use squall_protocol::ids::mix;
+use squall_protocol::limits;
+use squall_protocol::token::TokenSecret;
+use squall_reports::record::{
+    CheckRecord, ClientCounts, FirstViolation, MemoryRecord, MessageCounts, SometimesRecord, overall_verdict,
+    ratio,
+};
+use squall_reports::{Histogram, RunRecord, Verdict};
+use squall_scenarios::{Backbone, Measure, Profile, Scenario, ServiceLevel};
+use squall_server::storage::StorageError;
+use squall_server::{Cluster, Role};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+const SECOND_US: u64 = 1_000_000;
+
+/// What a run is asked to do beside running.
+#[derive(Default)]
+pub struct RunOptions {
+    pub seed: u64,
+    /// Write `history.jsonl` here.
+    pub history: Option<PathBuf>,
+    /// The command that repeats this run, for the record.
+    pub reproduce: String,
+    /// Called for every simulated second with its digests.
+    pub on_second: Option<Box<dyn FnMut(&SecondDigest)>>,
+    /// Keep everything that happens in this simulated second, for telling two runs apart.
+    pub trace_second: Option<u64>,
+    /// Called for every line of that second.
+    pub on_trace: Option<Box<dyn FnMut(&str)>>,
+    /// Called now and then.
+    pub on_progress: Option<Box<dyn FnMut(&Progress)>>,
+    /// Set from outside to stop early; what was judged until then is reported, inconclusive.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    pub phase: &'static str,
+    pub simulated: Duration,
+    /// The longest that the run can take.
+    pub total: Duration,
+    pub wall: Duration,
+    pub connected: u64,
+    pub clients: u64,
+    pub displayed: u64,
+}
+
+/// What one simulated second came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecondDigest {
+    pub second: u64,
+    pub history: u64,
+    /// Wire bytes by host, in the order of hosts; sites of devices at the end.
+    pub wire: Vec<(String, u64)>,
+    /// Durable writes by shard.
+    pub disks: Vec<(String, u64)>,
+}
+
+/// Why a run could not be finished. None of these says anything of the properties.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("cannot write the history to {path}: {source}")]
+    History { path: PathBuf, source: std::io::Error },
+    #[error("a host failed: {0}")]
+    Host(String),
+    #[error("the audit cannot read the disk of {host}: {source}")]
+    Audit { host: String, source: StorageError },
+}
+
+fn link_profile(profile: Profile) -> LinkProfile {
+    match profile {
+        Profile::Rack => LinkProfile::rack(),
+        Profile::CrossRegion => LinkProfile::cross_region(),
+        Profile::Wifi => LinkProfile::wifi(),
+        Profile::Lte => LinkProfile::lte(),
+        Profile::ThreeG => LinkProfile::threeg(),
+        Profile::Flaky => LinkProfile::flaky(),
+    }
+}
+
+/// Runs a scenario on this thread, which should be fresh: what libraries keep for a thread is then the run's own.
+pub fn run(scenario: &Scenario, options: RunOptions) -> Result<RunRecord, RunError> {
+    let context = WorldContext::new(key(options.seed, "world"));
+    let _guard = enter_world(&context);
+    let mut world = World::build(scenario, options)?;
+    world.run()?;
+    world.conclude()
+}
+
+struct World<'a> {
+    scenario: &'a Scenario,
+    options: RunOptions,
+    clock: SimulatedClock,
+    now_cell: Arc<AtomicU64>,
+    network: Network,
+    machines: Vec<Machine>,
+    groups: Vec<Group>,
+    board: SharedBoard,
+    fleet: Fleet<SimulatedLastMile>,
+    nemesis: Nemesis,
+    observatory: Observatory,
+    failures: Arc<Mutex<Vec<String>>>,
+    sites: Vec<String>,
+    phase: &'static str,
+    now: u64,
+    end: u64,
+    started: Instant,
+    last_progress: Instant,
+    events: Vec<Event>,
+    signals: Vec<FleetEvent>,
+    digest: u64,
+    stopped: bool,
+}
+
+impl<'a> World<'a> {
+    fn build(scenario: &'a Scenario, options: RunOptions) -> Result<Self, RunError> {
+        let seed = options.seed;
+        let network = Network::new(key(seed, "network"));
+        let clock = SimulatedClock::default();
+        let now_cell = Arc::new(AtomicU64::new(0));
+        let board = SharedBoard::new(seed);
+        let names = scenario.host_names();
+        let hosts: Vec<HostId> = names.iter().map(|name| network.add_host(name.clone())).collect();
+        let backbone = network.add_profile(link_profile(scenario.network.data_centre));
+        let turmoil = scenario.network.backbone == Backbone::Turmoil;
+        let common = Common {
+            cluster: cluster(scenario),
+            secret: TokenSecret::new(key(seed, "token secret").to_le_bytes()),
+            commit_latency: scenario.topology.commit_latency.as_duration(),
+            tick: scenario.tick.0.as_duration(),
+            seed,
+            clock: clock.clone(),
+            connector: (!turmoil).then(|| connector(&network, backbone, &names, &hosts)),
+            failures: Arc::default(),
+        };
+        let mut groups = Vec::new();
+        let mut machines = Vec::new();
+        if turmoil {
+            groups.push(Group::new(&common, "all hosts"));
+        }
+        for (index, (name, host)) in names.iter().zip(&hosts).enumerate() {
+            let role = role_of(name);
+            let disk = matches!(role, Role::Messages(_))
+                .then(|| Disk::new(key(seed, &format!("disk {name}")), DiskConfig::default()));
+            let probe = Arc::new(Probe {
+                index: index as u16,
+                host: *host,
+                network: network.clone(),
+                disk,
+                board: board.clone(),
+                alive: AtomicBool::new(true),
+                now: Arc::clone(&now_cell),
+            });
+            if !turmoil {
+                groups.push(Group::new(&common, name));
+            }
+            groups.last_mut().expect("one was just pushed").add(name, role, &probe, &common);
+            machines.push(Machine { name: name.clone(), role, probe, power: Power::Up, held_down: 0 });
+        }
+        let (sites, site_hosts) = sites(scenario, &network);
+        let site_names = site_hosts.iter().map(|host| network.host_name(*host)).collect();
+        let last_mile = SimulatedLastMile {
+            network: network.clone(),
+            gateways: hosts[..scenario.topology.gateways as usize].to_vec(),
+            sites,
+            seed: key(seed, "sites"),
+            board: board.clone(),
+        };
+        let fleet = Fleet::new(last_mile, scenario, seed, common.secret.clone());
+        let load = scenario.phases.ramp.as_micros();
+        let nemesis = Nemesis::new(scenario, seed, load, site_hosts, turmoil);
+        let shards = machines
+            .iter()
+            .enumerate()
+            .filter(|(_, m)| matches!(m.role, Role::Messages(_)))
+            .map(|(index, _)| index as u16)
+            .collect();
+        let mut checks = Checks::new(Config { shards });
+        checks.require_exposure(&nemesis.exposes(scenario));
+        let recorder = match &options.history {
+            Some(path) => Some(
+                Recorder::create(path, names.clone())
+                    .map_err(|source| RunError::History { path: path.clone(), source })?,
+            ),
+            None => None,
+        };
+        let bound = scenario.phases.liveness_bound.map_or(limits::liveness_bound(), |b| b.as_duration());
+        let end = load + scenario.phases.load.as_micros() + bound.as_micros() as u64;
+        #[expect(clippy::disallowed_methods, reason = "wall time is shown to the user and enters no run")]
+        let started = Instant::now();
+        Ok(World {
+            scenario,
+            options,
+            clock,
+            now_cell,
+            network,
+            machines,
+            groups,
+            board,
+            fleet,
+            nemesis,
+            observatory: Observatory::new(checks, recorder, names),
+            failures: common.failures,
+            sites: site_names,
+            phase: "ramp",
+            now: 0,
+            end,
+            started,
+            last_progress: started,
+            events: Vec::new(),
+            signals: Vec::new(),
+            digest: 0,
+            stopped: false,
+        })
+    }
+
+    fn enter_phase(&mut self, name: &'static str) {
+        self.phase = name;
+        self.observatory.event(Event { t: self.now, at: Entity::World, kind: Kind::Phase { name } });
+    }
+
+    fn run(&mut self) -> Result<(), RunError> {
+        let ramp = self.scenario.phases.ramp.as_micros();
+        let load_end = ramp + self.scenario.phases.load.as_micros();
+        self.enter_phase("ramp");
+        self.schedule_ramp(ramp);
+        self.step_until(ramp)?;
+        self.enter_phase("load");
+        self.fleet.start_load(Time(ramp), Time(load_end));
+        self.step_until(load_end)?;
+        self.enter_phase("heal");
+        self.with_stage(|nemesis, scenario, stage| nemesis.heal(scenario, stage));
+        self.drain_events();
+        self.fleet.end_load(Time(self.now));
+        self.enter_phase("quiet");
+        self.step_until(self.end)?;
+        self.enter_phase("audit");
+        Ok(())
+    }
+
+    /// Devices connect evenly over the ramp; those that are away come later.
+    fn schedule_ramp(&mut self, ramp: u64) {
+        let population = &self.scenario.population;
+        let devices = u64::from(self.fleet.clients());
+        let away_key = key(self.options.seed, "away");
+        for client in 0..self.fleet.clients() {
+            let user = client / population.devices_per_user;
+            let draw = squall_generators::rng::unit(mix(away_key ^ u64::from(user)));
+            let at = if draw < population.away_share {
+                population.away_until.as_micros()
+            } else {
+                // The first tenth is for the hosts to find each other.
+                ramp / 10 + u64::from(client) * (ramp * 8 / 10) / devices
+            };
+            self.fleet.come_back_at(client, Time(at));
+        }
+    }
+
+    fn with_stage<R>(&mut self, act: impl FnOnce(&mut Nemesis, &Scenario, &mut Stage<'_>) -> R) -> R {
+        let mut stage = Stage {
+            machines: &mut self.machines,
+            groups: &mut self.groups,
+            network: &self.network,
+            board: &self.board,
+            events: &mut self.events,
+            now: self.now,
+        };
+        act(&mut self.nemesis, self.scenario, &mut stage)
+    }
+
+    fn step_until(&mut self, end: u64) -> Result<(), RunError> {
+        let tick = self.scenario.tick.0.as_micros();
+        while self.now < end && !self.stopped {
+            self.tick()?;
+            self.now += tick;
+            if self.now / SECOND_US != (self.now - tick) / SECOND_US {
+                self.end_second(self.now / SECOND_US - 1);
+            }
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self) -> Result<(), RunError> {
+        let now = self.now;
+        self.clock.set_us(now);
+        self.now_cell.store(now, Ordering::Relaxed);
+        self.network.set_now(now);
+        if self.phase == "load" {
+            let mut stage = Stage {
+                machines: &mut self.machines,
+                groups: &mut self.groups,
+                network: &self.network,
+                board: &self.board,
+                events: &mut self.events,
+                now,
+            };
+            self.nemesis.step(self.scenario, &mut stage, &self.fleet);
+            self.drain_events();
+        }
+        self.network.advance(now);
+        self.step_fleet();
+        for group in &mut self.groups {
+            group.step().map_err(RunError::Host)?;
+        }
+        self.with_stage(|nemesis, _, stage| nemesis.collect(stage));
+        self.drain_events();
+        let failures = std::mem::take(&mut *self.failures.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(failure) = failures.into_iter().next() {
+            return Err(RunError::Host(failure));
+        }
+        Ok(())
+    }
+
+    fn step_fleet(&mut self) {
+        let now = Time(self.now);
+        let mut signals = std::mem::take(&mut self.signals);
+        self.network.drain_events(&mut signals);
+        for event in signals.drain(..) {
+            let signal = match event.kind {
+                FleetEventKind::Connected => Signal::Connected,
+                FleetEventKind::Readable => Signal::Readable,
+                FleetEventKind::Writable => Signal::Writable,
+                FleetEventKind::Refused => Signal::Lost("refused"),
+                FleetEventKind::ConnectTimedOut => Signal::Lost("connect timed out"),
+                FleetEventKind::Eof => Signal::Lost("closed by the peer"),
+                FleetEventKind::Reset => Signal::Lost("reset"),
+                FleetEventKind::TimedOut => Signal::Lost("timed out"),
+            };
+            let conn: ConnId = event.conn;
+            self.fleet.handle_signal(event.token as u32, conn, signal, now, &mut self.observatory);
+            if event.kind == FleetEventKind::Eof {
+                // Nothing more will come; our half is closed as well.
+                let _ = self.network.close(conn);
+            }
+        }
+        self.signals = signals;
+        self.fleet.step(now, &mut self.observatory);
+    }
+
+    fn drain_events(&mut self) {
+        let mut events = std::mem::take(&mut self.events);
+        self.board.lock().take_events(&mut events);
+        for event in events.drain(..) {
+            self.observatory.event(event);
+        }
+        self.events = events;
+    }
+
+    fn end_second(&mut self, second: u64) {
+        let names = self.machines.iter().map(|m| m.name.clone()).chain(self.sites.iter().cloned());
+        let wire: Vec<(String, u64)> =
+            names.zip(self.network.take_digests().into_iter().map(|(_, digest)| digest)).collect();
+        let disks: Vec<(String, u64)> = self
+            .machines
+            .iter()
+            .filter_map(|m| m.probe.disk.as_ref().map(|disk| (m.name.clone(), disk.take_digest())))
+            .collect();
+        let all = SecondDigest { second, history: self.observatory.digest, wire, disks };
+        self.digest = mix(self.digest ^ all.history);
+        for (_, digest) in all.wire.iter().chain(&all.disks) {
+            self.digest = mix(self.digest ^ digest);
+        }
+        if let Some(on_second) = &mut self.options.on_second {
+            on_second(&all);
+        }
+        self.end_trace();
+        if self.options.trace_second == Some(second + 1) {
+            self.begin_trace();
+        }
+        self.stopped |= self.options.stop.load(Ordering::Relaxed);
+        self.report_progress();
+    }
+
+    /// Keeps every event and every delivered segment from here on.
+    fn begin_trace(&mut self) {
+        let lines = Trace::default();
+        self.observatory.trace = Some(Arc::clone(&lines));
+        let names: Vec<String> =
+            self.machines.iter().map(|m| m.name.clone()).chain(self.sites.iter().cloned()).collect();
+        self.network.set_trace(Some(Box::new(move |s: &SegmentTrace| {
+            let line = format!(
+                "{{\"t\":{},\"host\":\"{}\",\"kind\":\"segment\",\"from\":\"{}\",\"segment\":\"{:?}\",\"len\":{},\"hash\":\"{:016x}\"}}",
+                s.at, names[s.to.0 as usize], names[s.from.0 as usize], s.kind, s.len, s.hash
+            );
+            lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        })));
+    }
+
+    fn end_trace(&mut self) {
+        let Some(lines) = self.observatory.trace.take() else { return };
+        self.network.set_trace(None);
+        if let Some(on_trace) = &mut self.options.on_trace {
+            lines.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|line| on_trace(line));
+        }
+    }
+
+    fn report_progress(&mut self) {
+        #[expect(clippy::disallowed_methods, reason = "wall time is shown to the user and enters no run")]
+        let wall_now = Instant::now();
+        if wall_now.duration_since(self.last_progress) < Duration::from_millis(100) {
+            return;
+        }
+        self.last_progress = wall_now;
+        let totals = self.fleet.totals();
+        let progress = Progress {
+            phase: self.phase,
+            simulated: Duration::from_micros(self.now),
+            total: Duration::from_micros(self.end),
+            wall: wall_now.duration_since(self.started),
+            connected: totals.online,
+            clients: u64::from(self.fleet.clients()),
+            displayed: totals.displayed,
+        };
+        if let Some(on_progress) = &mut self.options.on_progress {
+            on_progress(&progress);
+        }
+    }
+
+    fn conclude(mut self) -> Result<RunRecord, RunError> {
+        let mut checks = std::mem::replace(&mut self.observatory.checks, Checks::new(Config::default()));
+        let checks_bytes = checks.memory_bytes();
+        let disk_bytes: u64 =
+            self.machines.iter().filter_map(|m| m.probe.disk.as_ref()).map(Disk::memory_bytes).sum();
+        for machine in &self.machines {
+            if let Some(disk) = &machine.probe.disk {
+                audit::read_shard(disk, self.options.seed, &mut checks)
+                    .map_err(|source| RunError::Audit { host: machine.name.clone(), source })?;
+            }
+        }
+        for client in 0..self.fleet.clients() {
+            let population = self.fleet.population();
+            checks.audit_device(&AuditDevice {
+                device: population.device(client),
+                user: population.user_of_device(client),
+                // Everything has been healed for the whole bound: who is not connected by now is no excuse.
+                reachable: true,
+            });
+        }
+        self.observatory.finish_history().map_err(|source| RunError::History {
+            path: self.options.history.clone().unwrap_or_default(),
+            source,
+        })?;
+        let mut checks: Vec<CheckRecord> = checks.finish().into_iter().map(check_record).collect();
+        let faults = self.nemesis.records();
+        let latency_ms = self.latencies();
+        if !self.scenario.checks.service_levels.is_empty() {
+            checks.push(self.service_levels());
+        }
+        let totals = self.fleet.totals();
+        let mut because: Vec<String> = Vec::new();
+        if self.stopped {
+            because.push("the run was stopped before its end".into());
+        }
+        if totals.acked == 0 {
+            because.push("nothing was acked".into());
+        }
+        because.extend(faults.iter().filter(|f| !f.has_hit()).map(|f| format!("fault {} hit nothing", f.name)));
+        for check in checks.iter().filter(|c| c.verdict == Verdict::Inconclusive) {
+            because.push(format!(
+                "check {} judged {} and was exposed to {}",
+                check.name, check.evaluated, check.exposed
+            ));
+        }
+        let ledger = BTreeMap::from([
+            ("fleet".to_owned(), self.fleet.memory_bytes() as u64),
+            ("network".to_owned(), self.network.memory_bytes() as u64),
+            ("disks".to_owned(), disk_bytes),
+            ("checks".to_owned(), checks_bytes),
+        ]);
+        #[expect(clippy::disallowed_methods, reason = "wall time is shown to the user and enters no run")]
+        let wall_ms = self.started.elapsed().as_millis() as u64;
+        let simulated_ms = self.now / 1_000;
+        let peak_rss_bytes = peak_rss_bytes();
+        let clients = u64::from(self.fleet.clients());
+        Ok(RunRecord {
+            verdict: overall_verdict(&checks, &because),
+            inconclusive_because: because,
+            scenario: self.scenario.name.clone(),
+            seed: self.options.seed,
+            digest: format!("{:016x}", self.digest),
+            simulated_ms,
+            wall_ms,
+            speed: ratio(simulated_ms, wall_ms),
+            reproduce: self.options.reproduce.clone(),
+            clients: ClientCounts {
+                virtual_clients: clients,
+                connected_peak: totals.online_peak,
+                connects: totals.connects,
+                reconnects: totals.reconnects,
+            },
+            messages: MessageCounts {
+                sent: totals.sent,
+                acked: totals.acked,
+                unknown: totals.sent - totals.acked - totals.refused,
+                resent: totals.resent,
+                delivered: totals.delivered,
+                displayed: totals.displayed,
+                duplicates_discarded: totals.discarded,
+                synced: totals.synced,
+            },
+            checks,
+            faults,
+            sometimes: self
+                .board
+                .lock()
+                .sometimes()
+                .map(|(name, hits)| SometimesRecord { name: name.to_owned(), hits })
+                .collect(),
+            latency_ms,
+            memory: MemoryRecord { peak_rss_bytes, bytes_per_client: ratio(peak_rss_bytes, clients), ledger },
+        })
+    }
+
+    fn histograms(&self) -> [(&'static str, &Histogram); 3] {
+        [
+            ("send_to_ack", &self.observatory.send_to_ack),
+            ("send_to_deliver", &self.observatory.send_to_deliver),
+            ("reconnect", &self.observatory.reconnect),
+        ]
+    }
+
+    fn latencies(&self) -> BTreeMap<String, squall_reports::Percentiles> {
+        self.histograms().iter().map(|(name, h)| ((*name).to_owned(), h.percentiles())).collect()
+    }
+
+    /// Judges the scenario's bounds on latencies, as one more check.
+    fn service_levels(&self) -> CheckRecord {
+        let (mut evaluated, mut violations, mut first) = (0, 0, None);
+        for ServiceLevel { measure, percentile, at_most } in &self.scenario.checks.service_levels {
+            let [ack, deliver, reconnect] = self.histograms();
+            let (name, histogram) = match measure {
+                Measure::SendToAck => ack,
+                Measure::SendToDeliver => deliver,
+                Measure::Reconnect => reconnect,
+            };
+            evaluated += histogram.count();
+            let found = histogram.percentile_us(*percentile);
+            if found > at_most.as_micros() {
+                violations += 1;
+                first.get_or_insert_with(|| FirstViolation {
+                    t: self.now,
+                    conversation: String::new(),
+                    seq: None,
+                    client_msg_id: None,
+                    device: None,
+                    message: format!(
+                        "{name} p{percentile} is {:.1} ms, over the scenario's {at_most}",
+                        found as f64 / 1_000.0
+                    ),
+                });
+            }
+        }
+        let verdict = match (violations, evaluated) {
+            (0, 0) => Verdict::Inconclusive,
+            (0, _) => Verdict::Pass,
+            _ => Verdict::Violated,
+        };
+        CheckRecord { name: "service-levels".into(), verdict, evaluated, exposed: evaluated, violations, first }
+    }
+}
+
+type MakeConnector = Arc<dyn Fn(HostId) -> SimulatedConnector + Send + Sync>;
+
+fn connector(network: &Network, profile: ProfileId, names: &[String], hosts: &[HostId]) -> MakeConnector {
+    let network = network.clone();
+    let names = Arc::new(names.iter().cloned().zip(hosts.iter().copied()).collect::<BTreeMap<_, _>>());
+    Arc::new(move |host| SimulatedConnector { network: network.clone(), host, profile, names: Arc::clone(&names) })
+}
+
+fn cluster(scenario: &Scenario) -> Cluster {
+    let addresses = |role: &str, count: u32| (0..count).map(|i| format!("{role}-{i}:{INTERNAL_PORT}")).collect();
+    let t = &scenario.topology;
+    Cluster {
+        messages: addresses("messages", t.messages),
+        registries: addresses("registry", t.registries),
+        buses: addresses("bus", t.buses),
+    }
+}
+
+fn role_of(name: &str) -> Role {
+    let (role, index) = name.rsplit_once('-').expect("hosts are named role-index");
+    let index = index.parse().expect("hosts are numbered");
+    match role {
+        "gateway" => Role::Gateway(index),
+        "messages" => Role::Messages(index),
+        "registry" => Role::Registry(index),
+        _ => Role::Bus(index),
+    }
+}
+
+/// A site for each last-mile profile of the scenario.
+fn sites(scenario: &Scenario, network: &Network) -> (Vec<Site>, Vec<HostId>) {
+    let total: f64 = scenario.network.last_mile.values().sum();
+    let (mut sites, mut hosts, mut share) = (Vec::new(), Vec::new(), 0.0);
+    for (profile, weight) in &scenario.network.last_mile {
+        let link = link_profile(*profile);
+        let host = network.add_host(format!("clients-{}", link.name));
+        share += weight / total;
+        hosts.push(host);
+        sites.push(Site { host, profile: network.add_profile(link), below: (share * (1u64 << 32) as f64) as u64 });
+    }
+    (sites, hosts)
+}
+
+fn check_record(report: squall_checks::CheckReport) -> CheckRecord {
+    CheckRecord {
+        name: report.name.to_owned(),
+        verdict: match report.verdict {
+            squall_checks::Verdict::Pass => Verdict::Pass,
+            squall_checks::Verdict::Violated => Verdict::Violated,
+            squall_checks::Verdict::Inconclusive => Verdict::Inconclusive,
+        },
+        evaluated: report.evaluated,
+        exposed: report.exposed,
+        violations: report.violations,
+        first: report.first.map(|v| FirstViolation {
+            t: v.t,
+            conversation: v.conversation.to_string(),
+            seq: v.seq.map(|seq| seq.0),
+            client_msg_id: v.client_msg_id.map(|id| id.to_string()),
+            device: v.device.map(|device| device.to_string()),
+            message: v.message,
+        }),
+    }
+}
+
+/// The most memory that this process has had resident, from the kernel's own account.
+fn peak_rss_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib: Option<u64> = line.and_then(|l| l.trim().trim_end_matches(" kB").trim().parse().ok());
+    kib.unwrap_or(0) * 1024
+}

@@ -1,0 +1,334 @@
+//! A terminal client: lines in, messages out.
+
+use clap::Parser;
+use squall_client::{Config, Device, Event, Gateways};
+use squall_core::client::Shown;
+use squall_protocol::close::CloseReason;
+use squall_protocol::ids::mix;
+use squall_protocol::limits::LINGER;
+use squall_protocol::{ClientMsgId, Codec, ConversationId, DeviceId, Payload, Refusal, UserId};
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::time::Instant;
+
+const HELP: &str = "\
+/direct USER text        write to a person
+/group ID USER USER…     create a group with these people (and you)
+/say CONVERSATION text   write into a conversation
+/quit                    end (so does Ctrl-D)";
+
+/// How long an unanswered message may stay without a word about it, and the end of input waits for answers.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Chat in a terminal. Each line is a command; /help lists them.
+#[derive(Parser)]
+#[command(name = "chat", version)]
+struct Cli {
+    /// A gateway; repeat it for several.
+    #[arg(long, required = true, value_name = "ws://HOST:PORT")]
+    url: Vec<String>,
+    /// From `chatd token --user N --device N`.
+    #[arg(long)]
+    token: String,
+    /// Speak Protobuf rather than JSON.
+    #[arg(long)]
+    protobuf: bool,
+}
+
+/// What a line asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Line<'a> {
+    Nothing,
+    Help,
+    Quit,
+    Direct { to: UserId, text: &'a str },
+    Group { id: ConversationId, others: Vec<UserId> },
+    Say { conversation: ConversationId, text: &'a str },
+}
+
+fn parse(line: &str) -> Result<Line<'_>, String> {
+    let line = line.trim();
+    let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
+    let rest = rest.trim_start();
+    let number = |word: &str, what: &str| {
+        word.parse::<u64>().map_err(|_| format!("{command}: expected the number of a {what}, found '{word}'"))
+    };
+    let addressed = |what: &str| {
+        let (word, text) = rest.split_once(' ').unwrap_or((rest, ""));
+        let number = number(word, what)?;
+        let text = text.trim_start();
+        if text.is_empty() {
+            Err(format!("{command}: expected a text after the {what}"))
+        } else {
+            Ok((number, text))
+        }
+    };
+    match command {
+        "" => Ok(Line::Nothing),
+        "/help" => Ok(Line::Help),
+        "/quit" => Ok(Line::Quit),
+        "/direct" => addressed("user").map(|(user, text)| Line::Direct { to: UserId(user), text }),
+        "/say" => addressed("conversation").map(|(id, text)| Line::Say { conversation: ConversationId(id), text }),
+        "/group" => {
+            let mut words = rest.split_whitespace();
+            let id = number(words.next().unwrap_or(""), "conversation").map(ConversationId)?;
+            let others: Vec<UserId> = words.map(|w| number(w, "user").map(UserId)).collect::<Result<_, _>>()?;
+            if others.is_empty() {
+                Err(format!("{command}: expected at least one user"))
+            } else {
+                Ok(Line::Group { id, others })
+            }
+        }
+        _ => Err(format!("'{command}' is no command; /help lists them")),
+    }
+}
+
+/// Who the token speaks for; only a gateway can tell whether it is genuine.
+fn claims(token: &str) -> Option<(UserId, DeviceId)> {
+    let mut parts = token.split('.');
+    let user = parts.next()?.parse().ok()?;
+    let device = parts.next()?.parse().ok()?;
+    (parts.next().is_some() && parts.next().is_none()).then_some((UserId(user), DeviceId(device)))
+}
+
+/// Message ids that no other process of this device has used: the moment of the start, and a count.
+struct Ids {
+    start: u64,
+    count: u64,
+}
+
+impl Ids {
+    fn new(device: DeviceId) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ids { start: mix(now.as_nanos() as u64 ^ mix(device.0)), count: 0 }
+    }
+
+    fn next(&mut self) -> ClientMsgId {
+        self.count += 1;
+        ClientMsgId(u128::from(self.start) << 64 | u128::from(mix(self.count)))
+    }
+}
+
+/// The conversation on the screen, and what still waits.
+struct Chat {
+    device: Device,
+    user: UserId,
+    ids: Ids,
+    /// Messages without an answer, since when, and whether that has been said.
+    waiting: BTreeMap<ClientMsgId, (Instant, bool)>,
+}
+
+impl Chat {
+    /// Obeys a line. False: the person has had enough.
+    async fn obey(&mut self, line: &str) -> bool {
+        let obeyed = match parse(line) {
+            Err(wrong) => {
+                eprintln!("{wrong}");
+                return true;
+            }
+            Ok(Line::Nothing) => Ok(()),
+            Ok(Line::Help) => {
+                println!("{HELP}");
+                Ok(())
+            }
+            Ok(Line::Quit) => return false,
+            Ok(Line::Direct { to, .. }) if to == self.user => {
+                eprintln!("/direct: {to} is you");
+                return true;
+            }
+            Ok(Line::Direct { to, text }) => {
+                let (create_id, id) = (self.ids.next(), self.track());
+                self.device.send_direct(to, create_id, id, text.to_owned()).await
+            }
+            Ok(Line::Group { id: conversation, others }) => {
+                let mut members = vec![self.user];
+                others.into_iter().for_each(|user| {
+                    if !members.contains(&user) {
+                        members.push(user);
+                    }
+                });
+                let id = self.track();
+                self.device.send(conversation, id, Payload::Created { direct: false, members }).await
+            }
+            Ok(Line::Say { conversation, text }) => {
+                let id = self.track();
+                self.device.send(conversation, id, Payload::Text(text.to_owned())).await
+            }
+        };
+        obeyed.is_ok()
+    }
+
+    fn track(&mut self) -> ClientMsgId {
+        let id = self.ids.next();
+        self.waiting.insert(id, (Instant::now(), false));
+        id
+    }
+
+    /// Shows an event. False: there is no point in going on.
+    fn show(&mut self, event: Event) -> bool {
+        match event {
+            Event::Online => eprintln!("* online as user {}", self.user),
+            Event::Offline { code, reason } if code == Some(CloseReason::BadToken.code()) => {
+                eprintln!(
+                    "error: {reason}\nask for a new one: chatd token --user N --device N --secret-file FILE"
+                );
+                return false;
+            }
+            Event::Offline { reason, .. } => eprintln!("* offline: {reason}; trying again"),
+            Event::Shown(shown) => println!("{}", line_of(&shown, self.user)),
+            Event::Stored { client_msg_id, .. } => {
+                self.waiting.remove(&client_msg_id);
+            }
+            Event::Refused { conversation, client_msg_id, reason } => {
+                // The creation inside a direct send is nobody's message: the other side was first.
+                if self.waiting.remove(&client_msg_id).is_some() {
+                    eprintln!("* not stored in {conversation}: {}", words_for(reason));
+                }
+            }
+            Event::Resent { .. } | Event::Discarded { .. } => {}
+        }
+        true
+    }
+
+    /// Says once of each message that its answer is overdue.
+    fn complain(&mut self) {
+        for (since, said) in self.waiting.values_mut() {
+            if !*said && since.elapsed() >= PATIENCE {
+                *said = true;
+                eprintln!(
+                    "* a message is still unanswered and is sent again and again. If an earlier process used this \
+                     device, its numbers are taken: use a token of a new device."
+                );
+            }
+        }
+    }
+}
+
+fn line_of(shown: &Shown, user: UserId) -> String {
+    let Shown { conversation, entry, .. } = shown;
+    let said = match &entry.payload {
+        Payload::Text(text) => text.clone(),
+        Payload::Created { direct: true, .. } => "(conversation begins)".to_owned(),
+        Payload::Created { members, .. } => {
+            let members: Vec<String> = members.iter().map(ToString::to_string).collect();
+            format!("(group begins: {})", members.join(", "))
+        }
+        Payload::Joined(user) => format!("(adds {user})"),
+        Payload::Left(user) => format!("({user} is out)"),
+    };
+    let own = if entry.sender == user { " (you)" } else { "" };
+    format!("[{conversation} #{}] {}{own}: {said}", entry.seq, entry.sender)
+}
+
+fn words_for(reason: Refusal) -> &'static str {
+    match reason {
+        Refusal::UnknownConversation => "there is no such conversation; create it with /direct or /group",
+        Refusal::NotAMember => "you are not a member",
+        Refusal::BodyTooLarge => "the text is too long",
+        Refusal::GroupTooLarge => "the group would be too large",
+        Refusal::Conflict => "it exists already, or the change makes no sense for it",
+        Refusal::Busy | Refusal::ExpectedClientSeq(_) => "the server asks to send it again",
+    }
+}
+
+async fn run(cli: Cli) -> Result<ExitCode, String> {
+    let (user, device) = claims(&cli.token)
+        .ok_or("--token is not a token: expected user.device.mac, as `chatd token` prints it")?;
+    let gateways = Gateways::new(&cli.url, device.0).map_err(|e| format!("--url: {e}"))?;
+    let codec = if cli.protobuf { Codec::Protobuf } else { Codec::Json };
+    let (handle, mut events) = Device::start(Config { user, device, token: cli.token, codec }, Arc::new(gateways));
+    let mut chat = Chat { device: handle, user, ids: Ids::new(device), waiting: BTreeMap::new() };
+    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    let mut input_ended: Option<Instant> = None;
+    loop {
+        tokio::select! {
+            biased;
+            event = events.recv() => match event {
+                Some(event) => if !chat.show(event) { return Ok(ExitCode::from(2)) },
+                None => return Err("the device has ended".to_owned()),
+            },
+            line = lines.next_line(), if input_ended.is_none() => match line {
+                Ok(Some(line)) => if !chat.obey(&line).await { input_ended = Some(Instant::now()) },
+                Ok(None) => input_ended = Some(Instant::now()),
+                Err(error) => return Err(format!("cannot read the input: {error}")),
+            },
+            _ = tick.tick() => chat.complain(),
+        }
+        match input_ended {
+            Some(_) if chat.waiting.is_empty() => break,
+            Some(ended) if ended.elapsed() >= PATIENCE => break,
+            _ => {}
+        }
+    }
+    let device = chat.device.clone();
+    let last_events = async {
+        while let Some(event) = events.recv().await {
+            chat.show(event);
+        }
+    };
+    // A gateway that takes no good-bye is left without one.
+    let _ = tokio::time::timeout(LINGER, async { tokio::join!(device.stop(), last_events) }).await;
+    match chat.waiting.len() {
+        0 => Ok(ExitCode::SUCCESS),
+        left => {
+            eprintln!("error: {left} of your messages had no answer; whether they are stored is unknown");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let code = runtime.block_on(run(cli)).unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::from(2)
+    });
+    // A read of the terminal cannot be cancelled; do not wait for it.
+    runtime.shutdown_background();
+    code
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_what_to_do_or_what_is_wrong_with_it() {
+        assert_eq!(parse("/direct 7 hi  there "), Ok(Line::Direct { to: UserId(7), text: "hi  there" }));
+        assert_eq!(
+            parse("/group 5 1 2"),
+            Ok(Line::Group { id: ConversationId(5), others: vec![UserId(1), UserId(2)] })
+        );
+        assert_eq!(parse("/say 5 x"), Ok(Line::Say { conversation: ConversationId(5), text: "x" }));
+        assert_eq!(parse("  "), Ok(Line::Nothing));
+        for (wrong, word) in [
+            ("/direct x hi", "found 'x'"),
+            ("/direct 7", "expected a text"),
+            ("/group 5", "at least one user"),
+            ("/group", "number of a conversation"),
+            ("hello", "/help"),
+        ] {
+            let error = parse(wrong).unwrap_err();
+            assert!(error.contains(word), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_token_names_its_user_and_device() {
+        assert_eq!(claims("7.71.ab"), Some((UserId(7), DeviceId(71))));
+        for wrong in ["", "7", "7.71", "7.71.ab.c", "x.1.ab"] {
+            assert_eq!(claims(wrong), None, "{wrong}");
+        }
+    }
+}

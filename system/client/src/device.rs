@@ -1,0 +1,329 @@
+//! The driver: a task that owns the device's machine and carries out what it says.
+//!
+//! **Invariant:** every output of the machine is carried out in order, and nothing else decides when to connect, to
+//! send again or to sync. Guarded on real sockets by `system/server/tests/sigkill.rs`.
+
+use crate::dial::Dial;
+use crate::link::{self, Link, LinkError};
+use squall_core::Time;
+use squall_core::client::{ClientSession, Output, Shown};
+use squall_protocol::{ClientFrame, ClientMsgId, Codec, ConversationId, DeviceId, Payload, Refusal, Seq, UserId};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+/// Commands that wait for the device's task.
+const MAX_COMMANDS: usize = 1_024;
+/// Events that wait for their reader. A reader that takes none stops the device: it acks nothing that was not taken.
+const MAX_EVENTS: usize = 1_024;
+
+/// Who the device is, and how it speaks.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub user: UserId,
+    pub device: DeviceId,
+    /// Issued for exactly this user and device.
+    pub token: String,
+    pub codec: Codec,
+}
+
+/// What the device has seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    Online,
+    /// The connection is lost or could not be opened; the device tries again by itself. `code` is the close code when
+    /// the gateway gave one.
+    Offline {
+        code: Option<u16>,
+        reason: String,
+    },
+    /// The person now sees this entry: each once, in the log's order.
+    Shown(Shown),
+    /// A message of this device is on the server's disk.
+    Stored {
+        conversation: ConversationId,
+        client_msg_id: ClientMsgId,
+        seq: Seq,
+    },
+    /// A message of this device is not stored and never will be.
+    Refused {
+        conversation: ConversationId,
+        client_msg_id: ClientMsgId,
+        reason: Refusal,
+    },
+    /// A message went out again.
+    Resent {
+        conversation: ConversationId,
+        client_msg_id: ClientMsgId,
+    },
+    /// An entry came that had been shown before.
+    Discarded {
+        conversation: ConversationId,
+        seq: Seq,
+    },
+}
+
+/// The device's events, in order.
+pub type Events = mpsc::Receiver<Event>;
+
+/// The device's task has ended.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("the device has been stopped")]
+pub struct Gone;
+
+/// How the device stands at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status {
+    pub online: bool,
+    /// Sends without an answer.
+    pub unanswered: usize,
+    /// Something waits for an answer, or entries are known to be lacking.
+    pub busy: bool,
+}
+
+enum Command {
+    Send { conversation: ConversationId, id: ClientMsgId, payload: Payload },
+    SendDirect { to: UserId, create_id: ClientMsgId, id: ClientMsgId, text: String },
+    Status(oneshot::Sender<Status>),
+    Stop(oneshot::Sender<()>),
+}
+
+/// A running device. Clones speak to the same one; it stops when all are gone, or nobody reads its events.
+///
+/// The device's memory (what it has shown, its connect count, the numbers of its sends) is not kept on disk. A new
+/// process that takes up a device which has sent before shows everything again, and the shard holds its sends back,
+/// for their numbers are taken: give each process a device of its own.
+#[derive(Clone)]
+pub struct Device {
+    commands: mpsc::Sender<Command>,
+}
+
+impl Device {
+    /// Starts the device; it connects at once. Call inside a tokio runtime.
+    pub fn start(config: Config, dial: Arc<dyn Dial>) -> (Device, Events) {
+        let (commands, queue) = mpsc::channel(MAX_COMMANDS);
+        let (events, seen) = mpsc::channel(MAX_EVENTS);
+        let driver = Driver {
+            session: ClientSession::new(config.user, config.device),
+            config,
+            dial,
+            started: Instant::now(),
+            link: State::Down,
+            outputs: Vec::new(),
+            frames: Vec::new(),
+            events,
+        };
+        tokio::spawn(driver.run(queue));
+        (Device { commands }, seen)
+    }
+
+    async fn tell(&self, command: Command) -> Result<(), Gone> {
+        self.commands.send(command).await.map_err(|_| Gone)
+    }
+
+    /// Sends. The message is kept until `Stored` or `Refused` answers it, whatever becomes of connections. `id` must
+    /// be unique among this device's messages.
+    pub async fn send(&self, conversation: ConversationId, id: ClientMsgId, payload: Payload) -> Result<(), Gone> {
+        self.tell(Command::Send { conversation, id, payload }).await
+    }
+
+    /// Sends to one person; the conversation is created, with `create_id`, if this device does not know of it. When the
+    /// other person was first, the creation alone is refused as a conflict, which is of no consequence.
+    pub async fn send_direct(
+        &self,
+        to: UserId,
+        create_id: ClientMsgId,
+        id: ClientMsgId,
+        text: String,
+    ) -> Result<(), Gone> {
+        self.tell(Command::SendDirect { to, create_id, id, text }).await
+    }
+
+    /// Call from another task than the one that reads the events: a device whose events are not taken answers nothing.
+    pub async fn status(&self) -> Result<Status, Gone> {
+        let (answer, wait) = oneshot::channel();
+        self.tell(Command::Status(answer)).await?;
+        wait.await.map_err(|_| Gone)
+    }
+
+    /// Says good-bye and ends. What has no answer yet is given up. As `status`, it needs the events to be read.
+    pub async fn stop(&self) {
+        let (done, wait) = oneshot::channel();
+        if self.tell(Command::Stop(done)).await.is_ok() {
+            let _ = wait.await;
+        }
+    }
+}
+
+type Opening = Pin<Box<dyn Future<Output = Result<Link, LinkError>> + Send>>;
+
+enum State {
+    Down,
+    Opening(Opening),
+    Up(Box<Link>),
+}
+
+/// What woke the driver.
+enum Woken {
+    Command(Option<Command>),
+    Link(Result<squall_protocol::ServerFrame, LinkError>),
+    Opened(Result<Link, LinkError>),
+    Timeout,
+}
+
+struct Driver {
+    session: ClientSession,
+    config: Config,
+    dial: Arc<dyn Dial>,
+    started: Instant,
+    link: State,
+    outputs: Vec<Output>,
+    frames: Vec<ClientFrame>,
+    events: mpsc::Sender<Event>,
+}
+
+impl Driver {
+    fn now(&self) -> Time {
+        Time(u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        self.session.come_back(self.now(), &mut self.outputs);
+        while self.carry_out().await.is_ok() {
+            let woken = self.wait(&mut commands).await;
+            let now = self.now();
+            match woken {
+                Woken::Command(None) => return self.say_goodbye().await,
+                Woken::Command(Some(Command::Stop(done))) => {
+                    self.say_goodbye().await;
+                    let _ = done.send(());
+                    return;
+                }
+                Woken::Command(Some(command)) => self.obey(command, now),
+                Woken::Opened(Ok(link)) => {
+                    self.link = State::Up(Box::new(link));
+                    self.session.handle_connected(self.config.token.clone(), now, &mut self.outputs);
+                }
+                Woken::Opened(Err(error)) | Woken::Link(Err(error)) => self.lose(&error).await,
+                Woken::Link(Ok(frame)) => self.session.handle_frame(frame, now, &mut self.outputs),
+                Woken::Timeout => self.session.handle_timeout(now, &mut self.outputs),
+            }
+        }
+    }
+
+    async fn wait(&mut self, commands: &mut mpsc::Receiver<Command>) -> Woken {
+        let due = match self.session.poll_timeout() {
+            Time::NEVER => None,
+            time => Some(self.started + std::time::Duration::from_micros(time.0)),
+        };
+        let timeout = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        let link = async {
+            match &mut self.link {
+                State::Down => std::future::pending().await,
+                State::Opening(opening) => Woken::Opened(opening.await),
+                State::Up(link) => Woken::Link(link.read().await),
+            }
+        };
+        tokio::select! {
+            biased;
+            command = commands.recv() => Woken::Command(command),
+            () = timeout => Woken::Timeout,
+            woken = link => woken,
+        }
+    }
+
+    fn obey(&mut self, command: Command, now: Time) {
+        let out = &mut self.outputs;
+        match command {
+            Command::Send { conversation, id, payload } => self.session.send(conversation, id, payload, now, out),
+            Command::SendDirect { to, create_id, id, text } => {
+                let user = self.config.user;
+                let conversation = ConversationId::direct(user, to);
+                if !self.session.knows(conversation) {
+                    let created = Payload::Created { direct: true, members: vec![user, to] };
+                    self.session.send(conversation, create_id, created, now, out);
+                }
+                self.session.send(conversation, id, Payload::Text(text), now, out);
+            }
+            Command::Status(answer) => {
+                // Whoever asked may have stopped waiting.
+                let _ = answer.send(Status {
+                    online: self.session.is_online(),
+                    unanswered: self.session.unanswered(),
+                    busy: self.session.is_busy(),
+                });
+            }
+            Command::Stop(_) => unreachable!("`run` takes it"),
+        }
+    }
+
+    /// Carries out what the machine has said. An error: nobody reads the events.
+    async fn carry_out(&mut self) -> Result<(), Gone> {
+        for output in std::mem::take(&mut self.outputs) {
+            let event = match output {
+                Output::Connect => {
+                    let (dial, attempt) = (Arc::clone(&self.dial), self.session.connect_count());
+                    self.link = State::Opening(Box::pin(link::open(dial, attempt, self.config.codec)));
+                    continue;
+                }
+                Output::Disconnect(reason) => {
+                    self.link = State::Down;
+                    self.frames.clear();
+                    Event::Offline { code: None, reason: reason.to_owned() }
+                }
+                Output::Transmit(frame) => {
+                    self.frames.push(frame);
+                    continue;
+                }
+                Output::Online => Event::Online,
+                Output::Resent { conversation, client_msg_id } => Event::Resent { conversation, client_msg_id },
+                Output::Stored { conversation, client_msg_id, seq } => {
+                    Event::Stored { conversation, client_msg_id, seq }
+                }
+                Output::Refused { conversation, client_msg_id, reason } => {
+                    Event::Refused { conversation, client_msg_id, reason }
+                }
+                Output::Shown(shown) => Event::Shown(shown),
+                Output::Discarded { conversation, seq, .. } => Event::Discarded { conversation, seq },
+                Output::Arrived { .. } | Output::Skipped { .. } => continue,
+            };
+            self.tell(event).await?;
+        }
+        if !self.frames.is_empty()
+            && let State::Up(link) = &mut self.link
+            && let Err(error) = link.write(&mut self.frames).await
+        {
+            self.lose(&error).await;
+        }
+        Ok(())
+    }
+
+    async fn tell(&mut self, event: Event) -> Result<(), Gone> {
+        self.events.send(event).await.map_err(|_| Gone)
+    }
+
+    async fn lose(&mut self, error: &LinkError) {
+        self.link = State::Down;
+        self.frames.clear();
+        self.session.handle_disconnected(self.now());
+        let code = match error {
+            LinkError::Closed { code, .. } => Some(*code),
+            _ => None,
+        };
+        // When nobody reads, the next `carry_out` ends the device.
+        let _ = self.tell(Event::Offline { code, reason: error.to_string() }).await;
+    }
+
+    async fn say_goodbye(&mut self) {
+        if let State::Up(link) = std::mem::replace(&mut self.link, State::Down) {
+            link.close().await;
+        }
+    }
+}

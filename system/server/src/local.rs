@@ -1,0 +1,210 @@
+//! All roles in one process, each with a listener of its own: what `chatd` runs, and what tests on real sockets drive.
+//!
+//! **Invariant:** the number of shards of a data directory never changes, for who owns a conversation follows from it.
+//! The first start writes it down; a later one that says otherwise is refused.
+
+use crate::net::Tcp;
+use crate::observer::Unobserved;
+use crate::serve::{Cluster, Env, Role, ServeError, serve};
+use crate::storage::{OpenStorage, RedbStorage, Storage, StorageError, WriterThread};
+use squall_protocol::token::TokenSecret;
+use std::fs;
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+/// The file in the data directory that holds the number of shards.
+const SHARDS_FILE: &str = "shards";
+
+/// What to run, and where.
+pub struct LocalConfig {
+    /// The first gateway's address; the others take the ports after it. With port 0 each takes a free one.
+    pub listen: SocketAddr,
+    /// At least 1.
+    pub gateways: u16,
+    /// 1 to 64.
+    pub shards: u32,
+    /// Where the shards keep their databases; created if absent.
+    pub data: PathBuf,
+    pub secret: TokenSecret,
+    /// redb's cache, for each shard.
+    pub cache_bytes: usize,
+}
+
+/// Why the cluster could not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalError {
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error("{gateways} gateways from port {port} on do not fit below port 65536")]
+    Ports { port: u16, gateways: u16 },
+    #[error("cannot use the data directory {}: {source}", path.display())]
+    Data { path: PathBuf, source: io::Error },
+    #[error("{} was begun with --shards {found}, not {asked}: the number of a data directory never changes", path.display())]
+    Shards { path: PathBuf, found: String, asked: u32 },
+    #[error("cannot open {}: {source}", path.display())]
+    Database { path: PathBuf, source: StorageError },
+    #[error(transparent)]
+    Role(#[from] ServeError),
+    #[error("{0} ended though its listener is open")]
+    Ended(Role),
+    #[error("a role panicked: {0}")]
+    Panicked(tokio::task::JoinError),
+}
+
+/// The running roles. They end when this is dropped; what is acked is on disk.
+#[derive(Debug)]
+pub struct Local {
+    gateways: Vec<SocketAddr>,
+    roles: JoinSet<(Role, Result<(), ServeError>)>,
+}
+
+impl Local {
+    /// Binds, opens the databases, and starts all roles. Call inside a tokio runtime.
+    pub async fn start(config: LocalConfig) -> Result<Local, LocalError> {
+        let gateways = bind_gateways(config.listen, config.gateways).await?;
+        let messages = bind_internal(config.shards as usize).await?;
+        let (registries, buses) = (bind_internal(1).await?, bind_internal(1).await?);
+        let storages = open_all(&config.data, config.shards, config.cache_bytes)?;
+        let cluster = Cluster {
+            messages: addresses(&messages),
+            registries: addresses(&registries),
+            buses: addresses(&buses),
+        };
+        let mut local =
+            Local { gateways: gateways.iter().map(|(address, _)| *address).collect(), roles: JoinSet::new() };
+        let mut start = |role, listener: TcpListener, open_storage| {
+            let env = Env {
+                listener: Box::new(listener),
+                connector: Arc::new(Tcp),
+                wall_ms,
+                observer: Arc::new(Unobserved),
+                secret: config.secret.clone(),
+                open_storage,
+            };
+            let cluster = cluster.clone();
+            local.roles.spawn(async move { (role, serve(role, cluster, env).await) });
+        };
+        for (index, (_, listener)) in (0..).zip(registries) {
+            start(Role::Registry(index), listener, None);
+        }
+        for (index, (_, listener)) in (0..).zip(buses) {
+            start(Role::Bus(index), listener, None);
+        }
+        for (index, ((_, listener), storage)) in (0..).zip(messages.into_iter().zip(storages)) {
+            start(Role::Messages(index), listener, Some(storage));
+        }
+        for (index, (_, listener)) in (0..).zip(gateways) {
+            start(Role::Gateway(index), listener, None);
+        }
+        Ok(local)
+    }
+
+    /// Where devices connect, a gateway each.
+    pub fn gateways(&self) -> &[SocketAddr] {
+        &self.gateways
+    }
+
+    /// Waits until a role ends, which none does by itself.
+    pub async fn ended(&mut self) -> LocalError {
+        match self.roles.join_next().await {
+            Some(Ok((_, Err(error)))) => error.into(),
+            Some(Ok((role, Ok(())))) => LocalError::Ended(role),
+            Some(Err(error)) => LocalError::Panicked(error),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+fn wall_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+type Bound = (SocketAddr, TcpListener);
+
+async fn bind(address: SocketAddr) -> Result<Bound, LocalError> {
+    let failed = |source| LocalError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    Ok((listener.local_addr().map_err(failed)?, listener))
+}
+
+async fn bind_gateways(listen: SocketAddr, gateways: u16) -> Result<Vec<Bound>, LocalError> {
+    let mut bound = Vec::new();
+    for index in 0..gateways {
+        let mut address = listen;
+        if listen.port() != 0 {
+            let ports = LocalError::Ports { port: listen.port(), gateways };
+            address.set_port(listen.port().checked_add(index).ok_or(ports)?);
+        }
+        bound.push(bind(address).await?);
+    }
+    Ok(bound)
+}
+
+/// Free ports that only this machine can reach.
+async fn bind_internal(count: usize) -> Result<Vec<Bound>, LocalError> {
+    let mut bound = Vec::new();
+    for _ in 0..count {
+        bound.push(bind(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)).await?);
+    }
+    Ok(bound)
+}
+
+fn addresses(bound: &[Bound]) -> Vec<String> {
+    bound.iter().map(|(address, _)| address.to_string()).collect()
+}
+
+/// Opens every shard's database, so that a disk that cannot be used is told at once.
+fn open_all(data: &Path, shards: u32, cache_bytes: usize) -> Result<Vec<OpenStorage>, LocalError> {
+    claim(data, shards)?;
+    (0..shards)
+        .map(|index| {
+            let path = data.join(format!("messages-{index}.redb"));
+            open_storage(&path, cache_bytes).map_err(|source| LocalError::Database { path, source })
+        })
+        .collect()
+}
+
+/// Creates the directory, and writes down or compares the number of shards.
+fn claim(data: &Path, shards: u32) -> Result<(), LocalError> {
+    let failed = |source| LocalError::Data { path: data.to_owned(), source };
+    fs::create_dir_all(data).map_err(failed)?;
+    let file = data.join(SHARDS_FILE);
+    match fs::read_to_string(&file) {
+        Ok(found) if found.trim().parse() == Ok(shards) => Ok(()),
+        Ok(found) => {
+            Err(LocalError::Shards { path: data.to_owned(), found: found.trim().to_owned(), asked: shards })
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => write_shards(data, shards).map_err(failed),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// In one step, and durably before any database exists: a start that is cut short leaves no half of it.
+fn write_shards(data: &Path, shards: u32) -> io::Result<()> {
+    let draft = data.join(format!("{SHARDS_FILE}.new"));
+    let mut file = fs::File::create(&draft)?;
+    writeln!(file, "{shards}")?;
+    file.sync_all()?;
+    fs::rename(&draft, data.join(SHARDS_FILE))?;
+    fs::File::open(data)?.sync_all()
+}
+
+/// A shard's way to open its database: the first time it is open already.
+fn open_storage(path: &Path, cache_bytes: usize) -> Result<OpenStorage, StorageError> {
+    let writer = Arc::new(WriterThread::spawn().map_err(|e| StorageError::Open(e.to_string()))?);
+    let first: Arc<dyn Storage> = Arc::new(RedbStorage::open_file(path, cache_bytes, writer.clone())?);
+    let first = Mutex::new(Some(first));
+    let path = path.to_owned();
+    Ok(Arc::new(move || {
+        if let Some(storage) = first.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return Ok(storage);
+        }
+        Ok(Arc::new(RedbStorage::open_file(&path, cache_bytes, writer.clone())?))
+    }))
+}

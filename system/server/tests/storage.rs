@@ -1,0 +1,290 @@
+//! redb behind the `Storage` trait, on a real file: what goes in comes out, also after a reopen.
+
+mod common;
+
+use common::TempDir;
+use squall_core::conversation::{Conversation, SendRequest, Verdict};
+use squall_protocol::limits::{DEDUP_WINDOW, INDEX_CHUNK};
+use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Entry, Payload, Seq, UserId};
+use squall_server::storage::{Batch, NewEntry, Recovered, RedbStorage, Storage, StorageError, WriterThread};
+use std::sync::Arc;
+
+const CACHE_BYTES: usize = 4 * 1024 * 1024;
+const ALICE: UserId = UserId(1);
+const BOB: UserId = UserId(2);
+
+fn open(dir: &TempDir) -> RedbStorage {
+    let lane = Arc::new(WriterThread::spawn().unwrap());
+    RedbStorage::open_file(&dir.path().join("messages-0.redb"), CACHE_BYTES, lane).unwrap()
+}
+
+fn device_of(user: UserId) -> DeviceId {
+    DeviceId(user.0 * 10)
+}
+
+fn id_of(user: UserId, n: u64) -> ClientMsgId {
+    ClientMsgId(u128::from(user.0) << 64 | u128::from(n))
+}
+
+fn text(n: u64) -> Payload {
+    Payload::Text(format!("message {n} of some length"))
+}
+
+/// A shard's memory of some conversations, and the entries that it has staged.
+struct Writer {
+    position: u64,
+    staged: Vec<NewEntry>,
+    logs: Vec<Conversation>,
+    /// All entries so far.
+    history: Vec<(ConversationId, Entry)>,
+}
+
+impl Writer {
+    fn new() -> Writer {
+        Writer { position: 0, staged: Vec::new(), logs: Vec::new(), history: Vec::new() }
+    }
+
+    fn log(&mut self, id: ConversationId) -> &mut Conversation {
+        let index = self.logs.iter().position(|log| log.id() == id).unwrap_or_else(|| {
+            self.logs.push(Conversation::new(id));
+            self.logs.len() - 1
+        });
+        &mut self.logs[index]
+    }
+
+    fn send(&mut self, conversation: ConversationId, sender: UserId, payload: Payload) {
+        let client_seq = self.log(conversation).next_client_seq(device_of(sender));
+        let request = SendRequest {
+            sender,
+            device: device_of(sender),
+            connect_count: 3,
+            client_msg_id: id_of(sender, client_seq.0),
+            client_seq,
+            payload,
+            stored_at_ms: 1_000 + self.position,
+        };
+        let Verdict::Staged(entry) = self.log(conversation).handle_send(request) else {
+            panic!("the send is in order");
+        };
+        self.history.push((conversation, entry.clone()));
+        self.staged.push(NewEntry { position: self.position, conversation, entry });
+        self.position += 1;
+    }
+
+    fn create(&mut self, conversation: ConversationId) {
+        self.send(conversation, ALICE, Payload::Created { direct: false, members: vec![ALICE, BOB] });
+    }
+
+    fn batch(&mut self) -> Batch {
+        let entries = std::mem::take(&mut self.staged);
+        let touched = |log: &&mut Conversation| entries.iter().any(|new| new.conversation == log.id());
+        let mut batch = Batch::default();
+        for log in self.logs.iter_mut().filter(touched) {
+            log.handle_durable(log.head());
+            batch.conversations.push(log.clone());
+        }
+        for new in &entries {
+            if let Payload::Created { members, .. } = &new.entry.payload {
+                batch.members.extend(members.iter().map(|user| (*user, new.conversation)));
+            }
+        }
+        batch.entries = entries;
+        batch
+    }
+
+    fn entries_of(&self, id: ConversationId) -> Vec<Entry> {
+        self.history.iter().filter(|(conversation, _)| *conversation == id).map(|(_, e)| e.clone()).collect()
+    }
+}
+
+fn read_all(storage: &RedbStorage, id: ConversationId) -> Vec<Entry> {
+    storage.entries(id, Seq(1), Seq(u64::MAX), usize::MAX, usize::MAX).unwrap()
+}
+
+#[tokio::test]
+async fn what_is_appended_is_read_back_also_after_a_reopen() {
+    let dir = TempDir::new("storage");
+    let (a, b) = (ConversationId(5), ConversationId(6));
+    let mut writer = Writer::new();
+    let storage = open(&dir);
+    assert_eq!(storage.recovered().unwrap(), Recovered { next_position: 0, dispatched: 0 });
+    assert_eq!(storage.conversation(a).unwrap(), None);
+    assert_eq!(read_all(&storage, a), []);
+
+    writer.create(a);
+    writer.create(b);
+    writer.send(a, BOB, text(1));
+    storage.append(writer.batch()).await.unwrap();
+    writer.send(a, ALICE, text(2));
+    writer.send(b, BOB, text(3));
+    storage.append(writer.batch()).await.unwrap();
+
+    let check = |storage: &RedbStorage| {
+        assert_eq!(read_all(storage, a), writer.entries_of(a));
+        assert_eq!(read_all(storage, b), writer.entries_of(b));
+        assert_eq!(storage.recovered().unwrap(), Recovered { next_position: 5, dispatched: 0 });
+        assert_eq!(storage.conversations_of(ALICE).unwrap(), [a, b]);
+        assert_eq!(storage.conversations_of(BOB).unwrap(), [a, b]);
+        assert_eq!(storage.conversations_of(UserId(3)).unwrap(), []);
+        let appended: Vec<_> = storage.entries_from(1, 3).unwrap();
+        assert_eq!(appended.iter().map(|new| new.position).collect::<Vec<_>>(), [1, 2, 3]);
+        for new in appended {
+            assert_eq!((new.conversation, new.entry), writer.history[new.position as usize]);
+        }
+    };
+    check(&storage);
+    drop(storage);
+    check(&open(&dir));
+}
+
+#[tokio::test]
+async fn any_range_of_a_long_log_is_read_across_index_chunks() {
+    const ENTRIES: u64 = 500;
+    let dir = TempDir::new("storage");
+    let (id, other) = (ConversationId(5), ConversationId(6));
+    let mut writer = Writer::new();
+    let storage = open(&dir);
+    writer.create(id);
+    writer.create(other);
+    // Batches of all sizes, one larger than two chunks, so that chunks fill up at their ends and in their midst.
+    let sizes = [1, 62, 1, 1, 64, 3, 2 * INDEX_CHUNK as u64 + 5, 17];
+    let mut sizes = sizes.iter().copied().chain(std::iter::repeat(31));
+    let mut sent = 1;
+    while sent < ENTRIES {
+        let size = sizes.next().unwrap().min(ENTRIES - sent);
+        for n in 0..size {
+            writer.send(id, if (sent + n) % 3 == 0 { BOB } else { ALICE }, text(sent + n));
+            if n % 7 == 0 {
+                writer.send(other, BOB, text(n));
+            }
+        }
+        sent += size;
+        storage.append(writer.batch()).await.unwrap();
+    }
+    let all = writer.entries_of(id);
+    assert_eq!(all.len() as u64, ENTRIES);
+    let check = |storage: &RedbStorage| {
+        let read = |from, to, max| storage.entries(id, Seq(from), Seq(to), max, usize::MAX).unwrap();
+        for from in (1..=ENTRIES).filter(|n| n % 13 == 1 || n % 64 < 2 || *n > 440) {
+            for to in [from, from + 1, from + 62, from + 63, from + 64, from + 200, ENTRIES, ENTRIES + 9] {
+                let expected = &all[from as usize - 1..to.min(ENTRIES) as usize];
+                assert_eq!(read(from, to, usize::MAX), expected, "{from}..={to}");
+            }
+            assert_eq!(read(from, ENTRIES, 5), &all[from as usize - 1..(from as usize + 4).min(all.len())]);
+        }
+        assert_eq!(read(ENTRIES + 1, ENTRIES + 10, 10), []);
+        assert_eq!(read_all(storage, other), writer.entries_of(other));
+    };
+    check(&storage);
+    drop(storage);
+    check(&open(&dir));
+}
+
+#[tokio::test]
+async fn a_page_ends_early_once_its_bodies_are_large_enough_and_never_empty() {
+    let dir = TempDir::new("storage");
+    let id = ConversationId(5);
+    let mut writer = Writer::new();
+    let storage = open(&dir);
+    writer.create(id);
+    for _ in 0..9 {
+        writer.send(id, BOB, Payload::Text("x".repeat(1_000)));
+    }
+    storage.append(writer.batch()).await.unwrap();
+    let page = |from, bytes| storage.entries(id, Seq(from), Seq(10), 10, bytes).unwrap().len();
+    assert_eq!(page(2, 2_500), 3);
+    assert_eq!(page(2, 1), 1);
+    assert_eq!(page(2, 1_000_000), 9);
+}
+
+#[tokio::test]
+async fn the_dedup_window_and_the_membership_survive_a_reopen() {
+    let dir = TempDir::new("storage");
+    let id = ConversationId(5);
+    let mut writer = Writer::new();
+    let storage = open(&dir);
+    writer.create(id);
+    for n in 0..3 * DEDUP_WINDOW as u64 {
+        writer.send(id, if n % 4 == 0 { BOB } else { ALICE }, text(n));
+        if n % 10 == 0 {
+            storage.append(writer.batch()).await.unwrap();
+        }
+    }
+    writer.send(id, ALICE, Payload::Joined(UserId(3)));
+    writer.send(id, ALICE, Payload::Left(BOB));
+    storage.append(writer.batch()).await.unwrap();
+
+    let in_memory = writer.log(id).clone();
+    assert_eq!(storage.conversation(id).unwrap().as_ref(), Some(&in_memory));
+    drop(storage);
+    let storage = open(&dir);
+    let mut reopened = storage.conversation(id).unwrap().expect("the conversation is on disk");
+    assert_eq!(reopened, in_memory);
+
+    // A resend meets the message that is on disk; one that left the window is told by its number.
+    let resend = |client_seq: u64| SendRequest {
+        sender: ALICE,
+        device: device_of(ALICE),
+        connect_count: 4,
+        client_msg_id: id_of(ALICE, client_seq),
+        client_seq: ClientSeq(client_seq),
+        payload: text(0),
+        stored_at_ms: 0,
+    };
+    let last = reopened.next_client_seq(device_of(ALICE)).0 - 1;
+    assert_eq!(reopened.handle_send(resend(last)), Verdict::Duplicate(reopened.head().prev().next()));
+    let oldest = last + 1 - DEDUP_WINDOW as u64;
+    assert!(matches!(reopened.handle_send(resend(oldest)), Verdict::Duplicate(_)));
+    assert_eq!(reopened.handle_send(resend(oldest - 1)), Verdict::Old);
+    assert!(matches!(reopened.handle_send(resend(last + 1)), Verdict::Staged(_)));
+}
+
+#[tokio::test]
+async fn a_cursor_never_goes_back() {
+    let dir = TempDir::new("storage");
+    let storage = open(&dir);
+    let (a, b) = (ConversationId(5), ConversationId(6));
+    let phone = DeviceId(10);
+    let cursors = |cursors: &[(DeviceId, ConversationId, u64)]| Batch {
+        cursors: cursors.iter().map(|(device, id, seq)| (*device, *id, Seq(*seq))).collect(),
+        ..Batch::default()
+    };
+    storage.append(cursors(&[(phone, a, 7), (phone, b, 2)])).await.unwrap();
+    storage.append(cursors(&[(phone, a, 6), (phone, b, 3), (DeviceId(20), a, 1)])).await.unwrap();
+    let expected = [(phone, a, Seq(7)), (DeviceId(20), a, Seq(1)), (phone, b, Seq(3))];
+    assert_eq!(storage.cursors().unwrap(), expected);
+    drop(storage);
+    assert_eq!(open(&dir).cursors().unwrap(), expected);
+}
+
+#[tokio::test]
+async fn recovery_starts_after_the_last_entry_and_at_the_dispatch_watermark() {
+    let dir = TempDir::new("storage");
+    let id = ConversationId(5);
+    let mut writer = Writer::new();
+    let storage = open(&dir);
+    writer.create(id);
+    writer.send(id, BOB, text(1));
+    storage.append(writer.batch()).await.unwrap();
+    storage.append(Batch { dispatched: Some(1), ..Batch::default() }).await.unwrap();
+    assert_eq!(storage.recovered().unwrap(), Recovered { next_position: 2, dispatched: 1 });
+    writer.send(id, BOB, text(2));
+    let with_entries = Batch { dispatched: Some(2), ..writer.batch() };
+    storage.append(with_entries).await.unwrap();
+    drop(storage);
+    let storage = open(&dir);
+    let recovered = storage.recovered().unwrap();
+    assert_eq!(recovered, Recovered { next_position: 3, dispatched: 2 });
+    let left: Vec<Seq> =
+        storage.entries_from(recovered.dispatched, 9).unwrap().iter().map(|n| n.entry.seq).collect();
+    assert_eq!(left, [Seq(3)]);
+}
+
+#[tokio::test]
+async fn a_database_that_another_process_has_open_is_an_error_not_a_panic() {
+    let dir = TempDir::new("storage");
+    let _first = open(&dir);
+    let lane = Arc::new(WriterThread::spawn().unwrap());
+    let second = RedbStorage::open_file(&dir.path().join("messages-0.redb"), CACHE_BYTES, lane);
+    assert!(matches!(second.err(), Some(StorageError::Open(_))));
+}
