@@ -22,8 +22,8 @@ impl Role {
     fn publish(&self, publications: Vec<wire::Publication>) {
         let topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
         for publication in publications {
-            let taken = topics.get(&publication.gateway).is_some_and(|topic| topic.push(publication.payload));
-            if !taken {
+            let topic = topics.get(&publication.gateway).filter(|topic| topic.has_taker());
+            if !topic.is_some_and(|topic| topic.push(publication.payload)) {
                 self.observer.passed(&Point::TopicDropped { gateway: publication.gateway });
             }
         }

@@ -139,7 +139,7 @@ async fn a_token_that_is_not_ours_closes_with_4002() {
 async fn an_oversized_frame_closes_with_1009() {
     let server = Server::start().await;
     let mut witness = server.witness().await;
-    // In one WebSocket frame, and in many small ones.
+    // Just above the limit, far above it, and in fragments that are each below it.
     let mut raw = Raw::online(server.gateway(), Codec::Json, 2, 20).await;
     raw.socket.send(Message::Text("x".repeat(MAX_CLIENT_FRAME_BYTES + 1).into())).await.unwrap();
     assert_eq!(raw.close_code().await, 1009);
@@ -371,9 +371,23 @@ async fn who_stalls_before_hello_is_dropped_after_the_limit() {
         assert_eq!(u16::from(frame.code), CloseReason::HelloTimeout.code());
         begun.elapsed()
     };
-    let all = async { tokio::join!(dropped(silent), dropped(halting), greeted) };
-    let (a, b, c) = tokio::time::timeout(2 * HELLO_LIMIT, all).await.expect("all are dropped");
-    for elapsed in [a, b, c] {
+    // A slow handshake leaves less time for the hello.
+    let mut slow = TcpStream::connect(server.gateway()).await.unwrap();
+    slow.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n").await.unwrap();
+    let slow = async {
+        tokio::time::sleep(HELLO_LIMIT / 2).await;
+        let rest = b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        slow.write_all(rest).await.unwrap();
+        let mut answer = Vec::new();
+        // The response ends with an empty line; the first byte after it begins the close frame.
+        while !answer.windows(5).any(|w| w.starts_with(b"\r\n\r\n")) {
+            assert_ne!(slow.read_buf(&mut answer).await.unwrap(), 0);
+        }
+        begun.elapsed()
+    };
+    let all = async { tokio::join!(dropped(silent), dropped(halting), greeted, slow) };
+    let (a, b, c, d) = tokio::time::timeout(2 * HELLO_LIMIT, all).await.expect("all are dropped");
+    for elapsed in [a, b, c, d] {
         assert!(elapsed > HELLO_LIMIT - Duration::from_millis(200), "{elapsed:?}");
         assert!(elapsed < HELLO_LIMIT + Duration::from_secs(3), "{elapsed:?}");
     }

@@ -6,6 +6,7 @@ use crate::net::BoxStream;
 use crate::observer::Point;
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
+use squall_core::Time;
 use squall_core::session::{Peer, ServerSession, Step};
 use squall_protocol::close::CloseReason;
 use squall_protocol::frames::Codec;
@@ -43,9 +44,9 @@ struct Connection {
     dirty: bool,
 }
 
-/// Starts the task of a fresh WebSocket.
-pub fn spawn(gateway: Arc<Gateway>, socket: Socket, codec: Codec) {
-    let id = gateway.table().insert(codec, gateway.clock.now());
+/// Starts the task of a fresh WebSocket. What its handshake has taken since `accepted` is gone from the time for `hello`.
+pub fn spawn(gateway: Arc<Gateway>, socket: Socket, codec: Codec, accepted: Time) {
+    let id = gateway.table().insert(codec, accepted);
     tokio::spawn(Connection {
         gateway,
         id,

@@ -105,5 +105,9 @@ async fn refuse<T>(mut stream: BoxStream, status: &str, text: &str) -> io::Resul
     );
     stream.write_all(answer.as_bytes()).await?;
     stream.shutdown().await?;
+    // Input that nobody reads would turn the close into a reset, which can overtake the answer.
+    let mut scratch = [0u8; 512];
+    let drain = async { while stream.read(&mut scratch).await.is_ok_and(|n| n > 0) {} };
+    let _ = tokio::time::timeout(limits::LINGER, drain).await;
     Err(io::ErrorKind::InvalidData.into())
 }

@@ -66,11 +66,12 @@ pub async fn run(mut parts: Parts) -> io::Result<()> {
     loop {
         let stream = parts.listener.accept().await?;
         let gateway = Arc::clone(&gateway);
+        let accepted = gateway.clock.now();
         tokio::spawn(async move {
             // The handshake's own state goes away with this task; what stays is the connection's.
             let greeted = tokio::time::timeout(limits::HELLO_LIMIT, handshake::accept(stream)).await;
             if let Ok(Ok((socket, codec))) = greeted {
-                connection::spawn(gateway, socket, codec);
+                connection::spawn(gateway, socket, codec, accepted);
             }
         });
     }

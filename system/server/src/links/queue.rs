@@ -16,6 +16,8 @@ struct Inner<T> {
     waker: Option<Waker>,
     /// The stream that may take; older ones end.
     generation: u64,
+    /// That stream still exists.
+    taken: bool,
     closed: bool,
 }
 
@@ -30,7 +32,7 @@ impl<T> Clone for Queue<T> {
 
 impl<T> Default for Queue<T> {
     fn default() -> Self {
-        let inner = Inner { items: VecDeque::new(), waker: None, generation: 0, closed: false };
+        let inner = Inner { items: VecDeque::new(), waker: None, generation: 0, taken: false, closed: false };
         Queue(Arc::new(Mutex::new(inner)))
     }
 }
@@ -60,6 +62,7 @@ impl<T> Queue<T> {
     pub fn batches(&self) -> Batches<T> {
         let mut inner = self.lock();
         inner.generation += 1;
+        inner.taken = true;
         let old = inner.waker.take();
         let generation = inner.generation;
         drop(inner);
@@ -67,6 +70,11 @@ impl<T> Queue<T> {
             waker.wake();
         }
         Batches { queue: self.clone(), generation }
+    }
+
+    /// Whether a stream takes from here at the moment.
+    pub fn has_taker(&self) -> bool {
+        self.lock().taken
     }
 
     /// Forgets what has waited longer than `age`: whoever asked has asked again since.
@@ -98,6 +106,15 @@ impl<T> Queue<T> {
 pub struct Batches<T> {
     queue: Queue<T>,
     generation: u64,
+}
+
+impl<T> Drop for Batches<T> {
+    fn drop(&mut self) {
+        let mut inner = self.queue.lock();
+        if inner.generation == self.generation {
+            inner.taken = false;
+        }
+    }
 }
 
 impl<T> Stream for Batches<T> {
