@@ -497,7 +497,6 @@ impl<L: LastMile> Fleet<L> {
                     event(Kind::Ack { conversation, up_to: up_to_seq });
                 }
                 if let ClientFrame::Sync { conversation, since_seq } = frame {
-                    self.totals.synced += 1;
                     event(Kind::Sync { conversation, since: since_seq });
                 }
                 let payload = client.codec.encode_client(&frame);
@@ -540,6 +539,9 @@ impl<L: LastMile> Fleet<L> {
             }
             Output::Arrived { conversation, from, to, entries, via } => {
                 self.totals.delivered += u64::from(entries);
+                if via == ShownVia::Page {
+                    self.totals.synced += u64::from(entries);
+                }
                 event(Kind::Deliver { conversation, from, to, entries, via: via_of(via) });
             }
             Output::Shown(shown) => self.show(index, shown, now, sink),

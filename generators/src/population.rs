@@ -220,10 +220,13 @@ impl Population {
 fn power_law(bits: u64, min: u32, max: u32, exponent: f64) -> u32 {
     let (low, high, u) = (f64::from(min), f64::from(max) + 1.0, unit(bits));
     let size = if (exponent - 1.0).abs() < 1e-9 {
-        low * (high / low).powf(u)
+        low * libm::pow(high / low, u)
     } else {
         let e = 1.0 - exponent;
-        (low.powf(e) + u * (high.powf(e) - low.powf(e))).powf(1.0 / e)
+        {
+            let (a, b) = (libm::pow(low, e), libm::pow(high, e));
+            libm::pow(a + u * (b - a), 1.0 / e)
+        }
     };
     (size as u32).clamp(min, max)
 }

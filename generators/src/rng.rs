@@ -60,9 +60,9 @@ pub fn unit(bits: u64) -> f64 {
     (bits >> 11) as f64 / (1u64 << 53) as f64
 }
 
-/// An exponential gap with this mean, in the mean's unit.
+/// An exponential gap with this mean, in the mean's unit. libm's logarithm, since the platform's may round differently.
 pub fn exponential(bits: u64, mean: f64) -> f64 {
-    -(1.0 - unit(bits)).ln() * mean
+    -libm::log(1.0 - unit(bits)) * mean
 }
 
 #[cfg(test)]

@@ -137,6 +137,7 @@ fn counts(out: &mut String, run: &RunRecord) {
         ("displayed", m.displayed),
         ("duplicates discarded", m.duplicates_discarded),
         ("synced", m.synced),
+        ("refused", m.refused),
     ];
     let clients = [
         ("virtual", c.virtual_clients),

@@ -84,6 +84,9 @@ pub struct ClientCounts {
 pub struct MessageCounts {
     pub sent: u64,
     pub acked: u64,
+    /// Sends that the server refused for good, such as creating a conversation that exists.
+    #[serde(default)]
+    pub refused: u64,
     /// Sends that had no answer when the run ended.
     pub unknown: u64,
     pub resent: u64,
@@ -202,7 +205,7 @@ mod tests {
         assert_eq!(keys(&json["clients"]), "connected_peak connects reconnects virtual");
         assert_eq!(
             keys(&json["messages"]),
-            "acked delivered displayed duplicates_discarded resent sent synced unknown"
+            "acked delivered displayed duplicates_discarded refused resent sent synced unknown"
         );
         assert_eq!(keys(&json["checks"][0]), "evaluated exposed first name verdict violations");
         assert_eq!(keys(&json["faults"][0]), "affected at_ms kind name until_ms");

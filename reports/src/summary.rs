@@ -8,6 +8,9 @@ use crate::text_table::TextTable;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+/// Below this many clients, bytes a client would mostly count the process itself.
+const CLIENTS_THAT_OUTWEIGH_THE_PROCESS: u64 = 1_000;
+
 /// The summary of a run, coloured for a terminal when asked.
 pub fn render(run: &RunRecord, coloured: bool) -> String {
     let mut out = String::new();
@@ -52,7 +55,7 @@ fn faults(out: &mut String, run: &RunRecord) {
         out.push_str("  no faults\n\n");
         return;
     }
-    let mut table = TextTable::new(5, &["fault", "kind", "from", "until", "hit"]);
+    let mut table = TextTable::new(5, &["fault", "kind", "from (run)", "until (run)", "hit"]);
     for fault in &run.faults {
         table.row(vec![
             clean(&fault.name),
@@ -81,11 +84,14 @@ fn sometimes(out: &mut String, run: &RunRecord) {
         return;
     }
     let mut table = TextTable::new(1, &["sometimes", "hits"]);
-    for point in &run.sometimes {
-        let hits = if point.hits == 0 { "never".to_owned() } else { grouped(point.hits) };
-        table.row(vec![clean(&point.name), hits]);
+    for point in run.sometimes.iter().filter(|point| point.hits > 0) {
+        table.row(vec![clean(&point.name), grouped(point.hits)]);
     }
     table.write(out, |_, _, cell| cell);
+    let never: Vec<String> = run.sometimes.iter().filter(|p| p.hits == 0).map(|p| clean(&p.name)).collect();
+    if !never.is_empty() {
+        let _ = writeln!(out, "  never: {}", never.join(", "));
+    }
     out.push('\n');
 }
 
@@ -107,9 +113,10 @@ fn totals(out: &mut String, run: &RunRecord) {
     let (m, c) = (&run.messages, &run.clients);
     let _ = writeln!(
         out,
-        "  messages  {} sent, {} acked, {} unknown, {} resent",
+        "  messages  {} sent, {} acked, {} refused, {} unknown, {} resent",
         grouped(m.sent),
         grouped(m.acked),
+        grouped(m.refused),
         grouped(m.unknown),
         grouped(m.resent)
     );
@@ -136,12 +143,11 @@ fn totals(out: &mut String, run: &RunRecord) {
         seconds(run.wall_ms),
         run.speed
     );
-    let _ = writeln!(
-        out,
-        "  memory    peak {}, {} bytes a client",
-        bytes(run.memory.peak_rss_bytes),
-        grouped(run.memory.bytes_per_client.max(0.0).round() as u64)
-    );
+    let _ = write!(out, "  memory    peak {}", bytes(run.memory.peak_rss_bytes));
+    if c.virtual_clients >= CLIENTS_THAT_OUTWEIGH_THE_PROCESS {
+        let _ = write!(out, ", {} bytes a client", grouped(run.memory.bytes_per_client.max(0.0).round() as u64));
+    }
+    out.push('\n');
     let _ = writeln!(out, "  digest    {}\n", clean(&run.digest));
 }
 
@@ -154,12 +160,16 @@ fn violations(out: &mut String, run: &RunRecord, coloured: bool) {
             out.push('\n');
             continue;
         };
-        let mut named = vec![format!("conversation {}", clean(&first.conversation))];
+        let mut named = Vec::new();
+        if !first.conversation.is_empty() {
+            named.push(format!("conversation {}", clean(&first.conversation)));
+        }
         named.extend(first.seq.map(|seq| format!("seq {seq}")));
         named.extend(first.client_msg_id.as_ref().map(|id| format!("message {}", clean(id))));
         named.extend(first.device.as_ref().map(|device| format!("device {}", clean(device))));
         let t = format!("{}.{:06} s", first.t / 1_000_000, first.t % 1_000_000);
-        let _ = writeln!(out, "  first at {t}: {}", named.join(", "));
+        let colon = if named.is_empty() { "" } else { ": " };
+        let _ = writeln!(out, "  first at {t}{colon}{}", named.join(", "));
         let _ = writeln!(out, "  {}\n", clean(&first.message));
     }
 }

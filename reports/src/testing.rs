@@ -38,6 +38,7 @@ pub(crate) fn passed() -> RunRecord {
             displayed: 24_000,
             duplicates_discarded: 100,
             synced: 640,
+            refused: 2,
         },
         checks: vec![check("acked-is-durable"), check("no-loss"), check("members-only")],
         faults: vec![

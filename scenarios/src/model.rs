@@ -304,6 +304,8 @@ pub enum FaultKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Point {
+    /// In the middle of a commit's writes, or of its sync: none, some or all of it may be on disk, and a block may be torn.
+    MidCommit,
     /// The entry is on disk; nobody has been told.
     Committed,
     /// The sender's ack has left the shard; nothing is published yet.

@@ -2,7 +2,7 @@
 
 use super::Findings;
 use crate::hosts::CLIENTS;
-use crate::model::{Fault, FaultKind, Scenario};
+use crate::model::{Backbone, Fault, FaultKind, Scenario};
 use crate::reader::{nearest, quote};
 use std::collections::BTreeMap;
 
@@ -147,6 +147,18 @@ fn particulars(scenario: &Scenario, fault: &Fault, place: &str, findings: &mut F
                     &["topology"],
                     message,
                     "leave it out, or target e.g. \"messages-*\"",
+                );
+            }
+        }
+        FaultKind::Latency { between, and, .. } if scenario.network.backbone == Backbone::Turmoil => {
+            let hosts = [scenario.expand_targets(between), scenario.expand_targets(and)].concat();
+            if !hosts.iter().any(|name| name == CLIENTS) {
+                let message = "a latency between hosts has no effect on backbone = \"turmoil\"".to_owned();
+                findings.add(
+                    &format!("{place}.kind"),
+                    &["network"],
+                    message,
+                    "leave the fault or the backbone out",
                 );
             }
         }

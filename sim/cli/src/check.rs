@@ -19,7 +19,7 @@ pub fn main(args: Args) -> u8 {
     for file in files {
         match input::load(&file) {
             Ok(scenario) => println!(
-                "{}: ok, {} hosts, {} devices, {} faults",
+                "{}: ok; hosts {}, devices {}, faults {}",
                 file.display(),
                 scenario.topology.hosts(),
                 scenario.population.users * scenario.population.devices_per_user,

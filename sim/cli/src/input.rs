@@ -39,6 +39,13 @@ pub fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>, u8> {
     Ok(files)
 }
 
+/// The path as a shell takes it.
+pub fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
 /// Seeds, written `A..B` (B is not one of them) or as one number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seeds(pub Range<u64>);

@@ -11,6 +11,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+/// Exit status of a run that a failure of the harness or its disk ended: inconclusive.
+const UNFINISHED: u8 = 3;
+
 #[derive(clap::Args)]
 pub struct Args {
     /// The scenario file.
@@ -19,7 +22,7 @@ pub struct Args {
     #[arg(long)]
     seed: Option<u64>,
     /// Write run.json, junit.xml and report.html into this folder.
-    #[arg(long)]
+    #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Also write history.jsonl: every event, one JSON object a line. Needs --out.
     #[arg(long, requires = "out")]
@@ -47,7 +50,7 @@ pub fn main(args: Args) -> u8 {
         return BAD_INPUT;
     }
     let seed = args.seed.or(scenario.seed).unwrap_or(0);
-    let reproduce = format!("squall run {} --seed {seed}", args.file.display());
+    let reproduce = format!("squall run {} --seed {seed}", input::quoted(&args.file));
     let machine_readable = args.digests || args.trace_second.is_some();
     let quiet = args.quiet || machine_readable;
     let history = args.out.as_ref().filter(|_| args.history).map(|out| out.join("history.jsonl"));
@@ -86,8 +89,8 @@ pub fn main(args: Args) -> u8 {
     let record = match result {
         Ok(Ok(record)) => record,
         Ok(Err(error)) => {
-            eprintln!("the run could not be finished: {error}");
-            return BAD_INPUT;
+            eprintln!("the run could not be finished and proves nothing: {error}");
+            return UNFINISHED;
         }
         Err(panic) => std::panic::resume_unwind(panic),
     };
@@ -118,7 +121,8 @@ pub fn one_line(record: &RunRecord) -> String {
     );
     for check in record.checks.iter().filter(|c| c.violations > 0) {
         let first = check.first.as_ref().map_or("", |v| v.message.as_str());
-        line.push_str(&format!("\n  {}: {} violations; {first}", check.name, check.violations));
+        let count = if check.violations == 1 { "violation" } else { "violations" };
+        line.push_str(&format!("\n  {}: {} {count}; {first}", check.name, check.violations));
     }
     for reason in &record.inconclusive_because {
         line.push_str(&format!("\n  inconclusive: {reason}"));

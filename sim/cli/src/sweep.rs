@@ -66,7 +66,7 @@ pub fn main(args: Args) -> u8 {
                         .args(["--seed", &seed.to_string(), "--quiet"])
                         .stdin(Stdio::null())
                         .output();
-                    report(&file.display().to_string(), seed, output, &tally);
+                    report(&input::quoted(&file), seed, output, &tally);
                 }
             });
         }

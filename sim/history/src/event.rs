@@ -57,7 +57,14 @@ pub enum Kind {
     /// The device has lost or left its connection.
     Disconnect { reason: &'static str },
     /// A person sends: the first time that this message exists.
-    Send { conversation: ConversationId, sender: UserId, client_msg_id: ClientMsgId, body_hash: u64, what: What },
+    Send {
+        conversation: ConversationId,
+        sender: UserId,
+        client_msg_id: ClientMsgId,
+        #[serde(serialize_with = "hex")]
+        body_hash: u64,
+        what: What,
+    },
     /// The same message is on the wire again.
     Resend { conversation: ConversationId, client_msg_id: ClientMsgId },
     /// The device has the ack: the server says that the message is stored at `seq`.
@@ -65,7 +72,14 @@ pub enum Kind {
     /// The server refused the message for good; the device gives it up.
     Refused { conversation: ConversationId, client_msg_id: ClientMsgId, reason: &'static str },
     /// A host's word (for exposure and for a message's path only): the entry is durable there.
-    Append { conversation: ConversationId, seq: Seq, sender: UserId, client_msg_id: ClientMsgId, body_hash: u64 },
+    Append {
+        conversation: ConversationId,
+        seq: Seq,
+        sender: UserId,
+        client_msg_id: ClientMsgId,
+        #[serde(serialize_with = "hex")]
+        body_hash: u64,
+    },
     /// A delivery or page has arrived that speaks for `from..=to`.
     Deliver { conversation: ConversationId, from: Seq, to: Seq, entries: u32, via: Via },
     /// The person sees this entry.
@@ -75,6 +89,7 @@ pub enum Kind {
         seq: Seq,
         sender: UserId,
         client_msg_id: ClientMsgId,
+        #[serde(serialize_with = "hex")]
         body_hash: u64,
         what: What,
         via: Via,
@@ -97,6 +112,11 @@ pub enum Kind {
     Fault { name: String, active: bool },
     /// A phase began: `ramp`, `load`, `heal`, `quiet`, `audit`.
     Phase { name: &'static str },
+}
+
+/// Sixteen hexadecimal digits: a JSON number cannot hold 64 bits everywhere.
+fn hex<S: serde::Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{value:016x}"))
 }
 
 /// A fingerprint of a message's content: FNV-1a over the body, then finalised.

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub const SOMETIMES: &[&str] = &[
     "committed",
     "commit_failed",
-    "acked",
+    "ack_sent",
     "duplicate_met_dedup",
     "old_send_looked_up",
     "client_seq_gap",
@@ -48,7 +48,7 @@ fn names(point: &Point<'_>) -> &'static [&'static str] {
     match point {
         Point::Committed { .. } => &["committed"],
         Point::CommitFailed => &["commit_failed"],
-        Point::Acked { .. } => &["acked"],
+        Point::Acked { .. } => &["ack_sent"],
         Point::DuplicateMet { .. } => &["duplicate_met_dedup"],
         Point::OldSendLookedUp { .. } => &["old_send_looked_up"],
         Point::ClientSeqGap { .. } => &["client_seq_gap"],
@@ -179,6 +179,8 @@ pub struct Probe {
     pub board: SharedBoard,
     /// The process runs and has power.
     pub alive: AtomicBool,
+    /// Blocks that this disk had lost by the last power cut.
+    pub blocks_lost: AtomicU64,
     /// Simulated µs, set by the world.
     pub now: Arc<AtomicU64>,
 }
@@ -195,9 +197,24 @@ impl Probe {
         }
         let connections = self.network.connections_of(self.host).len() as u64;
         self.network.power_off(self.host);
-        let unsynced_blocks = self.disk.as_ref().map_or(0, Disk::power_loss);
+        // A cut in the middle of a commit has taken the blocks before we came here: count by what the disk has lost.
+        let unsynced_blocks = self.disk.as_ref().map_or(0, |disk| {
+            disk.power_loss();
+            let lost = disk.stats().blocks_lost;
+            lost - self.blocks_lost.swap(lost, Ordering::Relaxed)
+        });
         board.events.push(self.event(Kind::PowerLoss { unsynced_blocks }));
         board.struck.push(Struck { host: self.index, fault, unsynced_blocks, connections });
+    }
+
+    /// The disk's own power cut has struck in the middle of a commit: the whole host goes dark with it.
+    pub fn lose_power_mid_commit(&self) {
+        let mut board = self.board.lock();
+        let armed = |a: &Armed| a.host == self.index && a.point == model::Point::MidCommit;
+        if let Some(place) = board.armed.iter().position(armed) {
+            let fault = board.armed.swap_remove(place).fault;
+            self.lose_power(&mut board, fault);
+        }
     }
 
     fn cut_sender(&self, board: &mut Board, device: DeviceId) {

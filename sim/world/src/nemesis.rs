@@ -4,14 +4,18 @@
 //! machine starts again when the last fault that holds it down has ended, and links are the network's to compute.
 
 use crate::board::{Armed, Share, SharedBoard, Struck};
+use crate::disk::CutPoint;
 use crate::machine::{Group, Machine, Power};
 use squall_generators::rng::Stream;
 use squall_generators::{Fleet, LastMile};
 use squall_history::{Entity, Event, Kind};
 use squall_network::{CloseStyle, ConnId, Fault, FaultId, FaultKind as LinkFault, HostId, Network};
 use squall_reports::FaultRecord;
-use squall_scenarios::{CLIENTS, FaultKind, Occurrence, Scenario};
+use squall_scenarios::{CLIENTS, FaultKind, Occurrence, Point, Scenario};
 use std::collections::BTreeMap;
+
+/// A cut in the middle of a commit strikes at one of this many writes from its beginning on.
+const MID_COMMIT_WRITES: u64 = 24;
 
 /// What the nemesis works on.
 pub struct Stage<'a> {
@@ -143,6 +147,12 @@ impl Nemesis {
             }
             FaultKind::PowerLoss { target, point: Some(point) } => {
                 for machine in machines_of(scenario, stage, &target) {
+                    if let (Point::MidCommit, Some(disk)) = (point, &stage.machines[machine].probe.disk) {
+                        // One of the writes of the next commits, or a sync.
+                        let nth = 1 + self.stream.below(MID_COMMIT_WRITES);
+                        let sync = self.stream.chance(0.3);
+                        disk.cut_power_at(if sync { CutPoint::Sync(1) } else { CutPoint::Write(nth) });
+                    }
                     stage.board.lock().armed.push(Armed { host: machine as u16, point, fault: index });
                 }
             }
@@ -226,6 +236,11 @@ impl Nemesis {
             self.count(fault, "hosts", 1);
             self.count(fault, "unsynced_blocks", unsynced_blocks);
             self.count(fault, "connections", connections);
+            if matches!(self.strikes[fault].kind, FaultKind::PowerLoss { point: Some(_), .. }) {
+                // The dark time counts from the strike, not from when the point was armed.
+                let strike = &mut self.strikes[fault];
+                strike.ends = stage.now + (strike.ends - strike.begins);
+            }
             let group = machine.min(stage.groups.len() - 1);
             stage.machines[machine].go_dark(&mut stage.groups[group]);
         }
@@ -273,6 +288,13 @@ impl Nemesis {
             board.armed.retain(|armed| armed.fault != index);
             board.sent_ack_cuts.retain(|share| share.fault != index);
             board.device_ack_cuts.retain(|share| share.fault != index);
+        }
+        if let FaultKind::PowerLoss { target, point: Some(Point::MidCommit) } = &self.strikes[index].kind {
+            for machine in machines_of(scenario, stage, &target.clone()) {
+                if let Some(disk) = &stage.machines[machine].probe.disk {
+                    disk.disarm_cuts();
+                }
+            }
         }
         for id in std::mem::take(&mut self.strikes[index].links) {
             stage.network.remove_fault(id);

@@ -36,6 +36,10 @@ use std::time::{Duration, Instant};
 
 const SECOND_US: u64 = 1_000_000;
 
+/// A power cut loses most of what was not synced, keeps some of it, and may tear a block.
+const DISK: DiskConfig =
+    DiskConfig { capacity_bytes: 64 << 30, sector_bytes: 512, survive_share: 0.2, tear: true };
+
 /// What a run is asked to do beside running.
 #[derive(Default)]
 pub struct RunOptions {
@@ -164,8 +168,8 @@ impl<'a> World<'a> {
         }
         for (index, (name, host)) in names.iter().zip(&hosts).enumerate() {
             let role = role_of(name);
-            let disk = matches!(role, Role::Messages(_))
-                .then(|| Disk::new(key(seed, &format!("disk {name}")), DiskConfig::default()));
+            let disk =
+                matches!(role, Role::Messages(_)).then(|| Disk::new(key(seed, &format!("disk {name}")), DISK));
             let probe = Arc::new(Probe {
                 index: index as u16,
                 host: *host,
@@ -173,8 +177,17 @@ impl<'a> World<'a> {
                 disk,
                 board: board.clone(),
                 alive: AtomicBool::new(true),
+                blocks_lost: AtomicU64::new(0),
                 now: Arc::clone(&now_cell),
             });
+            if let Some(disk) = &probe.disk {
+                let probe = Arc::downgrade(&probe);
+                disk.set_on_power_cut(move || {
+                    if let Some(probe) = probe.upgrade() {
+                        probe.lose_power_mid_commit();
+                    }
+                });
+            }
             if !turmoil {
                 groups.push(Group::new(&common, name));
             }
@@ -515,6 +528,7 @@ impl<'a> World<'a> {
             messages: MessageCounts {
                 sent: totals.sent,
                 acked: totals.acked,
+                refused: totals.refused,
                 unknown: totals.sent - totals.acked - totals.refused,
                 resent: totals.resent,
                 delivered: totals.delivered,
@@ -568,7 +582,8 @@ impl<'a> World<'a> {
                     client_msg_id: None,
                     device: None,
                     message: format!(
-                        "{name} p{percentile} is {:.1} ms, over the scenario's {at_most}",
+                        "{} p{percentile} is {:.1} ms, over the scenario's {at_most}",
+                        name.replace('_', "-"),
                         found as f64 / 1_000.0
                     ),
                 });

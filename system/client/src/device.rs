@@ -1,7 +1,7 @@
 //! The driver: a task that owns the device's machine and carries out what it says.
 //!
 //! **Invariant:** every output of the machine is carried out in order, and nothing else decides when to connect, to
-//! send again or to sync. Guarded on real sockets by `system/server/tests/sigkill.rs`.
+//! send again or to sync. Guarded on real sockets by `system/server/tests/sigkill`.
 
 use crate::dial::Dial;
 use crate::link::{self, Link, LinkError};
@@ -169,7 +169,7 @@ enum State {
 enum Woken {
     Command(Option<Command>),
     Link(Result<squall_protocol::ServerFrame, LinkError>),
-    Opened(Result<Link, LinkError>),
+    Opened(Result<Box<Link>, LinkError>),
     Timeout,
 }
 
@@ -203,7 +203,7 @@ impl Driver {
                 }
                 Woken::Command(Some(command)) => self.obey(command, now),
                 Woken::Opened(Ok(link)) => {
-                    self.link = State::Up(Box::new(link));
+                    self.link = State::Up(link);
                     self.session.handle_connected(self.config.token.clone(), now, &mut self.outputs);
                 }
                 Woken::Opened(Err(error)) | Woken::Link(Err(error)) => self.lose(&error).await,
@@ -227,7 +227,7 @@ impl Driver {
         let link = async {
             match &mut self.link {
                 State::Down => std::future::pending().await,
-                State::Opening(opening) => Woken::Opened(opening.await),
+                State::Opening(opening) => Woken::Opened(opening.await.map(Box::new)),
                 State::Up(link) => Woken::Link(link.read().await),
             }
         };

@@ -9,8 +9,6 @@ pub enum CloseReason {
     UnsupportedData,
     /// A WebSocket message above `MAX_CLIENT_FRAME_BYTES`.
     TooLarge,
-    /// The gateway restarts; connect elsewhere.
-    ServiceRestart,
     /// A frame that the codec cannot read.
     Malformed,
     /// A frame before `hello`, or a second `hello`.
@@ -25,10 +23,6 @@ pub enum CloseReason {
     TooSlow,
     /// Deliveries stayed unacked after all tries.
     Unacked,
-    /// The same device has connected anew.
-    Replaced,
-    /// The gateway has too much to do to take this frame; come back.
-    Overloaded,
 }
 
 impl CloseReason {
@@ -38,8 +32,6 @@ impl CloseReason {
             CloseReason::Normal => 1000,
             CloseReason::UnsupportedData => 1003,
             CloseReason::TooLarge => 1009,
-            CloseReason::ServiceRestart => 1012,
-            CloseReason::Overloaded => 1013,
             CloseReason::Malformed => 4000,
             CloseReason::HelloExpected => 4001,
             CloseReason::BadToken => 4002,
@@ -47,7 +39,6 @@ impl CloseReason {
             CloseReason::Silence => 4004,
             CloseReason::TooSlow => 4005,
             CloseReason::Unacked => 4006,
-            CloseReason::Replaced => 4007,
         }
     }
 
@@ -57,8 +48,6 @@ impl CloseReason {
             CloseReason::Normal => "bye",
             CloseReason::UnsupportedData => "frame is not of the subprotocol's kind",
             CloseReason::TooLarge => "frame too large",
-            CloseReason::ServiceRestart => "service restarts",
-            CloseReason::Overloaded => "overloaded, try again later",
             CloseReason::Malformed => "malformed frame",
             CloseReason::HelloExpected => "hello expected, once and first",
             CloseReason::BadToken => "token refused",
@@ -66,7 +55,6 @@ impl CloseReason {
             CloseReason::Silence => "silent for too long",
             CloseReason::TooSlow => "reads too slowly",
             CloseReason::Unacked => "deliveries stayed unacked",
-            CloseReason::Replaced => "device connected anew",
         }
     }
 }

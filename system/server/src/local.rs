@@ -120,6 +120,7 @@ impl Local {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "this is where reality hands the wall clock in")]
 fn wall_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)

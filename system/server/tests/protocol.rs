@@ -13,9 +13,10 @@ use squall_protocol::{
 };
 use squall_server::local::{Local, LocalConfig, LocalError};
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 
 const GROUP: ConversationId = ConversationId(700);

@@ -101,6 +101,7 @@ struct Ids {
 }
 
 impl Ids {
+    #[expect(clippy::disallowed_methods, reason = "a person's terminal is no simulation")]
     fn new(device: DeviceId) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Ids { start: mix(now.as_nanos() as u64 ^ mix(device.0)), count: 0 }

@@ -53,22 +53,65 @@ pub struct Judged {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Violation {
     /// An acked message is not at its place on a member's device.
-    Lost { device: u64, conversation: u64, seq: u64, id: u128 },
+    Lost {
+        device: u64,
+        conversation: u64,
+        seq: u64,
+        id: u128,
+    },
     /// The sender was told two places.
-    AckedTwice { device: u64, conversation: u64, id: u128 },
-    ShownTwice { device: u64, conversation: u64, id: u128 },
+    AckedTwice {
+        device: u64,
+        conversation: u64,
+        id: u128,
+    },
+    ShownTwice {
+        device: u64,
+        conversation: u64,
+        id: u128,
+    },
     /// A device showed `seq` where `expected` was due.
-    NotDense { device: u64, conversation: u64, expected: u64, seq: u64 },
+    NotDense {
+        device: u64,
+        conversation: u64,
+        expected: u64,
+        seq: u64,
+    },
     /// Two devices show different messages at one place.
-    Disagreement { conversation: u64, seq: u64, ids: [u128; 2] },
+    Disagreement {
+        conversation: u64,
+        seq: u64,
+        ids: [u128; 2],
+    },
     /// A sender's later message stands before an earlier one.
-    SenderOrder { device: u64, conversation: u64, earlier: u128, later: u128 },
+    SenderOrder {
+        device: u64,
+        conversation: u64,
+        earlier: u128,
+        later: u128,
+    },
     /// Nobody sent this into this conversation, or not with this body.
-    NeverSent { device: u64, conversation: u64, id: u128 },
-    ShownToStranger { device: u64, conversation: u64 },
-    Unanswered { device: u64, conversation: u64, id: u128 },
+    NeverSent {
+        device: u64,
+        conversation: u64,
+        id: u128,
+    },
+    ShownToStranger {
+        device: u64,
+        conversation: u64,
+    },
+    Unanswered {
+        device: u64,
+        conversation: u64,
+        id: u128,
+    },
     /// A refusal that nothing provoked.
-    Refused { device: u64, conversation: u64, id: u128, reason: String },
+    Refused {
+        device: u64,
+        conversation: u64,
+        id: u128,
+        reason: String,
+    },
 }
 
 /// Judges a history in which everything has settled.
@@ -190,12 +233,8 @@ fn sound() -> History {
         .zip(bodies)
         .map(|(seq, body)| Shown { conversation: 5, seq, id: 100 + u128::from(seq), body: body.into() })
         .collect();
-    let sent = |n: usize, optional| Sent {
-        conversation: 5,
-        id: 100 + n as u128,
-        body: bodies[n - 1].into(),
-        optional,
-    };
+    let sent =
+        |n: usize, optional| Sent { conversation: 5, id: 100 + n as u128, body: bodies[n - 1].into(), optional };
     let device = |user| DeviceHistory { user, shown: shown.clone(), ..DeviceHistory::default() };
     let mut history = History {
         members: BTreeMap::from([(5, BTreeSet::from([1, 2]))]),
@@ -219,8 +258,8 @@ fn a_sound_history_passes_and_an_empty_one_judges_nothing() {
 
 #[test]
 fn each_corruption_of_a_history_is_found() {
-    type Corrupt = fn(&mut History);
-    let cases: [(&str, Corrupt, fn(&Violation) -> bool); 12] = [
+    type Case = (&'static str, fn(&mut History), fn(&Violation) -> bool);
+    let cases: [Case; 12] = [
         (
             "an acked message is missing at the end of a second device",
             |h| h.devices.get_mut(&21).unwrap().shown.truncate(2),

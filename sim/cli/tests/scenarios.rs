@@ -1,0 +1,109 @@
+//! Whole runs by scenario, through the program as a user starts it.
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+fn squall(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_squall")).args(args).current_dir(root()).output().unwrap()
+}
+
+fn scratch(name: &str) -> PathBuf {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = std::fs::remove_dir_all(&dir);
+    std::fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+fn record(dir: &Path) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(dir.join("run.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn every_scenario_of_the_library_passes_and_exercises_what_it_declares() {
+    for file in squall_scenarios::files_in(&root().join("scenarios")).unwrap() {
+        let out = scratch(&format!("library-{}", file.file_stem().unwrap().display()));
+        let run =
+            squall(&["run", file.to_str().unwrap(), "--seed", "3", "--quiet", "--out", out.to_str().unwrap()]);
+        let text = String::from_utf8_lossy(&run.stdout).into_owned() + &String::from_utf8_lossy(&run.stderr);
+        assert_eq!(run.status.code(), Some(0), "{}: {text}", file.display());
+        let record = record(&out);
+        for check in record["checks"].as_array().unwrap() {
+            assert!(check["evaluated"].as_u64().unwrap() > 0, "{}: {check}", file.display());
+        }
+        for fault in record["faults"].as_array().unwrap() {
+            let hits: u64 = fault["affected"].as_object().unwrap().values().filter_map(Value::as_u64).sum();
+            assert!(hits > 0, "{}: {fault}", file.display());
+        }
+    }
+}
+
+#[test]
+fn smoke_reaches_the_same_verdict_on_turmoils_tcp() {
+    let source = std::fs::read_to_string(root().join("scenarios/smoke.toml")).unwrap();
+    let file = scratch("turmoil").join("smoke.toml");
+    std::fs::write(&file, source.replace("[network]", "[network]\nbackbone = \"turmoil\"")).unwrap();
+    let run = squall(&["run", file.to_str().unwrap(), "--quiet"]);
+    assert_eq!(run.status.code(), Some(0), "{}", String::from_utf8_lossy(&run.stdout));
+}
+
+#[test]
+fn a_seed_repeats_to_the_byte_and_another_seed_does_not() {
+    let digest = |seed: &str, name: &str| {
+        let out = scratch(name);
+        let run =
+            squall(&["run", "scenarios/smoke.toml", "--seed", seed, "--quiet", "--out", out.to_str().unwrap()]);
+        assert_eq!(run.status.code(), Some(0));
+        record(&out)["digest"].as_str().unwrap().to_owned()
+    };
+    let first = digest("5", "digest-a");
+    assert_eq!(digest("5", "digest-b"), first);
+    assert_ne!(digest("6", "digest-c"), first);
+}
+
+#[test]
+fn the_history_is_complete_enough_to_find_every_ack_displayed() {
+    let out = scratch("history");
+    let run = squall(&["run", "scenarios/smoke.toml", "--quiet", "--history", "--out", out.to_str().unwrap()]);
+    assert_eq!(run.status.code(), Some(0));
+    let text = std::fs::read_to_string(out.join("history.jsonl")).unwrap();
+    let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |kind: &'static str| events.iter().filter(move |e| e["kind"] == kind);
+    assert_eq!(of("sent").count() as u64, record(&out)["messages"]["acked"].as_u64().unwrap());
+    for sent in of("sent") {
+        let appended =
+            of("append").any(|a| a["client_msg_id"] == sent["client_msg_id"] && a["seq"] == sent["seq"]);
+        let shown = of("display").any(|d| d["client_msg_id"] == sent["client_msg_id"] && d["seq"] == sent["seq"]);
+        assert!(appended && shown, "{sent}");
+    }
+    assert!(events.windows(2).all(|pair| pair[0]["t"].as_u64() <= pair[1]["t"].as_u64()), "time goes back");
+}
+
+#[test]
+fn bad_input_has_exit_status_2_and_says_where() {
+    let dir = scratch("bad");
+    let file = dir.join("wrong.toml");
+    std::fs::write(&file, "[topology]\ngatways = 2\n").unwrap();
+    let run = squall(&["check", file.to_str().unwrap()]);
+    let text = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert_eq!(run.status.code(), Some(2), "{text}");
+    assert!(text.contains("wrong.toml:2:1") && text.contains("gateways"), "{text}");
+    assert_eq!(squall(&["run", "no/such/file.toml"]).status.code(), Some(2));
+    assert_eq!(squall(&["sweep", "scenarios", "--seeds", "5..5"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_fault_that_hits_nothing_makes_the_run_inconclusive() {
+    let file = scratch("inconclusive").join("lonely.toml");
+    let source = "[population]\nusers = 4\n[workload]\nsend_interval = \"1s\"\n[phases]\nload = \"5s\"\n\
+                  liveness_bound = \"15s\"\n[[faults]]\nkind = \"drop-sent-acks\"\nat = \"4999ms\"\nfor = \"1ms\"\nshare = 0.01\n";
+    std::fs::write(&file, source).unwrap();
+    let run = squall(&["run", file.to_str().unwrap(), "--quiet"]);
+    let text = String::from_utf8_lossy(&run.stdout).into_owned();
+    assert_eq!(run.status.code(), Some(3), "{text}");
+    assert!(text.contains("hit nothing"), "{text}");
+}
