@@ -218,6 +218,17 @@ impl Machine {
         group.crash(&self.name);
     }
 
+    /// A machine whose process is dead loses its power too: what its kernel still held goes.
+    pub fn lose_power_while_down(&mut self) {
+        if self.power == Power::Crashed {
+            self.power = Power::Dark;
+            self.probe.network.power_off(self.probe.host);
+            if let Some(disk) = &self.probe.disk {
+                disk.power_loss();
+            }
+        }
+    }
+
     /// The host has lost its power (the probe has seen to disk and network): end its tasks.
     pub fn go_dark(&mut self, group: &mut Group) {
         self.power = Power::Dark;

@@ -140,8 +140,15 @@ impl Nemesis {
             }
             FaultKind::PowerLoss { target, point: None } => {
                 for machine in machines_of(scenario, stage, &target) {
-                    let probe = stage.machines[machine].probe.clone();
-                    probe.lose_power(&mut stage.board.lock(), index);
+                    if stage.machines[machine].power == Power::Up {
+                        let probe = stage.machines[machine].probe.clone();
+                        probe.lose_power(&mut stage.board.lock(), index);
+                    } else {
+                        // Another fault has it down already: it stays down until this one ends as well.
+                        self.hold_down(index, machine, stage);
+                        self.count(index, "hosts", 1);
+                        stage.machines[machine].lose_power_while_down();
+                    }
                 }
                 self.collect(stage);
             }

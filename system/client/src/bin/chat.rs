@@ -20,6 +20,10 @@ const HELP: &str = "\
 /say CONVERSATION text   write into a conversation
 /quit                    end (so does Ctrl-D)";
 
+/// What an answer that never comes most often means.
+const NUMBERS_TAKEN: &str =
+    "If an earlier process has sent as this device, its numbers are taken: ask for a token of a new device.";
+
 /// How long an unanswered message may stay without a word about it, and the end of input waits for answers.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -199,10 +203,7 @@ impl Chat {
         for (since, said) in self.waiting.values_mut() {
             if !*said && since.elapsed() >= PATIENCE {
                 *said = true;
-                eprintln!(
-                    "* a message is still unanswered and is sent again and again. If an earlier process used this \
-                     device, its numbers are taken: use a token of a new device."
-                );
+                eprintln!("* a message is still unanswered and is sent again and again.\n{NUMBERS_TAKEN}");
             }
         }
     }
@@ -276,7 +277,9 @@ async fn run(cli: Cli) -> Result<ExitCode, String> {
     match chat.waiting.len() {
         0 => Ok(ExitCode::SUCCESS),
         left => {
-            eprintln!("error: {left} of your messages had no answer; whether they are stored is unknown");
+            eprintln!(
+                "error: {left} of your messages had no answer; whether they are stored is unknown\n{NUMBERS_TAKEN}"
+            );
             Ok(ExitCode::FAILURE)
         }
     }
