@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub const SOMETIMES: &[&str] = &[
     "committed",
     "commit_failed",
+    "recovery_failed",
     "ack_sent",
     "duplicate_met_dedup",
     "old_send_looked_up",
@@ -47,7 +48,8 @@ fn names(point: &Point<'_>) -> &'static [&'static str] {
     use squall_protocol::close::CloseReason;
     match point {
         Point::Committed { .. } => &["committed"],
-        Point::CommitFailed => &["commit_failed"],
+        Point::CommitFailed { .. } => &["commit_failed"],
+        Point::RecoveryFailed { .. } => &["recovery_failed"],
         Point::Acked { .. } => &["ack_sent"],
         Point::DuplicateMet { .. } => &["duplicate_met_dedup"],
         Point::OldSendLookedUp { .. } => &["old_send_looked_up"],

@@ -27,6 +27,8 @@ pub struct Config {
     /// Issued for exactly this user and device.
     pub token: String,
     pub codec: Codec,
+    /// Connects of this device in earlier lives. It must not shrink: seconds since the Unix epoch do.
+    pub connects_before: u32,
 }
 
 /// What the device has seen.
@@ -93,8 +95,8 @@ enum Command {
 /// A running device. Clones speak to the same one; it stops when all are gone, or nobody reads its events.
 ///
 /// The device's memory (what it has shown, its connect count, the numbers of its sends) is not kept on disk. A new
-/// process that takes up a device which has sent before shows everything again, and the shard holds its sends back,
-/// for their numbers are taken: give each process a device of its own.
+/// process that takes up a device which has sent before shows everything again; its sends go on from where the shards
+/// stand, provided that `Config::connects_before` has grown.
 #[derive(Clone)]
 pub struct Device {
     commands: mpsc::Sender<Command>,
@@ -106,7 +108,11 @@ impl Device {
         let (commands, queue) = mpsc::channel(MAX_COMMANDS);
         let (events, seen) = mpsc::channel(MAX_EVENTS);
         let driver = Driver {
-            session: ClientSession::new(config.user, config.device),
+            session: {
+                let mut session = ClientSession::new(config.user, config.device);
+                session.set_connect_count(config.connects_before);
+                session
+            },
             config,
             dial,
             started: Instant::now(),

@@ -4,7 +4,7 @@
 //! The first start writes it down; a later one that says otherwise is refused.
 
 use crate::net::Tcp;
-use crate::observer::Unobserved;
+use crate::observer::{Observer, Point};
 use crate::serve::{Cluster, Env, Role, ServeError, serve};
 use crate::storage::{OpenStorage, RedbStorage, Storage, StorageError, WriterThread};
 use squall_protocol::token::TokenSecret;
@@ -82,7 +82,7 @@ impl Local {
                 listener: Box::new(listener),
                 connector: Arc::new(Tcp),
                 wall_ms,
-                observer: Arc::new(Unobserved),
+                observer: Arc::new(Stderr),
                 secret: config.secret.clone(),
                 open_storage,
             };
@@ -208,4 +208,17 @@ fn open_storage(path: &Path, cache_bytes: usize) -> Result<OpenStorage, StorageE
         }
         Ok(Arc::new(RedbStorage::open_file(&path, cache_bytes, writer.clone())?))
     }))
+}
+
+/// Tells a person on standard error what needs one.
+struct Stderr;
+
+impl Observer for Stderr {
+    fn passed(&self, point: &Point<'_>) {
+        match point {
+            Point::CommitFailed { reason } => eprintln!("a commit failed, the log is read again: {reason}"),
+            Point::RecoveryFailed { reason } => eprintln!("a shard cannot read its disk, trying again: {reason}"),
+            _ => {}
+        }
+    }
 }

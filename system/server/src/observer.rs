@@ -12,7 +12,9 @@ pub enum Point<'a> {
     /// The entry is on disk; nobody has been told.
     Committed { conversation: ConversationId, entry: &'a Entry },
     /// A commit failed: whether its entries are on disk is unknown.
-    CommitFailed,
+    CommitFailed { reason: &'a str },
+    /// The disk cannot be opened or read; it is tried again.
+    RecoveryFailed { reason: &'a str },
     /// The sender's ack is on its way; nothing is published yet.
     Acked { conversation: ConversationId, device: DeviceId, client_msg_id: ClientMsgId, seq: Seq },
     /// A resend met the message that was stored before.

@@ -20,10 +20,6 @@ const HELP: &str = "\
 /say CONVERSATION text   write into a conversation
 /quit                    end (so does Ctrl-D)";
 
-/// What an answer that never comes most often means.
-const NUMBERS_TAKEN: &str =
-    "If an earlier process has sent as this device, its numbers are taken: ask for a token of a new device.";
-
 /// How long an unanswered message may stay without a word about it, and the end of input waits for answers.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -203,7 +199,7 @@ impl Chat {
         for (since, said) in self.waiting.values_mut() {
             if !*said && since.elapsed() >= PATIENCE {
                 *said = true;
-                eprintln!("* a message is still unanswered and is sent again and again.\n{NUMBERS_TAKEN}");
+                eprintln!("* a message is still unanswered and is sent again and again.");
             }
         }
     }
@@ -241,7 +237,10 @@ async fn run(cli: Cli) -> Result<ExitCode, String> {
         .ok_or("--token is not a token: expected user.device.mac, as `chatd token` prints it")?;
     let gateways = Gateways::new(&cli.url, device.0).map_err(|e| format!("--url: {e}"))?;
     let codec = if cli.protobuf { Codec::Protobuf } else { Codec::Json };
-    let (handle, mut events) = Device::start(Config { user, device, token: cli.token, codec }, Arc::new(gateways));
+    let (handle, mut events) = Device::start(
+        Config { user, device, token: cli.token, codec, connects_before: seconds_since_epoch() },
+        Arc::new(gateways),
+    );
     let mut chat = Chat { device: handle, user, ids: Ids::new(device), waiting: BTreeMap::new() };
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     let mut tick = tokio::time::interval(Duration::from_secs(1));
@@ -335,4 +334,11 @@ mod tests {
             assert_eq!(claims(wrong), None, "{wrong}");
         }
     }
+}
+
+/// A count of connects that grows from one life of this program to the next without being written down.
+#[expect(clippy::disallowed_methods, reason = "this program runs on a person's machine, never in a simulation")]
+fn seconds_since_epoch() -> u32 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |since| u32::try_from(since.as_secs()).unwrap_or(u32::MAX))
 }

@@ -96,15 +96,17 @@ impl Outbox {
     ///
     /// A message behind the front keeps its place, so that the numbers of the others stay right, until those before
     /// it are answered too.
-    pub fn handle_stored(&mut self, id: ClientMsgId, now: Time) -> Option<Payload> {
-        let pending = self.queue.iter_mut().find(|p| p.id == id && !p.stored)?;
+    pub fn handle_stored(&mut self, id: ClientMsgId, now: Time) -> Option<(ClientSeq, Payload)> {
+        let index = self.queue.iter().position(|p| p.id == id && !p.stored)?;
+        let client_seq = ClientSeq(self.base.0 + index as u64);
+        let pending = &mut self.queue[index];
         pending.stored = true;
         let payload = pending.payload.clone();
         while self.queue.pop_front_if(|p| p.stored).is_some() {
             self.base = self.base.next();
         }
         self.waiting_since = self.queue.front().and_then(|p| p.sent_at).map(|_| now);
-        Some(payload)
+        Some((client_seq, payload))
     }
 
     /// Takes the message out because the server refused it for good; its number is free again.
@@ -121,8 +123,18 @@ impl Outbox {
         Some(refused)
     }
 
-    /// The shard wants `expected` next: go back to it. False when that has just been done.
-    pub fn handle_expected(&mut self, expected: ClientSeq, now: Time) -> bool {
+    /// The shard, asked to take message `id`, wants number `expected` next: go back to it. False when that has just been
+    /// done.
+    ///
+    /// A front message that is told a higher number than its own carries one that another message has: this device has
+    /// forgotten what it sent in an earlier life, and goes on from where the shard stands.
+    pub fn handle_expected(&mut self, id: ClientMsgId, expected: ClientSeq, now: Time) -> bool {
+        let is_front = self.queue.front().is_some_and(|p| p.id == id);
+        if is_front && expected > self.base {
+            self.base = expected;
+            self.rewind();
+            return true;
+        }
         if self.rewound_at.is_some_and(|at| now.since(at) < REWIND_PAUSE) {
             return false;
         }
@@ -213,10 +225,18 @@ mod tests {
     fn the_expected_number_rewinds_once_in_a_while() {
         let mut o = outbox(2);
         sent(&mut o, at(0));
-        assert!(o.handle_expected(ClientSeq(1), at(5)));
+        assert!(o.handle_expected(ClientMsgId(2), ClientSeq(1), at(5)));
         assert_eq!(sent(&mut o, at(5)), [(1, 1, true), (2, 2, true)]);
-        assert!(!o.handle_expected(ClientSeq(1), at(6)));
-        assert!(o.handle_expected(ClientSeq(1), at(600)));
+        assert!(!o.handle_expected(ClientMsgId(2), ClientSeq(1), at(6)));
+        assert!(o.handle_expected(ClientMsgId(2), ClientSeq(1), at(600)));
+    }
+
+    #[test]
+    fn a_device_without_memory_goes_on_where_the_shard_stands() {
+        let mut o = outbox(2);
+        sent(&mut o, at(0));
+        assert!(o.handle_expected(ClientMsgId(1), ClientSeq(8), at(5)));
+        assert_eq!(sent(&mut o, at(5)), [(1, 8, true), (2, 9, true)]);
     }
 
     #[test]

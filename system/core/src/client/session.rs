@@ -126,6 +126,12 @@ impl ClientSession {
         self.heartbeat_interval = interval;
     }
 
+    /// The next attempt counts one more than this. A device that forgets its count between two lives needs one that
+    /// grows by itself, such as seconds since the epoch: the server ignores connections older than the newest.
+    pub fn set_connect_count(&mut self, count: u32) {
+        self.connect_count = count;
+    }
+
     pub fn user(&self) -> UserId {
         self.user
     }
@@ -290,7 +296,10 @@ impl ClientSession {
                 }
                 self.sync(now, out);
             }
-            ServerFrame::Error { conversation, .. } => self.thread(conversation).handle_sync_refused(),
+            ServerFrame::Error { conversation, .. } => {
+                self.thread(conversation).handle_sync_refused();
+                self.sync(now, out);
+            }
         }
     }
 
@@ -316,8 +325,7 @@ impl ClientSession {
         let (user, device) = (self.user, self.device);
         let thread = self.thread(conversation);
         let Some(outbox) = thread.open_outbox() else { return };
-        let client_seq = outbox.base();
-        let Some(payload) = outbox.handle_stored(id, now) else { return };
+        let Some((client_seq, payload)) = outbox.handle_stored(id, now) else { return };
         thread.tidy();
         out.push(Output::Stored { conversation, client_msg_id: id, seq });
         if seq > thread.shown {
@@ -343,7 +351,7 @@ impl ClientSession {
             // Sent again when its ack is overdue.
             Refusal::Busy => return,
             Refusal::ExpectedClientSeq(expected) => {
-                if !outbox.handle_expected(expected, now) {
+                if !outbox.handle_expected(id, expected, now) {
                     return;
                 }
             }

@@ -31,8 +31,8 @@ pub async fn run(shard: Arc<Shard>) {
         drop(storage);
         match committed {
             Ok(()) => finish(&shard, batch),
-            Err(_) => {
-                shard.observer.passed(&Point::CommitFailed);
+            Err(error) => {
+                shard.observer.passed(&Point::CommitFailed { reason: &error.to_string() });
                 shard.state().storage = None;
             }
         }
@@ -44,7 +44,8 @@ async fn open(shard: &Shard) -> Option<Arc<dyn Storage>> {
     if let Some(storage) = shard.state().storage.clone() {
         return Some(storage);
     }
-    if shard.recover().is_err() {
+    if let Err(error) = shard.recover() {
+        shard.observer.passed(&Point::RecoveryFailed { reason: &error.to_string() });
         tokio::time::sleep(limits::LINK_BACKOFF_MAX).await;
     }
     shard.state().storage.clone()

@@ -280,7 +280,8 @@ fn start(world: &Arc<World>, port: u16, user: u64, index: u64) -> Client {
     let urls: Vec<String> = (0..GATEWAYS).map(|n| format!("ws://127.0.0.1:{}", port + n)).collect();
     let gateways = Gateways::new(&urls, mix(id)).unwrap();
     let codec = Codec::ALL[(id % 2) as usize];
-    let config = Config { user: UserId(user), device: DeviceId(id), token: token(user, id), codec };
+    let config =
+        Config { user: UserId(user), device: DeviceId(id), token: token(user, id), codec, connects_before: 0 };
     let (device, events) = Device::start(config, Arc::new(gateways));
     let history = Arc::new(Mutex::new(DeviceHistory { user, ..DeviceHistory::default() }));
     let author = Author {
