@@ -276,9 +276,7 @@ async fn run(cli: Cli) -> Result<ExitCode, String> {
     match chat.waiting.len() {
         0 => Ok(ExitCode::SUCCESS),
         left => {
-            eprintln!(
-                "error: {left} of your messages had no answer; whether they are stored is unknown\n{NUMBERS_TAKEN}"
-            );
+            eprintln!("error: {left} of your messages had no answer; whether they are stored is unknown");
             Ok(ExitCode::FAILURE)
         }
     }
