@@ -10,7 +10,7 @@ const NAME: &str = "cursor-behind-acks";
 
 pub(crate) const PROPERTY: Property = Property {
     name: NAME,
-    guarantee: "No cursor on disk is ahead of the device's own acks.",
+    guarantee: "No cursor on disk is ahead of the device's own acks, and no ack ahead of what it has shown.",
     evaluation: "cursors read from the disks",
     exposure: "cursors of devices that had connected again, or whose shard had restarted",
     judge,
@@ -18,13 +18,30 @@ pub(crate) const PROPERTY: Property = Property {
 };
 
 fn judge(fact: &Fact, facts: &Facts, tally: &mut Tally) {
-    let Fact::Cursor { pair, up_to } = fact else { return };
-    let row = &facts.pairs[*pair];
+    match fact {
+        Fact::Cursor { pair, up_to } => judge_cursor(*pair, *up_to, facts, tally),
+        Fact::AckedAhead { pair, up_to } => tally.violate(|| {
+            let row = &facts.pairs[*pair];
+            let shown = row.position;
+            let message = facts.at(row.conversation, shown.saturating_add(1));
+            let sentence = format!(
+                "{} acked up to seq {up_to} in conversation {}, but had shown only up to seq {shown}.",
+                facts.name_device(row.device),
+                facts.conversations[row.conversation].id,
+            );
+            facts.violation(NAME, row.conversation, Some(row.device), Some(*up_to), message, sentence)
+        }),
+        _ => {}
+    }
+}
+
+fn judge_cursor(pair: u32, up_to: Seq, facts: &Facts, tally: &mut Tally) {
+    let row = &facts.pairs[pair];
     let device = &facts.devices[row.device];
     tally.evaluated += 1;
     tally.exposed += u64::from(device.connects > 1 || facts.shard_restarts(row.conversation) > 0);
     let acked = Seq(u64::from(row.acked_up_to));
-    if *up_to <= acked {
+    if up_to <= acked {
         return;
     }
     tally.violate(|| {
@@ -61,6 +78,14 @@ mod tests {
         let found = history.audit().violated(NAME, 2);
         assert_eq!(found.device.map(|device| device.0), Some(2));
         assert!(found.message.contains("seq 2 on disk"), "{}", found.message);
+    }
+
+    #[test]
+    fn an_ack_ahead_of_what_was_shown_is_named() {
+        let mut history = History::chat();
+        history.send(1, 3).acked(1, 3, 3).log(3).display(1, 3, 3).ack(2, 3).display(2, 3, 3);
+        let found = history.audit().violated(NAME, 3);
+        assert!(found.message.contains("shown only up to seq 2"), "{}", found.message);
     }
 
     #[test]

@@ -17,7 +17,7 @@ mod table;
 
 pub use audit::AuditEntry;
 use fact::row;
-pub(crate) use fact::{Acked, Fact, Logged, Origin, Shown};
+pub(crate) use fact::{Acked, Fact, Logged, Origin, Published, Shown, Suspect};
 pub(crate) use rows::{NONE, known};
 
 use audit::Membership;
@@ -64,6 +64,11 @@ pub(crate) struct Facts {
     membership: Membership,
     shards: Vec<Shard>,
     faulted: bool,
+    active_faults: u32,
+    /// When a fault last began or ended.
+    last_fault: Option<u64>,
+    /// Deliveries to devices that seemed gone and did not turn out to be connecting.
+    pub suspects: Vec<Suspect>,
     /// Places that no log reaches unless something is badly wrong: 0, and far beyond the end.
     far: FxHashMap<(u32, u32), u32>,
     /// Of a pair, the runs of displayed entries before the current one, and what was skipped.
@@ -86,6 +91,9 @@ impl Facts {
             membership: Membership::default(),
             shards: shards.iter().map(|host| Shard { host: *host, restarts: 0, acked: 0 }).collect(),
             faulted: false,
+            active_faults: 0,
+            last_fault: None,
+            suspects: Vec::new(),
             far: FxHashMap::default(),
             earlier_runs: FxHashMap::default(),
             skips: FxHashMap::default(),
@@ -155,7 +163,14 @@ impl Facts {
     }
 
     fn device(&mut self, id: DeviceId, user: Option<UserId>) -> u32 {
-        let device = self.devices.find_or_insert(id, || Device { id, user: None, connects: 0, reachable: false });
+        let device = self.devices.find_or_insert(id, || Device {
+            id,
+            user: None,
+            connects: 0,
+            gone_since: rows::CONNECTED,
+            left: false,
+            reachable: false,
+        });
         if self.devices[device].user.is_none() {
             self.devices[device].user = user;
         }

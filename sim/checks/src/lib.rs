@@ -9,6 +9,7 @@
 
 mod acked_is_durable;
 mod against;
+mod current_routes;
 mod cursor_behind_acks;
 mod dense_sequence;
 #[cfg(test)]

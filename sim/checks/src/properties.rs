@@ -2,8 +2,8 @@
 
 use crate::property::Property;
 use crate::{
-    acked_is_durable, cursor_behind_acks, dense_sequence, every_send_answered, members_only, no_duplicates,
-    no_loss, nothing_unsent, same_order, sender_order,
+    acked_is_durable, current_routes, cursor_behind_acks, dense_sequence, every_send_answered, members_only,
+    no_duplicates, no_loss, nothing_unsent, same_order, sender_order,
 };
 
 /// All properties, in the order of reports.
@@ -18,6 +18,7 @@ pub(crate) const TABLE: &[Property] = &[
     members_only::PROPERTY,
     every_send_answered::PROPERTY,
     cursor_behind_acks::PROPERTY,
+    current_routes::PROPERTY,
 ];
 
 #[cfg(test)]
@@ -40,6 +41,7 @@ mod tests {
                 "members-only",
                 "every-send-answered",
                 "cursor-behind-acks",
+                "current-routes",
             ]
         );
         for property in TABLE {

@@ -36,6 +36,8 @@ struct Stored {
 #[derive(Default)]
 pub(crate) struct History {
     events: Vec<Event>,
+    /// Time that passed beside the events, µs.
+    waited: u64,
     sent: BTreeMap<u64, Sent>,
     log: Vec<Stored>,
     cursors: Vec<(u64, u64)>,
@@ -229,8 +231,35 @@ impl History {
     }
 
     fn push(&mut self, device: u64, kind: Kind) -> &mut Self {
-        let t = self.events.len() as u64;
+        let t = self.waited + self.events.len() as u64;
         self.events.push(Event { t, at: Entity::Device(DeviceId(device)), kind });
+        self
+    }
+
+    /// Time passes.
+    pub fn wait(&mut self, us: u64) -> &mut Self {
+        self.waited += us;
+        self
+    }
+
+    /// The device says good-bye.
+    pub fn leave(&mut self, device: u64) -> &mut Self {
+        self.push(device, Kind::Disconnect { reason: "away" })
+    }
+
+    /// The shard hands an entry to the bus.
+    pub fn publish(&mut self, seq: u64, devices: &[u64]) -> &mut Self {
+        let devices = devices.iter().map(|device| DeviceId(*device)).collect();
+        let kind = Kind::Publish { conversation: CONVERSATION, seq: Seq(seq), devices };
+        let t = self.waited + self.events.len() as u64;
+        self.events.push(Event { t, at: Entity::Host(SHARD_HOST), kind });
+        self
+    }
+
+    /// A fault begins or ends.
+    pub fn fault(&mut self, name: &str, active: bool) -> &mut Self {
+        let t = self.waited + self.events.len() as u64;
+        self.events.push(Event { t, at: Entity::World, kind: Kind::Fault { name: name.into(), active } });
         self
     }
 

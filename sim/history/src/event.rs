@@ -80,6 +80,8 @@ pub enum Kind {
         #[serde(serialize_with = "hex")]
         body_hash: u64,
     },
+    /// A host's word: the entry has been handed to the bus for these devices.
+    Publish { conversation: ConversationId, seq: Seq, devices: Vec<DeviceId> },
     /// A delivery or page has arrived that speaks for `from..=to`.
     Deliver { conversation: ConversationId, from: Seq, to: Seq, entries: u32, via: Via },
     /// The person sees this entry.
@@ -179,6 +181,10 @@ impl Event {
             }
             Kind::Append { conversation, seq, client_msg_id, .. } => {
                 [7, conversation.0, seq.0, client_msg_id.0 as u64].into_iter().for_each(add)
+            }
+            Kind::Publish { conversation, seq, devices } => {
+                let to = devices.iter().fold(0, |hash, device| mix(hash ^ device.0));
+                [19, conversation.0, seq.0, to].into_iter().for_each(add)
             }
             Kind::Deliver { conversation, from, to, .. } => {
                 [8, conversation.0, from.0, to.0].into_iter().for_each(add)

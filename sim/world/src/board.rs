@@ -261,6 +261,11 @@ impl Observer for Probe {
             }));
             self.cut_sender(&mut board, entry.device);
         }
+        if let Point::Published { conversation, seq, targets } = point {
+            let devices = targets.iter().map(|l| l.device).collect();
+            let kind = Kind::Publish { conversation: *conversation, seq: *seq, devices };
+            board.events.push(self.event(kind));
+        }
         if board.armed.is_empty() {
             return;
         }

@@ -3,6 +3,7 @@
 //! `system/` does not know who listens. A listener may end the process exactly here, so every point is passed
 //! *before* the effect that follows it.
 
+use squall_core::fanout::Location;
 use squall_protocol::close::CloseReason;
 use squall_protocol::{ClientMsgId, ConversationId, DeviceId, Entry, Seq};
 
@@ -23,8 +24,8 @@ pub enum Point<'a> {
     OldSendLookedUp { conversation: ConversationId, device: DeviceId },
     /// A send came ahead of its turn.
     ClientSeqGap { conversation: ConversationId, device: DeviceId },
-    /// The entry has been handed to the bus for this many connections.
-    Published { conversation: ConversationId, seq: Seq, targets: usize },
+    /// The entry has been handed to the bus for these connections.
+    Published { conversation: ConversationId, seq: Seq, targets: &'a [Location] },
     /// Entries were delivered once more because no ack had come.
     Redelivered { conversation: ConversationId, device: DeviceId },
     /// A device that never acked is told to come back.

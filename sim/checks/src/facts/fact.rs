@@ -32,6 +32,12 @@ pub(crate) enum Fact {
         acked: u64,
     },
     Logged(Logged),
+    Published(Published),
+    /// A device acked further than it has displayed or skipped.
+    AckedAhead {
+        pair: u32,
+        up_to: Seq,
+    },
     /// A durable cursor.
     Cursor {
         pair: u32,
@@ -75,6 +81,25 @@ pub(crate) struct Shown {
     pub origin: Origin,
     /// A fault had begun before.
     pub after_fault: bool,
+}
+
+/// An entry was handed to the bus for some devices.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Published {
+    pub targets: u64,
+    /// Targets that had no connection at the time.
+    pub gone: u64,
+}
+
+/// A delivery to a device that seems to have been gone for too long.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Suspect {
+    pub t: u64,
+    pub device: u32,
+    pub conversation: u32,
+    pub seq: Seq,
+    /// How long the device had been gone, in µs.
+    pub gone_for: u64,
 }
 
 /// An entry of a log, read from a shard's disk.

@@ -3,10 +3,23 @@
 //! A handful of look-ups an event and no allocation but the growth of the tables.
 
 use super::intervals::{self, Range};
+use super::rows::CONNECTED;
 use super::rows::{content, small};
-use super::{Acked, Fact, Facts, NONE, Origin, RefusedSend, Shown, known};
+use super::{Acked, Fact, Facts, NONE, Origin, Published, RefusedSend, Shown, Suspect, known};
 use squall_history::{Entity, Event, Kind, Via};
-use squall_protocol::{ClientMsgId, ConversationId, DeviceId, Seq, UserId};
+use squall_protocol::{ClientMsgId, ConversationId, DeviceId, Seq, UserId, limits};
+
+/// A good-bye is known to the registry within this time, in µs, when nothing disturbs it: a heartbeat's interval, far more
+/// than it takes.
+const NOTICED_US: u64 = limits::HEARTBEAT_INTERVAL.as_micros() as u64;
+/// Any end of a connection is known within this time, in µs: silence, a lease, and a heartbeat to spare.
+const NOTICED_AFTER_FAULT_US: u64 =
+    NOTICED_US + limits::SILENCE_LIMIT.as_micros() as u64 + limits::LEASE.as_micros() as u64;
+
+/// The longest that a device waits for the welcome of a connection that the server has already registered, in µs.
+const CONNECTING_US: u64 = limits::CONNECT_LIMIT.as_micros() as u64;
+/// Deliveries under suspicion that are kept; more would say nothing new.
+const MAX_SUSPECTS: usize = 1_024;
 
 impl Facts {
     /// Takes an event. `None` when no property has to judge it.
@@ -16,7 +29,11 @@ impl Facts {
             Entity::Device(device) => self.observe_device(device, &event.kind),
             Entity::Host(host) => self.observe_host(host, &event.kind),
             Entity::World => {
-                self.faulted |= matches!(event.kind, Kind::Fault { active: true, .. });
+                if let Kind::Fault { active, .. } = &event.kind {
+                    self.faulted |= active;
+                    self.active_faults = if *active { self.active_faults + 1 } else { self.active_faults - 1 };
+                    self.last_fault = Some(event.t);
+                }
                 None
             }
         }
@@ -29,6 +46,9 @@ impl Facts {
                 let stopped = self.shards.iter_mut().filter(|shard| shard.host == host);
                 let acked = stopped.map(|shard| std::mem::take(&mut shard.acked)).sum();
                 Some(Fact::ShardStopped { acked })
+            }
+            Kind::Publish { conversation, seq, devices } => {
+                Some(Fact::Published(self.published(*conversation, *seq, devices)))
             }
             Kind::Restart => {
                 for shard in self.shards.iter_mut().filter(|shard| shard.host == host) {
@@ -45,6 +65,16 @@ impl Facts {
             Kind::Connect { user, .. } => {
                 let device = self.device(device, Some(user));
                 self.devices[device].connects += 1;
+                self.devices[device].gone_since = CONNECTED;
+                // It was on its way: the registry knows of a connection a little before its device does.
+                let now = self.now;
+                self.suspects.retain(|s| s.device != device || now - s.t > CONNECTING_US);
+                None
+            }
+            Kind::Disconnect { reason } => {
+                let device = self.device(device, None);
+                self.devices[device].gone_since = self.now;
+                self.devices[device].left = reason == "away";
                 None
             }
             Kind::Send { conversation, sender, client_msg_id, body_hash, what } => {
@@ -78,12 +108,35 @@ impl Facts {
             }
             Kind::Ack { conversation, up_to } => {
                 let pair = self.pair(device, conversation, None);
-                let acked = &mut self.pairs[pair].acked_up_to;
-                *acked = (*acked).max(small(up_to));
-                None
+                let row = &mut self.pairs[pair];
+                row.acked_up_to = row.acked_up_to.max(small(up_to));
+                (small(up_to) > row.position).then_some(Fact::AckedAhead { pair, up_to })
             }
             _ => None,
         }
+    }
+
+    fn published(&mut self, conversation: ConversationId, seq: Seq, devices: &[DeviceId]) -> Published {
+        let conversation = self.conversation(conversation);
+        let mut published = Published { targets: 0, gone: 0 };
+        for id in devices {
+            published.targets += 1;
+            let device = self.device(*id, None);
+            let row = &self.devices[device];
+            if row.gone_since == CONNECTED {
+                continue;
+            }
+            published.gone += 1;
+            // What a fault may have kept from the server counts from its end.
+            let quiet = self.active_faults == 0
+                && self.last_fault.is_none_or(|end| row.gone_since.saturating_sub(end) >= NOTICED_AFTER_FAULT_US);
+            let bound = if quiet && row.left { NOTICED_US } else { NOTICED_AFTER_FAULT_US };
+            let gone_for = self.now - row.gone_since;
+            if gone_for > bound && self.suspects.len() < MAX_SUSPECTS {
+                self.suspects.push(Suspect { t: self.now, device, conversation, seq, gone_for });
+            }
+        }
+        published
     }
 
     fn send(

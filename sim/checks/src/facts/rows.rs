@@ -87,11 +87,18 @@ pub(crate) fn content(conversation: ConversationId, sender: UserId, body_hash: u
     (all >> 32) as u32
 }
 
+/// `Device::gone_since` of a device that is connected.
+pub(crate) const CONNECTED: u64 = u64::MAX;
+
 /// A device.
 pub(crate) struct Device {
     pub id: DeviceId,
     pub user: Option<UserId>,
     pub connects: u32,
+    /// When the device lost or left its connection; `CONNECTED` while it has one, or has never had one.
+    pub gone_since: u64,
+    /// It said good-bye rather than noticing a loss.
+    pub left: bool,
     /// Connected through the quiet phase, so everything is owed to it.
     pub reachable: bool,
 }

@@ -205,18 +205,18 @@ impl Shard {
             let (conversation, seq) = (new.conversation, new.entry.seq);
             let places = members.iter().filter_map(|user| by_user.get(user)).flatten().copied();
             let plan = by_gateway(places, Some(new.entry.device));
-            let targets = || plan.values().flatten();
+            let targets: Vec<Location> = plan.values().flatten().copied().collect();
             self.state().debts.handle_planned(
                 new.position,
                 conversation,
                 seq,
-                targets().map(|l| (l.user, l.device)),
+                targets.iter().map(|l| (l.user, l.device)),
                 now,
             );
             for (gateway, targets) in &plan {
                 self.dispatcher.deliver(*gateway, conversation, new.entry.clone(), targets);
             }
-            self.observer.passed(&Point::Published { conversation, seq, targets: targets().count() });
+            self.observer.passed(&Point::Published { conversation, seq, targets: &targets });
         }
     }
 
