@@ -4,10 +4,12 @@
 
 use crate::input::{self, BAD_INPUT, Seeds};
 use std::collections::VecDeque;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -21,6 +23,9 @@ pub struct Args {
     #[arg(long)]
     jobs: Option<usize>,
 }
+
+/// How often a running process is looked at.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 #[derive(Default)]
 struct Tally {
@@ -53,28 +58,35 @@ pub fn main(args: Args) -> u8 {
     let total = work.len();
     let (work, tally) = (Mutex::new(work), Mutex::new(Tally::default()));
     let stop = Arc::new(AtomicBool::new(false));
-    let _ = signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&stop));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        // Where it cannot be watched for, a signal ends the sweep without its count: no reason not to begin.
+        let _ = signal_hook::flag::register(signal, Arc::clone(&stop));
+    }
     std::thread::scope(|scope| {
         for _ in 0..jobs {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
                     let next = work.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
                     let Some((file, seed)) = next else { return };
-                    let output = Command::new(&program)
-                        .arg("run")
-                        .arg(&file)
-                        .args(["--seed", &seed.to_string(), "--quiet"])
-                        .stdin(Stdio::null())
-                        .output();
-                    report(&input::quoted(&file), seed, output, &tally);
+                    let mut command = Command::new(&program);
+                    command.arg("run").arg(&file).args(["--seed", &seed.to_string(), "--quiet"]);
+                    // A group of its own: a terminal's Ctrl-C is for the sweep to pass on.
+                    command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+                    let output = command.spawn().and_then(|child| finish(child, &stop));
+                    match output {
+                        Ok(None) => return,
+                        Ok(Some(output)) => report(&input::quoted(&file), seed, Ok(output), &tally),
+                        Err(error) => report(&input::quoted(&file), seed, Err(error), &tally),
+                    }
                 }
             });
         }
     });
     let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
     let run = tally.passed as usize + tally.violated.len() + tally.inconclusive.len() + tally.failed.len();
+    let interrupted = if stop.load(Ordering::Relaxed) { "interrupted: " } else { "" };
     println!(
-        "{run} of {total} runs: {} passed, {} violated, {} inconclusive, {} did not finish",
+        "{interrupted}{run} of {total} runs: {} passed, {} violated, {} inconclusive, {} did not finish",
         tally.passed,
         tally.violated.len(),
         tally.inconclusive.len(),
@@ -85,6 +97,22 @@ pub fn main(args: Args) -> u8 {
         (true, false, _) => 1,
         (true, true, false) => 3,
         (true, true, true) => 0,
+    }
+}
+
+/// Waits for a run; `None` when the sweep was interrupted and the run with it.
+fn finish(mut child: Child, stop: &AtomicBool) -> std::io::Result<Option<Output>> {
+    loop {
+        if child.try_wait()?.is_some() {
+            // A run prints a few lines, far less than a pipe holds.
+            return child.wait_with_output().map(Some);
+        }
+        if stop.load(Ordering::Relaxed) {
+            child.kill()?;
+            child.wait()?;
+            return Ok(None);
+        }
+        std::thread::park_timeout(POLL_INTERVAL);
     }
 }
 

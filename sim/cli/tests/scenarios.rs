@@ -97,6 +97,24 @@ fn bad_input_has_exit_status_2_and_says_where() {
 }
 
 #[test]
+fn a_run_that_is_stopped_is_inconclusive_whatever_was_on_its_way() {
+    let file = scratch("stopped").join("long.toml");
+    let source = "[population]\nusers = 30\n[workload]\nsend_interval = \"300ms\"\n[phases]\nload = \"1h\"\n";
+    std::fs::write(&file, source).unwrap();
+    for wait_ms in [700, 1_100, 1_500] {
+        let child = Command::new(env!("CARGO_BIN_EXE_squall"))
+            .args(["run", file.to_str().unwrap(), "--quiet"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::thread::park_timeout(std::time::Duration::from_millis(wait_ms));
+        Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        let run = child.wait_with_output().unwrap();
+        assert_eq!(run.status.code(), Some(3), "{}", String::from_utf8_lossy(&run.stdout));
+    }
+}
+
+#[test]
 fn a_fault_that_hits_nothing_makes_the_run_inconclusive() {
     let file = scratch("inconclusive").join("lonely.toml");
     let source = "[population]\nusers = 4\n[workload]\nsend_interval = \"1s\"\n[phases]\nload = \"5s\"\n\

@@ -34,6 +34,8 @@ struct Strike {
     /// µs of the run.
     begins: u64,
     ends: u64,
+    /// How long the scenario wants it, µs.
+    length: u64,
     state: State,
     links: Vec<FaultId>,
     /// Machines that this strike holds down.
@@ -68,6 +70,7 @@ impl Nemesis {
                     kind: fault.kind.clone(),
                     begins: load + begins.as_micros(),
                     ends: load + ends.as_micros(),
+                    length: ends.as_micros() - begins.as_micros(),
                     state: State::Waiting,
                     links: Vec::new(),
                     down: Vec::new(),
@@ -246,7 +249,7 @@ impl Nemesis {
             if matches!(self.strikes[fault].kind, FaultKind::PowerLoss { point: Some(_), .. }) {
                 // The dark time counts from the strike, not from when the point was armed.
                 let strike = &mut self.strikes[fault];
-                strike.ends = stage.now + (strike.ends - strike.begins);
+                strike.ends = strike.ends.max(stage.now + strike.length);
             }
             let group = machine.min(stage.groups.len() - 1);
             stage.machines[machine].go_dark(&mut stage.groups[group]);

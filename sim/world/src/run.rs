@@ -470,7 +470,8 @@ impl<'a> World<'a> {
                 device: population.device(client),
                 user: population.user_of_device(client),
                 // Everything has been healed for the whole bound: who is not connected by now is no excuse.
-                reachable: true,
+                // After an early stop nothing is owed yet.
+                reachable: !self.stopped,
             });
         }
         self.observatory.finish_history().map_err(|source| RunError::History {
@@ -480,7 +481,7 @@ impl<'a> World<'a> {
         let mut checks: Vec<CheckRecord> = checks.finish().into_iter().map(check_record).collect();
         let faults = self.nemesis.records();
         let latency_ms = self.latencies();
-        if !self.scenario.checks.service_levels.is_empty() {
+        if !self.scenario.checks.service_levels.is_empty() && !self.stopped {
             checks.push(self.service_levels());
         }
         let totals = self.fleet.totals();

@@ -58,24 +58,20 @@ pub struct Conversation {
     /// The last place that is on disk.
     durable: Seq,
     membership: Membership,
+    /// The last entry that changed the membership.
+    membership_changed_at: Seq,
     senders: Vec<Sender>,
 }
 
 impl Conversation {
     /// A conversation that no entry has created yet.
     pub fn new(id: ConversationId) -> Self {
-        Conversation {
-            id,
-            head: Seq::ZERO,
-            durable: Seq::ZERO,
-            membership: Membership::default(),
-            senders: vec![],
-        }
+        Conversation::load(id, Seq::ZERO, Membership::default(), Vec::new())
     }
 
     /// A conversation as the disk has it.
     pub fn load(id: ConversationId, head: Seq, membership: Membership, senders: Vec<Sender>) -> Self {
-        Conversation { id, head, durable: head, membership, senders }
+        Conversation { id, head, durable: head, membership, membership_changed_at: Seq::ZERO, senders }
     }
 
     pub fn id(&self) -> ConversationId {
@@ -96,6 +92,11 @@ impl Conversation {
 
     pub fn senders(&self) -> &[Sender] {
         &self.senders
+    }
+
+    /// Who is a member according to memory is so on disk as well. While it is not, nothing definite can be said of it.
+    pub fn membership_is_durable(&self) -> bool {
+        self.membership_changed_at <= self.durable
     }
 
     /// Nothing is staged: the disk has all that memory has.
@@ -136,6 +137,9 @@ impl Conversation {
         let seq = self.head.next();
         self.head = seq;
         self.membership.apply(seq, &request.payload);
+        if !matches!(request.payload, Payload::Text(_)) {
+            self.membership_changed_at = seq;
+        }
         let index = sender.unwrap_or_else(|| {
             self.senders.push(Sender {
                 device: request.device,

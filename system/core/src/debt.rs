@@ -1,7 +1,7 @@
 //! What the shard owes to devices that are connected: deliveries that they have not acked.
 //!
-//! A debt is paid by redelivery until an ack, a vanished registry entry, or the last try, after which the connection
-//! is closed; the device then finds what it lacks by sync. The dispatch watermark stays below every entry with an
+//! A debt is paid by redelivery until an ack or a vanished registry entry; after the last try the connection is closed,
+//! and the device finds what it lacks by sync. The dispatch watermark stays below every entry with an
 //! open debt, so that a restarted shard plans those entries anew. Guarded by `sim/checks/src/no_loss.rs`.
 
 use crate::time::Time;
@@ -68,6 +68,9 @@ impl Debts {
         targets: impl IntoIterator<Item = (UserId, DeviceId)>,
         now: Time,
     ) {
+        if !self.is_unplanned(position) {
+            return;
+        }
         let mut owed = 0;
         for (user, device) in targets {
             let key = (device, conversation);
@@ -84,7 +87,7 @@ impl Debts {
         }
         if owed == 0 {
             self.unsettled.remove(&position);
-        } else if self.is_unplanned(position) {
+        } else {
             self.unsettled.insert(position, owed);
         }
     }
@@ -118,7 +121,7 @@ impl Debts {
         self.queue.front().map(|(due, _)| *due)
     }
 
-    /// The debts that are due. A closed connection's debt is dropped: the device syncs when it returns.
+    /// The debts that are due.
     pub fn handle_timeout(&mut self, now: Time) -> Vec<Due> {
         let mut out = Vec::new();
         while let Some((_, key)) = self.queue.pop_front_if(|(due, _)| *due <= now) {
@@ -130,14 +133,15 @@ impl Debts {
                 continue;
             }
             let (device, conversation) = key;
+            debt.due = now + REDELIVER_AFTER;
+            self.queue.push_back((debt.due, key));
             if debt.tries == MAX_REDELIVERIES {
+                // The order to close may be lost as the deliveries were: only an ack or a vanished entry ends the debt.
+                debt.tries = 0;
                 out.push(Due::Close { user: debt.user, device });
-                self.handle_vanished(device, conversation);
                 continue;
             }
             debt.tries += 1;
-            debt.due = now + REDELIVER_AFTER;
-            self.queue.push_back((debt.due, key));
             let seqs = debt.entries.iter().map(|(seq, _)| *seq).collect();
             out.push(Due::Redeliver { user: debt.user, device, conversation, seqs });
         }
@@ -152,6 +156,11 @@ impl Debts {
     /// Whether the entry waits to be planned.
     pub fn is_unplanned(&self, position: Position) -> bool {
         self.unsettled.get(&position) == Some(&UNPLANNED)
+    }
+
+    /// The first entry that waits to be planned.
+    pub fn first_unplanned(&self) -> Option<Position> {
+        self.unsettled.iter().find(|(_, owed)| **owed == UNPLANNED).map(|(position, _)| *position)
     }
 
     /// Open debts, a (device, conversation) each.
@@ -210,6 +219,10 @@ mod tests {
             assert_eq!(debts.handle_timeout(at(try_at)), vec![again.clone()]);
         }
         assert_eq!(debts.handle_timeout(at(20)), vec![Due::Close { user: U, device: D }]);
+        // Should that have been lost as well, it begins anew; the entries stay undispatched until the device is gone.
+        assert_eq!((debts.dispatched(), debts.open()), (0, 1));
+        assert_eq!(debts.handle_timeout(at(25)), vec![again]);
+        debts.handle_vanished(D, C);
         assert_eq!((debts.dispatched(), debts.open()), (2, 0));
     }
 

@@ -149,12 +149,16 @@ impl RegistryTable {
         }
     }
 
-    /// Removes exactly this connection; false when there was no such entry.
-    pub fn handle_unregister(&mut self, gateway: u32, user: UserId, device: DeviceId, connection: u64) -> bool {
+    /// Removes exactly this connection; false when there was no such entry, or the word is from an older life of the gateway,
+    /// whose connection numbers mean nothing any more.
+    pub fn handle_unregister(&mut self, id: SessionId, user: UserId, device: DeviceId, connection: u64) -> bool {
+        if !self.is_current(id) {
+            return false;
+        }
         let Some(rows) = self.users.get_mut(&user) else { return false };
         let mut removed = false;
         let left = rows.retain(|row| {
-            let own = row.device == device && row.connection == connection && row.gateway == gateway;
+            let own = row.device == device && row.connection == connection && row.gateway == id.gateway;
             removed |= own;
             !own
         });
@@ -246,8 +250,8 @@ mod tests {
         assert_eq!(t.handle_register(a, reg(1, 40, 1)), None);
         assert_eq!(t.handle_register(a, reg(2, 41, 1)), Some(true));
         assert_eq!(connections(&t), [(0, 41), (1, 50)]);
-        assert!(!t.handle_unregister(0, U, DeviceId(1), 40));
-        assert!(t.handle_unregister(1, U, DeviceId(1), 50));
+        assert!(!t.handle_unregister(a, U, DeviceId(1), 40));
+        assert!(t.handle_unregister(b, U, DeviceId(1), 50));
         assert_eq!(connections(&t), [(0, 41)]);
     }
 

@@ -68,6 +68,12 @@ pub const MAX_REDELIVERIES: u8 = 3;
 pub const REDELIVERY_ENTRIES: usize = 50;
 /// A shard asks the registry again after this long without an answer.
 pub const LOOKUP_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Users in one look-up, unless a single entry has more members.
+pub const MAX_LOOKUP_USERS: usize = 16_384;
+/// Pages of a log that are searched for a message whose number is far in the past.
+pub const OLD_SEND_PAGES: usize = 16;
+/// Frames of its own (welcomes, pongs) that a gateway holds for a device that does not read.
+pub const MAX_OWN_FRAMES: usize = 1_024;
 /// Look-ups that one shard has open at one registry.
 pub const MAX_LOOKUPS_OPEN: usize = 8_192;
 /// Cursors are written at the latest this long after the ack.

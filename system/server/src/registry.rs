@@ -51,7 +51,7 @@ impl Role {
                 }
             }
             (SessionKind::Unregister(r), Some(id)) => {
-                table.handle_unregister(id.gateway, UserId(r.user), DeviceId(r.device), r.connection);
+                table.handle_unregister(id, UserId(r.user), DeviceId(r.device), r.connection);
             }
             (SessionKind::SnapshotEnd(_), Some(id)) => {
                 let entries = table.handle_snapshot_end(id);
@@ -107,27 +107,32 @@ impl Registry for Arc<Role> {
         request: Request<Streaming<wire::LookupRequests>>,
     ) -> Result<Response<Self::LookupStream>, Status> {
         let role = Arc::clone(self);
-        let replies = request.into_inner().map(move |batch| {
+        let replies = request.into_inner().flat_map(move |batch| {
             let table = role.table();
-            let replies = batch?
-                .requests
-                .into_iter()
-                .map(|r| wire::LookupReply {
-                    request_id: r.request_id,
-                    locations: r
-                        .users
-                        .iter()
-                        .flat_map(|user| table.lookup(UserId(*user)))
-                        .map(|l| wire::Location {
-                            user: l.user.0,
-                            device: l.device.0,
-                            gateway: l.gateway,
-                            connection: l.connection,
-                        })
-                        .collect(),
-                })
-                .collect();
-            Ok(wire::LookupReplies { replies })
+            // A reply a request: each is small, all of a batch together may not be.
+            let replies: Vec<Result<wire::LookupReplies, Status>> = match batch {
+                Err(status) => vec![Err(status)],
+                Ok(batch) => batch
+                    .requests
+                    .into_iter()
+                    .map(|r| wire::LookupReply {
+                        request_id: r.request_id,
+                        locations: r
+                            .users
+                            .iter()
+                            .flat_map(|user| table.lookup(UserId(*user)))
+                            .map(|l| wire::Location {
+                                user: l.user.0,
+                                device: l.device.0,
+                                gateway: l.gateway,
+                                connection: l.connection,
+                            })
+                            .collect(),
+                    })
+                    .map(|reply| Ok(wire::LookupReplies { replies: vec![reply] }))
+                    .collect(),
+            };
+            futures_util::stream::iter(replies)
         });
         Ok(Response::new(Box::pin(replies)))
     }

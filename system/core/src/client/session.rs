@@ -286,8 +286,10 @@ impl ClientSession {
             ServerFrame::Page { span, head } => {
                 let conversation = span.conversation;
                 self.thread(conversation).head = head.max(self.thread(conversation).head);
+                let before = self.shown(conversation);
                 self.handle_span(span, Via::Page, now, out);
-                self.thread(conversation).handle_page_end();
+                let progress = self.shown(conversation) > before;
+                self.thread(conversation).handle_page_end(progress, now);
                 self.sync(now, out);
             }
             ServerFrame::Heads { heads } => {

@@ -147,9 +147,14 @@ impl Thread {
         }
     }
 
-    /// A page has arrived: ask for the next one, or be content.
-    pub fn handle_page_end(&mut self) {
-        self.lack = if self.head > self.shown || !self.held.is_empty() { Lack::Wanted } else { Lack::Nothing };
+    /// A page has arrived: ask for the next one, or be content. After a page that brought nothing new, not at once: the
+    /// server may not have yet what it has promised.
+    pub fn handle_page_end(&mut self, progress: bool, now: Time) {
+        self.lack = match self.head > self.shown || !self.held.is_empty() {
+            true if progress => Lack::Wanted,
+            true => Lack::GapSince(now),
+            false => Lack::Nothing,
+        };
     }
 
     /// The server will not answer a sync of this conversation.

@@ -75,8 +75,8 @@ impl Future for Connection {
             } else {
                 this.frames.append(&mut frames);
             }
-            if let (Closing::No, Some(reason)) = (this.closing, close) {
-                this.closing = Closing::Asked(reason);
+            if let Some(reason) = close {
+                this.close(reason);
             }
             let wrote = match this.poll_write(cx) {
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
@@ -148,8 +148,6 @@ impl Connection {
             self.closing = Closing::Lingering;
             let device = self.session.peer().map(|p| p.device);
             self.gateway.observer.passed(&Point::Closed { device, reason });
-            let mut table = self.gateway.table();
-            table.schedule(self.gateway.clock.now() + limits::LINGER, self.id, Deadline::Linger);
         }
         if self.dirty {
             ready!(socket.poll_flush(cx))?;
@@ -171,9 +169,17 @@ impl Connection {
     }
 
     fn close(&mut self, reason: CloseReason) {
-        if self.closing == Closing::No {
-            self.closing = Closing::Asked(reason);
+        if self.closing != Closing::No {
+            return;
         }
+        self.closing = Closing::Asked(reason);
+        if matches!(reason, CloseReason::TooSlow | CloseReason::Silence) {
+            // Whoever does not read is not waited for.
+            self.frames = VecDeque::new();
+        }
+        // From here on it ends, whether or not the close frame finds room.
+        let at = self.gateway.clock.now() + limits::LINGER;
+        self.gateway.table().schedule(at, self.id, Deadline::Linger);
     }
 
     fn handle(&mut self, message: Message) {
@@ -212,6 +218,9 @@ impl Connection {
     }
 
     fn push(&mut self, frame: ServerFrame) {
+        if self.frames.len() >= limits::MAX_OWN_FRAMES {
+            return self.close(CloseReason::TooSlow);
+        }
         self.frames.push_back(self.codec.encode_server(&frame).into());
     }
 

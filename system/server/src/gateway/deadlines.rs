@@ -37,10 +37,10 @@ fn handle(gateway: &Gateway, id: ConnectionId, deadline: Deadline) {
             gateway.uplinks.ask_heads(gateway, id, peer);
         }
         (Deadline::Heads, Some(peer)) if connection.heads_awaited != 0 => {
-            let awaited = connection.heads_awaited;
+            let (awaited, round) = (connection.heads_awaited, connection.heads_round);
             table.schedule(now + limits::HEADS_RETRY_AFTER, id, Deadline::Heads);
             drop(table);
-            gateway.uplinks.ask_heads_of(id, peer, awaited);
+            gateway.uplinks.ask_heads_of(id, peer, awaited, round);
         }
         (Deadline::Linger, _) => connection.end(),
         _ => {}

@@ -46,10 +46,12 @@ pub struct Connection {
     pub codec: Codec,
     pub peer: Option<Peer>,
     pub last_heard: Time,
-    /// The registry has it.
-    pub registered: bool,
+    /// The session of the registry that last confirmed this connection; 0 before the first.
+    pub registered_in: u64,
     /// Heads have been asked for since the device connected.
     pub heads_asked: bool,
+    /// Counts how often heads were asked for; an answer to an earlier time proves nothing.
+    pub heads_round: u64,
     /// Shards that have not told their heads yet, a bit each.
     pub heads_awaited: u64,
     outbox: VecDeque<Bytes>,
@@ -118,8 +120,9 @@ impl Table {
             codec,
             peer: None,
             last_heard: now,
-            registered: false,
+            registered_in: 0,
             heads_asked: false,
+            heads_round: 0,
             heads_awaited: 0,
             outbox: VecDeque::new(),
             outbox_bytes: 0,

@@ -21,11 +21,14 @@ use squall_protocol::wire::registry as wire;
 use squall_protocol::wire::registry::session_request::Request as SessionKind;
 use squall_protocol::{ClientFrame, DeviceId, ServerFrame, UserId, limits, protobuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The queues to other roles.
 pub struct Uplinks {
     shards: Vec<Queue<Request>>,
     registries: Vec<Queue<wire::SessionRequest>>,
+    /// Sessions opened with each registry so far.
+    sessions: Vec<AtomicU64>,
 }
 
 fn caller(id: ConnectionId, peer: Peer) -> Caller {
@@ -46,6 +49,7 @@ impl Uplinks {
         Uplinks {
             shards: (0..shards).map(|_| Queue::default()).collect(),
             registries: (0..registries).map(|_| Queue::default()).collect(),
+            sessions: (0..registries).map(|_| AtomicU64::new(0)).collect(),
         }
     }
 
@@ -92,17 +96,19 @@ impl Uplinks {
         let Some(connection) = table.get_mut(id) else { return };
         let was_waiting = std::mem::replace(&mut connection.heads_awaited, all) != 0;
         connection.heads_asked = true;
+        connection.heads_round += 1;
+        let round = connection.heads_round;
         if !was_waiting {
             table.schedule(gateway.clock.now() + limits::HEADS_RETRY_AFTER, id, Deadline::Heads);
         }
         drop(table);
-        self.ask_heads_of(id, peer, all);
+        self.ask_heads_of(id, peer, all, round);
     }
 
-    /// Asks these shards (a bit each).
-    pub fn ask_heads_of(&self, id: ConnectionId, peer: Peer, shards: u64) {
-        for (index, queue) in self.shards.iter().enumerate().filter(|(index, _)| shards >> index & 1 == 1) {
-            let heads = HeadsOf { request_id: index as u64 };
+    /// Asks these shards (a bit each), in this round.
+    pub fn ask_heads_of(&self, id: ConnectionId, peer: Peer, shards: u64, round: u64) {
+        for (_, queue) in self.shards.iter().enumerate().filter(|(index, _)| shards >> index & 1 == 1) {
+            let heads = HeadsOf { request_id: round };
             queue.push(Request { caller: Some(caller(id, peer)), request: Some(Kind::Heads(heads)) });
         }
     }
@@ -151,6 +157,7 @@ async fn shard_link(
             let Some(connection) = table.get_device(id, device) else { continue };
             if let Some(reply::Reply::Heads(part)) = &reply.reply
                 && part.last
+                && part.request_id == connection.heads_round
             {
                 connection.heads_awaited &= !(1 << index);
             }
@@ -190,6 +197,7 @@ async fn registry_link(
     {
         // Under the lock, so that no connection comes or goes between the snapshot and what follows it.
         let table = gateway.table();
+        gateway.uplinks.sessions[index as usize].fetch_add(1, Ordering::Relaxed);
         queue.clear();
         queue.push(session_request(SessionKind::Open(wire::Open { gateway: gateway.index })));
         let mut connections = 0;
@@ -224,8 +232,13 @@ fn registered(gateway: &Gateway, r: &wire::Registered) {
     let mut table = gateway.table();
     let Some(connection) = table.get_device(id, device) else { return };
     let Some(peer) = connection.peer else { return };
-    let first = !std::mem::replace(&mut connection.registered, true);
-    if !first && !r.created {
+    let registry = rendezvous(peer.user.0, gateway.uplinks.registries.len() as u32) as usize;
+    let session = gateway.uplinks.sessions[registry].load(Ordering::Relaxed);
+    let before = std::mem::replace(&mut connection.registered_in, session);
+    let first = before == 0;
+    // Without a confirmation in the session before this one, the entry may have been created in that one and the word of
+    // it lost.
+    if !r.created && !first && before + 1 >= session {
         return;
     }
     drop(table);

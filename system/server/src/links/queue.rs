@@ -1,9 +1,9 @@
 //! What waits for a link: pushed one by one, taken in batches by whichever stream is the link at the moment.
 //!
-//! **Invariant:** first in, first out; bounded; only the newest stream takes.
+//! **Invariant:** first in, first out; bounded in items, and each batch in bytes; only the newest stream takes.
 
 use futures_util::Stream;
-use squall_protocol::limits::{MAX_BATCH, MAX_LINK_QUEUE};
+use squall_protocol::limits::{MAX_BATCH, MAX_BATCH_BYTES, MAX_LINK_QUEUE};
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -117,7 +117,7 @@ impl<T> Drop for Batches<T> {
     }
 }
 
-impl<T> Stream for Batches<T> {
+impl<T: prost::Message> Stream for Batches<T> {
     type Item = Vec<T>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Vec<T>>> {
@@ -132,7 +132,13 @@ impl<T> Stream for Batches<T> {
             inner.waker = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        let n = inner.items.len().min(MAX_BATCH);
+        let mut bytes = 0;
+        let fits = |(_, item): &&(Instant, T)| {
+            bytes += item.encoded_len();
+            bytes <= MAX_BATCH_BYTES
+        };
+        // At least one: what is larger alone has been refused where it came from.
+        let n = inner.items.iter().take(MAX_BATCH).take_while(fits).count().max(1);
         let batch = inner.items.drain(..n).map(|(_, item)| item).collect();
         if inner.items.is_empty() && inner.items.capacity() > MAX_BATCH {
             inner.items = VecDeque::new();

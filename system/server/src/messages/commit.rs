@@ -6,7 +6,7 @@ use super::dispatch::Plan;
 use super::shard::Shard;
 use crate::observer::Point;
 use crate::storage::{Batch, Storage};
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 use squall_core::Time;
 use squall_protocol::{Payload, limits};
 use std::sync::Arc;
@@ -98,11 +98,13 @@ fn finish(shard: &Shard, batch: Batch) {
         return;
     }
     let mut plans = Vec::with_capacity(batch.entries.len());
+    // Who is to have an entry follows from what is durable; memory may be further on.
+    let logs: FxHashMap<_, _> = batch.conversations.iter().map(|log| (log.id(), log)).collect();
     for new in batch.entries {
         let (conversation, seq) = (new.conversation, new.entry.seq);
         let log = state.cache.peek_mut(conversation).expect("a conversation with staged entries stays in memory");
         log.handle_durable(seq);
-        let members = log.membership().members_at(seq).collect();
+        let members = logs[&conversation].membership().members_at(seq).collect();
         for waiter in state.waiters.remove(&(conversation, seq)).unwrap_or_default() {
             waiter.answer(conversation, seq);
             shard.observer.passed(&Point::Acked {
@@ -111,6 +113,9 @@ fn finish(shard: &Shard, batch: Batch) {
                 client_msg_id: waiter.client_msg_id,
                 seq,
             });
+        }
+        for (replies, reply) in state.deferred.remove(&(conversation, seq)).unwrap_or_default() {
+            replies.push(reply);
         }
         state.debts.handle_committed(new.position);
         plans.push(Plan { new, members });

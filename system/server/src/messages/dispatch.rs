@@ -83,13 +83,16 @@ impl Dispatcher {
 
     /// Plans the fan-out of durable entries.
     pub fn plan(&self, plans: Vec<Plan>, now: Time) {
-        let mut plans = plans.into_iter();
-        loop {
-            let part: Vec<Plan> = plans.by_ref().take(limits::MAX_BATCH).collect();
-            if part.is_empty() {
-                return;
+        let mut part = Vec::new();
+        let mut users = BTreeSet::new();
+        for plan in plans {
+            users.extend(plan.members.iter().copied());
+            part.push(plan);
+            if part.len() == limits::MAX_BATCH || users.len() >= limits::MAX_LOOKUP_USERS {
+                self.look_up(Job::Deliver(std::mem::take(&mut part)), std::mem::take(&mut users), now);
             }
-            let users = part.iter().flat_map(|p| p.members.iter().copied()).collect();
+        }
+        if !part.is_empty() {
             self.look_up(Job::Deliver(part), users, now);
         }
     }
@@ -148,6 +151,11 @@ impl Dispatcher {
             }
         }
         retried
+    }
+
+    /// Entries have been left behind: plan them from the disk when there is room.
+    fn set_overflowed(&self) {
+        self.jobs().overflowed = true;
     }
 
     /// True once after entries were turned away and there is room again.
@@ -236,11 +244,18 @@ impl Shard {
     fn replan(&self) {
         let mut state = self.state();
         let Some(storage) = state.storage.clone() else { return };
-        let from = state.debts.dispatched();
-        let Ok(entries) = storage.entries_from(from, limits::MAX_LOOKUPS_OPEN) else { return };
+        let Some(from) = state.debts.first_unplanned() else { return };
+        let Ok(entries) = storage.entries_from(from, limits::MAX_LOOKUPS_OPEN) else {
+            return self.dispatcher.set_overflowed();
+        };
+        if entries.len() == limits::MAX_LOOKUPS_OPEN {
+            self.dispatcher.set_overflowed();
+        }
         let mut plans = Vec::new();
         for new in entries.into_iter().filter(|new| state.debts.is_unplanned(new.position)).collect::<Vec<_>>() {
-            let Ok(log) = state.cache.get(new.conversation, storage.as_ref()) else { return };
+            let Ok(log) = state.cache.get(new.conversation, storage.as_ref()) else {
+                return self.dispatcher.set_overflowed();
+            };
             plans.push(Plan { members: log.membership().members_at(new.entry.seq).collect(), new });
         }
         drop(state);

@@ -3,6 +3,7 @@
 use super::shard::{Shard, State};
 use crate::observer::Point;
 use crate::storage::{Storage, StorageError};
+use squall_core::conversation::Conversation;
 use squall_protocol::frames::{ErrorCode, Head, LogSpan};
 use squall_protocol::wire::client::Page;
 use squall_protocol::wire::messages::{Caller, HeadsPart, reply};
@@ -19,7 +20,14 @@ impl Shard {
         since: Seq,
     ) -> Result<reply::Reply, StorageError> {
         let (user, device) = (UserId(caller.user), DeviceId(caller.device));
-        let log = state.cache.get(conversation, storage)?;
+        let cached = state.cache.get(conversation, storage)?;
+        let stored;
+        let log = if cached.membership_is_durable() {
+            cached
+        } else {
+            stored = storage.conversation(conversation)?.unwrap_or_else(|| Conversation::new(conversation));
+            &stored
+        };
         let durable = log.durable();
         let Some(head) = log.membership().head_for(user, durable) else {
             let code =
@@ -48,8 +56,8 @@ impl Shard {
         let mut heads = Vec::new();
         for id in storage.conversations_of(user)? {
             let head = match state.cache.peek(id) {
-                Some(log) => log.membership().head_for(user, log.durable()),
-                None => storage.conversation(id)?.and_then(|log| log.membership().head_for(user, log.durable())),
+                Some(log) if log.membership_is_durable() => log.membership().head_for(user, log.durable()),
+                _ => storage.conversation(id)?.and_then(|log| log.membership().head_for(user, log.durable())),
             };
             if let Some(head) = head.filter(|head| *head > Seq::ZERO) {
                 heads.push(protobuf::head_to_wire(&Head { conversation: id, head }));

@@ -36,6 +36,8 @@ pub struct State {
     /// Entries to be committed, in append order.
     pub staged: Vec<NewEntry>,
     pub waiters: FxHashMap<(ConversationId, Seq), Vec<Waiter>>,
+    /// Refusals that follow from a staged change of membership: told when that is durable.
+    pub deferred: FxHashMap<(ConversationId, Seq), Vec<(Queue<Reply>, Reply)>>,
     pub next_position: Position,
     pub debts: Debts,
     /// Cursors that have moved since the last commit.
@@ -51,6 +53,7 @@ impl State {
             cache: Cache::default(),
             staged: Vec::new(),
             waiters: FxHashMap::default(),
+            deferred: FxHashMap::default(),
             next_position: 0,
             debts: Debts::default(),
             cursors: BTreeMap::new(),
@@ -204,7 +207,18 @@ impl Shard {
                 if matches!(reason, Refusal::ExpectedClientSeq(_)) {
                     self.observer.passed(&Point::ClientSeqGap { conversation, device });
                 }
-                refuse(reason);
+                if reason.is_temporary() || log.membership_is_durable() {
+                    refuse(reason);
+                } else {
+                    let refused = protobuf::refused_to_wire(conversation, client_msg_id, reason);
+                    let reply = Reply {
+                        connection: caller.connection,
+                        device: caller.device,
+                        reply: Some(reply::Reply::Refused(refused)),
+                    };
+                    let head = log.head();
+                    state.deferred.entry((conversation, head)).or_default().push((replies.clone(), reply));
+                }
             }
             Verdict::Stale => {}
         }
@@ -259,7 +273,10 @@ fn find_old(
 ) -> Result<Option<(ClientMsgId, Seq)>, StorageError> {
     let Some(log) = storage.conversation(conversation)? else { return Ok(None) };
     let mut to = log.head();
-    while to > Seq::ZERO {
+    for _ in 0..limits::OLD_SEND_PAGES {
+        if to == Seq::ZERO {
+            break;
+        }
         let from = Seq(to.0.saturating_sub(limits::PAGE_ENTRIES as u64 - 1).max(1));
         let entries = storage.entries(conversation, from, to, limits::PAGE_ENTRIES, usize::MAX)?;
         if let Some(found) = entries.iter().find(|e| e.device == device && e.client_seq == client_seq) {

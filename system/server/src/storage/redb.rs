@@ -126,6 +126,9 @@ impl RedbStorage {
             let corrupt = || StorageError::Corrupt { table: "index", row: format!("{id}/{chunk}") };
             let bytes = index.get((id.0, chunk)).map_err(failed)?.ok_or_else(corrupt)?;
             let first = ((seq - 1) % INDEX_CHUNK as u64) as usize;
+            if bytes.value().len() != 8 * INDEX_CHUNK {
+                return Err(corrupt());
+            }
             for position in bytes.value().chunks_exact(8).skip(first) {
                 if seq > to.0 {
                     break;
