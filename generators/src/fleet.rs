@@ -327,6 +327,10 @@ impl<L: LastMile> Fleet<L> {
                 client_msg_id,
                 body_hash: payload_hash(&payload),
                 what: what(&payload),
+                members: match &payload {
+                    Payload::Created { members, .. } => members.clone(),
+                    _ => Vec::new(),
+                },
             },
         });
         self.act(device, now, sink, |session, out| session.send(conversation, client_msg_id, payload, now, out));

@@ -267,7 +267,10 @@ impl History {
         let sender = UserId(self.user(device));
         self.sent.insert(message, Sent { device, what });
         let client_msg_id = id(message);
-        self.push(device, Kind::Send { conversation, sender, client_msg_id, body_hash: message, what })
+        self.push(
+            device,
+            Kind::Send { conversation, sender, client_msg_id, body_hash: message, what, members: Vec::new() },
+        )
     }
 
     fn push_display(&mut self, device: u64, message: u64, seq: u64, via: Via, body_hash: u64) -> &mut Self {

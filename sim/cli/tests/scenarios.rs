@@ -80,6 +80,9 @@ fn the_history_is_complete_enough_to_find_every_ack_displayed() {
         let shown = of("display").any(|d| d["client_msg_id"] == sent["client_msg_id"] && d["seq"] == sent["seq"]);
         assert!(appended && shown, "{sent}");
     }
+    let created: Vec<&Value> = of("send").filter(|e| e["what"] == "created").collect();
+    assert!(!created.is_empty());
+    assert!(created.iter().all(|e| e["members"].as_array().is_some_and(|members| members.len() >= 2)));
     assert!(events.windows(2).all(|pair| pair[0]["t"].as_u64() <= pair[1]["t"].as_u64()), "time goes back");
 }
 

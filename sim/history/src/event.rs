@@ -64,6 +64,9 @@ pub enum Kind {
         #[serde(serialize_with = "hex")]
         body_hash: u64,
         what: What,
+        /// Of a `created` only: the first members. With `joined` and `left`, all that is needed to fold the membership.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        members: Vec<UserId>,
     },
     /// The same message is on the wire again.
     Resend { conversation: ConversationId, client_msg_id: ClientMsgId },
@@ -71,7 +74,8 @@ pub enum Kind {
     Sent { conversation: ConversationId, client_msg_id: ClientMsgId, seq: Seq },
     /// The server refused the message for good; the device gives it up.
     Refused { conversation: ConversationId, client_msg_id: ClientMsgId, reason: &'static str },
-    /// A host's word (for exposure and for a message's path only): the entry is durable there.
+    /// A host's word (for exposure and for a message's path only): the entry is durable there. An entry that a power cut
+    /// left on the disk without a word has its event when recovery finds it.
     Append {
         conversation: ConversationId,
         seq: Seq,

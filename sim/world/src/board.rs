@@ -4,12 +4,12 @@
 //! what the nemesis has armed: a power cut at a named point, a sender's connection cut between commit and ack.
 
 use crate::disk::Disk;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use squall_generators::fleet::payload_hash;
 use squall_generators::rng::Stream;
 use squall_history::{Entity, Event, Kind};
 use squall_network::{HostId, Network};
-use squall_protocol::DeviceId;
+use squall_protocol::{ConversationId, DeviceId, Entry, Seq};
 use squall_scenarios::model;
 use squall_server::observer::{Observer, Point};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -60,7 +60,7 @@ fn names(point: &Point<'_>) -> &'static [&'static str] {
         Point::LookupRetried => &["lookup_retried"],
         Point::SyncPage { more: true, .. } => &["sync_page", "sync_more_than_one_page"],
         Point::SyncPage { .. } => &["sync_page"],
-        Point::Recovering => &[],
+        Point::Recovering | Point::Found { .. } => &[],
         Point::Recovered { replanned: 0 } => &["recovered"],
         Point::Recovered { .. } => &["recovered", "recovery_found_undispatched_tail"],
         Point::StaleEntryMet { .. } => &["stale_entry_met"],
@@ -105,6 +105,10 @@ pub struct Share {
 /// What hosts and world share.
 pub struct Board {
     events: Vec<Event>,
+    /// Entries that have an `append` event, kept when a history is written: an entry that a power cut left on the disk
+    /// without a word gets its event when recovery finds it.
+    appended: Option<FxHashSet<(ConversationId, Seq)>>,
+    found: Vec<Event>,
     sometimes: FxHashMap<&'static str, u64>,
     pub armed: Vec<Armed>,
     pub struck: Vec<Struck>,
@@ -123,9 +127,11 @@ pub struct Board {
 pub struct SharedBoard(Arc<Mutex<Board>>);
 
 impl SharedBoard {
-    pub fn new(seed: u64) -> Self {
+    pub fn new(seed: u64, with_history: bool) -> Self {
         SharedBoard(Arc::new(Mutex::new(Board {
             events: Vec::new(),
+            appended: with_history.then(FxHashSet::default),
+            found: Vec::new(),
             sometimes: FxHashMap::default(),
             armed: Vec::new(),
             struck: Vec::new(),
@@ -146,6 +152,11 @@ impl SharedBoard {
 impl Board {
     pub fn take_events(&mut self, into: &mut Vec<Event>) {
         into.append(&mut self.events);
+    }
+
+    /// Appends that belong in the history and are no event of the run.
+    pub fn take_found(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.found)
     }
 
     pub fn take_late(&mut self) -> Vec<Armed> {
@@ -190,6 +201,16 @@ pub struct Probe {
 impl Probe {
     fn event(&self, kind: Kind) -> Event {
         Event { t: self.now.load(Ordering::Relaxed), at: Entity::Host(self.index), kind }
+    }
+
+    fn append(&self, conversation: ConversationId, entry: &Entry) -> Event {
+        self.event(Kind::Append {
+            conversation,
+            seq: entry.seq,
+            sender: entry.sender,
+            client_msg_id: entry.client_msg_id,
+            body_hash: payload_hash(&entry.payload),
+        })
     }
 
     /// At this instant the host has no power: nothing leaves it, nothing unsynced survives.
@@ -251,14 +272,16 @@ impl Observer for Probe {
         for name in names(point) {
             *board.sometimes.entry(name).or_default() += 1;
         }
+        if let Point::Found { conversation, entry } = point
+            && board.appended.as_mut().is_some_and(|seen| seen.insert((*conversation, entry.seq)))
+        {
+            board.found.push(self.append(*conversation, entry));
+        }
         if let Point::Committed { conversation, entry } = point {
-            board.events.push(self.event(Kind::Append {
-                conversation: *conversation,
-                seq: entry.seq,
-                sender: entry.sender,
-                client_msg_id: entry.client_msg_id,
-                body_hash: payload_hash(&entry.payload),
-            }));
+            board.events.push(self.append(*conversation, entry));
+            if let Some(seen) = &mut board.appended {
+                seen.insert((*conversation, entry.seq));
+            }
             self.cut_sender(&mut board, entry.device);
         }
         if let Point::Published { conversation, seq, targets } = point {

@@ -47,6 +47,16 @@ impl Observatory {
         }
     }
 
+    /// Writes a line of the history, if there is one.
+    pub fn record(&mut self, event: &Event) {
+        if let Some(recorder) = &mut self.recorder
+            && let Err(error) = recorder.record(event)
+        {
+            self.record_error = Some(error);
+            self.recorder = None;
+        }
+    }
+
     /// Closes the history file; its first error if there was one.
     pub fn finish_history(&mut self) -> io::Result<()> {
         if let Some(error) = self.record_error.take() {
@@ -78,12 +88,7 @@ impl Sink for Observatory {
             trace.lock().unwrap_or_else(PoisonError::into_inner).push(event.to_json(&self.hosts));
         }
         self.checks.observe(&event);
-        if let Some(recorder) = &mut self.recorder
-            && let Err(error) = recorder.record(&event)
-        {
-            self.record_error = Some(error);
-            self.recorder = None;
-        }
+        self.record(&event);
     }
 
     fn latency(&mut self, latency: Latency) {

@@ -146,7 +146,7 @@ impl<'a> World<'a> {
         let network = Network::new(key(seed, "network"));
         let clock = SimulatedClock::default();
         let now_cell = Arc::new(AtomicU64::new(0));
-        let board = SharedBoard::new(seed);
+        let board = SharedBoard::new(seed, options.history.is_some());
         let names = scenario.host_names();
         let hosts: Vec<HostId> = names.iter().map(|name| network.add_host(name.clone())).collect();
         let backbone = network.add_profile(link_profile(scenario.network.data_centre));
@@ -376,7 +376,14 @@ impl<'a> World<'a> {
 
     fn drain_events(&mut self) {
         let mut events = std::mem::take(&mut self.events);
-        self.board.lock().take_events(&mut events);
+        let found = {
+            let mut board = self.board.lock();
+            board.take_events(&mut events);
+            board.take_found()
+        };
+        for event in found {
+            self.observatory.record(&event);
+        }
         for event in events.drain(..) {
             self.observatory.event(event);
         }

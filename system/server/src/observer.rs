@@ -36,6 +36,8 @@ pub enum Point<'a> {
     SyncPage { conversation: ConversationId, device: DeviceId, entries: usize, more: bool },
     /// A shard reads its disk.
     Recovering,
+    /// It finds this entry, which may owe somebody something.
+    Found { conversation: ConversationId, entry: &'a Entry },
     /// It has; this many entries are planned anew.
     Recovered { replanned: usize },
     /// A delivery came for a connection that is not here: its registry entry is cleared.

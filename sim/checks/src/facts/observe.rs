@@ -77,7 +77,7 @@ impl Facts {
                 self.devices[device].left = reason == "away";
                 None
             }
-            Kind::Send { conversation, sender, client_msg_id, body_hash, what } => {
+            Kind::Send { conversation, sender, client_msg_id, body_hash, what, .. } => {
                 let content = content(conversation, sender, body_hash, what);
                 self.send(device, conversation, sender, client_msg_id, content)
             }

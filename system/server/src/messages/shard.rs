@@ -105,6 +105,7 @@ impl Shard {
             let log = state.cache.get(new.conversation, storage.as_ref())?;
             let members = log.membership().members_at(new.entry.seq).collect();
             state.debts.handle_committed(new.position);
+            self.observer.passed(&Point::Found { conversation: new.conversation, entry: &new.entry });
             plans.push(Plan { new, members });
         }
         state.storage = Some(storage);
