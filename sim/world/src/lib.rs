@@ -11,6 +11,7 @@ compile_error!(
 mod audit;
 mod backbone;
 mod board;
+mod conclude;
 pub mod disk;
 pub mod interpose;
 mod last_mile;

@@ -1,6 +1,5 @@
 //! One run: builds the world from a scenario and a seed, steps it through its phases, and writes the record.
 
-use crate::audit;
 use crate::backbone::{INTERNAL_PORT, SimulatedConnector};
 use crate::board::{Probe, SharedBoard};
 use crate::disk::{Disk, DiskConfig};
@@ -9,7 +8,7 @@ use crate::last_mile::{SimulatedLastMile, Site};
 use crate::machine::{Common, Group, Machine, Power};
 use crate::nemesis::{Nemesis, Stage};
 use crate::observatory::{Observatory, Trace};
-use squall_checks::{AuditDevice, Checks, Config};
+use squall_checks::{Checks, Config};
 use squall_core::Time;
 use squall_generators::rng::key;
 use squall_generators::{Fleet, Signal, Sink};
@@ -20,12 +19,8 @@ use squall_network::{
 use squall_protocol::ids::mix;
 use squall_protocol::limits;
 use squall_protocol::token::TokenSecret;
-use squall_reports::record::{
-    CheckRecord, ClientCounts, FirstViolation, MemoryRecord, MessageCounts, SometimesRecord, overall_verdict,
-    ratio,
-};
-use squall_reports::{Histogram, RunRecord, Verdict};
-use squall_scenarios::{Backbone, Measure, Profile, Scenario, ServiceLevel};
+use squall_reports::RunRecord;
+use squall_scenarios::{Backbone, Profile, Scenario};
 use squall_server::storage::StorageError;
 use squall_server::{Cluster, Role};
 use std::collections::BTreeMap;
@@ -115,29 +110,29 @@ pub fn run(scenario: &Scenario, options: RunOptions) -> Result<RunRecord, RunErr
     world.conclude()
 }
 
-struct World<'a> {
-    scenario: &'a Scenario,
-    options: RunOptions,
-    clock: SimulatedClock,
-    now_cell: Arc<AtomicU64>,
-    network: Network,
-    machines: Vec<Machine>,
-    groups: Vec<Group>,
-    board: SharedBoard,
-    fleet: Fleet<SimulatedLastMile>,
-    nemesis: Nemesis,
-    observatory: Observatory,
-    failures: Arc<Mutex<Vec<String>>>,
-    sites: Vec<String>,
-    phase: &'static str,
-    now: u64,
-    end: u64,
-    started: Instant,
-    last_progress: Instant,
-    events: Vec<Event>,
-    signals: Vec<FleetEvent>,
-    digest: u64,
-    stopped: bool,
+pub(crate) struct World<'a> {
+    pub(crate) scenario: &'a Scenario,
+    pub(crate) options: RunOptions,
+    pub(crate) clock: SimulatedClock,
+    pub(crate) now_cell: Arc<AtomicU64>,
+    pub(crate) network: Network,
+    pub(crate) machines: Vec<Machine>,
+    pub(crate) groups: Vec<Group>,
+    pub(crate) board: SharedBoard,
+    pub(crate) fleet: Fleet<SimulatedLastMile>,
+    pub(crate) nemesis: Nemesis,
+    pub(crate) observatory: Observatory,
+    pub(crate) failures: Arc<Mutex<Vec<String>>>,
+    pub(crate) sites: Vec<String>,
+    pub(crate) phase: &'static str,
+    pub(crate) now: u64,
+    pub(crate) end: u64,
+    pub(crate) started: Instant,
+    pub(crate) last_progress: Instant,
+    pub(crate) events: Vec<Event>,
+    pub(crate) signals: Vec<FleetEvent>,
+    pub(crate) digest: u64,
+    pub(crate) stopped: bool,
 }
 
 impl<'a> World<'a> {
@@ -459,151 +454,6 @@ impl<'a> World<'a> {
             on_progress(&progress);
         }
     }
-
-    fn conclude(mut self) -> Result<RunRecord, RunError> {
-        let mut checks = std::mem::replace(&mut self.observatory.checks, Checks::new(Config::default()));
-        let checks_bytes = checks.memory_bytes();
-        let disk_bytes: u64 =
-            self.machines.iter().filter_map(|m| m.probe.disk.as_ref()).map(Disk::memory_bytes).sum();
-        for machine in &self.machines {
-            if let Some(disk) = &machine.probe.disk {
-                audit::read_shard(disk, self.options.seed, &mut checks)
-                    .map_err(|source| RunError::Audit { host: machine.name.clone(), source })?;
-            }
-        }
-        for client in 0..self.fleet.clients() {
-            let population = self.fleet.population();
-            checks.audit_device(&AuditDevice {
-                device: population.device(client),
-                user: population.user_of_device(client),
-                // Everything has been healed for the whole bound: who is not connected by now is no excuse.
-                // After an early stop nothing is owed yet.
-                reachable: !self.stopped,
-            });
-        }
-        self.observatory.finish_history().map_err(|source| RunError::History {
-            path: self.options.history.clone().unwrap_or_default(),
-            source,
-        })?;
-        let mut checks: Vec<CheckRecord> = checks.finish().into_iter().map(check_record).collect();
-        let faults = self.nemesis.records();
-        let latency_ms = self.latencies();
-        if !self.scenario.checks.service_levels.is_empty() && !self.stopped {
-            checks.push(self.service_levels());
-        }
-        let totals = self.fleet.totals();
-        let mut because: Vec<String> = Vec::new();
-        if self.stopped {
-            because.push("the run was stopped before its end".into());
-        }
-        if totals.acked == 0 {
-            because.push("nothing was acked".into());
-        }
-        because.extend(faults.iter().filter(|f| !f.has_hit()).map(|f| format!("fault {} hit nothing", f.name)));
-        for check in checks.iter().filter(|c| c.verdict == Verdict::Inconclusive) {
-            because.push(format!(
-                "check {} judged {} and was exposed to {}",
-                check.name, check.evaluated, check.exposed
-            ));
-        }
-        let ledger = BTreeMap::from([
-            ("fleet".to_owned(), self.fleet.memory_bytes() as u64),
-            ("network".to_owned(), self.network.memory_bytes() as u64),
-            ("disks".to_owned(), disk_bytes),
-            ("checks".to_owned(), checks_bytes),
-        ]);
-        #[expect(clippy::disallowed_methods, reason = "wall time is shown to the user and enters no run")]
-        let wall_ms = self.started.elapsed().as_millis() as u64;
-        let simulated_ms = self.now / 1_000;
-        let peak_rss_bytes = peak_rss_bytes();
-        let clients = u64::from(self.fleet.clients());
-        Ok(RunRecord {
-            verdict: overall_verdict(&checks, &because),
-            inconclusive_because: because,
-            scenario: self.scenario.name.clone(),
-            seed: self.options.seed,
-            digest: format!("{:016x}", self.digest),
-            simulated_ms,
-            wall_ms,
-            speed: ratio(simulated_ms, wall_ms),
-            reproduce: self.options.reproduce.clone(),
-            clients: ClientCounts {
-                virtual_clients: clients,
-                connected_peak: totals.online_peak,
-                connects: totals.connects,
-                reconnects: totals.reconnects,
-            },
-            messages: MessageCounts {
-                sent: totals.sent,
-                acked: totals.acked,
-                refused: totals.refused,
-                unknown: totals.sent - totals.acked - totals.refused,
-                resent: totals.resent,
-                delivered: totals.delivered,
-                displayed: totals.displayed,
-                duplicates_discarded: totals.discarded,
-                synced: totals.synced,
-            },
-            checks,
-            faults,
-            sometimes: self
-                .board
-                .lock()
-                .sometimes()
-                .map(|(name, hits)| SometimesRecord { name: name.to_owned(), hits })
-                .collect(),
-            latency_ms,
-            memory: MemoryRecord { peak_rss_bytes, bytes_per_client: ratio(peak_rss_bytes, clients), ledger },
-        })
-    }
-
-    fn histograms(&self) -> [(&'static str, &Histogram); 3] {
-        [
-            ("send_to_ack", &self.observatory.send_to_ack),
-            ("send_to_deliver", &self.observatory.send_to_deliver),
-            ("reconnect", &self.observatory.reconnect),
-        ]
-    }
-
-    fn latencies(&self) -> BTreeMap<String, squall_reports::Percentiles> {
-        self.histograms().iter().map(|(name, h)| ((*name).to_owned(), h.percentiles())).collect()
-    }
-
-    /// Judges the scenario's bounds on latencies, as one more check.
-    fn service_levels(&self) -> CheckRecord {
-        let (mut evaluated, mut violations, mut first) = (0, 0, None);
-        for ServiceLevel { measure, percentile, at_most } in &self.scenario.checks.service_levels {
-            let [ack, deliver, reconnect] = self.histograms();
-            let (name, histogram) = match measure {
-                Measure::SendToAck => ack,
-                Measure::SendToDeliver => deliver,
-                Measure::Reconnect => reconnect,
-            };
-            evaluated += histogram.count();
-            let found = histogram.percentile_us(*percentile);
-            if found > at_most.as_micros() {
-                violations += 1;
-                first.get_or_insert_with(|| FirstViolation {
-                    t: self.now,
-                    conversation: String::new(),
-                    seq: None,
-                    client_msg_id: None,
-                    device: None,
-                    message: format!(
-                        "{} p{percentile} is {:.1} ms, over the scenario's {at_most}",
-                        name.replace('_', "-"),
-                        found as f64 / 1_000.0
-                    ),
-                });
-            }
-        }
-        let verdict = match (violations, evaluated) {
-            (0, 0) => Verdict::Inconclusive,
-            (0, _) => Verdict::Pass,
-            _ => Verdict::Violated,
-        };
-        CheckRecord { name: "service-levels".into(), verdict, evaluated, exposed: evaluated, violations, first }
-    }
 }
 
 type MakeConnector = Arc<dyn Fn(HostId) -> SimulatedConnector + Send + Sync>;
@@ -647,34 +497,4 @@ fn sites(scenario: &Scenario, network: &Network) -> (Vec<Site>, Vec<HostId>) {
         sites.push(Site { host, profile: network.add_profile(link), below: (share * (1u64 << 32) as f64) as u64 });
     }
     (sites, hosts)
-}
-
-fn check_record(report: squall_checks::CheckReport) -> CheckRecord {
-    CheckRecord {
-        name: report.name.to_owned(),
-        verdict: match report.verdict {
-            squall_checks::Verdict::Pass => Verdict::Pass,
-            squall_checks::Verdict::Violated => Verdict::Violated,
-            squall_checks::Verdict::Inconclusive => Verdict::Inconclusive,
-        },
-        evaluated: report.evaluated,
-        exposed: report.exposed,
-        violations: report.violations,
-        first: report.first.map(|v| FirstViolation {
-            t: v.t,
-            conversation: v.conversation.to_string(),
-            seq: v.seq.map(|seq| seq.0),
-            client_msg_id: v.client_msg_id.map(|id| id.to_string()),
-            device: v.device.map(|device| device.to_string()),
-            message: v.message,
-        }),
-    }
-}
-
-/// The most memory that this process has had resident, from the kernel's own account.
-fn peak_rss_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib: Option<u64> = line.and_then(|l| l.trim().trim_end_matches(" kB").trim().parse().ok());
-    kib.unwrap_or(0) * 1024
 }

@@ -28,6 +28,9 @@ pub struct Waiter {
     pub client_msg_id: ClientMsgId,
 }
 
+/// A reply that waits, and where it goes.
+pub type Deferred = (Queue<Reply>, Reply);
+
 /// All that a shard knows. It is dropped and built anew from the disk when a commit fails.
 pub struct State {
     /// `None` while recovering.
@@ -37,7 +40,7 @@ pub struct State {
     pub staged: Vec<NewEntry>,
     pub waiters: FxHashMap<(ConversationId, Seq), Vec<Waiter>>,
     /// Refusals that follow from a staged change of membership: told when that is durable.
-    pub deferred: FxHashMap<(ConversationId, Seq), Vec<(Queue<Reply>, Reply)>>,
+    pub deferred: FxHashMap<(ConversationId, Seq), Vec<Deferred>>,
     pub next_position: Position,
     pub debts: Debts,
     /// Cursors that have moved since the last commit.

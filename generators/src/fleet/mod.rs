@@ -3,13 +3,20 @@
 //! A client is a `ClientSession`, a few bytes of WebSocket state, and its place in one queue of timers. What it does
 //! and sees goes to the history as it happens.
 
+mod seams;
+mod sight;
+
+pub use seams::{FleetTotals, LastMile, Latency, Signal, Sink};
+pub use sight::{payload_hash, what};
+
 use crate::population::Population;
 use crate::rng::key;
 use crate::websocket::{self, Incoming};
 use crate::workload::{Act, Workload};
+use sight::{refusal_name, via_of};
 use squall_core::Time;
 use squall_core::client::{ClientSession, Output, Shown, Via as ShownVia};
-use squall_history::{Entity, Event, Kind, Via, What, body_hash};
+use squall_history::{Entity, Event, Kind};
 use squall_protocol::ids::{mix, rendezvous};
 use squall_protocol::token::TokenSecret;
 use squall_protocol::{ClientFrame, Codec, Payload};
@@ -18,50 +25,6 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
 use std::time::Duration;
-
-/// The network as the fleet sees it.
-pub trait LastMile {
-    /// A connection; a stale one gives errors.
-    type Conn: Copy + Eq;
-    /// Begins to connect a client to a gateway.
-    fn open(&mut self, client: u32, gateway: u32) -> Self::Conn;
-    /// Takes some of the bytes; `WouldBlock` when the buffer is full.
-    fn write(&mut self, conn: Self::Conn, bytes: &[u8]) -> io::Result<usize>;
-    /// Appends what has arrived.
-    fn read(&mut self, conn: Self::Conn, into: &mut Vec<u8>) -> io::Result<()>;
-    /// Closes after what is queued has been sent.
-    fn close(&mut self, conn: Self::Conn);
-    /// Whether a fault cuts the connection now, before this client's ack of a delivery leaves it.
-    fn strikes_ack(&mut self, client: u32, conn: Self::Conn) -> bool;
-}
-
-/// What the network tells a client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Signal {
-    Connected,
-    Readable,
-    Writable,
-    /// The connection is over, for this reason.
-    Lost(&'static str),
-}
-
-/// Counts over the whole run.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct FleetTotals {
-    pub online: u64,
-    pub online_peak: u64,
-    pub connects: u64,
-    pub reconnects: u64,
-    pub sent: u64,
-    pub acked: u64,
-    pub refused: u64,
-    pub resent: u64,
-    pub delivered: u64,
-    pub displayed: u64,
-    pub discarded: u64,
-    pub synced: u64,
-    pub frames: u64,
-}
 
 /// What becomes due in the fleet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -117,19 +80,6 @@ pub struct Fleet<L: LastMile> {
     load_until: Time,
     sessions_end: bool,
     scratch: Vec<Output>,
-}
-
-/// A latency that the fleet has measured, in µs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Latency {
-    SendToDeliver(u64),
-    Reconnect(u64),
-}
-
-/// Who takes what the fleet sees.
-pub trait Sink {
-    fn event(&mut self, event: Event);
-    fn latency(&mut self, latency: Latency);
 }
 
 impl<L: LastMile> Fleet<L> {
@@ -614,47 +564,4 @@ impl<L: LastMile> Fleet<L> {
 
 fn nonce(session: &ClientSession) -> u64 {
     mix(session.device().0) ^ session.connect_count()
-}
-
-fn via_of(via: ShownVia) -> Via {
-    match via {
-        ShownVia::Deliver => Via::Deliver,
-        ShownVia::Page => Via::Page,
-        ShownVia::Ack => Via::Ack,
-    }
-}
-
-/// What an entry says, for the history.
-pub fn what(payload: &Payload) -> What {
-    match payload {
-        Payload::Text(_) => What::Text,
-        Payload::Created { .. } => What::Created,
-        Payload::Joined(user) => What::Joined(*user),
-        Payload::Left(user) => What::Left(*user),
-    }
-}
-
-/// The fingerprint of an entry's content.
-pub fn payload_hash(payload: &Payload) -> u64 {
-    match payload {
-        Payload::Text(text) => body_hash(text.as_bytes()),
-        Payload::Created { direct, members } => {
-            members.iter().fold(mix(u64::from(*direct)), |hash, member| mix(hash ^ member.0))
-        }
-        Payload::Joined(user) => mix(user.0 ^ 1),
-        Payload::Left(user) => mix(user.0 ^ 2),
-    }
-}
-
-fn refusal_name(reason: squall_protocol::Refusal) -> &'static str {
-    use squall_protocol::Refusal;
-    match reason {
-        Refusal::ExpectedClientSeq(_) => "expected_client_seq",
-        Refusal::UnknownConversation => "unknown_conversation",
-        Refusal::NotAMember => "not_a_member",
-        Refusal::BodyTooLarge => "body_too_large",
-        Refusal::GroupTooLarge => "group_too_large",
-        Refusal::Conflict => "conflict",
-        Refusal::Busy => "busy",
-    }
 }
