@@ -99,7 +99,7 @@ impl Workload {
     pub fn membership(&self, population: &Population, group: u32, n: u32) -> Option<Act> {
         let guest = population.user(population.guest(group)?);
         let owner = population.group_members(group).next()?;
-        let payload = if n % 2 == 0 { Payload::Joined(guest) } else { Payload::Left(guest) };
+        let payload = if n.is_multiple_of(2) { Payload::Joined(guest) } else { Payload::Left(guest) };
         let device = owner * population.devices_per_user();
         Some(Act { device, conversation: population.group(group), payload })
     }
@@ -114,7 +114,7 @@ impl Workload {
         match self.model.codec {
             Codec::Json => squall_protocol::Codec::Json,
             Codec::Protobuf => squall_protocol::Codec::Protobuf,
-            Codec::Mixed if device % 2 == 0 => squall_protocol::Codec::Json,
+            Codec::Mixed if device.is_multiple_of(2) => squall_protocol::Codec::Json,
             Codec::Mixed => squall_protocol::Codec::Protobuf,
         }
     }
