@@ -1,6 +1,8 @@
 //! What a small frame costs. Run with
 //! `cargo test --release -p squall-network --test speed -- --ignored --nocapture`.
 
+#![expect(clippy::disallowed_methods, reason = "a measurement of wall time")]
+
 mod common;
 
 use std::time::Instant;

@@ -35,6 +35,9 @@ const SECOND_US: u64 = 1_000_000;
 const DISK: DiskConfig =
     DiskConfig { capacity_bytes: 64 << 30, sector_bytes: 512, survive_share: 0.2, tear: true };
 
+/// Somebody who is told things while a run goes on.
+pub type Listener<T> = Box<dyn FnMut(&T)>;
+
 /// What a run is asked to do beside running.
 #[derive(Default)]
 pub struct RunOptions {
@@ -44,13 +47,13 @@ pub struct RunOptions {
     /// The command that repeats this run, for the record.
     pub reproduce: String,
     /// Called for every simulated second with its digests.
-    pub on_second: Option<Box<dyn FnMut(&SecondDigest)>>,
+    pub on_second: Option<Listener<SecondDigest>>,
     /// Keep everything that happens in this simulated second, for telling two runs apart.
     pub trace_second: Option<u64>,
     /// Called for every line of that second.
-    pub on_trace: Option<Box<dyn FnMut(&str)>>,
+    pub on_trace: Option<Listener<str>>,
     /// Called now and then.
-    pub on_progress: Option<Box<dyn FnMut(&Progress)>>,
+    pub on_progress: Option<Listener<Progress>>,
     /// Set from outside to stop early; what was judged until then is reported, inconclusive.
     pub stop: Arc<AtomicBool>,
 }

@@ -300,6 +300,13 @@ fn main() -> ExitCode {
     code
 }
 
+/// A count of connects that grows from one life of this program to the next without being written down.
+#[expect(clippy::disallowed_methods, reason = "this program runs on a person's machine, never in a simulation")]
+fn seconds_since_epoch() -> u32 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |since| u32::try_from(since.as_secs()).unwrap_or(u32::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -332,11 +339,4 @@ mod tests {
             assert_eq!(claims(wrong), None, "{wrong}");
         }
     }
-}
-
-/// A count of connects that grows from one life of this program to the next without being written down.
-#[expect(clippy::disallowed_methods, reason = "this program runs on a person's machine, never in a simulation")]
-fn seconds_since_epoch() -> u32 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    now.map_or(0, |since| u32::try_from(since.as_secs()).unwrap_or(u32::MAX))
 }
