@@ -94,6 +94,10 @@ fn compare(file: &Path, seed: u64) -> std::io::Result<Result<usize, String>> {
     Ok(Ok(a.len()))
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this thread stops another process now and then; no simulation runs on it"
+)]
 /// Stops the process a few times; how often it was really stopped.
 fn stop_now_and_then(pid: u32) -> std::thread::JoinHandle<u32> {
     std::thread::spawn(move || {

@@ -3,6 +3,8 @@
 //! Dev-dependencies besides libc: `getrandom03 = { package = "getrandom", version = "0.3" }` and
 //! `getrandom04 = { package = "getrandom", version = "0.4" }`, the two majors that the workspace's dependencies pull in.
 
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "it tests what answers these")]
+
 use std::collections::HashSet;
 use std::ffi::c_void;
 use std::hash::{BuildHasher, RandomState};
