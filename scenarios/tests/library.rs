@@ -25,12 +25,16 @@ fn the_library_parses_and_each_file_says_what_it_exposes() {
     assert_eq!(
         names,
         [
+            "bus-crash",
+            "bus-out-of-reach",
             "dropped-acks",
             "gateway-crash",
             "messages-power-loss",
             "offline-week",
             "partition-heals",
             "reconnect-storm",
+            "registry-crash",
+            "short-sessions",
             "smoke"
         ]
     );

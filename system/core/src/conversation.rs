@@ -58,8 +58,8 @@ pub struct Conversation {
     /// The last place that is on disk.
     durable: Seq,
     membership: Membership,
-    /// The last entry that changed the membership.
-    membership_changed_at: Seq,
+    /// The last staged entry that changes the membership.
+    membership_staged: Option<Seq>,
     senders: Vec<Sender>,
 }
 
@@ -71,7 +71,7 @@ impl Conversation {
 
     /// A conversation as the disk has it.
     pub fn load(id: ConversationId, head: Seq, membership: Membership, senders: Vec<Sender>) -> Self {
-        Conversation { id, head, durable: head, membership, membership_changed_at: Seq::ZERO, senders }
+        Conversation { id, head, durable: head, membership, membership_staged: None, senders }
     }
 
     pub fn id(&self) -> ConversationId {
@@ -96,7 +96,7 @@ impl Conversation {
 
     /// Who is a member according to memory is so on disk as well. While it is not, nothing definite can be said of it.
     pub fn membership_is_durable(&self) -> bool {
-        self.membership_changed_at <= self.durable
+        self.membership_staged.is_none()
     }
 
     /// Nothing is staged: the disk has all that memory has.
@@ -138,7 +138,7 @@ impl Conversation {
         self.head = seq;
         self.membership.apply(seq, &request.payload);
         if !matches!(request.payload, Payload::Text(_)) {
-            self.membership_changed_at = seq;
+            self.membership_staged = Some(seq);
         }
         let index = sender.unwrap_or_else(|| {
             self.senders.push(Sender {
@@ -176,6 +176,7 @@ impl Conversation {
     pub fn handle_durable(&mut self, seq: Seq) {
         assert!(seq <= self.head, "entry {seq} of {:?} was never staged", self.id);
         self.durable = self.durable.max(seq);
+        self.membership_staged = self.membership_staged.filter(|staged| *staged > self.durable);
     }
 
     /// Bytes that this holds beside itself.
