@@ -3,6 +3,7 @@
 //! Nothing here assumes a simulation: the fleet speaks real WebSocket bytes over whatever `LastMile` it is given, and
 //! everything random comes from named streams of one seed.
 
+pub mod calendar;
 pub mod fleet;
 pub mod population;
 pub mod rng;

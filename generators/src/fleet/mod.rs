@@ -9,6 +9,7 @@ mod sight;
 pub use seams::{FleetTotals, LastMile, Latency, Signal, Sink};
 pub use sight::{payload_hash, what};
 
+use crate::calendar::Calendar;
 use crate::population::Population;
 use crate::rng::key;
 use crate::websocket::{self, Incoming};
@@ -21,8 +22,6 @@ use squall_protocol::ids::{mix, rendezvous};
 use squall_protocol::token::TokenSecret;
 use squall_protocol::{ClientFrame, Codec, Payload};
 use squall_scenarios::model::Scenario;
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::io;
 use std::time::Duration;
 
@@ -61,8 +60,28 @@ struct Client<C> {
     online_since: Time,
     lost_at: Time,
     was_online: bool,
+    /// Bytes that wait, mostly none.
+    buffers: Option<Box<Buffers>>,
+}
+
+/// A frame that has arrived in part, and what the network has not taken yet.
+#[derive(Default)]
+struct Buffers {
     input: Vec<u8>,
     output: Vec<u8>,
+}
+
+impl<C> Client<C> {
+    /// Gives empty buffers back.
+    fn tidy(&mut self) {
+        self.buffers.take_if(|b| b.input.is_empty() && b.output.is_empty());
+    }
+}
+
+impl Buffers {
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.input.capacity() + self.output.capacity()
+    }
 }
 
 /// All virtual clients of a run.
@@ -74,12 +93,15 @@ pub struct Fleet<L: LastMile> {
     gateways: u32,
     mask_key: u64,
     clients: Vec<Client<L::Conn>>,
-    queue: BinaryHeap<Reverse<(Time, Due)>>,
+    queue: Calendar<Due>,
     totals: FleetTotals,
     masks: u64,
     load_until: Time,
     sessions_end: bool,
     scratch: Vec<Output>,
+    /// What a client reads and writes passes through these; what cannot stays in its own buffers.
+    input: Vec<u8>,
+    output: Vec<u8>,
 }
 
 impl<L: LastMile> Fleet<L> {
@@ -104,8 +126,7 @@ impl<L: LastMile> Fleet<L> {
                     online_since: Time::ZERO,
                     lost_at: Time::NEVER,
                     was_online: false,
-                    input: Vec::new(),
-                    output: Vec::new(),
+                    buffers: None,
                 }
             })
             .collect();
@@ -116,12 +137,14 @@ impl<L: LastMile> Fleet<L> {
             gateways: scenario.topology.gateways,
             mask_key: key(seed, "masks"),
             clients,
-            queue: BinaryHeap::new(),
+            queue: Calendar::default(),
             totals: FleetTotals::default(),
             masks: 0,
             load_until: Time::ZERO,
             sessions_end: true,
             scratch: Vec::new(),
+            input: Vec::new(),
+            output: Vec::new(),
             population,
         }
     }
@@ -143,18 +166,19 @@ impl<L: LastMile> Fleet<L> {
         self.clients[client as usize].session.is_online()
     }
 
-    /// Whether any client is not connected, has unanswered sends or knows that it lacks entries.
-    pub fn is_busy(&self) -> bool {
-        self.clients.iter().any(|c| !c.session.is_online() || c.session.is_busy())
-    }
-
     pub fn clients(&self) -> u32 {
         self.clients.len() as u32
     }
 
+    /// Forgets every client and its timers; population and totals stay.
+    pub fn release_clients(&mut self) {
+        self.clients = Vec::new();
+        self.queue = Calendar::default();
+    }
+
     /// A client connects at `at`.
     pub fn come_back_at(&mut self, client: u32, at: Time) {
-        self.queue.push(Reverse((at, Due::ComeBack(client))));
+        self.queue.push(at, Due::ComeBack(client));
     }
 
     /// People send and groups change between `from` and `until`.
@@ -180,7 +204,7 @@ impl<L: LastMile> Fleet<L> {
     fn schedule_send(&mut self, user: u32, n: u32, after: Time) {
         let at = after + Duration::from_micros(self.workload.send_gap(user, n));
         if at < self.load_until {
-            self.queue.push(Reverse((at, Due::Send(user, n))));
+            self.queue.push(at, Due::Send(user, n));
         }
     }
 
@@ -188,23 +212,14 @@ impl<L: LastMile> Fleet<L> {
         if let Some(gap) = self.workload.membership_gap(group, n) {
             let at = after + Duration::from_micros(gap);
             if at < self.load_until {
-                self.queue.push(Reverse((at, Due::Membership(group, n))));
+                self.queue.push(at, Due::Membership(group, n));
             }
         }
     }
 
-    /// When `step` has something to do.
-    pub fn next_due(&self) -> Option<Time> {
-        self.queue.peek().map(|Reverse((at, _))| *at)
-    }
-
     /// Does what is due up to `now`.
     pub fn step(&mut self, now: Time, sink: &mut impl Sink) {
-        while let Some(Reverse((at, due))) = self.queue.peek().copied() {
-            if at > now {
-                return;
-            }
-            self.queue.pop();
+        while let Some((at, due)) = self.queue.pop_due(now) {
             match due {
                 Due::Timer(client) => {
                     if self.clients[client as usize].timer == at {
@@ -217,13 +232,13 @@ impl<L: LastMile> Fleet<L> {
                     let n = self.clients[client as usize].sessions;
                     if let Some(length) = self.workload.session_length(client, n).filter(|_| self.sessions_end) {
                         self.clients[client as usize].sessions += 1;
-                        self.queue.push(Reverse((now + Duration::from_micros(length), Due::GoAway(client))));
+                        self.queue.push(now + Duration::from_micros(length), Due::GoAway(client));
                     }
                 }
                 Due::GoAway(client) if self.sessions_end => {
                     self.act(client, now, sink, |session, out| session.go_away(out));
                     let away = self.workload.model().away_length.as_duration();
-                    self.queue.push(Reverse((now + away, Due::ComeBack(client))));
+                    self.queue.push(now + away, Due::ComeBack(client));
                 }
                 Due::GoAway(_) => {}
                 Due::Send(user, n) => {
@@ -296,7 +311,7 @@ impl<L: LastMile> Fleet<L> {
             Signal::Connected => {
                 client.wire = Wire::Upgrading;
                 let nonce = nonce(&client.session);
-                client.output = websocket::request("chat.example", client.codec.subprotocol(), nonce);
+                self.output = websocket::request("chat.example", client.codec.subprotocol(), nonce);
                 self.flush(index);
             }
             Signal::Writable => self.flush(index),
@@ -312,10 +327,13 @@ impl<L: LastMile> Fleet<L> {
     }
 
     fn read(&mut self, index: u32, conn: L::Conn, now: Time, sink: &mut impl Sink) {
-        let mut input = std::mem::take(&mut self.clients[index as usize].input);
-        if self.last_mile.read(conn, &mut input).is_err() && input.is_empty() {
-            return;
+        let mut input = std::mem::take(&mut self.input);
+        input.clear();
+        if let Some(buffers) = &mut self.clients[index as usize].buffers {
+            input.append(&mut buffers.input);
         }
+        // An error says that nothing more will come; the network tells why in a signal.
+        let _ = self.last_mile.read(conn, &mut input);
         let mut used = 0;
         while self.clients[index as usize].conn == Some(conn) {
             match self.take_frame(index, &input[used..], now, sink) {
@@ -328,10 +346,12 @@ impl<L: LastMile> Fleet<L> {
                 }
             }
         }
-        if self.clients[index as usize].conn == Some(conn) && used < input.len() {
-            input.drain(..used);
-            self.clients[index as usize].input = input;
+        let client = &mut self.clients[index as usize];
+        if client.conn == Some(conn) && used < input.len() {
+            client.buffers.get_or_insert_default().input.extend_from_slice(&input[used..]);
         }
+        client.tidy();
+        self.input = input;
     }
 
     /// Handles the first frame in `bytes`; how many bytes it took, 0 when it is still torn.
@@ -382,8 +402,9 @@ impl<L: LastMile> Fleet<L> {
         client.conn = None;
         client.wire = Wire::Closed;
         client.moved += 1;
-        client.input = Vec::new();
-        client.output = Vec::new();
+        client.buffers = None;
+        self.output.clear();
+        let client = &mut self.clients[index as usize];
         if client.was_online {
             client.was_online = false;
             client.lost_at = now;
@@ -416,7 +437,7 @@ impl<L: LastMile> Fleet<L> {
         let due = client.session.poll_timeout();
         if due < client.timer {
             client.timer = due;
-            self.queue.push(Reverse((due, Due::Timer(index))));
+            self.queue.push(due, Due::Timer(index));
         }
     }
 
@@ -456,8 +477,8 @@ impl<L: LastMile> Fleet<L> {
                 let payload = client.codec.encode_client(&frame);
                 self.totals.frames += 1;
                 let mask = self.mask();
-                let client = &mut self.clients[index as usize];
-                websocket::write(&mut client.output, client.codec.is_binary(), &payload, mask);
+                let binary = self.clients[index as usize].codec.is_binary();
+                websocket::write(&mut self.output, binary, &payload, mask);
             }
             Output::Online => {
                 client.was_online = true;
@@ -533,31 +554,46 @@ impl<L: LastMile> Fleet<L> {
         });
     }
 
-    /// Hands what waits to the network.
+    /// Hands what waits to the network: what was kept before, then what has just been written.
     fn flush(&mut self, index: u32) {
         let client = &mut self.clients[index as usize];
-        let Some(conn) = client.conn else { return };
-        if client.output.is_empty() || client.wire == Wire::Opening {
+        if let Some(buffers) = &mut client.buffers
+            && !buffers.output.is_empty()
+        {
+            buffers.output.append(&mut self.output);
+            std::mem::swap(&mut buffers.output, &mut self.output);
+        }
+        let Some(conn) = client.conn else { return self.output.clear() };
+        if self.output.is_empty() {
             return;
         }
-        match self.last_mile.write(conn, &client.output) {
-            Ok(n) if n == client.output.len() => client.output = Vec::new(),
-            Ok(n) => {
-                client.output.drain(..n);
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+        let written = match client.wire {
+            Wire::Opening => Ok(0),
+            _ => self.last_mile.write(conn, &self.output),
+        };
+        let written = match written {
+            Ok(written) => written,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             // The network will say why; the session hears of it then.
-            Err(_) => client.output = Vec::new(),
+            Err(_) => self.output.len(),
+        };
+        if written < self.output.len() {
+            client.buffers.get_or_insert_default().output.extend_from_slice(&self.output[written..]);
         }
+        self.output.clear();
+        client.tidy();
     }
 
     /// Bytes that the fleet holds.
     pub fn memory_bytes(&self) -> usize {
-        let clients: usize =
-            self.clients.iter().map(|c| c.session.heap_bytes() + c.input.capacity() + c.output.capacity()).sum();
+        let clients: usize = self
+            .clients
+            .iter()
+            .map(|c| c.session.heap_bytes() + c.buffers.as_ref().map_or(0, |b| b.bytes()))
+            .sum();
         clients
             + self.clients.capacity() * size_of::<Client<L::Conn>>()
-            + self.queue.capacity() * size_of::<Reverse<(Time, Due)>>()
+            + self.queue.memory_bytes()
             + self.population.memory_bytes()
     }
 }

@@ -52,7 +52,7 @@ fn judge(fact: &Fact, facts: &Facts, tally: &mut Tally) {
 
 fn conclude(facts: &Facts, tally: &mut Tally) {
     let stored = known::ACKED | known::LOGGED;
-    let resent = facts.messages.rows().iter().filter(|row| row.is(known::RESENT) && row.is(stored));
+    let resent = facts.messages.rows().filter(|row| row.is(known::RESENT) && row.is(stored));
     tally.exposed += resent.count() as u64;
 }
 

@@ -13,9 +13,10 @@ use clap::{Parser, Subcommand};
 use std::io::Write;
 use std::process::ExitCode;
 
-/// A million connections are millions of small objects: this allocator packs and frees them faster than the C library's.
+/// A million connections are millions of small objects: this allocator packs and frees them faster than the C library's,
+/// and knows for whom.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: squall_ledger::Ledger = squall_ledger::Ledger;
 
 /// A real-time chat system and the storm it must survive.
 #[derive(Parser)]
@@ -40,6 +41,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    squall_ledger::tune();
     let code = match Cli::parse().command {
         Command::Run(args) => run::main(args),
         Command::Sweep(args) => sweep::main(args),

@@ -140,8 +140,10 @@ impl Conn {
     }
 }
 
-/// Slots come in chunks, so that growth neither copies nor doubles.
-const CHUNK: usize = 1 << 10;
+/// Slots come in chunks, so that growth neither copies nor doubles. With the 63 bytes that aligning it may take, a chunk stays
+/// below 2^17 bytes, a size that allocators have a class for.
+const CHUNK: usize = 1_000;
+const _: () = assert!(CHUNK * size_of::<Conn>() + 63 <= 1 << 17 && CHUNK * size_of::<Conn>() > 15 << 13);
 
 /// All connections, by slot.
 #[derive(Default)]

@@ -1,5 +1,6 @@
 //! The audit: what the shards' disks hold when all is over, read from the platters and not from the server's word.
 
+use crate::accounts::Account;
 use crate::disk::Disk;
 use squall_checks::{AuditEntry, Checks};
 use squall_generators::fleet::{payload_hash, what};
@@ -21,10 +22,11 @@ impl CommitLane for NoCommits {
     }
 }
 
-/// Reads a shard's durable log and cursors into the checks.
+/// Reads a shard's durable log and cursors into the checks; the disk is empty afterwards.
 pub fn read_shard(disk: &Disk, seed: u64, checks: &mut Checks) -> Result<(), StorageError> {
-    let copy = disk.durable_copy(seed);
-    let storage = RedbStorage::open_backend(copy.open(), CACHE_BYTES, Arc::new(NoCommits))?;
+    let _account = Account::Audit.enter();
+    let durable = disk.take_durable(seed);
+    let storage = RedbStorage::open_backend(durable.open(), CACHE_BYTES, Arc::new(NoCommits))?;
     let mut places: Vec<(ConversationId, u64)> = Vec::new();
     let mut next = 0;
     loop {
@@ -52,6 +54,7 @@ fn audit_entry(new: &NewEntry, checks: &mut Checks) {
         Payload::Created { members, .. } => members.as_slice(),
         _ => &[],
     };
+    let _account = Account::Checks.enter();
     checks.audit_entry(&AuditEntry {
         conversation: new.conversation,
         seq: entry.seq,

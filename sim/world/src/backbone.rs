@@ -1,11 +1,15 @@
 //! What carries the traffic between hosts: our network, or turmoil's TCP as the second opinion.
 
+use crate::accounts::Account;
 use squall_network::{HostId, Network, ProfileId};
 use squall_server::net::{BoxFuture, BoxStream, Connector, Listener};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::Ipv4Addr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The port on which gateways take devices.
 pub const EDGE_PORT: u16 = 7400;
@@ -24,6 +28,32 @@ fn split(address: &str) -> io::Result<(&str, u16)> {
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, format!("{address} is not name:port")))
 }
 
+/// A stream of our network; what the network keeps for it is charged to the network and not to the host that calls.
+struct SimulatedStream(squall_network::Stream);
+
+impl AsyncRead for SimulatedStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let _account = Account::Network.enter();
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for SimulatedStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let _account = Account::Network.enter();
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let _account = Account::Network.enter();
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
 /// A listener on our network.
 pub struct SimulatedListener(squall_network::Listener);
 
@@ -37,7 +67,7 @@ impl Listener for SimulatedListener {
     fn accept(&mut self) -> BoxFuture<'_, io::Result<BoxStream>> {
         Box::pin(async move {
             let (stream, _) = std::future::poll_fn(|cx| self.0.poll_accept(cx)).await?;
-            Ok(Box::new(stream) as BoxStream)
+            Ok(Box::new(SimulatedStream(stream)) as BoxStream)
         })
     }
 }
@@ -59,7 +89,7 @@ impl Connector for SimulatedConnector {
         });
         Box::pin(async move {
             let (to, port) = target?;
-            Ok(Box::new(network.connect(host, to, port, profile).await?) as BoxStream)
+            Ok(Box::new(SimulatedStream(network.connect(host, to, port, profile).await?)) as BoxStream)
         })
     }
 }

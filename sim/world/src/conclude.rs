@@ -1,7 +1,8 @@
 //! The end of a run: the audit, the verdict, and the record of everything.
 
+use crate::accounts::{Account, resident_bytes};
 use crate::audit;
-use crate::disk::Disk;
+use crate::machine::{Group, Machine};
 use crate::run::{RunError, World};
 use squall_checks::{AuditDevice, Checks, Config};
 use squall_reports::record::{
@@ -15,18 +16,19 @@ use std::collections::BTreeMap;
 impl World<'_> {
     /// Audits the disks, lets the checks conclude, and writes the record.
     pub(crate) fn conclude(mut self) -> Result<RunRecord, RunError> {
+        let totals = self.fleet.totals();
+        self.release();
         let mut checks = std::mem::replace(&mut self.observatory.checks, Checks::new(Config::default()));
-        let checks_bytes = checks.memory_bytes();
-        let disk_bytes: u64 =
-            self.machines.iter().filter_map(|m| m.probe.disk.as_ref()).map(Disk::memory_bytes).sum();
         for machine in &self.machines {
             if let Some(disk) = &machine.probe.disk {
                 audit::read_shard(disk, self.options.seed, &mut checks)
                     .map_err(|source| RunError::Audit { host: machine.name.clone(), source })?;
+                self.peak.look();
             }
         }
-        for client in 0..self.fleet.clients() {
-            let population = self.fleet.population();
+        let charged = Account::Checks.enter();
+        let population = self.fleet.population();
+        for client in 0..population.devices() {
             checks.audit_device(&AuditDevice {
                 device: population.device(client),
                 user: population.user_of_device(client),
@@ -35,6 +37,7 @@ impl World<'_> {
                 reachable: !self.stopped,
             });
         }
+        drop(charged);
         self.observatory.finish_history().map_err(|source| RunError::History {
             path: self.options.history.clone().unwrap_or_default(),
             source,
@@ -45,7 +48,6 @@ impl World<'_> {
         if !self.scenario.checks.service_levels.is_empty() && !self.stopped {
             checks.push(self.service_levels());
         }
-        let totals = self.fleet.totals();
         let mut because: Vec<String> = Vec::new();
         if self.stopped {
             because.push("the run was stopped before its end".into());
@@ -60,16 +62,10 @@ impl World<'_> {
                 check.name, check.evaluated, check.exposed
             ));
         }
-        let ledger = BTreeMap::from([
-            ("fleet".to_owned(), self.fleet.memory_bytes() as u64),
-            ("network".to_owned(), self.network.memory_bytes() as u64),
-            ("disks".to_owned(), disk_bytes),
-            ("checks".to_owned(), checks_bytes),
-        ]);
         let wall_ms = self.started.elapsed().as_millis() as u64;
         let simulated_ms = self.now / 1_000;
-        let peak_rss_bytes = peak_rss_bytes();
-        let clients = u64::from(self.fleet.clients());
+        let peak_rss_bytes = resident_bytes("VmHWM:");
+        let clients = u64::from(self.fleet.population().devices());
         Ok(RunRecord {
             verdict: overall_verdict(&checks, &because),
             inconclusive_because: because,
@@ -106,8 +102,19 @@ impl World<'_> {
                 .map(|(name, hits)| SometimesRecord { name: name.to_owned(), hits })
                 .collect(),
             latency_ms,
-            memory: MemoryRecord { peak_rss_bytes, bytes_per_client: ratio(peak_rss_bytes, clients), ledger },
+            memory: MemoryRecord {
+                peak_rss_bytes,
+                bytes_per_client: ratio(peak_rss_bytes, clients),
+                ledger: self.peak.into_ledger(),
+            },
         })
+    }
+
+    /// Gives back what the audit does not need: hosts and clients, the most of a large run's memory.
+    fn release(&mut self) {
+        self.machines.iter().for_each(Machine::retire);
+        std::mem::take(&mut self.groups).into_iter().for_each(Group::end);
+        self.fleet.release_clients();
     }
 
     fn histograms(&self) -> [(&'static str, &Histogram); 3] {
@@ -179,12 +186,4 @@ fn check_record(report: squall_checks::CheckReport) -> CheckRecord {
             message: v.message,
         }),
     }
-}
-
-/// The most memory that this process has had resident, from the kernel's own account.
-fn peak_rss_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib: Option<u64> = line.and_then(|l| l.trim().trim_end_matches(" kB").trim().parse().ok());
-    kib.unwrap_or(0) * 1024
 }

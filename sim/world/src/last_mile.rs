@@ -1,5 +1,6 @@
 //! The fleet's network: our own, seen from the devices' side.
 
+use crate::accounts::Account;
 use crate::backbone::EDGE_PORT;
 use crate::board::SharedBoard;
 use squall_generators::LastMile;
@@ -36,12 +37,14 @@ impl LastMile for SimulatedLastMile {
     type Conn = ConnId;
 
     fn open(&mut self, client: u32, gateway: u32) -> ConnId {
+        let _account = Account::Network.enter();
         let site = self.site(client);
         let gateway = self.gateways[gateway as usize];
         self.network.open(site.host, gateway, EDGE_PORT, site.profile, u64::from(client))
     }
 
     fn write(&mut self, conn: ConnId, bytes: &[u8]) -> io::Result<usize> {
+        let _account = Account::Network.enter();
         self.network.write(conn, bytes)
     }
 
@@ -50,6 +53,7 @@ impl LastMile for SimulatedLastMile {
     }
 
     fn close(&mut self, conn: ConnId) {
+        let _account = Account::Network.enter();
         // A connection that the network has already ended needs no closing.
         let _ = self.network.close(conn);
     }

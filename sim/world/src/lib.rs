@@ -8,9 +8,11 @@ compile_error!(
     "squall-world needs --cfg tokio_unstable, which .cargo/config.toml sets; an environment's RUSTFLAGS overrides it: add it there"
 );
 
+mod accounts;
 mod audit;
 mod backbone;
 mod board;
+mod committer;
 mod conclude;
 pub mod disk;
 pub mod interpose;

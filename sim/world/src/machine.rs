@@ -3,10 +3,12 @@
 //! Each machine has a `turmoil::Sim` of its own on our network, since turmoil's cost grows with the cube of the hosts of
 //! one `Sim`; on turmoil's TCP they share one.
 
+use crate::accounts::Account;
 use crate::backbone::{
     EDGE_PORT, INTERNAL_PORT, SimulatedConnector, SimulatedListener, TurmoilConnector, TurmoilListener,
 };
 use crate::board::Probe;
+use crate::committer::{Commits, Committer, SettledStorage};
 use crate::disk::Disk;
 use crate::interpose::{HostContext, SimulatedClock, enter_host};
 use squall_generators::rng::{Stream, key};
@@ -21,6 +23,8 @@ use std::time::Duration;
 
 /// redb's cache of one shard: the disk is in memory anyway.
 const CACHE_BYTES: usize = 8 << 20;
+/// The grain of tokio's timers.
+const TIMER_GRAIN: Duration = Duration::from_millis(1);
 /// The run's wall clock begins here: 2026-01-01T00:00:00Z in µs since the Unix epoch.
 pub const EPOCH_US: u64 = 1_767_225_600_000_000;
 
@@ -35,15 +39,18 @@ pub struct Common {
     pub clock: SimulatedClock,
     /// `None`: turmoil's TCP between hosts.
     pub connector: Option<Arc<dyn Fn(squall_network::HostId) -> SimulatedConnector + Send + Sync>>,
+    /// Where commits run.
+    pub committer: Arc<Committer>,
     /// Why roles ended that should not have.
     pub failures: Arc<Mutex<Vec<String>>>,
 }
 
-/// Commits inside simulated time: some of it before the durable point, some after.
+/// Commits inside simulated time: some of it before the durable point, which is the end of a tick, some after.
 struct SimulatedLane {
     stream: Mutex<Stream>,
     latency: Duration,
     disk: Disk,
+    commits: Arc<Commits>,
     clock: SimulatedClock,
 }
 
@@ -54,11 +61,17 @@ impl CommitLane for SimulatedLane {
             (self.latency.mul_f64(0.5 + stream.unit()), 0.2 + 0.6 * stream.unit())
         };
         let extra = Duration::from_micros(self.disk.extra_sync_delay(self.clock.now_us()));
+        let (commits, clock) = (Arc::clone(&self.commits), self.clock.clone());
         Box::pin(async move {
             tokio::time::sleep(total.mul_f64(before) + extra).await;
-            let result = commit();
+            let proposed_at = clock.now_us();
+            let pending = commits.propose(commit, proposed_at);
             tokio::time::sleep(total.mul_f64(1.0 - before)).await;
-            result
+            // It begins when this tick is over.
+            while clock.now_us() == proposed_at {
+                tokio::time::sleep(TIMER_GRAIN).await;
+            }
+            pending.take()
         })
     }
 }
@@ -85,10 +98,11 @@ pub struct Machine {
 pub struct Group {
     sim: turmoil::Sim<'static>,
     context: HostContext,
+    account: Account,
 }
 
 impl Group {
-    pub fn new(common: &Common, name: &str) -> Self {
+    pub fn new(common: &Common, name: &str, account: Account) -> Self {
         let mut builder = turmoil::Builder::new();
         builder
             .tick_duration(common.tick)
@@ -102,25 +116,37 @@ impl Group {
         let context = HostContext::new(key(common.seed, &format!("host {name}")), common.clock.clone(), EPOCH_US);
         // tokio reads the clock when a runtime is built.
         let guard = enter_host(&context);
+        let charged = account.enter();
         let sim = builder.build();
-        drop(guard);
-        Group { sim, context }
+        drop((guard, charged));
+        Group { sim, context, account }
+    }
+
+    fn enter(&self) -> (crate::interpose::Guard, squall_ledger::Guard) {
+        (enter_host(&self.context), self.account.enter())
     }
 
     /// Runs its hosts for one tick.
     pub fn step(&mut self) -> Result<(), String> {
-        let _guard = enter_host(&self.context);
+        let _guards = self.enter();
         self.sim.step().map(|_| ()).map_err(|error| error.to_string())
     }
 
     fn crash(&mut self, name: &str) {
-        let _guard = enter_host(&self.context);
+        let _guards = self.enter();
         self.sim.crash(name);
     }
 
     fn bounce(&mut self, name: &str) {
-        let _guard = enter_host(&self.context);
+        let _guards = self.enter();
         self.sim.bounce(name);
+    }
+
+    /// Ends all that runs here.
+    pub fn end(self) {
+        let Group { sim, context, account } = self;
+        let _guards = (enter_host(&context), account.enter());
+        drop(sim);
     }
 
     pub fn sim(&self) -> &turmoil::Sim<'static> {
@@ -129,7 +155,7 @@ impl Group {
 
     /// Adds a machine, running.
     pub fn add(&mut self, name: &str, role: Role, probe: &Arc<Probe>, common: &Common) {
-        let guard = enter_host(&self.context);
+        let guards = self.enter();
         let (probe, common, host_name) = (Arc::clone(probe), common.clone(), name.to_owned());
         let commit_stream = Stream::new(common.seed, &format!("commits {name}"));
         self.sim.host(name, move || {
@@ -150,7 +176,7 @@ impl Group {
                 Ok(())
             }
         });
-        drop(guard);
+        drop(guards);
     }
 }
 
@@ -178,21 +204,24 @@ async fn boot(role: Role, probe: Arc<Probe>, common: &Common, commit_stream: Str
         }
         None => (TurmoilListener::bind(port).await?, Arc::new(TurmoilConnector) as Arc<dyn Connector>),
     };
-    let open_storage = probe.disk.clone().map(|disk| storage(disk, common, commit_stream));
+    let open_storage = probe.disk.clone().map(|disk| storage(disk, common, commit_stream, probe.index));
     let env = Env { listener, connector, wall_ms, observer: probe, secret: common.secret.clone(), open_storage };
     Ok(serve(role, common.cluster.clone(), env).await?)
 }
 
-fn storage(disk: Disk, common: &Common, stream: Stream) -> OpenStorage {
+fn storage(disk: Disk, common: &Common, stream: Stream, host: u16) -> OpenStorage {
+    let committer = Arc::clone(&common.committer);
+    let seed = key(common.seed, &format!("commit thread {host}"));
     let lane: Arc<dyn CommitLane> = Arc::new(SimulatedLane {
         stream: Mutex::new(stream),
         latency: common.commit_latency,
         disk: disk.clone(),
+        commits: Arc::new(Commits::new(committer, disk.clone(), seed, EPOCH_US)),
         clock: common.clock.clone(),
     });
     Arc::new(move || {
         let storage = RedbStorage::open_backend(disk.open(), CACHE_BYTES, Arc::clone(&lane))?;
-        Ok(Arc::new(storage) as Arc<dyn Storage>)
+        Ok(Arc::new(SettledStorage::new(storage, disk.clone())) as Arc<dyn Storage>)
     })
 }
 
@@ -233,6 +262,14 @@ impl Machine {
     pub fn go_dark(&mut self, group: &mut Group) {
         self.power = Power::Dark;
         group.crash(&self.name);
+    }
+
+    /// The run is over: what the process still does as it is dropped reaches nothing.
+    pub fn retire(&self) {
+        self.probe.alive.store(false, Ordering::Relaxed);
+        if let Some(disk) = &self.probe.disk {
+            disk.process_died();
+        }
     }
 
     pub fn restart(&mut self, group: &mut Group) {

@@ -1,5 +1,6 @@
 //! Takes every event of a run: to the checks, the history file, the digest and the latency histograms.
 
+use crate::accounts::Account;
 use rustc_hash::FxHashMap;
 use squall_checks::Checks;
 use squall_generators::{Latency, Sink};
@@ -68,6 +69,7 @@ impl Observatory {
 
 impl Sink for Observatory {
     fn event(&mut self, event: Event) {
+        let _account = Account::Histograms.enter();
         self.events += 1;
         match &event.kind {
             Kind::Send { client_msg_id, .. } => {
@@ -87,11 +89,15 @@ impl Sink for Observatory {
         if let Some(trace) = &mut self.trace {
             trace.lock().unwrap_or_else(PoisonError::into_inner).push(event.to_json(&self.hosts));
         }
-        self.checks.observe(&event);
+        {
+            let _account = Account::Checks.enter();
+            self.checks.observe(&event);
+        }
         self.record(&event);
     }
 
     fn latency(&mut self, latency: Latency) {
+        let _account = Account::Histograms.enter();
         match latency {
             Latency::SendToDeliver(us) => self.send_to_deliver.record_us(us),
             Latency::Reconnect(us) => self.reconnect.record_us(us),

@@ -1,7 +1,9 @@
 //! One run: builds the world from a scenario and a seed, steps it through its phases, and writes the record.
 
+use crate::accounts::{Account, Peak};
 use crate::backbone::{INTERNAL_PORT, SimulatedConnector};
 use crate::board::{Probe, SharedBoard};
+use crate::committer::Committer;
 use crate::disk::{Disk, DiskConfig};
 use crate::interpose::{SimulatedClock, WorldContext, enter_world};
 use crate::last_mile::{SimulatedLastMile, Site};
@@ -108,6 +110,7 @@ fn link_profile(profile: Profile) -> LinkProfile {
 pub fn run(scenario: &Scenario, options: RunOptions) -> Result<RunRecord, RunError> {
     let context = WorldContext::new(key(options.seed, "world"));
     let _guard = enter_world(&context);
+    let _account = Account::World.enter();
     let mut world = World::build(scenario, options)?;
     world.run()?;
     world.conclude()
@@ -136,6 +139,7 @@ pub(crate) struct World<'a> {
     pub(crate) signals: Vec<FleetEvent>,
     pub(crate) digest: u64,
     pub(crate) stopped: bool,
+    pub(crate) peak: Peak,
 }
 
 impl<'a> World<'a> {
@@ -157,12 +161,13 @@ impl<'a> World<'a> {
             seed,
             clock: clock.clone(),
             connector: (!turmoil).then(|| connector(&network, backbone, &names, &hosts)),
+            committer: Arc::new(Committer::start()),
             failures: Arc::default(),
         };
         let mut groups = Vec::new();
         let mut machines = Vec::new();
         if turmoil {
-            groups.push(Group::new(&common, "all hosts"));
+            groups.push(Group::new(&common, "all hosts", Account::World));
         }
         for (index, (name, host)) in names.iter().zip(&hosts).enumerate() {
             let role = role_of(name);
@@ -187,7 +192,7 @@ impl<'a> World<'a> {
                 });
             }
             if !turmoil {
-                groups.push(Group::new(&common, name));
+                groups.push(Group::new(&common, name, Account::of(role)));
             }
             groups.last_mut().expect("one was just pushed").add(name, role, &probe, &common);
             machines.push(Machine { name: name.clone(), role, probe, power: Power::Up, held_down: 0 });
@@ -201,7 +206,9 @@ impl<'a> World<'a> {
             seed: key(seed, "sites"),
             board: board.clone(),
         };
+        let charged = Account::Fleet.enter();
         let fleet = Fleet::new(last_mile, scenario, seed, common.secret.clone());
+        drop(charged);
         let load = scenario.phases.ramp.as_micros();
         let nemesis = Nemesis::new(scenario, seed, load, site_hosts, turmoil);
         let shards = machines
@@ -246,6 +253,7 @@ impl<'a> World<'a> {
             signals: Vec::new(),
             digest: 0,
             stopped: false,
+            peak: Peak::default(),
         })
     }
 
@@ -258,15 +266,24 @@ impl<'a> World<'a> {
         let ramp = self.scenario.phases.ramp.as_micros();
         let load_end = ramp + self.scenario.phases.load.as_micros();
         self.enter_phase("ramp");
-        self.schedule_ramp(ramp);
+        {
+            let _account = Account::Fleet.enter();
+            self.schedule_ramp(ramp);
+        }
         self.step_until(ramp)?;
         self.enter_phase("load");
-        self.fleet.start_load(Time(ramp), Time(load_end));
+        {
+            let _account = Account::Fleet.enter();
+            self.fleet.start_load(Time(ramp), Time(load_end));
+        }
         self.step_until(load_end)?;
         self.enter_phase("heal");
         self.with_stage(|nemesis, scenario, stage| nemesis.heal(scenario, stage));
         self.drain_events();
-        self.fleet.end_load(Time(self.now));
+        {
+            let _account = Account::Fleet.enter();
+            self.fleet.end_load(Time(self.now));
+        }
         self.enter_phase("quiet");
         self.step_until(self.end)?;
         self.enter_phase("audit");
@@ -332,11 +349,12 @@ impl<'a> World<'a> {
             self.nemesis.step(self.scenario, &mut stage, &self.fleet);
             self.drain_events();
         }
-        self.network.advance(now);
-        self.step_fleet();
-        for group in &mut self.groups {
-            group.step().map_err(RunError::Host)?;
+        {
+            let _account = Account::Network.enter();
+            self.network.advance(now);
         }
+        self.step_fleet();
+        self.step_hosts()?;
         self.with_stage(|nemesis, _, stage| nemesis.collect(stage));
         self.drain_events();
         let failures = std::mem::take(&mut *self.failures.lock().unwrap_or_else(PoisonError::into_inner));
@@ -346,7 +364,19 @@ impl<'a> World<'a> {
         Ok(())
     }
 
+    /// Every host does a tick; what it wants to commit begins as soon as it has.
+    fn step_hosts(&mut self) -> Result<(), RunError> {
+        let one_each = self.groups.len() == self.machines.len();
+        for (index, group) in self.groups.iter_mut().enumerate() {
+            group.step().map_err(RunError::Host)?;
+            let stepped = if one_each { &self.machines[index..=index] } else { &self.machines[..] };
+            stepped.iter().filter_map(|m| m.probe.disk.as_ref()).for_each(Disk::begin_proposed);
+        }
+        Ok(())
+    }
+
     fn step_fleet(&mut self) {
+        let _account = Account::Fleet.enter();
         let now = Time(self.now);
         let mut signals = std::mem::take(&mut self.signals);
         self.network.drain_events(&mut signals);
@@ -409,6 +439,7 @@ impl<'a> World<'a> {
         if self.options.trace_second == Some(second + 1) {
             self.begin_trace();
         }
+        self.peak.look();
         self.stopped |= self.options.stop.load(Ordering::Relaxed);
         self.report_progress();
     }

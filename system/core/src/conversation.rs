@@ -141,6 +141,8 @@ impl Conversation {
             self.membership_staged = Some(seq);
         }
         let index = sender.unwrap_or_else(|| {
+            // Room for one more, not for four: there are as many of these lists as conversations.
+            self.senders.reserve_exact(1);
             self.senders.push(Sender {
                 device: request.device,
                 next_client_seq: ClientSeq::FIRST,
@@ -154,6 +156,9 @@ impl Conversation {
         sender.connect_count = request.connect_count;
         if sender.recent.len() == DEDUP_WINDOW {
             sender.recent.pop_front();
+        }
+        if sender.recent.len() == sender.recent.capacity() {
+            sender.recent.reserve_exact(1 + sender.recent.len() / 2);
         }
         sender.recent.push_back((request.client_msg_id, seq));
         Entry {

@@ -58,8 +58,8 @@ pub const DEDUP_WINDOW: usize = 32;
 pub const INDEX_CHUNK: usize = 64;
 /// Sends that a shard stages before it answers "busy".
 pub const MAX_STAGED: usize = 65_536;
-/// Conversations that a shard keeps in memory.
-pub const MAX_CACHED_CONVERSATIONS: usize = 262_144;
+/// Conversations that a shard keeps in memory: as many as fill a hash table of 2^18 buckets.
+pub const MAX_CACHED_CONVERSATIONS: usize = 229_376;
 /// Redelivery after an unacked delivery.
 pub const REDELIVER_AFTER: Duration = Duration::from_secs(5);
 /// Redeliveries to one connection before it is closed.

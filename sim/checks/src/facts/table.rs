@@ -16,16 +16,20 @@ pub(crate) trait Row {
 
 const VACANT: u32 = u32::MAX;
 
+/// Rows lie in chunks, so that growth neither copies them nor doubles their room.
+const CHUNK: usize = 1 << 12;
+
 /// Rows found by key, numbered from 0.
 pub(crate) struct Table<R> {
-    rows: Vec<R>,
+    chunks: Vec<Vec<R>>,
+    len: usize,
     /// Open addressing with linear probing over a power of two; at most three quarters full.
     slots: Vec<u32>,
 }
 
 impl<R: Row> Table<R> {
     pub fn new() -> Self {
-        Table { rows: Vec::new(), slots: vec![VACANT; 16] }
+        Table { chunks: Vec::new(), len: 0, slots: vec![VACANT; 16] }
     }
 
     pub fn find(&self, key: R::Key) -> Option<u32> {
@@ -39,22 +43,38 @@ impl<R: Row> Table<R> {
         if self.slots[slot] != VACANT {
             return self.slots[slot];
         }
-        let number = u32::try_from(self.rows.len()).expect("a run has fewer than 2^32 rows");
+        let number = u32::try_from(self.len).expect("a run has fewer than 2^32 rows");
         assert!(number != VACANT, "a run has fewer than 2^32 - 1 rows");
-        self.rows.push(make());
+        let row = make();
+        match self.chunks.last_mut() {
+            Some(chunk) if chunk.len() < CHUNK => {
+                if chunk.len() == chunk.capacity() {
+                    // Only the first chunk is ever not whole from the start: small runs stay small.
+                    chunk.reserve_exact(chunk.len().min(CHUNK - chunk.len()));
+                }
+                chunk.push(row);
+            }
+            last => {
+                let mut chunk = Vec::with_capacity(if last.is_some() { CHUNK } else { 16 });
+                chunk.push(row);
+                self.chunks.push(chunk);
+            }
+        }
+        self.len += 1;
         self.slots[slot] = number;
-        if self.rows.len() * 4 > self.slots.len() * 3 {
+        if self.len * 4 > self.slots.len() * 3 {
             self.grow();
         }
         number
     }
 
-    pub fn rows(&self) -> &[R] {
-        &self.rows
+    pub fn rows(&self) -> impl Iterator<Item = &R> {
+        self.chunks.iter().flatten()
     }
 
     pub fn memory_bytes(&self) -> u64 {
-        (self.rows.capacity() * size_of::<R>() + self.slots.capacity() * size_of::<u32>()) as u64
+        (self.chunks.iter().map(Vec::capacity).sum::<usize>() * size_of::<R>()
+            + self.slots.capacity() * size_of::<u32>()) as u64
     }
 
     /// The slot of the key, or the vacant one where it would go.
@@ -63,7 +83,7 @@ impl<R: Row> Table<R> {
         let mut slot = R::hash(key) as usize & mask;
         loop {
             let row = self.slots[slot];
-            if row == VACANT || self.rows[row as usize].key() == key {
+            if row == VACANT || self[row].key() == key {
                 return slot;
             }
             slot = (slot + 1) & mask;
@@ -73,7 +93,7 @@ impl<R: Row> Table<R> {
     fn grow(&mut self) {
         let mask = self.slots.len() * 2 - 1;
         let mut slots = vec![VACANT; mask + 1];
-        for (number, row) in self.rows.iter().enumerate() {
+        for (number, row) in self.chunks.iter().flatten().enumerate() {
             let mut slot = R::hash(row.key()) as usize & mask;
             while slots[slot] != VACANT {
                 slot = (slot + 1) & mask;
@@ -87,13 +107,13 @@ impl<R: Row> Table<R> {
 impl<R> Index<u32> for Table<R> {
     type Output = R;
     fn index(&self, number: u32) -> &R {
-        &self.rows[number as usize]
+        &self.chunks[number as usize / CHUNK][number as usize % CHUNK]
     }
 }
 
 impl<R> IndexMut<u32> for Table<R> {
     fn index_mut(&mut self, number: u32) -> &mut R {
-        &mut self.rows[number as usize]
+        &mut self.chunks[number as usize / CHUNK][number as usize % CHUNK]
     }
 }
 
@@ -121,7 +141,7 @@ mod tests {
         let mut model = BTreeMap::new();
         for step in 0..5_000u64 {
             let key = mix(step) % 1_500;
-            let expected = *model.entry(key).or_insert(table.rows().len() as u32);
+            let expected = *model.entry(key).or_insert(table.rows().count() as u32);
             assert_eq!(table.find_or_insert(key, || Cell(key)), expected);
         }
         for key in 0..1_500 {

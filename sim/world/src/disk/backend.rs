@@ -12,6 +12,7 @@ use redb::{BackendError, StorageBackend};
 
 use super::Disk;
 use super::device::Device;
+use crate::accounts::Account;
 
 /// One open of a [`Disk`] by the process that runs on its host.
 pub struct Backend {
@@ -38,6 +39,7 @@ impl Backend {
     }
 
     fn with<T>(&self, operation: impl FnOnce(&mut Device) -> io::Result<T>) -> io::Result<T> {
+        let _account = Account::Disks.enter();
         let mut device = self.disk.device();
         if !device.running || device.incarnation != self.incarnation {
             return Err(io::Error::new(io::ErrorKind::NotConnected, "simulated disk: this process is dead"));

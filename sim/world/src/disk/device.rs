@@ -130,6 +130,10 @@ impl Device {
         self.armed.push(ArmedCut { point, left: nth - 1 });
     }
 
+    pub fn has_armed_cuts(&self) -> bool {
+        !self.armed.is_empty()
+    }
+
     pub fn disarm(&mut self) {
         self.armed.clear();
     }

@@ -19,6 +19,7 @@ mod tests;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::committer::{Job, Pending};
 pub use backend::Backend;
 use device::Device;
 pub use faults::{DiskFault, FaultHits, FaultId};
@@ -90,6 +91,10 @@ struct Shared {
     device: Mutex<Device>,
     /// A lock of its own, so that the callback may call the disk.
     on_power_cut: Mutex<Option<OnPowerCut>>,
+    /// The commit that is to begin when the host has stepped.
+    proposed: Mutex<Option<Job>>,
+    /// The commit that runs on another thread.
+    busy: Mutex<Option<Pending>>,
 }
 
 /// A cheap handle on the disk of one host, for the world. The process on that host uses a [`Backend`].
@@ -108,23 +113,25 @@ impl Disk {
         Self::with_platter(seed, config, Platter::new())
     }
 
-    /// A disk of its own that holds what is durable on this one now, without its faults: what an auditor may open
-    /// while the host runs, or after its last crash.
-    pub fn durable_copy(&self, seed: u64) -> Self {
-        let device = self.device();
-        Self::with_platter(seed, device.config, device.platter.durable_copy())
+    /// Takes what is durable out of this disk, as a disk of its own, without its faults: what an auditor may open when all
+    /// is over. The process that ran here is dead afterwards, and this disk is empty.
+    pub fn take_durable(&self, seed: u64) -> Self {
+        let mut device = self.settled();
+        device.end_process();
+        let platter = device.platter.take_durable();
+        Self::with_platter(seed, device.config, platter)
     }
 
     /// A handle for the process that runs on the host. If none runs, the handle is dead from the start: code that a
     /// crash has not yet unwound must not be able to reopen its database.
     pub fn open(&self) -> Backend {
-        let (incarnation, handle) = self.device().new_handle();
+        let (incarnation, handle) = self.settled().new_handle();
         Backend::new(self.clone(), incarnation, handle)
     }
 
     /// A new process starts on the host, with power: from here on [`Disk::open`] gives live handles. True of a new disk.
     pub fn process_started(&self) {
-        let mut device = self.device();
+        let mut device = self.settled();
         if device.running {
             // A restart that skipped the crash must still fence the old process.
             device.end_process();
@@ -134,23 +141,26 @@ impl Disk {
 
     /// SIGKILL: every handle is dead, and unsynced writes stay in the page cache for the next process.
     pub fn process_died(&self) {
-        self.device().end_process();
+        self.settled().end_process();
+        self.forget_proposed();
     }
 
     /// Power is lost at this instant: every handle is dead, and unsynced writes are gone but for what the seed spares.
     /// Returns the number of unsynced blocks that were lost. Does not run the power-cut callback.
     pub fn power_loss(&self) -> u64 {
-        self.device().lose_power(false)
+        let lost = self.settled().lose_power(false);
+        self.forget_proposed();
+        lost
     }
 
     /// Arms a power cut at the k-th write or sync from now. Cuts add up; each strikes once.
     pub fn cut_power_at(&self, point: CutPoint) {
-        self.device().arm(point);
+        self.settled().arm(point);
     }
 
     /// Forgets every armed cut that has not struck.
     pub fn disarm_cuts(&self) {
-        self.device().disarm();
+        self.settled().disarm();
     }
 
     /// What to call when an armed cut strikes. It runs inside the write or sync that met the cut, on the host's own
@@ -160,27 +170,27 @@ impl Disk {
     }
 
     pub fn add_fault(&self, fault: DiskFault) -> FaultId {
-        self.device().faults.add(fault)
+        self.settled().faults.add(fault)
     }
 
     /// Ends one fault and no other; false if it was not active. Its hits stay in [`Disk::fault_hits`].
     pub fn remove_fault(&self, id: FaultId) -> bool {
-        self.device().faults.remove(id)
+        self.settled().faults.remove(id)
     }
 
     /// Every fault that this disk ever had, with what it hit.
     pub fn fault_hits(&self) -> Vec<FaultHits> {
-        self.device().faults.hits()
+        self.settled().faults.hits()
     }
 
     /// By how many µs a sync that starts at the simulated time `now_us` is delayed; for the asynchronous wrapper to
     /// await. Slow syncs add up and a stall holds until its end.
     pub fn extra_sync_delay(&self, now_us: u64) -> u64 {
-        self.device().faults.sync_delay_us(now_us)
+        self.settled().faults.sync_delay_us(now_us)
     }
 
     pub fn stats(&self) -> DiskStats {
-        let device = self.device();
+        let device = self.settled();
         DiskStats {
             unsynced_blocks: device.platter.unsynced_blocks(),
             allocated_bytes: device.platter.allocated_bytes(),
@@ -190,23 +200,60 @@ impl Disk {
 
     /// Memory that the disk's content takes, in bytes.
     pub fn memory_bytes(&self) -> u64 {
-        self.device().platter.memory_bytes()
+        self.settled().platter.memory_bytes()
     }
 
     /// A digest of every change of the durable image so far, in order. It rolls on and is never reset.
     pub fn take_digest(&self) -> u64 {
-        self.device().platter.digest()
+        self.settled().platter.digest()
     }
 
     fn with_platter(seed: u64, config: DiskConfig, platter: Platter) -> Self {
         Self(Arc::new(Shared {
             device: Mutex::new(Device::new(seed, config, platter)),
             on_power_cut: Mutex::new(None),
+            proposed: Mutex::new(None),
+            busy: Mutex::new(None),
         }))
     }
 
+    /// What a process on the host reaches, a commit under way included.
     fn device(&self) -> MutexGuard<'_, Device> {
         lock(&self.0.device)
+    }
+
+    /// What the world reaches: never the middle of a commit.
+    fn settled(&self) -> MutexGuard<'_, Device> {
+        self.settle();
+        self.device()
+    }
+
+    /// Takes a commit that begins with [`Disk::begin_proposed`]; a process that dies before takes it along.
+    pub(crate) fn propose(&self, commit: Job) {
+        *lock(&self.0.proposed) = Some(commit);
+    }
+
+    /// Begins the proposed commit, if there is one: on another thread, unless an armed cut may act on the world around.
+    pub(crate) fn begin_proposed(&self) {
+        let Some(commit) = lock(&self.0.proposed).take() else { return };
+        if self.settled().has_armed_cuts() {
+            commit.run();
+        } else {
+            let pending = commit.submit();
+            *lock(&self.0.busy) = Some(pending);
+        }
+    }
+
+    /// Waits for the commit that is under way on another thread, if there is one.
+    pub(crate) fn settle(&self) {
+        if let Some(pending) = lock(&self.0.busy).take() {
+            pending.wait();
+        }
+    }
+
+    /// Drops a commit that has not begun. Its database goes with it, and may call the disk.
+    fn forget_proposed(&self) {
+        drop(lock(&self.0.proposed).take());
     }
 
     /// The callback is taken out while it runs, so that it may even replace itself.

@@ -16,7 +16,7 @@ const POOL_BLOCKS: usize = 256;
 
 type Block = Box<[u8; BLOCK_BYTES]>;
 
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default)]
 struct Slot {
     durable: Option<Block>,
     dirty: Option<Block>,
@@ -61,14 +61,18 @@ impl Platter {
         }
     }
 
-    /// What a power loss with no survivors would leave.
-    pub fn durable_copy(&self) -> Self {
-        let mut copy = Self::new();
-        copy.slots = self.slots.iter().map(|s| Slot { durable: s.durable.clone(), dirty: None }).collect();
-        copy.boxes = copy.slots.iter().filter(|s| s.durable.is_some()).count() as u64;
-        copy.allocated_blocks = copy.boxes;
-        (copy.durable_len, copy.visible_len, copy.digest) = (self.durable_len, self.durable_len, self.digest);
-        copy
+    /// Takes out what a power loss with no survivors would leave; this platter is empty afterwards.
+    pub fn take_durable(&mut self) -> Self {
+        let mut taken = std::mem::replace(self, Self::new());
+        for index in std::mem::take(&mut taken.dirty) {
+            taken.slots[index].dirty = None;
+        }
+        taken.pool = Vec::new();
+        taken.boxes = taken.slots.iter().filter(|s| s.durable.is_some()).count() as u64;
+        taken.allocated_blocks = taken.boxes;
+        taken.visible_len = taken.durable_len;
+        taken.hidden_from = usize::MAX;
+        taken
     }
 
     pub fn len(&self) -> u64 {

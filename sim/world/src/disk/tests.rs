@@ -157,7 +157,7 @@ fn memory_is_taken_only_by_blocks_that_are_not_zero() {
     backend.write(0, &[0; 8 * BLOCK]).unwrap();
     backend.sync_data().unwrap();
     assert_eq!(disk.stats().allocated_bytes, 0);
-    assert_eq!(disk.durable_copy(1).memory_bytes() / BLOCK as u64, 0);
+    assert_eq!(disk.take_durable(1).memory_bytes() / BLOCK as u64, 0);
 }
 
 #[test]
@@ -177,15 +177,13 @@ fn the_digest_tells_apart_what_became_durable() {
 }
 
 #[test]
-fn a_durable_copy_holds_what_was_synced_and_is_a_disk_of_its_own() {
+fn what_is_taken_out_is_what_was_synced_and_no_old_handle_reaches_it() {
     let (disk, backend) = filled(DiskConfig::default(), 2, 1);
     backend.write(0, &[2; BLOCK]).unwrap();
-    let copy = disk.durable_copy(1);
-    let audit = copy.open();
-    assert_eq!(contents(&audit), vec![1; 2 * BLOCK]);
-    audit.write(0, &[3; BLOCK]).unwrap();
-    audit.sync_data().unwrap();
-    assert_eq!(contents(&backend)[..BLOCK], [2; BLOCK]);
+    let taken = disk.take_durable(1);
+    assert!(backend.write(BLOCK as u64, &[3; BLOCK]).is_err());
+    assert_eq!(contents(&taken.open()), vec![1; 2 * BLOCK]);
+    assert_eq!((disk.stats().allocated_bytes, taken.stats().allocated_bytes), (0, 2 * BLOCK as u64));
 }
 
 #[test]

@@ -103,7 +103,7 @@ pub struct ClientSession {
     /// Attempts since the last welcome.
     attempts: u8,
     phase: Phase,
-    heartbeat_interval: Duration,
+    heartbeat_interval_ms: u32,
     /// In order of id.
     threads: Vec<Thread>,
 }
@@ -117,13 +117,17 @@ impl ClientSession {
             connect_count: 0,
             attempts: 0,
             phase: Phase::Away,
-            heartbeat_interval: HEARTBEAT_INTERVAL,
+            heartbeat_interval_ms: HEARTBEAT_INTERVAL.as_millis() as u32,
             threads: Vec::new(),
         }
     }
 
     pub fn set_heartbeat_interval(&mut self, interval: Duration) {
-        self.heartbeat_interval = interval;
+        self.heartbeat_interval_ms = u32::try_from(interval.as_millis()).unwrap_or(u32::MAX);
+    }
+
+    fn heartbeat_interval(&self) -> Duration {
+        Duration::from_millis(u64::from(self.heartbeat_interval_ms))
     }
 
     /// The next attempt counts one more than this. A device that forgets its count between two lives needs one that
@@ -307,7 +311,7 @@ impl ClientSession {
 
     fn handle_welcome(&mut self, now: Time, out: &mut Vec<Output>) {
         self.attempts = 0;
-        self.phase = Phase::Online { next_ping: now + self.heartbeat_interval, ping_sent: None };
+        self.phase = Phase::Online { next_ping: now + self.heartbeat_interval(), ping_sent: None };
         out.push(Output::Online);
         for index in 0..self.threads.len() {
             self.threads[index].handle_connected();
@@ -466,7 +470,7 @@ impl ClientSession {
             return self.give_up("no answer", now, out);
         }
         if ping_sent.is_none() && now >= next_ping {
-            self.phase = Phase::Online { next_ping: now + self.heartbeat_interval, ping_sent: Some(now) };
+            self.phase = Phase::Online { next_ping: now + self.heartbeat_interval(), ping_sent: Some(now) };
             out.push(Output::Transmit(ClientFrame::Ping));
         }
         for index in 0..self.threads.len() {

@@ -21,6 +21,9 @@ pub enum Lack {
     AskedAt(Time),
 }
 
+#[derive(Debug, Clone, Default)]
+struct Held(Vec<LogSpan>);
+
 #[derive(Debug, Clone)]
 pub struct Thread {
     pub id: ConversationId,
@@ -29,8 +32,8 @@ pub struct Thread {
     /// The furthest head that the server has told of.
     pub head: Seq,
     pub lack: Lack,
-    /// Spans beyond a gap, by their start.
-    held: Vec<LogSpan>,
+    /// Spans beyond a gap; boxed, for there mostly are none.
+    held: Option<Box<Held>>,
     next_client_seq: ClientSeq,
     outbox: Option<Box<Outbox>>,
 }
@@ -42,7 +45,7 @@ impl Thread {
             shown: Seq::ZERO,
             head: Seq::ZERO,
             lack: Lack::Nothing,
-            held: Vec::new(),
+            held: None,
             next_client_seq: ClientSeq::FIRST,
             outbox: None,
         }
@@ -98,12 +101,10 @@ impl Thread {
         if known {
             return via != Via::Ack;
         }
-        while let Some(index) = self.held.iter().position(|s| s.from <= self.shown.next()) {
-            let held = self.held.swap_remove(index);
+        while let Some(held) = self.take_next_held() {
             self.show(held, Via::Deliver, out);
         }
-        if self.held.is_empty() {
-            self.held = Vec::new();
+        if self.held.is_none() {
             if matches!(self.lack, Lack::GapSince(_)) {
                 self.lack = Lack::Nothing;
             }
@@ -111,15 +112,26 @@ impl Thread {
         true
     }
 
+    /// A held span that follows on what has been shown.
+    fn take_next_held(&mut self) -> Option<LogSpan> {
+        let Held(spans) = self.held.as_deref_mut()?;
+        let index = spans.iter().position(|s| s.from <= self.shown.next())?;
+        let span = spans.swap_remove(index);
+        self.held.take_if(|held| held.0.is_empty());
+        Some(span)
+    }
+
     fn hold(&mut self, span: LogSpan, now: Time) {
         if self.lack == Lack::Nothing {
             self.lack = Lack::GapSince(now);
         }
-        let held: usize = self.held.iter().map(|s| s.entries.len()).sum();
-        let again = self.held.iter().any(|s| s.from == span.from && s.to >= span.to);
+        let Held(spans) = self.held.get_or_insert_default().as_mut();
+        let held: usize = spans.iter().map(|s| s.entries.len()).sum();
+        let again = spans.iter().any(|s| s.from == span.from && s.to >= span.to);
         if !again && held + span.entries.len() <= MAX_HELD_ENTRIES {
-            self.held.push(span);
+            spans.push(span);
         }
+        self.held.take_if(|held| held.0.is_empty());
     }
 
     /// Shows what is new of a span that follows on what has been shown.
@@ -150,7 +162,7 @@ impl Thread {
     /// A page has arrived: ask for the next one, or be content. After a page that brought nothing new, not at once: the
     /// server may not have yet what it has promised.
     pub fn handle_page_end(&mut self, progress: bool, now: Time) {
-        self.lack = match self.head > self.shown || !self.held.is_empty() {
+        self.lack = match self.head > self.shown || self.held.is_some() {
             true if progress => Lack::Wanted,
             true => Lack::GapSince(now),
             false => Lack::Nothing,
@@ -161,7 +173,7 @@ impl Thread {
     pub fn handle_sync_refused(&mut self) {
         self.lack = Lack::Nothing;
         self.head = self.shown;
-        self.held = Vec::new();
+        self.held = None;
     }
 
     /// A gap that has waited long enough, or a page that has not come, becomes a wish to sync.
@@ -184,6 +196,6 @@ impl Thread {
 
     pub fn heap_bytes(&self) -> usize {
         self.outbox.as_ref().map_or(0, |o| size_of::<Outbox>() + o.heap_bytes())
-            + self.held.capacity() * size_of::<LogSpan>()
+            + self.held.as_ref().map_or(0, |held| size_of::<Held>() + held.0.capacity() * size_of::<LogSpan>())
     }
 }

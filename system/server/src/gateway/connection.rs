@@ -1,11 +1,12 @@
 //! One device's connection: a small hand-written future, since there are a million of them.
 
 use super::Gateway;
+use super::handshake::Upgraded;
 use super::table::{ConnectionId, Deadline, Taken};
+use super::websocket::{self, Fault, Incoming, Reader};
 use crate::net::BoxStream;
 use crate::observer::Point;
 use bytes::Bytes;
-use futures_util::{Sink, Stream};
 use squall_core::Time;
 use squall_core::session::{Peer, ServerSession, Step};
 use squall_protocol::close::CloseReason;
@@ -13,15 +14,18 @@ use squall_protocol::frames::Codec;
 use squall_protocol::{ServerFrame, limits};
 use std::collections::VecDeque;
 use std::future::Future;
+use std::io;
+use std::mem::MaybeUninit;
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, ReadBuf};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::tungstenite::{Error as WsError, Message, Utf8Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-type Socket = WebSocketStream<BoxStream>;
+/// Bytes that are read at a time.
+const READ_BYTES: usize = 4 * 1024;
+/// Frames are handed to the stream in pieces of about this many bytes.
+const WRITE_BYTES: usize = 16 * 1024;
 
 /// Where the closing handshake stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,34 +33,51 @@ enum Closing {
     No,
     /// The close frame is to be written.
     Asked(CloseReason),
-    /// It is written; the peer may still be sending.
+    /// It is written, or on its way; the peer may still be sending.
     Lingering,
+    /// The peer has closed; once its answer is written, all is said.
+    Answered,
 }
 
+/// What waits to be written. A connection has one only while something does.
+#[derive(Default)]
+struct Backlog {
+    frames: VecDeque<Bytes>,
+    /// Encoded, and written up to `written`.
+    wire: Vec<u8>,
+    written: usize,
+}
+
+/// One device's connection. While nothing happens it is all that there is, beside its row in the table.
 struct Connection {
     gateway: Arc<Gateway>,
+    stream: BoxStream,
     id: ConnectionId,
-    codec: Codec,
     session: ServerSession,
+    reader: Reader,
+    backlog: Option<Box<Backlog>>,
+    codec: Codec,
     closing: Closing,
-    socket: Socket,
-    frames: VecDeque<Bytes>,
-    dirty: bool,
 }
 
 /// Starts the task of a fresh WebSocket. What its handshake has taken since `accepted` is gone from the time for `hello`.
-pub fn spawn(gateway: Arc<Gateway>, socket: Socket, codec: Codec, accepted: Time) {
+pub fn spawn(gateway: Arc<Gateway>, upgraded: Upgraded, accepted: Time) {
+    let Upgraded { stream, codec, mut rest } = upgraded;
     let id = gateway.table().insert(codec, accepted);
-    tokio::spawn(Connection {
+    let mut connection = Connection {
         gateway,
+        stream,
         id,
-        codec,
         session: ServerSession::default(),
+        reader: Reader::default(),
+        backlog: None,
+        codec,
         closing: Closing::No,
-        socket,
-        frames: VecDeque::new(),
-        dirty: false,
-    });
+    };
+    let mut backlog = Backlog::default();
+    connection.take_in(&mut rest, &mut backlog);
+    connection.keep(backlog);
+    tokio::spawn(connection);
 }
 
 impl Future for Connection {
@@ -64,96 +85,104 @@ impl Future for Connection {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        loop {
-            let Some(taken) = this.gateway.table().take(this.id, cx.waker()) else { return Poll::Ready(()) };
-            let Taken { mut frames, close, ended } = taken;
-            if ended {
-                return Poll::Ready(());
-            }
-            if this.frames.is_empty() {
-                this.frames = frames;
-            } else {
-                this.frames.append(&mut frames);
-            }
-            if let Some(reason) = close {
-                this.close(reason);
-            }
-            let wrote = match this.poll_write(cx) {
-                Poll::Ready(Err(_)) => return Poll::Ready(()),
-                Poll::Ready(Ok(())) => true,
-                Poll::Pending => false,
-            };
-            match this.closing {
-                Closing::Lingering => return this.poll_linger(cx),
-                Closing::Asked(_) if !wrote => return Poll::Pending,
-                Closing::Asked(_) => continue,
-                Closing::No => {}
-            }
-            match Pin::new(&mut this.socket).poll_next(cx) {
-                Poll::Ready(Some(Ok(message))) => this.handle(message),
-                Poll::Ready(Some(Err(error))) => match reason_for(&error) {
-                    Some(reason) => this.close(reason),
-                    None => return Poll::Ready(()),
-                },
-                Poll::Ready(None) => return Poll::Ready(()),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
+        let mut backlog = this.backlog.take().map(|kept| *kept).unwrap_or_default();
+        let polled = this.work(cx, &mut backlog);
+        this.keep(backlog);
+        polled
     }
 }
 
-/// The close code for what the peer did wrong; `None` when there is no peer to tell.
-fn reason_for(error: &WsError) -> Option<CloseReason> {
-    match error {
-        WsError::Capacity(_) => Some(CloseReason::TooLarge),
-        WsError::Utf8(_) | WsError::Protocol(_) => Some(CloseReason::Malformed),
-        _ => None,
+/// The close code for what the peer did wrong.
+fn reason_for(fault: Fault) -> CloseReason {
+    match fault {
+        Fault::TooLarge => CloseReason::TooLarge,
+        Fault::Protocol => CloseReason::Malformed,
     }
 }
 
 impl Connection {
+    /// Reads and writes until nothing more can be done.
+    fn work(&mut self, cx: &mut Context<'_>, backlog: &mut Backlog) -> Poll<()> {
+        loop {
+            let Some(taken) = self.gateway.table().take(self.id, cx.waker()) else { return Poll::Ready(()) };
+            let Taken { frames, close, ended } = taken;
+            if ended {
+                return Poll::Ready(());
+            }
+            if backlog.frames.is_empty() {
+                backlog.frames = frames.into();
+            } else {
+                backlog.frames.extend(frames);
+            }
+            if let Some(reason) = close {
+                self.close(reason, backlog);
+            }
+            let wrote = match self.poll_write(cx, backlog) {
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(())) => true,
+                Poll::Pending => false,
+            };
+            match self.closing {
+                Closing::Answered if wrote => return Poll::Ready(()),
+                Closing::Answered => return Poll::Pending,
+                Closing::Lingering => return self.poll_linger(cx),
+                Closing::Asked(_) if !wrote => return Poll::Pending,
+                Closing::Asked(_) => continue,
+                Closing::No => {}
+            }
+            let mut scratch = [MaybeUninit::uninit(); READ_BYTES];
+            let mut buffer = ReadBuf::uninit(&mut scratch);
+            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => self.take_in(buffer.filled_mut(), backlog),
+                _ => return Poll::Ready(()),
+            }
+        }
+    }
+
+    /// Keeps what could not be written; nothing, mostly.
+    fn keep(&mut self, backlog: Backlog) {
+        if !backlog.frames.is_empty() || !backlog.wire.is_empty() {
+            self.backlog = Some(Box::new(backlog));
+        }
+    }
+
     /// Puts waiting frames on the wire, then the close frame if one is asked for. Ready when nothing waits any more.
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WsError>> {
-        let mut socket = Pin::new(&mut self.socket);
-        let mut flushed = 0;
-        while let Some(bytes) = self.frames.pop_front() {
-            match socket.as_mut().poll_ready(cx) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => {
-                    self.frames.push_front(bytes);
-                    break;
+    fn poll_write(&mut self, cx: &mut Context<'_>, backlog: &mut Backlog) -> Poll<io::Result<()>> {
+        let is_text = self.codec == Codec::Json;
+        loop {
+            let mut flushed = 0;
+            while backlog.wire.len() < WRITE_BYTES
+                && let Some(frame) = backlog.frames.pop_front()
+            {
+                flushed += frame.len();
+                websocket::write_message(&mut backlog.wire, is_text, &frame);
+            }
+            if flushed > 0 {
+                self.gateway.table().flushed(self.id, flushed);
+            }
+            if let (Closing::Asked(reason), true) = (self.closing, backlog.frames.is_empty()) {
+                let mut payload = reason.code().to_be_bytes().to_vec();
+                payload.extend_from_slice(reason.text().as_bytes());
+                websocket::write_close(&mut backlog.wire, &payload);
+                // A peer that reads nothing is dropped after the linger anyway.
+                self.closing = Closing::Lingering;
+                let device = self.session.peer().map(|p| p.device);
+                self.gateway.observer.passed(&Point::Closed { device, reason });
+            }
+            if backlog.wire.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            while backlog.written < backlog.wire.len() {
+                let rest = &backlog.wire[backlog.written..];
+                match ready!(Pin::new(&mut self.stream).poll_write(cx, rest))? {
+                    0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    n => backlog.written += n,
                 }
             }
-            flushed += bytes.len();
-            let message = match self.codec {
-                Codec::Protobuf => Message::Binary(bytes),
-                Codec::Json => Message::Text(Utf8Bytes::try_from(bytes).expect("our JSON encoder writes UTF-8")),
-            };
-            socket.as_mut().start_send(message)?;
-            self.dirty = true;
+            backlog.written = 0;
+            backlog.wire = Vec::new();
+            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
         }
-        if flushed > 0 {
-            self.gateway.table().flushed(self.id, flushed);
-        }
-        if !self.frames.is_empty() {
-            return Poll::Pending;
-        }
-        self.frames = VecDeque::new();
-        if let Closing::Asked(reason) = self.closing {
-            let frame = CloseFrame { code: reason.code().into(), reason: Utf8Bytes::from_static(reason.text()) };
-            // Queued even when the socket is full; a peer that reads nothing is dropped after the linger anyway.
-            socket.as_mut().start_send(Message::Close(Some(frame)))?;
-            self.dirty = true;
-            self.closing = Closing::Lingering;
-            let device = self.session.peer().map(|p| p.device);
-            self.gateway.observer.passed(&Point::Closed { device, reason });
-        }
-        if self.dirty {
-            ready!(socket.poll_flush(cx))?;
-            self.dirty = false;
-        }
-        Poll::Ready(Ok(()))
     }
 
     /// Reads and forgets until the peer is done, so that unread input does not destroy the close frame on its way.
@@ -161,52 +190,72 @@ impl Connection {
         let mut scratch = [0u8; 256];
         loop {
             let mut buffer = ReadBuf::new(&mut scratch);
-            match ready!(Pin::new(self.socket.get_mut()).poll_read(cx, &mut buffer)) {
+            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
                 Ok(()) if !buffer.filled().is_empty() => {}
                 _ => return Poll::Ready(()),
             }
         }
     }
 
-    fn close(&mut self, reason: CloseReason) {
+    /// Takes what has arrived.
+    fn take_in(&mut self, bytes: &mut [u8], backlog: &mut Backlog) {
+        let mut reader = std::mem::take(&mut self.reader);
+        let fed = reader.feed(bytes, |incoming| {
+            self.handle(incoming, backlog);
+            if self.closing == Closing::No { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        self.reader = reader;
+        if let Err(fault) = fed {
+            self.close(reason_for(fault), backlog);
+        }
+    }
+
+    fn close(&mut self, reason: CloseReason, backlog: &mut Backlog) {
         if self.closing != Closing::No {
             return;
         }
         self.closing = Closing::Asked(reason);
         if matches!(reason, CloseReason::TooSlow | CloseReason::Silence) {
             // Whoever does not read is not waited for.
-            self.frames = VecDeque::new();
+            backlog.frames = VecDeque::new();
         }
         // From here on it ends, whether or not the close frame finds room.
         let at = self.gateway.clock.now() + limits::LINGER;
         self.gateway.table().schedule(at, self.id, Deadline::Linger);
     }
 
-    fn handle(&mut self, message: Message) {
-        let bytes = match (&message, self.codec) {
-            (Message::Text(text), Codec::Json) => text.as_bytes(),
-            (Message::Binary(bytes), Codec::Protobuf) => bytes.as_ref(),
-            (Message::Text(_) | Message::Binary(_), _) => return self.close(CloseReason::UnsupportedData),
-            (Message::Close(_), _) => {
-                self.dirty = true;
-                return;
+    fn handle(&mut self, incoming: Incoming<'_>, backlog: &mut Backlog) {
+        let bytes = match (incoming, self.codec) {
+            (Incoming::Text(bytes), Codec::Json) | (Incoming::Binary(bytes), Codec::Protobuf) => bytes,
+            (Incoming::Text(_) | Incoming::Binary(_), _) => {
+                return self.close(CloseReason::UnsupportedData, backlog);
             }
-            _ => {
-                // A WebSocket ping: tungstenite has queued the pong.
-                self.dirty = true;
+            (Incoming::Ping(payload), _) => {
+                // Ahead of the frames that wait: it is not part of the application's order.
+                if backlog.wire.len() < limits::MAX_OUTBOX_BYTES {
+                    websocket::write_pong(&mut backlog.wire, payload);
+                }
                 return self.heard();
+            }
+            (Incoming::Pong, _) => return self.heard(),
+            (Incoming::Close(payload), _) => {
+                websocket::write_close(&mut backlog.wire, payload);
+                backlog.frames = VecDeque::new();
+                self.closing = Closing::Answered;
+                let at = self.gateway.clock.now() + limits::LINGER;
+                return self.gateway.table().schedule(at, self.id, Deadline::Linger);
             }
         };
         let frame = match self.codec.decode_client(bytes) {
             Ok(frame) => frame,
-            Err(_) => return self.close(CloseReason::Malformed),
+            Err(_) => return self.close(CloseReason::Malformed, backlog),
         };
         self.heard();
         match self.session.handle_frame(frame, &self.gateway.secret) {
-            Step::Admit(peer) => self.admit(peer),
-            Step::Pong => self.push(ServerFrame::Pong),
+            Step::Admit(peer) => self.admit(peer, backlog),
+            Step::Pong => self.push(ServerFrame::Pong, backlog),
             Step::Forward(peer, frame) => self.gateway.uplinks.forward(self.id, peer, frame),
-            Step::Close(reason) => self.close(reason),
+            Step::Close(reason) => self.close(reason, backlog),
         }
     }
 
@@ -217,17 +266,17 @@ impl Connection {
         }
     }
 
-    fn push(&mut self, frame: ServerFrame) {
-        if self.frames.len() >= limits::MAX_OWN_FRAMES {
-            return self.close(CloseReason::TooSlow);
+    fn push(&mut self, frame: ServerFrame, backlog: &mut Backlog) {
+        if backlog.frames.len() >= limits::MAX_OWN_FRAMES {
+            return self.close(CloseReason::TooSlow, backlog);
         }
-        self.frames.push_back(self.codec.encode_server(&frame).into());
+        backlog.frames.push_back(self.codec.encode_server(&frame).into());
     }
 
     /// The token is good: welcome the device, and register it without waiting.
-    fn admit(&mut self, peer: Peer) {
+    fn admit(&mut self, peer: Peer, backlog: &mut Backlog) {
         let now = self.gateway.clock.now();
-        self.push(ServerFrame::Welcome { user: peer.user, device: peer.device });
+        self.push(ServerFrame::Welcome { user: peer.user, device: peer.device }, backlog);
         let mut table = self.gateway.table();
         if let Some(connection) = table.get_mut(self.id) {
             connection.peer = Some(peer);

@@ -8,27 +8,20 @@ use squall_protocol::frames::Codec;
 use squall_protocol::limits;
 use std::io;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::server::{create_response, write_response};
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 /// Most headers that a request may have.
 const MAX_HEADERS: usize = 32;
-/// A read of the socket while a WebSocket frame is incomplete.
-const READ_BUFFER_BYTES: usize = 512;
-
-/// Buffers small enough for a connection that is idle nearly all the time.
-fn config() -> WebSocketConfig {
-    WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(0)
-        .max_write_buffer_size(limits::MAX_OUTBOX_BYTES)
-        .max_message_size(Some(limits::MAX_CLIENT_FRAME_BYTES))
-        .max_frame_size(Some(limits::MAX_CLIENT_FRAME_BYTES))
+/// A connection whose handshake is done.
+pub struct Upgraded {
+    pub stream: BoxStream,
+    pub codec: Codec,
+    /// What came behind the request: the client need not wait for the answer.
+    pub rest: Vec<u8>,
 }
 
 /// Answers the request. An error has been told to the peer as far as HTTP can.
-pub async fn accept(mut stream: BoxStream) -> io::Result<(WebSocketStream<BoxStream>, Codec)> {
+pub async fn accept(mut stream: BoxStream) -> io::Result<Upgraded> {
     let mut bytes = Vec::with_capacity(512);
     let head_len = loop {
         if let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") {
@@ -58,13 +51,7 @@ pub async fn accept(mut stream: BoxStream) -> io::Result<(WebSocketStream<BoxStr
     write_response(&mut answer, &response).map_err(io::Error::other)?;
     stream.write_all(&answer).await?;
     stream.flush().await?;
-    let rest = bytes[head_len..].to_vec();
-    let socket = if rest.is_empty() {
-        WebSocketStream::from_raw_socket(stream, Role::Server, Some(config())).await
-    } else {
-        WebSocketStream::from_partially_read(stream, rest, Role::Server, Some(config())).await
-    };
-    Ok((socket, codec))
+    Ok(Upgraded { stream, codec, rest: bytes[head_len..].to_vec() })
 }
 
 fn parse(head: &[u8]) -> Option<http::Request<()>> {

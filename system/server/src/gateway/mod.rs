@@ -1,6 +1,6 @@
 //! The gateway role: devices' WebSockets on one side, shards, registries and the bus on the other.
 //!
-//! `handshake` turns bytes into a WebSocket, `connection` is one device's task, `table` holds all connections,
+//! `handshake` and `websocket` are its two halves on the wire, `connection` is one device's task, `table` holds all connections,
 //! `uplinks` are the links to other roles, `downlink` what the bus brings. A gateway has nothing durable: when it dies,
 //! its devices come back elsewhere and sync.
 
@@ -11,6 +11,7 @@ mod handshake;
 mod outgoing;
 mod table;
 mod uplinks;
+mod websocket;
 
 use crate::clock::Clock;
 use crate::net::{Connector, Listener};
@@ -70,8 +71,8 @@ pub async fn run(mut parts: Parts) -> io::Result<()> {
         tokio::spawn(async move {
             // The handshake's own state goes away with this task; what stays is the connection's.
             let greeted = tokio::time::timeout(limits::HELLO_LIMIT, handshake::accept(stream)).await;
-            if let Ok(Ok((socket, codec))) = greeted {
-                connection::spawn(gateway, socket, codec, accepted);
+            if let Ok(Ok(upgraded)) = greeted {
+                connection::spawn(gateway, upgraded, accepted);
             }
         });
     }

@@ -12,7 +12,7 @@ use squall_protocol::close::CloseReason;
 use squall_protocol::frames::Codec;
 use squall_protocol::{DeviceId, limits};
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::BinaryHeap;
 use std::task::Waker;
 
 /// A connection: slot in the low half, the slot's use count in the high half.
@@ -47,15 +47,15 @@ pub struct Connection {
     pub peer: Option<Peer>,
     pub last_heard: Time,
     /// The session of the registry that last confirmed this connection; 0 before the first.
-    pub registered_in: u64,
+    pub registered_in: u32,
     /// Heads have been asked for since the device connected.
     pub heads_asked: bool,
     /// Counts how often heads were asked for; an answer to an earlier time proves nothing.
-    pub heads_round: u64,
+    pub heads_round: u32,
     /// Shards that have not told their heads yet, a bit each.
     pub heads_awaited: u64,
-    outbox: VecDeque<Bytes>,
-    outbox_bytes: usize,
+    outbox: Vec<Bytes>,
+    outbox_bytes: u32,
     close: Option<CloseReason>,
     /// The task is to end now.
     pub ended: bool,
@@ -64,7 +64,7 @@ pub struct Connection {
 
 /// What a connection's task takes out.
 pub struct Taken {
-    pub frames: VecDeque<Bytes>,
+    pub frames: Vec<Bytes>,
     pub close: Option<CloseReason>,
     pub ended: bool,
 }
@@ -76,11 +76,15 @@ impl Connection {
             return;
         }
         let bytes = frame.bytes(self.codec);
-        self.outbox_bytes += bytes.len();
-        if self.outbox_bytes > limits::MAX_OUTBOX_BYTES {
+        let waiting = self.outbox_bytes as usize + bytes.len();
+        if waiting > limits::MAX_OUTBOX_BYTES {
             return self.close(CloseReason::TooSlow);
         }
-        self.outbox.push_back(bytes);
+        self.outbox_bytes = waiting as u32;
+        if self.outbox.capacity() == 0 {
+            self.outbox.reserve_exact(1);
+        }
+        self.outbox.push(bytes);
         self.wake();
     }
 
@@ -113,6 +117,10 @@ pub struct Table {
 impl Table {
     pub fn insert(&mut self, codec: Codec, now: Time) -> ConnectionId {
         self.uses = self.uses.wrapping_add(1);
+        if self.slots.len() == self.slots.capacity() {
+            // Grow by a quarter: a gateway that doubled would hold room for as many connections as it has.
+            self.slots.reserve_exact(64.max(self.slots.len() / 4));
+        }
         let entry = self.slots.vacant_entry();
         let id = ConnectionId(u64::from(self.uses) << 32 | entry.key() as u64);
         entry.insert(Connection {
@@ -124,7 +132,7 @@ impl Table {
             heads_asked: false,
             heads_round: 0,
             heads_awaited: 0,
-            outbox: VecDeque::new(),
+            outbox: Vec::new(),
             outbox_bytes: 0,
             close: None,
             ended: false,
@@ -164,7 +172,7 @@ impl Table {
     /// The task has put this much on the wire.
     pub fn flushed(&mut self, id: ConnectionId, bytes: usize) {
         if let Some(connection) = self.get_mut(id) {
-            connection.outbox_bytes = connection.outbox_bytes.saturating_sub(bytes);
+            connection.outbox_bytes = connection.outbox_bytes.saturating_sub(bytes as u32);
         }
     }
 

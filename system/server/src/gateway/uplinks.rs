@@ -21,14 +21,14 @@ use squall_protocol::wire::registry as wire;
 use squall_protocol::wire::registry::session_request::Request as SessionKind;
 use squall_protocol::{ClientFrame, DeviceId, ServerFrame, UserId, limits, protobuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The queues to other roles.
 pub struct Uplinks {
     shards: Vec<Queue<Request>>,
     registries: Vec<Queue<wire::SessionRequest>>,
     /// Sessions opened with each registry so far.
-    sessions: Vec<AtomicU64>,
+    sessions: Vec<AtomicU32>,
 }
 
 fn caller(id: ConnectionId, peer: Peer) -> Caller {
@@ -49,7 +49,7 @@ impl Uplinks {
         Uplinks {
             shards: (0..shards).map(|_| Queue::default()).collect(),
             registries: (0..registries).map(|_| Queue::default()).collect(),
-            sessions: (0..registries).map(|_| AtomicU64::new(0)).collect(),
+            sessions: (0..registries).map(|_| AtomicU32::new(0)).collect(),
         }
     }
 
@@ -106,9 +106,9 @@ impl Uplinks {
     }
 
     /// Asks these shards (a bit each), in this round.
-    pub fn ask_heads_of(&self, id: ConnectionId, peer: Peer, shards: u64, round: u64) {
+    pub fn ask_heads_of(&self, id: ConnectionId, peer: Peer, shards: u64, round: u32) {
         for (_, queue) in self.shards.iter().enumerate().filter(|(index, _)| shards >> index & 1 == 1) {
-            let heads = HeadsOf { request_id: round };
+            let heads = HeadsOf { request_id: u64::from(round) };
             queue.push(Request { caller: Some(caller(id, peer)), request: Some(Kind::Heads(heads)) });
         }
     }
@@ -157,7 +157,7 @@ async fn shard_link(
             let Some(connection) = table.get_device(id, device) else { continue };
             if let Some(reply::Reply::Heads(part)) = &reply.reply
                 && part.last
-                && part.request_id == connection.heads_round
+                && part.request_id == u64::from(connection.heads_round)
             {
                 connection.heads_awaited &= !(1 << index);
             }

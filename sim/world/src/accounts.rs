@@ -1,0 +1,113 @@
+//! Where the memory of a run goes, by component: the accounts of `squall-ledger`, and what each held when the process was at
+//! its largest.
+//!
+//! Memory is charged to whoever works when it is allocated: a role to its account while its host steps, the network while
+//! one of its operations runs, the checks while they take an event. What a role holds includes its tasks, buffers and
+//! libraries.
+
+use squall_ledger::{Guard, balance, enter};
+use squall_server::Role;
+use std::collections::BTreeMap;
+
+/// A component that memory is charged to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Account {
+    /// The loop, the nemesis, what belongs to no other.
+    World,
+    Fleet,
+    Network,
+    Gateways,
+    Messages,
+    Registries,
+    Buses,
+    Disks,
+    Checks,
+    /// Histograms, the recorder, times of sends that wait for their ack.
+    Histograms,
+    /// Copies of disks while they are read at the end.
+    Audit,
+}
+
+const ALL: [(Account, &str); 11] = [
+    (Account::World, "world"),
+    (Account::Fleet, "fleet"),
+    (Account::Network, "network"),
+    (Account::Gateways, "gateways"),
+    (Account::Messages, "messages"),
+    (Account::Registries, "registries"),
+    (Account::Buses, "buses"),
+    (Account::Disks, "disks"),
+    (Account::Checks, "checks"),
+    (Account::Histograms, "histograms"),
+    (Account::Audit, "audit"),
+];
+
+impl Account {
+    pub fn of(role: Role) -> Self {
+        match role {
+            Role::Gateway(_) => Account::Gateways,
+            Role::Messages(_) => Account::Messages,
+            Role::Registry(_) => Account::Registries,
+            Role::Bus(_) => Account::Buses,
+        }
+    }
+
+    /// Charges what this thread allocates to this account until the guard is dropped.
+    #[inline]
+    pub fn enter(self) -> Guard {
+        enter(self as usize)
+    }
+}
+
+/// Watches the process grow and keeps the ledger of its largest moment.
+#[derive(Debug, Default)]
+pub struct Peak {
+    resident: u64,
+    ledger: BTreeMap<String, u64>,
+}
+
+/// A ledger is drawn up anew once the process has grown by this share since the last one.
+const WORTH_A_LOOK: f64 = 1.01;
+
+impl Peak {
+    /// Draws up the ledger if the process is larger than ever before and holds more than ever before. It may be larger and
+    /// hold less: freed memory goes back to the kernel after a while.
+    pub fn look(&mut self) {
+        let resident = resident_bytes("VmRSS:");
+        if resident as f64 <= self.resident as f64 * WORTH_A_LOOK {
+            return;
+        }
+        self.resident = resident;
+        let ledger = ledger();
+        if ledger.values().sum::<u64>() > self.ledger.values().sum() {
+            self.ledger = ledger;
+        }
+    }
+
+    /// Bytes by component when the process was at its largest.
+    pub fn into_ledger(self) -> BTreeMap<String, u64> {
+        self.ledger
+    }
+}
+
+/// What each component holds now, the allocator's free blocks and the program's own pages as components of their own.
+fn ledger() -> BTreeMap<String, u64> {
+    let mut ledger = BTreeMap::new();
+    let mut free = 0;
+    for (account, name) in ALL {
+        let balance = balance(account as usize);
+        free += balance.reserved.saturating_sub(balance.used);
+        ledger.insert(name.to_owned(), balance.used);
+    }
+    ledger.insert("free blocks".to_owned(), free);
+    ledger.insert("program".to_owned(), resident_bytes("RssFile:"));
+    ledger
+}
+
+/// A line of the kernel's account of this process, in bytes; 0 where there is none.
+pub fn resident_bytes(line: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let found = status.lines().find_map(|l| l.strip_prefix(line));
+    let kib: Option<u64> = found.and_then(|l| l.trim().trim_end_matches(" kB").trim().parse().ok());
+    kib.unwrap_or(0) * 1024
+}

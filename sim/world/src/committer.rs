@@ -1,0 +1,307 @@
+//! Runs commits on a second core, and yet each at one instant of simulated time: the end of a tick.
+//!
+//! A host proposes a commit while it steps. When it has stepped, the commit begins, and the simulation goes on with other hosts.
+//! Whoever would look at the database or the disk before it is done waits for it, and the host learns the outcome in a
+//! later tick. So a run is the same whichever thread is faster, as if the commit had taken no time at all.
+//!
+//! **Invariants:** a disk has at most one commit proposed or under way; nothing but that commit touches the disk or its
+//! database meanwhile ([`Disk::settle`], [`SettledStorage`]); while a power cut is armed a disk commits on the simulation's
+//! own thread, for the cut acts on the world. Guarded by `squall verify-determinism`, which stops one of two processes,
+//! and by the tests below.
+
+use crate::accounts::Account;
+use crate::disk::Disk;
+use crate::interpose::{HostContext, SimulatedClock, enter_host};
+use squall_core::conversation::Conversation;
+use squall_core::debt::Position;
+use squall_protocol::{ConversationId, DeviceId, Entry, Seq, UserId};
+use squall_server::net::BoxFuture;
+use squall_server::storage::{Batch, Commit, NewEntry, Recovered, Storage, StorageError};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+type Outcome = std::thread::Result<Result<(), StorageError>>;
+
+/// A commit under way.
+#[derive(Clone)]
+pub struct Pending(Arc<Shared>);
+
+struct Shared {
+    outcome: Mutex<Progress>,
+    done: Condvar,
+}
+
+enum Progress {
+    Running,
+    Done(Outcome),
+    /// Somebody has taken the outcome.
+    Taken,
+}
+
+impl Pending {
+    fn new() -> Self {
+        Pending(Arc::new(Shared { outcome: Mutex::new(Progress::Running), done: Condvar::new() }))
+    }
+
+    fn finish(&self, outcome: Outcome) {
+        *self.0.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Progress::Done(outcome);
+        self.0.done.notify_all();
+    }
+
+    /// Waits until the commit is over.
+    pub fn wait(&self) {
+        let outcome = self.0.outcome.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = |progress: &mut Progress| matches!(progress, Progress::Running);
+        drop(self.0.done.wait_while(outcome, running).unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Waits for the commit and takes what came of it.
+    ///
+    /// # Panics
+    /// As the commit did; and when the outcome has been taken before.
+    pub fn take(&self) -> Result<(), StorageError> {
+        self.wait();
+        let mut outcome = self.0.outcome.lock().unwrap_or_else(PoisonError::into_inner);
+        match std::mem::replace(&mut *outcome, Progress::Taken) {
+            Progress::Done(Ok(result)) => result,
+            Progress::Done(Err(panic)) => resume_unwind(panic),
+            Progress::Running | Progress::Taken => unreachable!("a commit has one outcome, for one"),
+        }
+    }
+}
+
+/// A commit that is to run, and in whose scope.
+pub struct Job {
+    commit: Commit,
+    context: HostContext,
+    pending: Pending,
+    committer: Arc<Committer>,
+}
+
+impl Job {
+    /// Runs the commit here.
+    pub fn run(self) {
+        let Job { commit, context, pending, committer: _ } = self;
+        let outcome = {
+            let _scopes = (enter_host(&context), Account::Messages.enter());
+            // What the commit holds is dropped here too, before anybody is told.
+            catch_unwind(AssertUnwindSafe(commit))
+        };
+        pending.finish(outcome);
+    }
+
+    /// Has the commit run on the committer's thread.
+    pub fn submit(self) -> Pending {
+        let (pending, committer) = (self.pending.clone(), Arc::clone(&self.committer));
+        committer.submit(self);
+        pending
+    }
+}
+
+/// The thread that commits, for all disks of a run.
+pub struct Committer {
+    jobs: Mutex<Option<Sender<Job>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Committer {
+    /// # Panics
+    /// When the system gives no thread.
+    pub fn start() -> Self {
+        let (jobs, queue) = channel::<Job>();
+        let thread = std::thread::Builder::new().name("commits".into()).spawn(move || {
+            for job in queue {
+                job.run();
+            }
+        });
+        Committer {
+            jobs: Mutex::new(Some(jobs)),
+            thread: Mutex::new(Some(thread.expect("a thread can be started"))),
+        }
+    }
+
+    fn submit(&self, job: Job) {
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let sent = jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
+        assert!(sent, "the thread takes jobs for as long as the committer lives");
+    }
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // It has caught every panic of a commit.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// One disk's commits: clock and randomness of their own, so that nothing depends on what the host does meanwhile.
+pub struct Commits {
+    committer: Arc<Committer>,
+    disk: Disk,
+    clock: SimulatedClock,
+    context: HostContext,
+}
+
+impl Commits {
+    pub fn new(committer: Arc<Committer>, disk: Disk, seed: u64, epoch_us: u64) -> Self {
+        let clock = SimulatedClock::default();
+        let context = HostContext::new(seed, clock.clone(), epoch_us);
+        Commits { committer, disk, clock, context }
+    }
+
+    /// Proposes a commit, which begins when the host has stepped.
+    pub fn propose(&self, commit: Commit, now_us: u64) -> Pending {
+        self.clock.set_us(now_us);
+        let (committer, context, pending) = (Arc::clone(&self.committer), self.context.clone(), Pending::new());
+        self.disk.propose(Job { commit, context, pending: pending.clone(), committer });
+        pending
+    }
+}
+
+/// A database that is looked at only between commits.
+pub struct SettledStorage<S> {
+    inner: S,
+    disk: Disk,
+}
+
+impl<S: Storage> SettledStorage<S> {
+    pub fn new(inner: S, disk: Disk) -> Self {
+        SettledStorage { inner, disk }
+    }
+
+    fn inner(&self) -> &S {
+        self.disk.settle();
+        &self.inner
+    }
+}
+
+impl<S> Drop for SettledStorage<S> {
+    fn drop(&mut self) {
+        self.disk.settle();
+    }
+}
+
+impl<S: Storage> Storage for SettledStorage<S> {
+    fn append(&self, batch: Batch) -> BoxFuture<'_, Result<(), StorageError>> {
+        self.inner().append(batch)
+    }
+
+    fn recovered(&self) -> Result<Recovered, StorageError> {
+        self.inner().recovered()
+    }
+
+    fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StorageError> {
+        self.inner().conversation(id)
+    }
+
+    fn entries(
+        &self,
+        id: ConversationId,
+        from: Seq,
+        to: Seq,
+        max_entries: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Entry>, StorageError> {
+        self.inner().entries(id, from, to, max_entries, max_bytes)
+    }
+
+    fn entries_from(&self, position: Position, max: usize) -> Result<Vec<NewEntry>, StorageError> {
+        self.inner().entries_from(position, max)
+    }
+
+    fn conversations_of(&self, user: UserId) -> Result<Vec<ConversationId>, StorageError> {
+        self.inner().conversations_of(user)
+    }
+
+    fn cursors(&self) -> Result<Vec<(DeviceId, ConversationId, Seq)>, StorageError> {
+        self.inner().cursors()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::{CutPoint, DiskConfig, DiskFault};
+    use redb::StorageBackend;
+    use std::time::Duration;
+
+    fn commits() -> (Commits, Disk) {
+        let disk = Disk::new(1, DiskConfig::default());
+        (Commits::new(Arc::new(Committer::start()), disk.clone(), 2, 0), disk)
+    }
+
+    /// Writes a block and syncs it, after a while of real time.
+    fn slow_write(disk: &Disk) -> Commit {
+        let backend = disk.open();
+        Box::new(move || {
+            #[expect(clippy::disallowed_methods, reason = "the point is that real time passes")]
+            std::thread::sleep(Duration::from_millis(50));
+            backend.write(0, &[7; 4096]).and_then(|()| backend.sync_data()).map_err(|_| StorageError::WriterGone)
+        })
+    }
+
+    #[test]
+    fn whoever_looks_at_the_disk_meanwhile_sees_the_commit_done() {
+        let (commits, disk) = commits();
+        let pending = commits.propose(slow_write(&disk), 5);
+        assert_eq!(disk.stats().syncs, 0, "it has not begun");
+        disk.begin_proposed();
+        assert_eq!(disk.stats().syncs, 1);
+        assert!(pending.take().is_ok());
+    }
+
+    #[test]
+    fn a_power_loss_comes_before_a_proposed_commit_and_after_one_that_has_begun() {
+        let (commits, disk) = commits();
+        let pending = commits.propose(slow_write(&disk), 5);
+        disk.begin_proposed();
+        assert_eq!(disk.power_loss(), 0);
+        assert!(pending.take().is_ok());
+        assert_eq!(disk.stats().allocated_bytes, 4096);
+
+        let (commits, disk) = self::commits();
+        commits.propose(slow_write(&disk), 5);
+        disk.power_loss();
+        disk.begin_proposed();
+        assert_eq!((disk.stats().syncs, disk.stats().allocated_bytes), (0, 0));
+    }
+
+    #[test]
+    fn an_armed_cut_strikes_on_the_thread_of_the_simulation() {
+        let (commits, disk) = commits();
+        let here = std::thread::current().id();
+        let struck = Arc::new(Mutex::new(None));
+        disk.set_on_power_cut({
+            let struck = Arc::clone(&struck);
+            move || *struck.lock().unwrap() = Some(std::thread::current().id())
+        });
+        disk.cut_power_at(CutPoint::Sync(1));
+        let pending = commits.propose(slow_write(&disk), 5);
+        disk.begin_proposed();
+        assert!(pending.take().is_err());
+        assert_eq!(*struck.lock().unwrap(), Some(here));
+    }
+
+    #[test]
+    fn a_failed_sync_is_told_to_whoever_waits() {
+        let (commits, disk) = commits();
+        disk.add_fault(DiskFault::SyncError { share: 1.0 });
+        let pending = commits.propose(slow_write(&disk), 5);
+        disk.begin_proposed();
+        assert!(pending.take().is_err());
+    }
+
+    #[test]
+    fn a_commit_that_panics_does_so_where_its_outcome_is_taken() {
+        let (commits, disk) = commits();
+        let pending = commits.propose(Box::new(|| panic!("our own bug")), 5);
+        disk.begin_proposed();
+        let caught = catch_unwind(AssertUnwindSafe(|| pending.take()));
+        assert_eq!(caught.unwrap_err().downcast_ref(), Some(&"our own bug"));
+    }
+}
