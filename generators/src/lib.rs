@@ -5,10 +5,13 @@
 
 pub mod calendar;
 pub mod fleet;
+pub mod forecast;
 pub mod population;
+pub mod rate;
 pub mod rng;
 pub mod websocket;
 pub mod workload;
 
 pub use fleet::{Fleet, FleetTotals, LastMile, Latency, Signal, Sink};
+pub use forecast::Forecast;
 pub use population::Population;

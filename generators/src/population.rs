@@ -1,12 +1,14 @@
 //! Users, devices and conversations, derived from the seed when asked for.
 //!
 //! Nothing is stored for a user: partners come from permutations that can be walked both ways, so that a conversation
-//! has the same members whoever asks. Groups cost a few bytes each.
+//! has the same members whoever asks; users with the same number of devices are neighbours by index (ids are shuffled).
+//! Groups cost a few bytes each.
 
-use crate::rng::{Stream, key, unit};
+use crate::rng::{Stream, below, key, unit};
 use squall_protocol::ids::mix;
 use squall_protocol::{ConversationId, DeviceId, UserId};
 use squall_scenarios::model;
+use squall_scenarios::people::{Conversations, Mix, Popularity};
 
 /// A permutation of `0..n` that can be inverted: a four-round Feistel network over the next power of four, walked
 /// until it falls inside (Black, Rogaway 2002).
@@ -74,13 +76,23 @@ struct Group {
     size: u32,
 }
 
+/// Users who have the same number of devices.
+#[derive(Debug, Clone, Copy)]
+struct Class {
+    first_user: u32,
+    first_device: u32,
+    devices: u32,
+}
+
 /// A scenario's people.
 #[derive(Debug, Clone)]
 pub struct Population {
     seed: u64,
     users: u32,
-    devices_per_user: u32,
-    directs: u32,
+    devices: u32,
+    classes: Vec<Class>,
+    directs: Conversations,
+    /// Giants first.
     groups: Vec<Group>,
     layers: u32,
 }
@@ -88,10 +100,11 @@ pub struct Population {
 impl Population {
     pub fn new(p: &model::Population, seed: u64) -> Self {
         let mut stream = Stream::new(seed, "group sizes");
-        let mut groups = Vec::with_capacity(p.groups as usize);
+        let drawn = (0..p.groups)
+            .map(|_| power_law(stream.next_u64(), p.group_size_min, p.group_size_max, p.group_size_exponent));
+        let mut groups = Vec::with_capacity(p.giants.len() + p.groups as usize);
         let (mut layer, mut start) = (0, 0);
-        for _ in 0..p.groups {
-            let size = power_law(stream.next_u64(), p.group_size_min, p.group_size_max, p.group_size_exponent);
+        for size in p.giants.iter().map(|giant| giant.members).chain(drawn) {
             let size = size.min(p.users);
             if start + size > p.users {
                 layer += 1;
@@ -100,11 +113,19 @@ impl Population {
             groups.push(Group { layer, start, size });
             start += size;
         }
+        let (mut classes, mut first_user, mut first_device) = (Vec::new(), 0, 0);
+        for (users, devices) in p.devices_per_user.classes(p.users) {
+            classes.push(Class { first_user, first_device, devices });
+            first_user += users;
+            first_device += users * devices;
+        }
+        let alone = p.users < 2;
         Population {
             seed,
             users: p.users,
-            devices_per_user: p.devices_per_user,
-            directs: if p.users > 1 { p.direct_conversations_per_user } else { 0 },
+            devices: first_device,
+            classes,
+            directs: if alone { Conversations::One(0) } else { p.direct_conversations_per_user.clone() },
             layers: if groups.is_empty() { 0 } else { layer + 1 },
             groups,
         }
@@ -115,11 +136,28 @@ impl Population {
     }
 
     pub fn devices(&self) -> u32 {
-        self.users * self.devices_per_user
+        self.devices
     }
 
-    pub fn devices_per_user(&self) -> u32 {
-        self.devices_per_user
+    fn class_of_user(&self, user: u32) -> Class {
+        self.classes[self.classes.partition_point(|class| class.first_user <= user) - 1]
+    }
+
+    /// How many devices the user at this index has.
+    pub fn devices_of(&self, user: u32) -> u32 {
+        self.class_of_user(user).devices
+    }
+
+    /// The index of the user's first device; the others follow.
+    pub fn first_device(&self, user: u32) -> u32 {
+        let class = self.class_of_user(user);
+        class.first_device + (user - class.first_user) * class.devices
+    }
+
+    /// The index of the user whose device this is.
+    pub fn owner(&self, device: u32) -> u32 {
+        let class = self.classes[self.classes.partition_point(|class| class.first_device <= device) - 1];
+        class.first_user + (device - class.first_device) / class.devices
     }
 
     pub fn groups(&self) -> u32 {
@@ -142,27 +180,33 @@ impl Population {
     }
 
     pub fn user_of_device(&self, index: u32) -> UserId {
-        self.user(index / self.devices_per_user)
+        self.user(self.owner(index))
     }
 
-    /// The `k`th direct conversation of the user at `index`; `None` where the shuffle left the user alone.
-    pub fn direct(&self, index: u32, k: u32) -> Option<Conversation> {
-        if k >= self.directs {
-            return None;
+    /// How many direct conversations the user at this index has.
+    pub fn directs_of(&self, index: u32) -> u32 {
+        match &self.directs {
+            Mix::One(directs) => *directs,
+            mix => {
+                let draw = unit(mix_of(key(self.seed, "directs"), index));
+                mix.part(draw).map_or(0, |part| part.conversations)
+            }
         }
+    }
+
+    /// The `k`th partner of the user at `index`; `None` where the shuffle left the user alone. Also beyond those that the user
+    /// has: strangers, so to speak.
+    pub fn partner(&self, index: u32, k: u64) -> Option<u32> {
         // In the k-th line-up of all users, neighbours are partners: the same from both sides.
-        let line = Permutation::new(u64::from(self.users), key(self.seed, "partners") ^ mix(u64::from(k)));
+        let line = Permutation::new(u64::from(self.users), key(self.seed, "partners") ^ mix(k));
         let mate = line.forward(u64::from(index)) ^ 1;
-        if mate >= u64::from(self.users) {
-            return None;
-        }
-        let mate = line.backward(mate) as u32;
-        let (a, b) = (self.user(index.min(mate)), self.user(index.max(mate)));
-        Some(Conversation { id: ConversationId::direct(a, b), direct: true, members: vec![a, b] })
+        (mate < u64::from(self.users)).then(|| line.backward(mate) as u32)
     }
 
-    pub fn directs(&self) -> u32 {
-        self.directs
+    /// The conversation between two users.
+    pub fn direct(&self, index: u32, mate: u32) -> Conversation {
+        let (a, b) = (self.user(index.min(mate)), self.user(index.max(mate)));
+        Conversation { id: ConversationId::direct(a, b), direct: true, members: vec![a, b] }
     }
 
     fn line(&self, layer: u32) -> Permutation {
@@ -195,6 +239,27 @@ impl Population {
         Some(self.line(g.layer).backward(u64::from(place)) as u32)
     }
 
+    /// How many first members a group has.
+    pub fn group_size(&self, group: u32) -> u32 {
+        self.groups[group as usize].size
+    }
+
+    /// The index of a first member of the group, chosen by `bits`.
+    pub fn group_member(&self, group: u32, bits: u64) -> u32 {
+        let g = self.groups[group as usize];
+        self.line(g.layer).backward(u64::from(g.start) + below(bits, u64::from(g.size))) as u32
+    }
+
+    /// The share of users who are a first member of some group.
+    pub fn share_in_groups(&self) -> f64 {
+        let mut alone = 1.0;
+        for layer in 0..self.layers {
+            let members: u64 = self.groups.iter().filter(|g| g.layer == layer).map(|g| u64::from(g.size)).sum();
+            alone *= 1.0 - members as f64 / f64::from(self.users);
+        }
+        1.0 - alone
+    }
+
     /// A group that the user is a first member of, chosen by `bits`.
     pub fn group_of(&self, index: u32, bits: u64) -> Option<u32> {
         if self.layers == 0 {
@@ -216,6 +281,29 @@ impl Population {
     }
 }
 
+fn mix_of(key: u64, index: u32) -> u64 {
+    mix(key ^ mix(u64::from(index)))
+}
+
+/// One of `0..n`, the first ones more often than the last ones. Zipf's law by inversion of its continuous form, which
+/// differs from the exact one by a few percent for the first ranks.
+pub fn popular(popularity: Popularity, bits: u64, n: u32) -> u32 {
+    match popularity {
+        _ if n <= 1 => 0,
+        Popularity::Uniform => below(bits, u64::from(n)) as u32,
+        Popularity::Zipf { exponent } => power_law(bits, 1, n, exponent) - 1,
+        Popularity::HotSet { share, traffic } => {
+            let hot = ((f64::from(n) * share) as u32).clamp(1, n);
+            let draw = unit(bits);
+            match draw < traffic || hot == n {
+                true => ((draw / traffic.max(f64::MIN_POSITIVE) * f64::from(hot)) as u32).min(hot - 1),
+                false => hot + ((draw - traffic) / (1.0 - traffic) * f64::from(n - hot)) as u32,
+            }
+            .min(n - 1)
+        }
+    }
+}
+
 /// A size in `min..=max` with density proportional to `size^-exponent` (inverse transform of the continuous law).
 fn power_law(bits: u64, min: u32, max: u32, exponent: f64) -> u32 {
     let (low, high, u) = (f64::from(min), f64::from(max) + 1.0, unit(bits));
@@ -234,6 +322,7 @@ fn power_law(bits: u64, min: u32, max: u32, exponent: f64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use squall_scenarios::people::{ConversationsPart, DevicesPart, Giant};
     use std::collections::BTreeSet;
 
     fn population(users: u32, groups: u32) -> Population {
@@ -257,14 +346,70 @@ mod tests {
         let mut found = 0;
         for index in 0..101 {
             for k in 0..3 {
-                let Some(c) = p.direct(index, k) else { continue };
-                assert!(c.members.contains(&p.user(index)) && c.members[0] != c.members[1]);
-                let mate = (0..101).find(|i| *i != index && c.members.contains(&p.user(*i))).unwrap();
-                assert_eq!(p.direct(mate, k), Some(c));
+                let Some(mate) = p.partner(index, k) else { continue };
+                assert_ne!(mate, index);
+                assert_eq!(p.partner(mate, k), Some(index));
+                assert_eq!(p.direct(mate, index), p.direct(index, mate));
                 found += 1;
             }
         }
         assert_eq!(found, 300);
+    }
+
+    #[test]
+    fn devices_and_their_owners_name_each_other() {
+        let parts = [(0.5, 1), (0.25, 3), (0.25, 2)].map(|(share, devices)| DevicesPart { share, devices });
+        let p =
+            model::Population { users: 21, devices_per_user: Mix::Mixture(parts.into()), ..Default::default() };
+        let p = Population::new(&p, 5);
+        let mut device = 0;
+        for user in 0..21 {
+            assert_eq!(p.first_device(user), device);
+            for own in device..device + p.devices_of(user) {
+                assert_eq!(p.owner(own), user);
+            }
+            device += p.devices_of(user);
+        }
+        assert_eq!(p.devices(), device);
+        assert_eq!([1, 2, 3].map(|n| (0..21).filter(|user| p.devices_of(*user) == n).count()), [10, 6, 5]);
+    }
+
+    #[test]
+    fn the_number_of_conversations_follows_its_mixture() {
+        let parts = [(0.8, 2), (0.2, 40)].map(|(share, conversations)| ConversationsPart { share, conversations });
+        let parts = Mix::Mixture(parts.into());
+        let p = model::Population { users: 5_000, direct_conversations_per_user: parts, ..Default::default() };
+        let p = Population::new(&p, 5);
+        let many = (0..5_000).filter(|user| p.directs_of(*user) == 40).count();
+        assert!((900..1_100).contains(&many), "{many}");
+    }
+
+    #[test]
+    fn giants_stand_first_and_have_the_size_they_ask_for() {
+        let giants =
+            vec![Giant { name: "square".into(), members: 50 }, Giant { name: "hall".into(), members: 30 }];
+        let p = model::Population { users: 60, groups: 5, group_size_max: 20, giants, ..Default::default() };
+        let p = Population::new(&p, 5);
+        assert_eq!((p.groups(), p.group_size(0), p.group_size(1)), (7, 50, 30));
+        let members: BTreeSet<u32> = p.group_members(1).collect();
+        assert_eq!(members.len(), 30);
+        assert!((0..50).all(|bits| members.contains(&p.group_member(1, mix(bits)))));
+        assert!(p.share_in_groups() > 50.0 / 60.0);
+    }
+
+    #[test]
+    fn the_popular_get_their_share() {
+        let count = |popularity, wanted: std::ops::Range<u32>| {
+            let mut stream = Stream::new(3, "popular");
+            (0..100_000).filter(|_| wanted.contains(&popular(popularity, stream.next_u64(), 1_000))).count()
+        };
+        assert!((9_500..10_500).contains(&count(Popularity::Uniform, 0..100)));
+        let hot = Popularity::HotSet { share: 0.01, traffic: 0.8 };
+        assert!((79_500..80_500).contains(&count(hot, 0..10)));
+        assert!((1_900..2_150).contains(&count(hot, 10..110)), "{}", count(hot, 10..110));
+        let zipf = Popularity::Zipf { exponent: 1.0 };
+        // The continuous law on 1..1001: ln(11) / ln(1001) of it is on the first ten.
+        assert!((34_200..35_200).contains(&count(zipf, 0..10)), "{}", count(zipf, 0..10));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 pub mod html;
 pub mod junit;
 pub mod latency;
-mod number;
+pub mod number;
 pub mod record;
 pub mod store;
 pub mod summary;

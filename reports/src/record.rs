@@ -56,6 +56,9 @@ pub struct RunRecord {
     pub wall_ms: u64,
     /// Simulated over wall time, as [`ratio`] makes it.
     pub speed: f64,
+    /// The parts of the run in order, each with its own time and work: build, ramp, load, quiet, audit.
+    #[serde(default)]
+    pub phases: Vec<PhaseRecord>,
     /// The command that runs this again.
     pub reproduce: String,
     pub clients: ClientCounts,
@@ -140,6 +143,17 @@ impl FaultRecord {
     }
 }
 
+/// One part of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhaseRecord {
+    pub name: String,
+    /// 0 for what takes no simulated time: building the world, and the audit.
+    pub simulated_ms: u64,
+    pub wall_ms: u64,
+    /// WebSocket frames that devices sent and received.
+    pub frames: u64,
+}
+
 /// A point that a healthy campaign reaches at least once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SometimesRecord {
@@ -199,7 +213,7 @@ mod tests {
             |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
         assert_eq!(
             keys(&json),
-            "checks clients digest faults inconclusive_because latency_ms memory messages reproduce scenario seed \
+            "checks clients digest faults inconclusive_because latency_ms memory messages phases reproduce scenario seed \
              simulated_ms sometimes speed verdict wall_ms"
         );
         assert_eq!(keys(&json["clients"]), "connected_peak connects reconnects virtual");
@@ -209,6 +223,7 @@ mod tests {
         );
         assert_eq!(keys(&json["checks"][0]), "evaluated exposed first name verdict violations");
         assert_eq!(keys(&json["faults"][0]), "affected at_ms kind name until_ms");
+        assert_eq!(keys(&json["phases"][0]), "frames name simulated_ms wall_ms");
         assert_eq!(keys(&json["sometimes"][0]), "hits name");
         assert_eq!(keys(&json["latency_ms"]["send_to_ack"]), "count max p50 p90 p99 p999");
         assert_eq!(keys(&json["memory"]), "bytes_per_client ledger peak_rss_bytes");

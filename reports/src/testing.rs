@@ -27,6 +27,7 @@ pub(crate) fn passed() -> RunRecord {
         simulated_ms: 60_000,
         wall_ms: 250,
         speed: 240.0,
+        phases: vec![PhaseRecord { name: "load".into(), simulated_ms: 30_000, wall_ms: 300, frames: 54_321 }],
         reproduce: "squall run scenarios/smoke.toml --seed 7".into(),
         clients: ClientCounts { virtual_clients: 40, connected_peak: 39, connects: 61, reconnects: 21 },
         messages: MessageCounts {

@@ -1,7 +1,8 @@
 //! How each type of value is read, and what is said when it cannot be.
 
 use crate::model::{Arrival, Backbone, Codec, FaultKind, Measure, Point, Profile, Tick};
-use crate::reader::{Field, Place, Reader, Value, entries, nearest, quote};
+use crate::people::{BodyPart, ConversationsPart, DevicesPart, LengthPart, Life, Mix, Popularity};
+use crate::reader::{Field, Place, Reader, Table, Value, entries, nearest, quote};
 use crate::span::{Span, SpanError, UNIT_NAMES};
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
@@ -110,17 +111,35 @@ impl Field for Tick {
     }
 }
 
-impl Field for BTreeMap<Profile, f64> {
-    fn read(value: &Value<'_>, place: &Place, reader: &mut Reader) -> Option<BTreeMap<Profile, f64>> {
+/// A word that shares are given to.
+trait Shared: Ord + for<'de> Deserialize<'de> {
+    /// What a table of shares could look like.
+    const EXAMPLE: &'static str;
+    /// What the shares are by.
+    const BY: &'static str;
+}
+
+impl Shared for Profile {
+    const EXAMPLE: &'static str = "{ wifi = 0.7, lte = 0.3 }";
+    const BY: &'static str = "profile";
+}
+
+impl Shared for Life {
+    const EXAMPLE: &'static str = "{ one-shot = 0.6, revisited = 0.3, long = 0.1 }";
+    const BY: &'static str = "kind";
+}
+
+impl<K: Shared> Field for BTreeMap<K, f64> {
+    fn read(value: &Value<'_>, place: &Place, reader: &mut Reader) -> Option<BTreeMap<K, f64>> {
         let DeValue::Table(table) = value.get_ref() else {
-            let help = format!("write e.g. {} = {{ wifi = 0.7, lte = 0.3 }}", place.label);
-            reader.wrong_type(value, place, "a table of shares by profile", help);
+            let help = format!("write e.g. {} = {}", place.label, K::EXAMPLE);
+            reader.wrong_type(value, place, &format!("a table of shares by {}", K::BY), help);
             return None;
         };
         let mut shares = BTreeMap::new();
         for (key, (at, value)) in entries(table) {
-            let profile = match variant::<Profile>(key) {
-                Ok(profile) => profile,
+            let word = match variant::<K>(key) {
+                Ok(word) => word,
                 Err(known) => {
                     reader.unknown_key(&place.path, at, key, &format!("in {}", place.label), known.to_vec());
                     continue;
@@ -129,10 +148,125 @@ impl Field for BTreeMap<Profile, f64> {
             let share = Place { path: format!("{}.{key}", place.path), label: key.to_owned() };
             reader.remember(&share.path, value.span());
             if let Some(number) = f64::read(value, &share, reader) {
-                shares.insert(profile, number);
+                shares.insert(word, number);
             }
         }
         Some(shares)
+    }
+}
+
+impl Field for Vec<f64> {
+    fn read(value: &Value<'_>, place: &Place, reader: &mut Reader) -> Option<Vec<f64>> {
+        let DeValue::Array(values) = value.get_ref() else {
+            let help = format!("write e.g. {} = [0.4, 1.0, 1.6]", place.label);
+            reader.wrong_type(value, place, "a list of numbers", help);
+            return None;
+        };
+        let mut numbers = Vec::new();
+        for (index, value) in values.iter().enumerate() {
+            let element = place.element(index);
+            reader.remember(&element.path, value.span());
+            numbers.push(f64::read(value, &element, reader));
+        }
+        numbers.into_iter().collect()
+    }
+}
+
+/// A part of a mixture as a file writes it.
+trait ReadPart: Sized {
+    const EXAMPLE: &'static str;
+    fn read_part(table: &mut Table<'_, '_>) -> Option<Self>;
+}
+
+impl ReadPart for DevicesPart {
+    const EXAMPLE: &'static str = "{ share = 0.7, devices = 1 }";
+    fn read_part(table: &mut Table<'_, '_>) -> Option<Self> {
+        let (share, devices) = (table.required("share", "0.7"), table.required("devices", "1"));
+        Some(DevicesPart { share: share?, devices: devices? })
+    }
+}
+
+impl ReadPart for ConversationsPart {
+    const EXAMPLE: &'static str = "{ share = 0.7, conversations = 3 }";
+    fn read_part(table: &mut Table<'_, '_>) -> Option<Self> {
+        let (share, conversations) = (table.required("share", "0.7"), table.required("conversations", "3"));
+        Some(ConversationsPart { share: share?, conversations: conversations? })
+    }
+}
+
+impl ReadPart for BodyPart {
+    const EXAMPLE: &'static str = "{ share = 0.7, bytes = 256 }";
+    fn read_part(table: &mut Table<'_, '_>) -> Option<Self> {
+        let (share, bytes) = (table.required("share", "0.7"), table.required("bytes", "256"));
+        let up_to = table.take("up_to");
+        Some(BodyPart { share: share?, bytes: bytes?, up_to })
+    }
+}
+
+impl ReadPart for LengthPart {
+    const EXAMPLE: &'static str = "{ share = 0.7, mean = \"5m\" }";
+    fn read_part(table: &mut Table<'_, '_>) -> Option<Self> {
+        let share = table.required("share", "0.7");
+        let (mean, from, to) = (table.take("mean"), table.take("from"), table.take("to"));
+        Some(LengthPart { share: share?, mean, from, to })
+    }
+}
+
+impl<T: Field, P: ReadPart> Field for Mix<T, P> {
+    fn read(value: &Value<'_>, place: &Place, reader: &mut Reader) -> Option<Mix<T, P>> {
+        let DeValue::Array(values) = value.get_ref() else { return T::read(value, place, reader).map(Mix::One) };
+        let mut parts = Vec::new();
+        for (index, value) in values.iter().enumerate() {
+            let element = place.element(index);
+            let part = Table::inline(reader, value, &element, P::EXAMPLE).and_then(|mut table| {
+                let part = P::read_part(&mut table);
+                table.finish();
+                part
+            });
+            parts.push(part);
+        }
+        parts.into_iter().collect::<Option<Vec<P>>>().map(Mix::Mixture)
+    }
+}
+
+impl Field for Popularity {
+    fn read(value: &Value<'_>, place: &Place, reader: &mut Reader) -> Option<Popularity> {
+        let example = format!("{} = {{ kind = \"zipf\", exponent = 1.0 }}", place.label);
+        if let DeValue::String(text) = value.get_ref() {
+            if text == "uniform" {
+                return Some(Popularity::Uniform);
+            }
+            let message = format!("{} is {}, but \"uniform\" or a table is expected", place.label, quote(text));
+            reader.report(&place.path, value.span(), message, format!("write e.g. {example}"));
+            return None;
+        }
+        let mut table = Table::inline(reader, value, place, &example)?;
+        let Some(PopularityKind(kind)) = table.required("kind", "\"zipf\"") else {
+            table.ignore_rest();
+            return None;
+        };
+        table.describe(&format!(" of kind {kind:?}"));
+        let popularity = match kind {
+            "zipf" => table.required("exponent", "1.0").map(|exponent| Popularity::Zipf { exponent }),
+            "hot-set" => {
+                let (share, traffic) = (table.required("share", "0.01"), table.required("traffic", "0.8"));
+                share.zip(traffic).map(|(share, traffic)| Popularity::HotSet { share, traffic })
+            }
+            _ => Some(Popularity::Uniform),
+        };
+        table.finish();
+        popularity
+    }
+}
+
+struct PopularityKind(&'static str);
+
+impl Field for PopularityKind {
+    fn read(value: &Value<'_>, place: &Place, reader: &mut Reader) -> Option<PopularityKind> {
+        const KINDS: &[&str] = &["uniform", "zipf", "hot-set"];
+        word(value, place, reader, |text| {
+            KINDS.iter().find(|kind| **kind == text).map(|kind| PopularityKind(kind)).ok_or(KINDS)
+        })
     }
 }
 

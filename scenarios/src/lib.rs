@@ -46,6 +46,7 @@ mod hosts;
 mod library;
 pub mod model;
 mod parse;
+pub mod people;
 mod problem;
 mod reader;
 mod schema;

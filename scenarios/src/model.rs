@@ -3,6 +3,7 @@
 //! Every field has a default that is documented here, so that the shortest scenario is a `[population]`
 //! with a number of users. Nothing here knows how a fault is applied or a population is built.
 
+use crate::people::{Bodies, Conversations, Devices, FlashCrowd, Giant, Lengths, Life, Popularity};
 use crate::span::Span;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -115,16 +116,24 @@ pub enum Profile {
 pub struct Population {
     /// People.
     pub users: u32,
-    /// Devices of each user, each with a connection of its own: 1 to 5.
-    pub devices_per_user: u32,
-    /// Direct conversations that a user starts, with partners drawn from the seed.
-    pub direct_conversations_per_user: u32,
+    /// Devices of each user, each with a connection of its own: 1 to 5; or a mixture of `{ share, devices }`.
+    pub devices_per_user: Devices,
+    /// Direct conversations of each user, with partners drawn from the seed; or a mixture of `{ share, conversations }`.
+    pub direct_conversations_per_user: Conversations,
+    /// How long direct conversations live: the share of the messages to direct conversations that goes to each kind.
+    pub direct_lifecycle: BTreeMap<Life, f64>,
+    /// How long people stay with one partner in `revisited` conversations.
+    pub revisit_after: Span,
+    /// The share of direct conversations in which only one of the two writes.
+    pub one_way_share: f64,
     /// Group conversations.
     pub groups: u32,
     /// The smallest group.
     pub group_size_min: u32,
     /// The largest group; where a file with groups does not say, 100 or everyone, whichever is less.
     pub group_size_max: u32,
+    /// Groups with a name and a size of their own, beside `groups`.
+    pub giants: Vec<Giant>,
     /// Exponent of the power law that group sizes follow between the two; 0 makes every size equally likely.
     pub group_size_exponent: f64,
     /// Users whose devices are away from the start until `away_until`, as a share of all users.
@@ -137,11 +146,15 @@ impl Default for Population {
     fn default() -> Self {
         Population {
             users: 20,
-            devices_per_user: 1,
-            direct_conversations_per_user: 3,
+            devices_per_user: Devices::One(1),
+            direct_conversations_per_user: Conversations::One(3),
+            direct_lifecycle: BTreeMap::from([(Life::Long, 1.0)]),
+            revisit_after: Span::from_secs(60),
+            one_way_share: 0.0,
             groups: 0,
             group_size_min: 3,
             group_size_max: 100,
+            giants: Vec::new(),
             group_size_exponent: 2.0,
             away_share: 0.0,
             away_until: Span::ZERO,
@@ -157,18 +170,34 @@ pub struct Workload {
     pub send_interval: Span,
     /// How sends are spaced.
     pub arrival: Arrival,
+    /// Mean number of messages in a burst, where they arrive in bursts.
+    pub burst_size: f64,
+    /// Mean time between two messages of a burst.
+    pub burst_gap: Span,
+    /// How busy each part of a day is, in equal parts, relative to their mean. Empty: all the same. The day begins with the load.
+    pub day_curve: Vec<f64>,
+    /// The length of a day.
+    pub day_length: Span,
+    /// Moments at which everybody writes more.
+    pub flash_crowds: Vec<FlashCrowd>,
     /// The share of sends that go to direct conversations; the rest goes to groups, if there are any.
     pub direct_share: f64,
-    /// Length of a message's body in bytes.
-    pub body_bytes: u32,
+    /// Which groups get how many of the messages to groups, giants first. Where it is not uniform, a message is written by any
+    /// member of the group that it goes to.
+    pub group_popularity: Popularity,
+    /// Which of their direct conversations people write to, in the order of the first to the last partner.
+    pub partner_popularity: Popularity,
+    /// Length of a message's body in bytes; or a mixture of `{ share, bytes, up_to }`.
+    pub body_bytes: Bodies,
     /// A second send follows at once, as when someone types in two bursts, with this chance. It makes sends of one device overlap.
     pub follow_up_share: f64,
     /// Mean time between two membership changes of one group; `0s` means never.
     pub membership_interval: Span,
-    /// Mean time a device stays connected before it disconnects by itself; `0s` means for ever.
-    pub session_length: Span,
-    /// How long a device that left stays away.
-    pub away_length: Span,
+    /// Mean time a device stays connected before it disconnects by itself, exponential; `0s` means for ever; or a mixture of
+    /// `{ share, mean }` and `{ share, from, to }`.
+    pub session_length: Lengths,
+    /// How long a device that left stays away, exactly; or a mixture as for `session_length`.
+    pub away_length: Lengths,
     /// The encoding of frames.
     pub codec: Codec,
     /// How often a device sends a heartbeat.
@@ -180,12 +209,19 @@ impl Default for Workload {
         Workload {
             send_interval: Span::from_secs(10),
             arrival: Arrival::Poisson,
+            burst_size: 4.0,
+            burst_gap: Span::from_secs(1),
+            day_curve: Vec::new(),
+            day_length: Span::from_secs(86_400),
+            flash_crowds: Vec::new(),
             direct_share: 0.9,
-            body_bytes: 200,
+            group_popularity: Popularity::Uniform,
+            partner_popularity: Popularity::Uniform,
+            body_bytes: Bodies::One(200),
             follow_up_share: 0.2,
             membership_interval: Span::ZERO,
-            session_length: Span::ZERO,
-            away_length: Span::from_secs(5),
+            session_length: Lengths::One(Span::ZERO),
+            away_length: Lengths::One(Span::from_secs(5)),
             codec: Codec::Mixed,
             heartbeat_interval: Span::from_secs(30),
         }
@@ -200,6 +236,8 @@ pub enum Arrival {
     Poisson,
     /// Equal gaps, with a phase drawn from the seed.
     Constant,
+    /// Bursts of `burst_size` messages `burst_gap` apart, and long pauses between them.
+    Bursts,
 }
 
 /// The encoding of frames between devices and gateways.

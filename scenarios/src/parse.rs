@@ -8,6 +8,7 @@ use crate::field::Kind;
 use crate::model::{
     Checks, Fault, FaultKind, Network, Phases, Population, Scenario, ServiceLevel, Topology, Workload,
 };
+use crate::people::{FlashCrowd, Giant};
 use crate::problem::{Problem, problem_at};
 use crate::reader::{Reader, Table};
 use crate::span::Span;
@@ -95,6 +96,13 @@ fn population(table: &mut Table<'_, '_>, population: &mut Population) {
     table.field("users", &mut population.users);
     table.field("devices_per_user", &mut population.devices_per_user);
     table.field("direct_conversations_per_user", &mut population.direct_conversations_per_user);
+    table.field("direct_lifecycle", &mut population.direct_lifecycle);
+    table.field("revisit_after", &mut population.revisit_after);
+    table.field("one_way_share", &mut population.one_way_share);
+    population.giants = table.list("giants", |table| {
+        let (name, members) = (table.required("name", "\"town-square\""), table.required("members", "2000"));
+        Some(Giant { name: name?, members: members? })
+    });
     table.field("groups", &mut population.groups);
     table.field("group_size_min", &mut population.group_size_min);
     if !table.contains("group_size_max") && population.groups > 0 {
@@ -109,7 +117,18 @@ fn population(table: &mut Table<'_, '_>, population: &mut Population) {
 fn workload(table: &mut Table<'_, '_>, workload: &mut Workload) {
     table.field("send_interval", &mut workload.send_interval);
     table.field("arrival", &mut workload.arrival);
+    table.field("burst_size", &mut workload.burst_size);
+    table.field("burst_gap", &mut workload.burst_gap);
+    table.field("day_curve", &mut workload.day_curve);
+    table.field("day_length", &mut workload.day_length);
+    workload.flash_crowds = table.list("flash_crowds", |table| {
+        let (at, lasts) = (table.required("at", "\"20s\""), table.required("for", "\"5s\""));
+        let (times, to) = (table.required("times", "10"), table.take("to"));
+        Some(FlashCrowd { at: at?, lasts: lasts?, times: times?, to })
+    });
     table.field("direct_share", &mut workload.direct_share);
+    table.field("group_popularity", &mut workload.group_popularity);
+    table.field("partner_popularity", &mut workload.partner_popularity);
     table.field("body_bytes", &mut workload.body_bytes);
     table.field("follow_up_share", &mut workload.follow_up_share);
     table.field("membership_interval", &mut workload.membership_interval);

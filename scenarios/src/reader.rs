@@ -250,6 +250,24 @@ impl<'r, 'd> Table<'r, 'd> {
         items
     }
 
+    /// A table inside a value, such as a part of a mixture.
+    pub fn inline(reader: &'r mut Reader, value: &'d Value<'d>, place: &Place, example: &str) -> Option<Self> {
+        let DeValue::Table(fields) = value.get_ref() else {
+            reader.wrong_type(value, place, "a table", format!("write e.g. {example}"));
+            return None;
+        };
+        reader.remember(&place.path, value.span());
+        let title = format!("in {}", place.label);
+        Some(Table {
+            reader,
+            entries: entries(fields),
+            path: place.path.clone(),
+            title,
+            at: value.span(),
+            known: Vec::new(),
+        })
+    }
+
     /// Adds to the title what distinguishes this table from others of its list.
     pub fn describe(&mut self, what: &str) {
         self.title.push_str(what);

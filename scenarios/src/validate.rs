@@ -1,6 +1,7 @@
 //! What a scenario's values must satisfy beyond their types: bounds, and that they fit each other.
 
 mod faults;
+mod people;
 
 use crate::model::Scenario;
 use crate::span::Span;
@@ -39,6 +40,7 @@ impl Scenario {
         population(self, &mut findings);
         away(self, &mut findings);
         workload(self, &mut findings);
+        people::people(self, &mut findings);
         findings.span("phases.ramp", self.phases.ramp, Span::ZERO..=WEEK);
         findings.span("phases.load", self.phases.load, Span::from_millis(100)..=WEEK);
         if let Some(bound) = self.phases.liveness_bound {
@@ -130,13 +132,10 @@ fn population(scenario: &Scenario, findings: &mut Findings) {
     let users = population.users;
     // One user would have nobody to write to.
     findings.count("population.users", users, 2..=10_000_000);
-    findings.count("population.devices_per_user", population.devices_per_user, 1..=5);
-    let direct = population.direct_conversations_per_user;
-    findings.count("population.direct_conversations_per_user", direct, 0..=1_000);
     findings.count("population.groups", population.groups, 0..=1_000_000);
     findings.number("population.group_size_exponent", population.group_size_exponent, 0.0..=10.0);
     if population.groups == 0 {
-        if direct == 0 {
+        if population.direct_conversations_per_user.most() == 0 && population.giants.is_empty() {
             let message = "there are no conversations: neither direct ones nor groups".to_owned();
             let help = "set groups or direct_conversations_per_user to 1 or more";
             findings.add("population.direct_conversations_per_user", &["population"], message, help);
@@ -181,11 +180,8 @@ fn workload(scenario: &Scenario, findings: &mut Findings) {
     let workload = &scenario.workload;
     findings.span("workload.send_interval", workload.send_interval, Span::from_millis(1)..=WEEK);
     findings.number("workload.direct_share", workload.direct_share, 0.0..=1.0);
-    findings.count("workload.body_bytes", workload.body_bytes, 1..=MAX_BODY_BYTES);
     findings.number("workload.follow_up_share", workload.follow_up_share, 0.0..=1.0);
     findings.span("workload.membership_interval", workload.membership_interval, Span::ZERO..=WEEK);
-    findings.span("workload.session_length", workload.session_length, Span::ZERO..=WEEK);
-    findings.span("workload.away_length", workload.away_length, Span::ZERO..=WEEK);
     // A gateway closes after 90 s of silence, so a heartbeat must come before.
     findings.span(
         "workload.heartbeat_interval",

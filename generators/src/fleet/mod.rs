@@ -16,7 +16,7 @@ use crate::websocket::{self, Incoming};
 use crate::workload::{Act, Workload};
 use sight::{refusal_name, via_of};
 use squall_core::Time;
-use squall_core::client::{ClientSession, Output, Shown, Via as ShownVia};
+use squall_core::client::{ClientSession, Output, Phase, Shown, Via as ShownVia};
 use squall_history::{Entity, Event, Kind};
 use squall_protocol::ids::{mix, rendezvous};
 use squall_protocol::token::TokenSecret;
@@ -108,7 +108,7 @@ impl<L: LastMile> Fleet<L> {
     /// The clients of a scenario, all away.
     pub fn new(last_mile: L, scenario: &Scenario, seed: u64, secret: TokenSecret) -> Self {
         let population = Population::new(&scenario.population, seed);
-        let workload = Workload::new(&scenario.workload, seed);
+        let workload = Workload::new(scenario, seed);
         let heartbeat = scenario.workload.heartbeat_interval.as_duration();
         let clients = (0..population.devices())
             .map(|index| {
@@ -202,7 +202,7 @@ impl<L: LastMile> Fleet<L> {
     }
 
     fn schedule_send(&mut self, user: u32, n: u32, after: Time) {
-        let at = after + Duration::from_micros(self.workload.send_gap(user, n));
+        let at = Time(self.workload.next_send(user, n, after.0));
         if at < self.load_until {
             self.queue.push(at, Due::Send(user, n));
         }
@@ -237,7 +237,8 @@ impl<L: LastMile> Fleet<L> {
                 }
                 Due::GoAway(client) if self.sessions_end => {
                     self.act(client, now, sink, |session, out| session.go_away(out));
-                    let away = self.workload.model().away_length.as_duration();
+                    let n = self.clients[client as usize].sessions;
+                    let away = Duration::from_micros(self.workload.away_length(client, n));
                     self.queue.push(now + away, Due::ComeBack(client));
                 }
                 Due::GoAway(_) => {}
@@ -298,6 +299,9 @@ impl<L: LastMile> Fleet<L> {
                 },
             },
         });
+        if self.clients[device as usize].session.phase() == Phase::Away {
+            sink.written_while_away(client_msg_id);
+        }
         self.act(device, now, sink, |session, out| session.send(conversation, client_msg_id, payload, now, out));
     }
 

@@ -1,6 +1,7 @@
 //! What the fleet is given and what it gives: the network under it, who takes what it sees, its counts.
 
 use squall_history::Event;
+use squall_protocol::ClientMsgId;
 use std::io;
 
 /// The network as the fleet sees it.
@@ -58,4 +59,6 @@ pub enum Latency {
 pub trait Sink {
     fn event(&mut self, event: Event);
     fn latency(&mut self, latency: Latency);
+    /// The person has written this on a device that they had put away: how long its ack takes says nothing of the system.
+    fn written_while_away(&mut self, message: ClientMsgId);
 }

@@ -3,10 +3,12 @@
 use crate::input::{self, BAD_INPUT};
 use crate::progress::Display;
 use squall_reports::RunRecord;
+use squall_scenarios::Scenario;
+use squall_world::memory::{MemoryEstimate, available_bytes, size};
 use squall_world::{RunOptions, SecondDigest};
 use std::cell::RefCell;
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -49,10 +51,13 @@ pub fn main(args: Args) -> u8 {
         eprintln!("{}: cannot create the folder: {error}; name another one with --out", out.display());
         return BAD_INPUT;
     }
+    let quiet = args.quiet || args.digests || args.trace_second.is_some();
+    if let Err(code) = fits(&scenario, &args.file, quiet) {
+        return code;
+    }
     let seed = args.seed.or(scenario.seed).unwrap_or(0);
     let reproduce = format!("squall run {} --seed {seed}", input::quoted(&args.file));
     let machine_readable = args.digests || args.trace_second.is_some();
-    let quiet = args.quiet || machine_readable;
     let history = args.out.as_ref().filter(|_| args.history).map(|out| out.join("history.jsonl"));
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
@@ -106,6 +111,30 @@ pub fn main(args: Args) -> u8 {
         print_text(&squall_reports::summary::render(&record, std::io::stdout().is_terminal()));
     }
     record.verdict.exit_status()
+}
+
+/// Says what memory the run is expected to take, and refuses where the machine cannot hold it.
+fn fits(scenario: &Scenario, file: &Path, quiet: bool) -> Result<(), u8> {
+    let estimate = MemoryEstimate::of(scenario);
+    let (expected, available) = (estimate.bytes(), available_bytes());
+    let expected_size = size(expected as f64);
+    match available {
+        Some(available) if expected > available => {
+            eprintln!(
+                "{}: this run is expected to take {expected_size} of memory, but {} are available:\n{estimate}\n\
+                 set fewer users in [population], a shorter load in [phases] or a longer send_interval in [workload], or free memory",
+                file.display(),
+                size(available as f64)
+            );
+            return Err(BAD_INPUT);
+        }
+        Some(available) if !quiet => {
+            eprintln!("memory: about {expected_size} expected, {} available", size(available as f64));
+        }
+        None if !quiet => eprintln!("memory: about {expected_size} expected"),
+        _ => {}
+    }
+    Ok(())
 }
 
 /// The run in one line: verdict, counts, and what is wrong.

@@ -62,6 +62,9 @@ impl World<'_> {
                 check.name, check.evaluated, check.exposed
             ));
         }
+        self.close_phase();
+        // The heal takes no time of its own: it belongs to the quiet that follows.
+        self.phases.retain(|phase| phase.name != "heal");
         let wall_ms = self.started.elapsed().as_millis() as u64;
         let simulated_ms = self.now / 1_000;
         let peak_rss_bytes = resident_bytes("VmHWM:");
@@ -75,6 +78,7 @@ impl World<'_> {
             simulated_ms,
             wall_ms,
             speed: ratio(simulated_ms, wall_ms),
+            phases: std::mem::take(&mut self.phases),
             reproduce: self.options.reproduce.clone(),
             clients: ClientCounts {
                 virtual_clients: clients,

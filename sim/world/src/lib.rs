@@ -18,9 +18,11 @@ pub mod disk;
 pub mod interpose;
 mod last_mile;
 mod machine;
+pub mod memory;
 mod nemesis;
 mod observatory;
 mod run;
 
 pub use board::SOMETIMES;
 pub use run::{Progress, RunError, RunOptions, SecondDigest, run};
+pub use squall_generators::Forecast;

@@ -103,4 +103,8 @@ impl Sink for Observatory {
             Latency::Reconnect(us) => self.reconnect.record_us(us),
         }
     }
+
+    fn written_while_away(&mut self, message: ClientMsgId) {
+        self.sent_at.remove(&message);
+    }
 }

@@ -22,6 +22,7 @@ use squall_protocol::ids::mix;
 use squall_protocol::limits;
 use squall_protocol::token::TokenSecret;
 use squall_reports::RunRecord;
+use squall_reports::record::PhaseRecord;
 use squall_scenarios::{Backbone, Profile, Scenario};
 use squall_server::storage::StorageError;
 use squall_server::{Cluster, Role};
@@ -131,6 +132,9 @@ pub(crate) struct World<'a> {
     pub(crate) failures: Arc<Mutex<Vec<String>>>,
     pub(crate) sites: Vec<String>,
     pub(crate) phase: &'static str,
+    /// The phases that are over, and when this one began: simulated µs, wall time, frames until then.
+    pub(crate) phases: Vec<PhaseRecord>,
+    phase_began: (u64, Instant, u64),
     pub(crate) now: u64,
     pub(crate) end: u64,
     pub(crate) started: Instant,
@@ -144,6 +148,8 @@ pub(crate) struct World<'a> {
 
 impl<'a> World<'a> {
     fn build(scenario: &'a Scenario, options: RunOptions) -> Result<Self, RunError> {
+        #[expect(clippy::disallowed_methods, reason = "wall time is shown to the user and enters no run")]
+        let started = Instant::now();
         let seed = options.seed;
         let network = Network::new(key(seed, "network"));
         let clock = SimulatedClock::default();
@@ -228,8 +234,6 @@ impl<'a> World<'a> {
         };
         let bound = scenario.phases.liveness_bound.map_or(limits::liveness_bound(), |b| b.as_duration());
         let end = load + scenario.phases.load.as_micros() + bound.as_micros() as u64;
-        #[expect(clippy::disallowed_methods, reason = "wall time is shown to the user and enters no run")]
-        let started = Instant::now();
         Ok(World {
             scenario,
             options,
@@ -244,7 +248,9 @@ impl<'a> World<'a> {
             observatory: Observatory::new(checks, recorder, names),
             failures: common.failures,
             sites: site_names,
-            phase: "ramp",
+            phase: "build",
+            phases: Vec::new(),
+            phase_began: (0, started, 0),
             now: 0,
             end,
             started,
@@ -258,8 +264,24 @@ impl<'a> World<'a> {
     }
 
     fn enter_phase(&mut self, name: &'static str) {
+        self.close_phase();
         self.phase = name;
         self.observatory.event(Event { t: self.now, at: Entity::World, kind: Kind::Phase { name } });
+    }
+
+    /// Writes down what the phase that ends took.
+    pub(crate) fn close_phase(&mut self) {
+        #[expect(clippy::disallowed_methods, reason = "wall time is reported and enters no run")]
+        let wall_now = Instant::now();
+        let frames = self.fleet.totals().frames;
+        let (began_at, began_wall, frames_before) = self.phase_began;
+        self.phases.push(PhaseRecord {
+            name: self.phase.to_owned(),
+            simulated_ms: (self.now - began_at) / 1_000,
+            wall_ms: wall_now.duration_since(began_wall).as_millis() as u64,
+            frames: frames - frames_before,
+        });
+        self.phase_began = (self.now, wall_now, frames);
     }
 
     fn run(&mut self) -> Result<(), RunError> {
@@ -296,7 +318,7 @@ impl<'a> World<'a> {
         let devices = u64::from(self.fleet.clients());
         let away_key = key(self.options.seed, "away");
         for client in 0..self.fleet.clients() {
-            let user = client / population.devices_per_user;
+            let user = self.fleet.population().owner(client);
             let draw = squall_generators::rng::unit(mix(away_key ^ u64::from(user)));
             let at = if draw < population.away_share {
                 population.away_until.as_micros()

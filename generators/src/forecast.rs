@@ -1,0 +1,332 @@
+//! What a scenario's people come to: messages, deliveries, connects and bytes, computed before anything runs.
+//!
+//! Expectations of the random draws in `population` and `workload`, without faults: what crashes and partitions add
+//! (resends, copies, reconnects) is not in here. Compared with runs by `sim/cli/tests/forecast.rs`.
+
+use crate::population::Population;
+use crate::rate::Rate;
+use squall_protocol::frames::{ClientFrame, Codec, Entry, LogSpan, Payload, ServerFrame};
+use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId};
+use squall_scenarios::Scenario;
+use squall_scenarios::model;
+use squall_scenarios::people::{BodyPart, LengthPart, Life, Mix, Popularity};
+
+/// Bytes of an opening handshake, both ways: request and answer as this fleet and this server write them.
+const HANDSHAKE_BYTES: f64 = 200.0 + 160.0;
+/// A WebSocket header from a client (with its mask) and from a server, for frames of 126 to 65,535 bytes.
+const CLIENT_HEADER: f64 = 8.0;
+const SERVER_HEADER: f64 = 4.0;
+
+/// Expected figures of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Forecast {
+    pub users: u32,
+    /// Devices, each with a connection of its own.
+    pub clients: u32,
+    /// Seconds of load.
+    pub load_s: f64,
+    /// The share of devices that are connected at a time of the load, as far as people decide.
+    pub online_share: f64,
+    /// Connects in the whole run.
+    pub connects: f64,
+    /// Connects in a second of load, of people who come back.
+    pub reconnects_per_s: f64,
+    /// Messages that people send, creations of conversations included.
+    pub sends: f64,
+    /// Messages a second: over the load, and at the busiest moment.
+    pub sends_per_s: f64,
+    pub peak_sends_per_s: f64,
+    /// Conversations that somebody writes to.
+    pub conversations: f64,
+    /// Devices in those conversations, each counted once for each of them.
+    pub memberships: f64,
+    /// Entries that other devices than the sender's are to show.
+    pub deliveries: f64,
+    pub deliveries_per_s: f64,
+    /// WebSocket frames a second of load, both ways.
+    pub frames_per_s: f64,
+    /// Bytes a second of load between devices and gateways: from devices, and to them.
+    pub up_bytes_per_s: f64,
+    pub down_bytes_per_s: f64,
+    /// Mean length of a body.
+    pub body_bytes: f64,
+    /// Mean devices of a user.
+    pub devices_per_user: f64,
+    /// Mean and largest number of members of a group, 0 without groups.
+    pub group_members: f64,
+    pub largest_group: u32,
+}
+
+/// Where messages go, in the load.
+struct Traffic {
+    conversations: f64,
+    memberships: f64,
+    /// Devices that are to show an entry, beside the sender's: texts and creations.
+    recipients: f64,
+    creations: f64,
+}
+
+impl Forecast {
+    pub fn of(scenario: &Scenario) -> Self {
+        let (population, workload) = (&scenario.population, &scenario.workload);
+        let people = Population::new(population, 0);
+        let rate = Rate::new(workload, 0);
+        let load_us = scenario.phases.load.as_micros();
+        let load_s = load_us as f64 / 1e6;
+        let work = rate.work_in(load_us) / workload.send_interval.as_micros() as f64;
+        let texts = f64::from(population.users) * work * (1.0 + workload.follow_up_share);
+        let clients = people.devices();
+        let devices = f64::from(clients) / f64::from(population.users);
+        let traffic = traffic(scenario, &people, texts, devices);
+        let (online_share, returns) = sessions(workload);
+        let returns = returns * f64::from(clients);
+        let sends = texts + traffic.creations;
+        let heartbeats = f64::from(clients) * online_share / workload.heartbeat_interval.as_secs_f64();
+        let body_bytes = body_bytes(workload);
+        let wire = Wire::of(workload.codec, body_bytes);
+        let (sends_per_s, deliveries_per_s) = (sends / load_s, traffic.recipients / load_s);
+        Forecast {
+            users: population.users,
+            clients,
+            load_s,
+            online_share,
+            connects: f64::from(clients) + returns * load_s,
+            reconnects_per_s: returns,
+            sends,
+            sends_per_s,
+            peak_sends_per_s: sends_per_s * rate.peak(load_us) * load_us as f64 / rate.work_in(load_us).max(1.0),
+            conversations: traffic.conversations,
+            memberships: traffic.memberships,
+            deliveries: traffic.recipients,
+            deliveries_per_s,
+            frames_per_s: 2.0 * (heartbeats + sends_per_s + deliveries_per_s) + 3.0 * returns,
+            up_bytes_per_s: heartbeats * wire.ping
+                + sends_per_s * wire.send
+                + deliveries_per_s * wire.ack
+                + returns * (wire.hello + HANDSHAKE_BYTES),
+            down_bytes_per_s: heartbeats * wire.pong
+                + sends_per_s * wire.sent
+                + deliveries_per_s * wire.deliver
+                + returns * (wire.welcome + HANDSHAKE_BYTES),
+            body_bytes,
+            devices_per_user: devices,
+            group_members: match people.groups() {
+                0 => 0.0,
+                groups => (0..groups).map(|g| f64::from(people.group_size(g))).sum::<f64>() / f64::from(groups),
+            },
+            largest_group: (0..people.groups()).map(|g| people.group_size(g)).max().unwrap_or(0),
+        }
+    }
+}
+
+/// The share of time that a device is connected, and how often a second one comes back.
+fn sessions(workload: &model::Workload) -> (f64, f64) {
+    let micros =
+        |mix: &squall_scenarios::people::Lengths| mix.mean(|one| one.as_micros() as f64, LengthPart::mean_micros);
+    match (&workload.session_length, micros(&workload.session_length)) {
+        (Mix::One(length), _) if length.is_zero() => (1.0, 0.0),
+        (_, there) => {
+            let away = micros(&workload.away_length);
+            (there / (there + away), 1e6 / (there + away))
+        }
+    }
+}
+
+fn body_bytes(workload: &model::Workload) -> f64 {
+    let mean = |part: &BodyPart| (f64::from(part.bytes) + f64::from(part.longest())) / 2.0;
+    workload.body_bytes.mean(|bytes| f64::from(*bytes), mean)
+}
+
+fn traffic(scenario: &Scenario, people: &Population, texts: f64, devices: f64) -> Traffic {
+    let (population, workload) = (&scenario.population, &scenario.workload);
+    let users = f64::from(population.users);
+    let groups: Vec<f64> = (0..people.groups()).map(|group| f64::from(people.group_size(group))).collect();
+    let directs =
+        population.direct_conversations_per_user.mean(|n| f64::from(*n), |part| f64::from(part.conversations));
+    // Who is in no group writes to a partner instead, where groups are chosen by their members.
+    let reach = match workload.group_popularity {
+        Popularity::Uniform => people.share_in_groups(),
+        _ => 1.0,
+    };
+    let group_share = match (groups.is_empty(), directs > 0.0) {
+        (true, _) => 0.0,
+        (false, true) => (1.0 - workload.direct_share) * reach,
+        (false, false) => 1.0,
+    };
+    let crowds = crowd_texts(scenario, texts);
+    let crowd: f64 = crowds.iter().map(|(_, texts)| texts).sum();
+    let group_texts = (texts - crowd) * group_share;
+    let direct_texts = texts - crowd - group_texts;
+    let weights = weights(workload.group_popularity, &groups);
+    let (mut conversations, mut memberships, mut recipients, mut group_creations) = (0.0, 0.0, 0.0, 0.0);
+    for (index, (size, weight)) in groups.iter().zip(&weights).enumerate() {
+        let own = group_texts * weight / weights.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+        let own = own + crowds.iter().filter(|(giant, _)| *giant == index).map(|(_, texts)| texts).sum::<f64>();
+        let used = 1.0 - (-own).exp();
+        conversations += used;
+        group_creations += used;
+        memberships += used * size * devices;
+        recipients += (own + used) * (size * devices - 1.0);
+    }
+    let pairs = direct_conversations(scenario, users, directs, direct_texts);
+    Traffic {
+        conversations: conversations + pairs,
+        memberships: memberships + pairs * 2.0 * devices,
+        recipients: recipients + (direct_texts + pairs) * (2.0 * devices - 1.0),
+        creations: group_creations + pairs,
+    }
+}
+
+/// How many messages each crowd's giant gets beyond the usual, by the giant's place.
+fn crowd_texts(scenario: &Scenario, texts: f64) -> Vec<(usize, f64)> {
+    let (population, workload) = (&scenario.population, &scenario.workload);
+    let load = scenario.phases.load.as_micros();
+    let all = Rate::new(workload, 0).work_in(load);
+    let crowds = workload.flash_crowds.iter().filter_map(|crowd| {
+        let giant = population.giants.iter().position(|giant| Some(&giant.name) == crowd.to.as_ref())?;
+        let lasts = (crowd.at + crowd.lasts).as_micros().min(load).saturating_sub(crowd.at.as_micros());
+        Some((giant, (crowd.times - 1.0) * lasts as f64 / all.max(1.0) * texts))
+    });
+    crowds.collect()
+}
+
+/// What part of the messages to groups each group gets, relative to the others.
+fn weights(popularity: Popularity, groups: &[f64]) -> Vec<f64> {
+    let n = groups.len() as f64;
+    match popularity {
+        // A member writes to a group of theirs: as many members, as many messages.
+        Popularity::Uniform => groups.to_vec(),
+        Popularity::Zipf { exponent } => (1..=groups.len()).map(|rank| (rank as f64).powf(-exponent)).collect(),
+        Popularity::HotSet { share, traffic } => {
+            let hot = ((n * share) as usize).clamp(1, groups.len().max(1));
+            let cold = (n - hot as f64).max(1.0);
+            let weight = |index| if index < hot { traffic / hot as f64 } else { (1.0 - traffic) / cold };
+            (0..groups.len()).map(weight).collect()
+        }
+    }
+}
+
+/// Direct conversations that are written to at all.
+fn direct_conversations(scenario: &Scenario, users: f64, directs: f64, texts: f64) -> f64 {
+    let population = &scenario.population;
+    let total: f64 = population.direct_lifecycle.values().sum();
+    let share =
+        |life| population.direct_lifecycle.get(&life).copied().unwrap_or(0.0) / total.max(f64::MIN_POSITIVE);
+    let used = |pairs: f64, texts: f64| if pairs <= 0.0 { 0.0 } else { pairs * (1.0 - (-texts / pairs).exp()) };
+    let pairs = users * directs / 2.0;
+    let turns = 1.0 + scenario.phases.load.as_secs_f64() / population.revisit_after.as_secs_f64();
+    let with = |texts| match scenario.workload.partner_popularity {
+        Popularity::Uniform => used(pairs, texts),
+        popularity => {
+            let ranks = vec![1.0; directs.round().max(1.0) as usize];
+            let weights = weights(popularity, &ranks);
+            let sum: f64 = weights.iter().sum();
+            weights.iter().map(|weight| used(users / 2.0, texts * weight / sum)).sum()
+        }
+    };
+    texts * share(Life::OneShot)
+        + used(users * turns.min(directs) / 2.0, texts * share(Life::Revisited))
+        + with(texts * share(Life::Long))
+}
+
+/// Mean bytes of each frame on the wire, measured by encoding one.
+struct Wire {
+    ping: f64,
+    pong: f64,
+    send: f64,
+    sent: f64,
+    deliver: f64,
+    ack: f64,
+    hello: f64,
+    welcome: f64,
+}
+
+impl Wire {
+    fn of(codec: model::Codec, body: f64) -> Self {
+        match codec {
+            model::Codec::Json => Wire::in_codec(Codec::Json, body),
+            model::Codec::Protobuf => Wire::in_codec(Codec::Protobuf, body),
+            model::Codec::Mixed => {
+                let (a, b) = (Wire::in_codec(Codec::Json, body), Wire::in_codec(Codec::Protobuf, body));
+                let mean = |of: fn(&Wire) -> f64| (of(&a) + of(&b)) / 2.0;
+                Wire {
+                    ping: mean(|w| w.ping),
+                    pong: mean(|w| w.pong),
+                    send: mean(|w| w.send),
+                    sent: mean(|w| w.sent),
+                    deliver: mean(|w| w.deliver),
+                    ack: mean(|w| w.ack),
+                    hello: mean(|w| w.hello),
+                    welcome: mean(|w| w.welcome),
+                }
+            }
+        }
+    }
+
+    fn in_codec(codec: Codec, body: f64) -> Self {
+        let (conversation, user, device) = (ConversationId(u64::MAX / 3), UserId(u64::MAX / 5), DeviceId(500_000));
+        let (id, text) = (ClientMsgId(u128::MAX / 3), Payload::Text("x".repeat(body as usize)));
+        let entry = Entry {
+            seq: Seq(2),
+            sender: user,
+            device,
+            client_msg_id: id,
+            client_seq: ClientSeq(2),
+            stored_at_ms: 1_767_225_600_000,
+            payload: text.clone(),
+        };
+        let span = LogSpan { conversation, from: Seq(2), to: Seq(2), entries: vec![entry] };
+        let up = |frame: ClientFrame| CLIENT_HEADER + codec.encode_client(&frame).len() as f64;
+        let down = |frame: ServerFrame| SERVER_HEADER + codec.encode_server(&frame).len() as f64;
+        Wire {
+            ping: up(ClientFrame::Ping),
+            pong: down(ServerFrame::Pong),
+            send: up(ClientFrame::Send {
+                conversation,
+                client_msg_id: id,
+                client_seq: ClientSeq(2),
+                payload: text,
+            }),
+            sent: down(ServerFrame::Sent { conversation, client_msg_id: id, server_seq: Seq(2) }),
+            deliver: down(ServerFrame::Deliver(span)),
+            ack: up(ClientFrame::Ack { conversation, up_to_seq: Seq(2) }),
+            hello: up(ClientFrame::Hello { token: "x".repeat(90), connect_count: 1 }),
+            welcome: down(ServerFrame::Welcome { user, device }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use squall_scenarios::Span;
+    use squall_scenarios::people::{DevicesPart, Lengths};
+
+    #[test]
+    fn a_plain_load_is_users_over_their_interval() {
+        let mut scenario = Scenario::default();
+        scenario.population.users = 1_000;
+        scenario.workload.follow_up_share = 0.0;
+        scenario.workload.send_interval = Span::from_secs(10);
+        let f = Forecast::of(&scenario);
+        // 3,000 texts in 30 s to 1,500 pairs, of which 1 - e^-2 are written to.
+        let pairs = 1_500.0 * (1.0 - (-2.0_f64).exp());
+        assert!((f.sends - 3_000.0 - pairs).abs() < 1.0, "{f:?}");
+        assert!((f.conversations - pairs).abs() < 1e-6 && (f.deliveries - f.sends).abs() < 1e-6);
+        assert_eq!((f.clients, f.connects, f.online_share), (1_000, 1_000.0, 1.0));
+        assert!(f.down_bytes_per_s > 100.0 * 200.0 && f.up_bytes_per_s > 100.0 * 200.0);
+    }
+
+    #[test]
+    fn sessions_bring_connects_and_devices_bring_deliveries() {
+        let mut scenario = Scenario::default();
+        scenario.population.users = 1_000;
+        let parts = [(0.5, 1), (0.5, 3)].map(|(share, devices)| DevicesPart { share, devices });
+        scenario.population.devices_per_user = Mix::Mixture(parts.into());
+        scenario.workload.session_length = Lengths::One(Span::from_secs(45));
+        let f = Forecast::of(&scenario);
+        assert_eq!((f.clients, f.devices_per_user), (2_000, 2.0));
+        assert!((f.reconnects_per_s - 2_000.0 / 50.0).abs() < 1e-6 && (f.online_share - 0.9).abs() < 1e-9);
+        assert!((f.deliveries / f.sends - 3.0).abs() < 1e-9, "the mate's two devices and the sender's other one");
+    }
+}

@@ -1,0 +1,144 @@
+//! What memory a run will take, before it takes it: so many of each thing, so many bytes each.
+//!
+//! The bytes were read from the ledgers of runs of 50,000 to 3,000,000 clients (`run.json`, `memory.ledger`); see
+//! `sim/ARCHITECTURE.md`. An estimate is within a fifth of what such runs took. Faults that make backlogs are not in it.
+
+use squall_generators::Forecast;
+use squall_scenarios::Scenario;
+use std::fmt;
+
+/// One line of the arithmetic.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Line {
+    pub component: &'static str,
+    /// So many things of so many bytes, by name.
+    pub terms: Vec<(f64, f64, &'static str)>,
+}
+
+impl Line {
+    pub fn bytes(&self) -> f64 {
+        self.terms.iter().map(|(count, bytes, _)| count * bytes).sum()
+    }
+}
+
+/// The estimate of a run's peak, by component.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MemoryEstimate {
+    pub lines: Vec<Line>,
+    pub clients: u32,
+}
+
+const MIB: f64 = 1_048_576.0;
+/// Blocks that the allocator holds free at the peak, as a share of the rest.
+const FREE_SHARE: f64 = 0.08;
+
+impl MemoryEstimate {
+    pub fn of(scenario: &Scenario) -> Self {
+        let f = Forecast::of(scenario);
+        let clients = f64::from(f.clients);
+        let texts = f.sends - f.conversations;
+        let topology = &scenario.topology;
+        let hosts = f64::from(topology.hosts());
+        let line = |component, terms: &[(f64, f64, &'static str)]| Line { component, terms: terms.to_vec() };
+        let mut lines = vec![
+            line("program", &[(1.0, 12.0 * MIB, "binary and its libraries"), (hosts, 0.4 * MIB, "hosts")]),
+            line("fleet", &[(clients, 230.0, "clients"), (f.memberships, 60.0, "conversations of a device")]),
+            line("network", &[(clients, 220.0, "connections")]),
+            line("gateways", &[(clients, 495.0, "connections")]),
+            line("registries", &[(clients, 115.0, "connections")]),
+            line(
+                "messages",
+                &[(f64::from(topology.messages), 14.0 * MIB, "shards"), (f.conversations, 430.0, "conversations")],
+            ),
+            line(
+                "disks",
+                &[
+                    (texts, 1.05 * f.body_bytes + 120.0, "messages"),
+                    (f.conversations, 230.0, "conversations"),
+                    (f.memberships, 24.0, "conversations of a device"),
+                ],
+            ),
+            line(
+                "checks",
+                &[
+                    (f.sends, 52.0, "messages"),
+                    (f.memberships, 78.0, "conversations of a device"),
+                    (f.conversations, 65.0, "conversations"),
+                    (clients, 45.0, "clients"),
+                ],
+            ),
+        ];
+        let used: f64 = lines.iter().map(Line::bytes).sum();
+        lines.push(line("free blocks", &[(1.0, used * FREE_SHARE, "allocator")]));
+        MemoryEstimate { lines, clients: f.clients }
+    }
+
+    /// The expected peak in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.lines.iter().map(Line::bytes).sum::<f64>() as u64
+    }
+}
+
+/// The arithmetic, a line for each component and their sum.
+impl fmt::Display for MemoryEstimate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in &self.lines {
+            let terms: Vec<String> = line
+                .terms
+                .iter()
+                .map(|(count, bytes, what)| match *count as u64 {
+                    1 => (*what).to_owned(),
+                    count => format!("{count} {what} x {bytes:.0} B"),
+                })
+                .collect();
+            writeln!(f, "  {:<12} {:>10}  {}", line.component, size(line.bytes()), terms.join(" + "))?;
+        }
+        let each = self.bytes() as f64 / f64::from(self.clients.max(1));
+        write!(f, "  {:<12} {:>10}  {each:.0} B a client", "together", size(self.bytes() as f64))
+    }
+}
+
+/// Bytes as people read them.
+pub fn size(bytes: f64) -> String {
+    if bytes >= 1024.0 * MIB {
+        format!("{:.2} GiB", bytes / 1024.0 / MIB)
+    } else {
+        format!("{:.0} MiB", bytes / MIB)
+    }
+}
+
+/// Bytes that this process may still take: what the kernel has available, and no more than its control group's limit.
+/// `None` where the kernel does not say.
+pub fn available_bytes() -> Option<u64> {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().trim_end_matches(" kB").trim().parse().ok()?;
+    let number = |file: &str| std::fs::read_to_string(file).ok()?.trim().parse::<u64>().ok();
+    let group = number("/sys/fs/cgroup/memory.max")
+        .map(|limit| limit.saturating_sub(number("/sys/fs/cgroup/memory.current").unwrap_or(0)));
+    Some((kib * 1024).min(group.unwrap_or(u64::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_people_take_more_memory_and_the_arithmetic_adds_up() {
+        let of = |users| {
+            let mut scenario = Scenario::default();
+            scenario.population.users = users;
+            MemoryEstimate::of(&scenario)
+        };
+        let (small, large) = (of(1_000), of(1_000_000));
+        assert!(large.bytes() > 20 * small.bytes());
+        assert!((1_000.0..6_000.0).contains(&(large.bytes() as f64 / 1e6)), "{large}");
+        let text = large.to_string();
+        assert!(text.contains("1000000 connections x 495 B") && text.contains("together"), "{text}");
+    }
+
+    #[test]
+    fn the_kernel_says_what_is_available() {
+        assert!(available_bytes().is_some_and(|bytes| bytes > 1 << 20));
+    }
+}
