@@ -88,19 +88,17 @@ impl Rate {
         }
     }
 
-    /// The work that passes in the first `load` µs of the load: messages, over the usual gap between them.
-    pub fn work_in(&self, load: u64) -> f64 {
-        let (mut at, mut work) = (0, 0.0);
-        while at < load {
-            let until = self.next_change(at).min(load);
-            work += self.factor(at) * (until - at) as f64;
-            at = until;
+    /// The work that passes between two moments of the load, in µs from its beginning: messages, over the usual gap between them.
+    pub fn work_between(&self, from: u64, until: u64) -> f64 {
+        let (mut at, mut work) = (from, 0.0);
+        while at < until {
+            let change = self.next_change(at).min(until);
+            work += self.factor(at) * (change - at) as f64;
+            at = change;
         }
         work
     }
-}
 
-impl Rate {
     /// The highest factor in the first `load` µs of the load.
     pub fn peak(&self, load: u64) -> f64 {
         let (mut at, mut peak) = (0, 0.0_f64);
@@ -137,7 +135,7 @@ mod tests {
     #[test]
     fn at_the_usual_rate_work_is_time() {
         assert_eq!(rate(&[], &[]).after(1_500, 250.9), 1_750);
-        assert_eq!(rate(&[], &[]).work_in(777), 777.0);
+        assert_eq!(rate(&[], &[]).work_between(0, 777), 777.0);
     }
 
     #[test]
@@ -146,14 +144,14 @@ mod tests {
         assert_eq!(rate.after(1_000, 100.0), 1_100);
         assert_eq!(rate.after(1_100, 200.0), 1_220, "100 before it, 100 / 5 in it");
         assert_eq!(rate.after(1_200, 600.0), 1_400, "500 in it, 100 after it");
-        assert_eq!(rate.work_in(400), 800.0);
+        assert_eq!(rate.work_between(0, 400), 800.0);
         assert_eq!(rate.crowds_at(1_200).count() + rate.crowds_at(1_300).count(), 1);
     }
 
     #[test]
     fn a_day_has_the_mean_that_was_asked_for_and_comes_again() {
         let rate = rate(&[0.0, 3.0], &[]);
-        assert_eq!(rate.work_in(200), 200.0);
+        assert_eq!(rate.work_between(0, 200), 200.0);
         assert_eq!(rate.after(1_000, 50.0), 1_125, "nothing in the first part, twice as much in the second");
         assert_eq!(rate.after(1_125, 200.0), 1_325);
     }

@@ -2,7 +2,12 @@
 
 use proptest::prelude::*;
 use serde_json::Value;
-use squall_scenarios::{Fault, FaultKind, Point, Profile, Scenario, Span, files_in, json_schema, load, parse};
+use squall_scenarios::people::{
+    BodyPart, ConversationsPart, DevicesPart, FlashCrowd, Giant, LengthPart, Life, Mix, Popularity,
+};
+use squall_scenarios::{
+    Arrival, Fault, FaultKind, Point, Profile, Scenario, Span, files_in, json_schema, load, parse,
+};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -27,7 +32,10 @@ fn the_library_parses_and_each_file_says_what_it_exposes() {
         [
             "bus-crash",
             "bus-out-of-reach",
+            "day-and-night",
             "dropped-acks",
+            "everyday-people",
+            "flash-crowd",
             "gateway-crash",
             "messages-power-loss",
             "offline-week",
@@ -99,6 +107,45 @@ fn every_kind_of_fault_survives_a_round_trip() {
     let mut scenario = Scenario { name: "all kinds".to_owned(), ..Scenario::default() };
     scenario.network.last_mile.insert(Profile::ThreeG, 0.25);
     scenario.faults = kinds.into_iter().enumerate().map(fault).collect();
+    assert_eq!(parse(&scenario.to_toml(), Path::new("x.toml")), Ok(scenario.clone()));
+    let json = serde_json::to_string(&scenario).expect("a scenario is JSON too");
+    assert_eq!(serde_json::from_str::<Scenario>(&json).ok(), Some(scenario));
+}
+
+#[test]
+fn every_way_in_which_people_differ_survives_a_round_trip() {
+    let mut scenario = Scenario { name: "people".to_owned(), ..Scenario::default() };
+    scenario.population.devices_per_user =
+        Mix::Mixture(vec![DevicesPart { share: 1.0, devices: 1 }, DevicesPart { share: 0.5, devices: 3 }]);
+    scenario.population.direct_conversations_per_user =
+        Mix::Mixture(vec![ConversationsPart { share: 2.0, conversations: 7 }]);
+    scenario.population.direct_lifecycle =
+        [(Life::OneShot, 0.5), (Life::Revisited, 0.25), (Life::Long, 0.25)].into();
+    scenario.population.revisit_after = Span::from_secs(9);
+    scenario.population.one_way_share = 0.3;
+    scenario.population.giants = vec![Giant { name: "square".to_owned(), members: 20 }];
+    scenario.workload.arrival = Arrival::Bursts;
+    scenario.workload.burst_gap = Span::from_millis(200);
+    scenario.workload.day_curve = vec![0.0, 1.5];
+    scenario.workload.day_length = Span::from_secs(20);
+    scenario.workload.flash_crowds = vec![FlashCrowd {
+        at: Span::from_secs(3),
+        lasts: Span::from_secs(2),
+        times: 8.0,
+        to: Some("square".to_owned()),
+    }];
+    scenario.workload.group_popularity = Popularity::Zipf { exponent: 1.2 };
+    scenario.workload.partner_popularity = Popularity::HotSet { share: 0.1, traffic: 0.9 };
+    scenario.workload.body_bytes = Mix::Mixture(vec![
+        BodyPart { share: 0.9, bytes: 100, up_to: None },
+        BodyPart { share: 0.1, bytes: 1_000, up_to: Some(16_384) },
+    ]);
+    let mean = LengthPart { share: 0.5, mean: Some(Span::from_secs(60)), from: None, to: None };
+    let between =
+        LengthPart { share: 0.5, mean: None, from: Some(Span::from_secs(1)), to: Some(Span::from_secs(2)) };
+    scenario.workload.session_length = Mix::Mixture(vec![mean.clone(), between.clone()]);
+    scenario.workload.away_length = Mix::Mixture(vec![between, mean]);
+    assert_eq!(scenario.findings(), Vec::new());
     assert_eq!(parse(&scenario.to_toml(), Path::new("x.toml")), Ok(scenario.clone()));
     let json = serde_json::to_string(&scenario).expect("a scenario is JSON too");
     assert_eq!(serde_json::from_str::<Scenario>(&json).ok(), Some(scenario));
@@ -242,7 +289,7 @@ const PIECES: &[&str] = &[
 proptest! {
     #[test]
     fn a_mutated_library_file_is_answered(
-        file in 0usize..7,
+        file in 0usize..14,
         cuts in prop::collection::vec((any::<prop::sample::Index>(), 0usize..12, 0..PIECES.len()), 1..6),
     ) {
         let mut text: Vec<char> = sources().swap_remove(file).chars().collect();
@@ -256,7 +303,7 @@ proptest! {
 
     #[test]
     fn a_mutated_value_is_answered(
-        file in 0usize..7,
+        file in 0usize..14,
         line in any::<prop::sample::Index>(),
         piece in 0..PIECES.len(),
     ) {

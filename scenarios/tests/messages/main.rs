@@ -1,6 +1,7 @@
 //! What a person reads when a scenario file is wrong, class by class, to the letter.
 
 mod faults;
+mod people;
 
 use squall_scenarios::{Problem, parse};
 use std::path::Path;

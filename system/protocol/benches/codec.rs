@@ -53,7 +53,10 @@ fn server_frames() -> Vec<(&'static str, ServerFrame)> {
         ),
         ("deliver", ServerFrame::Deliver(span(1))),
         ("page of 200", ServerFrame::Page { span: span(200), head: Seq(900) }),
-        ("heads", ServerFrame::Heads { heads: (1..=20).map(|n| Head { conversation: C, head: Seq(n) }).collect() }),
+        (
+            "heads",
+            ServerFrame::Heads { heads: (1..=20).map(|n| Head { conversation: C, head: Seq(n) }).collect() },
+        ),
         ("error", ServerFrame::Error { conversation: C, code: ErrorCode::NotAMember }),
     ]
 }
