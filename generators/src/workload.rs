@@ -274,9 +274,9 @@ mod tests {
     use squall_scenarios::people::{FlashCrowd, Giant};
 
     fn people(change: impl FnOnce(&mut Scenario)) -> (Population, Workload) {
-        let mut scenario = Scenario::default();
-        scenario.population =
+        let population =
             model::Population { users: 50, groups: 5, devices_per_user: Mix::One(2), ..Default::default() };
+        let mut scenario = Scenario { population, ..Scenario::default() };
         scenario.workload.direct_share = 0.5;
         change(&mut scenario);
         (Population::new(&scenario.population, 3), Workload::new(&scenario, 3))

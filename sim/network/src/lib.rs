@@ -51,6 +51,7 @@ mod state;
 mod stats;
 mod stream;
 mod sync_io;
+mod tokens;
 mod transmit;
 
 pub use conn::{EndState, Phase};

@@ -219,7 +219,7 @@ impl Network {
 
     /// The connection that was last opened with this token, if it still exists.
     pub fn connection_for_token(&self, token: u64) -> Option<ConnId> {
-        self.with(|state| state.tokens.get(&token).copied())
+        self.with(|state| state.tokens.get(token))
     }
 
     pub fn conn_info(&self, conn: ConnId) -> Option<ConnInfo> {
@@ -253,8 +253,6 @@ impl Network {
                 walk = queues.map(|queue| QueuePool::used_bytes(queue)).sum();
             }
             // hashbrown: an entry and a control byte a bucket, at most 7/8 full.
-            let buckets = (state.tokens.capacity() * 8 / 7).next_power_of_two();
-            let tokens = buckets * (size_of::<(u64, ConnId)>() + 1);
             let hosts: usize = state
                 .hosts
                 .iter()
@@ -264,7 +262,7 @@ impl Network {
                 .sum();
             size_of::<State>()
                 + walk
-                + tokens
+                + state.tokens.memory_bytes()
                 + hosts
                 + state.conns.memory_bytes()
                 + state.events.memory_bytes()

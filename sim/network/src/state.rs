@@ -7,8 +7,6 @@
 use std::collections::VecDeque;
 use std::task::Waker;
 
-use rustc_hash::FxHashMap;
-
 use crate::conn::{EndState, Phase, Table};
 use crate::digest::{hash_bytes, mix};
 use crate::events::{Due, Events};
@@ -20,6 +18,7 @@ use crate::queue::QueuePool;
 use crate::rng::Rng;
 use crate::segments::SegmentKind;
 use crate::stats::{SegmentTrace, Stats, TraceFn};
+use crate::tokens::Tokens;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Power {
@@ -73,7 +72,7 @@ pub(crate) struct State {
     pub hosts: Vec<Host>,
     pub links: Links,
     pub profiles: Vec<Profile>,
-    pub tokens: FxHashMap<u64, ConnId>,
+    pub tokens: Tokens,
     /// Directions that wait for a fault to end or a host to return, in the order in which they stalled.
     pub stalled: Vec<(ConnId, u8)>,
     pub fleet_events: Vec<FleetEvent>,
@@ -97,7 +96,7 @@ impl State {
             hosts: Vec::new(),
             links: Links::default(),
             profiles: Vec::new(),
-            tokens: FxHashMap::default(),
+            tokens: Tokens::default(),
             stalled: Vec::new(),
             fleet_events: Vec::new(),
             wire: Rng::new(seed, "wire"),
@@ -286,8 +285,8 @@ impl State {
         for (side, host) in hosts.into_iter().enumerate() {
             self.unlink(host as usize, slot, side);
         }
-        if fleet && self.tokens.get(&token) == Some(&id) {
-            self.tokens.remove(&token);
+        if fleet {
+            self.tokens.remove(token, id);
         }
         self.conns.remove(slot);
         self.stats.open -= 1;

@@ -104,10 +104,8 @@ impl Thread {
         while let Some(held) = self.take_next_held() {
             self.show(held, Via::Deliver, out);
         }
-        if self.held.is_none() {
-            if matches!(self.lack, Lack::GapSince(_)) {
-                self.lack = Lack::Nothing;
-            }
+        if self.held.is_none() && matches!(self.lack, Lack::GapSince(_)) {
+            self.lack = Lack::Nothing;
         }
         true
     }

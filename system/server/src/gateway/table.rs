@@ -40,6 +40,11 @@ pub enum Deadline {
     Linger,
 }
 
+impl Deadline {
+    const ALL: [Deadline; 5] =
+        [Deadline::Hello, Deadline::Silence, Deadline::Registered, Deadline::Heads, Deadline::Linger];
+}
+
 /// One connection as others see it.
 pub struct Connection {
     id: ConnectionId,
@@ -106,12 +111,36 @@ impl Connection {
     }
 }
 
+/// A deadline in sixteen bytes, for there are two or three a connection: what is to be looked at stands in the lowest bits of
+/// the time. In order of time, then of deadline, then of connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Due {
+    at: u64,
+    id: ConnectionId,
+}
+
+impl Due {
+    const BITS: u32 = 3;
+
+    fn new(at: Time, id: ConnectionId, deadline: Deadline) -> Self {
+        Due { at: at.0 << Self::BITS | deadline as u64, id }
+    }
+
+    fn at(self) -> Time {
+        Time(self.at >> Self::BITS)
+    }
+
+    fn deadline(self) -> Deadline {
+        Deadline::ALL[(self.at & ((1 << Self::BITS) - 1)) as usize]
+    }
+}
+
 /// All connections, and their deadlines.
 #[derive(Default)]
 pub struct Table {
     slots: Slab<Connection>,
     uses: u32,
-    deadlines: BinaryHeap<Reverse<(Time, ConnectionId, Deadline)>>,
+    deadlines: BinaryHeap<Reverse<Due>>,
 }
 
 impl Table {
@@ -177,19 +206,43 @@ impl Table {
     }
 
     pub fn schedule(&mut self, at: Time, id: ConnectionId, deadline: Deadline) {
-        self.deadlines.push(Reverse((at, id, deadline)));
+        if self.deadlines.len() == self.deadlines.capacity() {
+            self.deadlines.reserve_exact(64.max(self.deadlines.len() / 4));
+        }
+        self.deadlines.push(Reverse(Due::new(at, id, deadline)));
     }
 
     pub fn pop_due(&mut self, now: Time) -> Option<(ConnectionId, Deadline)> {
-        let Reverse((at, ..)) = self.deadlines.peek()?;
-        if *at > now {
+        let Reverse(due) = *self.deadlines.peek()?;
+        if due.at() > now {
             return None;
         }
-        self.deadlines.pop().map(|Reverse((_, id, deadline))| (id, deadline))
+        self.deadlines.pop();
+        Some((due.id, due.deadline()))
     }
 
     /// Connections whose device has shown its token.
     pub fn open(&self) -> impl Iterator<Item = (ConnectionId, Peer)> + '_ {
         self.slots.iter().filter_map(|(_, c)| c.peer.map(|peer| (c.id, peer)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deadlines_come_back_as_they_were_put_in_order_of_time() {
+        let mut table = Table::default();
+        for (n, deadline) in Deadline::ALL.into_iter().enumerate() {
+            table.schedule(Time(100 - n as u64), ConnectionId(n as u64), deadline);
+        }
+        assert_eq!(table.pop_due(Time(95)), None);
+        let mut found = Vec::new();
+        while let Some((id, deadline)) = table.pop_due(Time(100)) {
+            found.push((id.0, deadline));
+        }
+        let expected: Vec<_> = Deadline::ALL.into_iter().enumerate().map(|(n, d)| (n as u64, d)).rev().collect();
+        assert_eq!(found, expected);
     }
 }
