@@ -86,13 +86,6 @@ impl<T: Ord + Copy> Calendar<T> {
             }
         }
     }
-
-    /// Bytes that this holds.
-    pub fn memory_bytes(&self) -> usize {
-        let entries =
-            self.due.capacity() + self.later.capacity() + self.days.iter().map(Vec::capacity).sum::<usize>();
-        entries * size_of::<(Time, T)>() + self.days.capacity() * size_of::<Vec<(Time, T)>>()
-    }
 }
 
 #[cfg(test)]

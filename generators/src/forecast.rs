@@ -3,14 +3,14 @@
 //! Expectations of the random draws in `population` and `workload`, without faults: what crashes and partitions add
 //! (resends, copies, reconnects) is not in here. Compared with runs by `sim/cli/tests/forecast.rs`.
 
-use crate::population::Population;
+use crate::population::{Population, hot_set};
 use crate::rate::Rate;
 use crate::workload::Workload;
 use squall_protocol::frames::{ClientFrame, Codec, Entry, LogSpan, Payload, ServerFrame};
 use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId};
 use squall_scenarios::Scenario;
 use squall_scenarios::model;
-use squall_scenarios::people::{BodyPart, Life, Popularity};
+use squall_scenarios::people::{BodyPart, Life, Mix, Popularity};
 
 /// Bytes of an opening handshake, both ways: request and answer as this fleet and this server write them.
 const HANDSHAKE_BYTES: f64 = 200.0 + 160.0;
@@ -72,8 +72,8 @@ impl Forecast {
         let (population, workload) = (&scenario.population, &scenario.workload);
         let seed = scenario.seed.unwrap_or(0);
         let people = Population::new(population, seed);
-        let rate = Rate::new(workload, 0);
         let load_us = scenario.phases.load.as_micros();
+        let rate = Rate::new(workload, 0, load_us);
         let load_s = load_us as f64 / 1e6;
         let work = rate.work_between(0, load_us) / workload.send_interval.as_micros() as f64;
         let texts = f64::from(population.users) * work * (1.0 + workload.follow_up_share);
@@ -96,8 +96,7 @@ impl Forecast {
             reconnects_per_s: returns,
             sends,
             sends_per_s,
-            peak_sends_per_s: sends_per_s * rate.peak(load_us) * load_us as f64
-                / rate.work_between(0, load_us).max(1.0),
+            peak_sends_per_s: sends_per_s * rate.peak() * load_us as f64 / rate.work_between(0, load_us).max(1.0),
             conversations: traffic.conversations,
             memberships: traffic.memberships,
             deliveries: traffic.recipients,
@@ -122,8 +121,9 @@ impl Forecast {
     }
 }
 
-/// Devices whose sessions are walked through to learn how often people come and go.
+/// Devices whose sessions are walked through to learn how often people come and go, and how many sessions of each.
 const SAMPLE: u32 = 4_096;
+const SESSIONS: u32 = 256;
 
 /// The share of the load that a device is connected, and how often a second one comes back, as the sessions of a sample of the
 /// scenario's own devices have it.
@@ -132,12 +132,14 @@ fn sessions(scenario: &Scenario, people: &Population, seed: u64) -> (f64, f64) {
     let ramp = scenario.phases.ramp.as_micros();
     let end = ramp + scenario.phases.load.as_micros();
     let sample = people.devices().min(SAMPLE);
-    let (mut there, mut returns) = (0u64, 0u64);
+    let away_until = scenario.population.away_until.as_micros();
+    let (mut there, mut returns, mut watched) = (0u64, 0u64, 0u64);
     for index in 0..sample {
         let device = (u64::from(index) * u64::from(people.devices()) / u64::from(sample)) as u32;
-        // Devices connect evenly over the ramp.
-        let (mut at, mut n) = (ramp * u64::from(index) / u64::from(sample), 0);
-        while at < end {
+        let away = f64::from(index) + 0.5 < scenario.population.away_share * f64::from(sample);
+        // Devices connect evenly over the ramp, but for those that are away.
+        let (mut at, mut n) = (if away { away_until } else { ramp * u64::from(index) / u64::from(sample) }, 0);
+        while at < end && n < SESSIONS {
             let leaves =
                 workload.session_length(device, n).map_or(end, |length| at.saturating_add(length)).min(end);
             there += leaves.max(ramp) - at.max(ramp).min(leaves.max(ramp));
@@ -145,9 +147,10 @@ fn sessions(scenario: &Scenario, people: &Population, seed: u64) -> (f64, f64) {
             at = leaves.saturating_add(workload.away_length(device, n)).max(leaves + 1);
             returns += u64::from(leaves < end && at < end && at >= ramp);
         }
+        watched += at.min(end).max(ramp) - ramp;
     }
-    let span = f64::from(sample) * (end - ramp) as f64;
-    (there as f64 / span, returns as f64 * 1e6 / span)
+    let watched = watched.max(1) as f64;
+    (there as f64 / watched, returns as f64 * 1e6 / watched)
 }
 
 fn body_bytes(workload: &model::Workload) -> f64 {
@@ -159,26 +162,27 @@ fn traffic(scenario: &Scenario, people: &Population, texts: f64, devices: f64) -
     let (population, workload) = (&scenario.population, &scenario.workload);
     let users = f64::from(population.users);
     let groups: Vec<f64> = (0..people.groups()).map(|group| f64::from(people.group_size(group))).collect();
-    let directs =
-        population.direct_conversations_per_user.mean(|n| f64::from(*n), |part| f64::from(part.conversations));
     // Who is in no group writes to a partner instead, where groups are chosen by their members.
     let reach = match workload.group_popularity {
         Popularity::Uniform => people.share_in_groups(),
         _ => 1.0,
     };
-    let group_share = match (groups.is_empty(), directs > 0.0) {
+    let (to_groups, strangers) = (1.0 - workload.direct_share, life_share(population, Life::OneShot));
+    let group_share = match (groups.is_empty(), population.direct_conversations_per_user.most() > 0) {
         (true, _) => 0.0,
-        (false, true) => (1.0 - workload.direct_share) * reach,
-        (false, false) => 1.0,
+        (false, true) => to_groups * reach,
+        // Without partners there are strangers, and groups.
+        (false, false) => to_groups * reach + workload.direct_share * (1.0 - strangers),
     };
     let crowds = crowd_texts(scenario, texts);
     let crowd: f64 = crowds.iter().map(|(_, texts)| texts).sum();
     let group_texts = (texts - crowd) * group_share;
-    let direct_texts = texts - crowd - group_texts;
+    let direct_texts = (texts - crowd - group_texts).max(0.0);
     let weights = weights(workload.group_popularity, &groups);
+    let all_weights = weights.iter().sum::<f64>().max(f64::MIN_POSITIVE);
     let (mut conversations, mut memberships, mut recipients, mut group_creations) = (0.0, 0.0, 0.0, 0.0);
     for (index, (size, weight)) in groups.iter().zip(&weights).enumerate() {
-        let own = group_texts * weight / weights.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+        let own = group_texts * weight / all_weights;
         let own = own + crowds.iter().filter(|(giant, _)| *giant == index).map(|(_, texts)| texts).sum::<f64>();
         let used = 1.0 - (-own).exp();
         conversations += used;
@@ -186,7 +190,7 @@ fn traffic(scenario: &Scenario, people: &Population, texts: f64, devices: f64) -
         memberships += used * size * devices;
         recipients += (own + used) * (size * devices - 1.0);
     }
-    let pairs = direct_conversations(scenario, users, directs, direct_texts);
+    let pairs = direct_conversations(scenario, users, direct_texts);
     Traffic {
         conversations: conversations + pairs,
         memberships: memberships + pairs * 2.0 * devices,
@@ -198,7 +202,8 @@ fn traffic(scenario: &Scenario, people: &Population, texts: f64, devices: f64) -
 /// How many messages each crowd brings to its giant, by the giant's place.
 fn crowd_texts(scenario: &Scenario, texts: f64) -> Vec<(usize, f64)> {
     let (population, workload) = (&scenario.population, &scenario.workload);
-    let (rate, load) = (Rate::new(workload, 0), scenario.phases.load.as_micros());
+    let load = scenario.phases.load.as_micros();
+    let rate = Rate::new(workload, 0, load);
     let all = rate.work_between(0, load).max(1.0);
     let crowds = workload.flash_crowds.iter().filter_map(|crowd| {
         let giant = population.giants.iter().position(|giant| Some(&giant.name) == crowd.to.as_ref())?;
@@ -210,38 +215,59 @@ fn crowd_texts(scenario: &Scenario, texts: f64) -> Vec<(usize, f64)> {
 
 /// What part of the messages to groups each group gets, relative to the others.
 fn weights(popularity: Popularity, groups: &[f64]) -> Vec<f64> {
-    let n = groups.len() as f64;
     match popularity {
         // A member writes to a group of theirs: as many members, as many messages.
         Popularity::Uniform => groups.to_vec(),
         Popularity::Zipf { exponent } => (1..=groups.len()).map(|rank| (rank as f64).powf(-exponent)).collect(),
         Popularity::HotSet { share, traffic } => {
-            let hot = ((n * share) as usize).clamp(1, groups.len().max(1));
-            let cold = (n - hot as f64).max(1.0);
-            let weight = |index| if index < hot { traffic / hot as f64 } else { (1.0 - traffic) / cold };
+            let hot = hot_set(groups.len() as u32, share) as usize;
+            let (warm, cold) = if hot == groups.len() { (1.0, 0.0) } else { (traffic, 1.0 - traffic) };
+            let weight = |index| if index < hot { warm / hot as f64 } else { cold / (groups.len() - hot) as f64 };
             (0..groups.len()).map(weight).collect()
         }
     }
 }
 
-/// Direct conversations that are written to at all.
-fn direct_conversations(scenario: &Scenario, users: f64, directs: f64, texts: f64) -> f64 {
-    let population = &scenario.population;
+/// The share of messages to direct conversations that goes to those of one kind.
+fn life_share(population: &model::Population, life: Life) -> f64 {
     let total: f64 = population.direct_lifecycle.values().sum();
-    let share =
-        |life| population.direct_lifecycle.get(&life).copied().unwrap_or(0.0) / total.max(f64::MIN_POSITIVE);
-    let used = |pairs: f64, texts: f64| if pairs <= 0.0 { 0.0 } else { pairs * (1.0 - (-texts / pairs).exp()) };
-    // Revisited and long ones are among the same partners.
-    let steady = texts * (share(Life::Revisited) + share(Life::Long));
-    let among = match scenario.workload.partner_popularity {
-        Popularity::Uniform => used(users * directs / 2.0, steady),
-        popularity => {
-            let weights = weights(popularity, &vec![1.0; directs.round().max(1.0) as usize]);
-            let sum: f64 = weights.iter().sum();
-            weights.iter().map(|weight| used(users / 2.0, steady * weight / sum)).sum()
+    population.direct_lifecycle.get(&life).copied().unwrap_or(0.0) / total.max(f64::MIN_POSITIVE)
+}
+
+/// Direct conversations that are written to at all.
+fn direct_conversations(scenario: &Scenario, users: f64, texts: f64) -> f64 {
+    let population = &scenario.population;
+    let strangers = texts * life_share(population, Life::OneShot);
+    // Revisited and long ones are among the same partners: those of the k-th line-up of all users, for each k.
+    let steady = (texts - strangers) / users;
+    let directs = &population.direct_conversations_per_user;
+    let parts: Vec<(f64, u32)> = match directs {
+        Mix::One(directs) => vec![(1.0, *directs)],
+        Mix::Mixture(parts) => {
+            let total: f64 = parts.iter().map(|part| part.share).sum();
+            parts.iter().map(|part| (part.share / total.max(f64::MIN_POSITIVE), part.conversations)).collect()
         }
     };
-    texts * share(Life::OneShot) + among
+    // What each part's users write to each of their partners, relative to all that they write.
+    let ranks: Vec<Vec<f64>> = parts
+        .iter()
+        .map(|(_, directs)| {
+            let weights = weights(scenario.workload.partner_popularity, &vec![1.0; *directs as usize]);
+            let all = weights.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+            weights.into_iter().map(|weight| weight / all).collect()
+        })
+        .collect();
+    let among: f64 = (0..directs.most() as usize)
+        .map(|k| {
+            let has: f64 = parts.iter().filter(|(_, directs)| *directs as usize > k).map(|(share, _)| share).sum();
+            let to: f64 =
+                parts.iter().zip(&ranks).filter_map(|((share, _), rank)| Some(share * rank.get(k)?)).sum();
+            // A pair exists when either of the two counts the other among theirs.
+            let pairs = users / 2.0 * (1.0 - (1.0 - has) * (1.0 - has));
+            pairs * (1.0 - (-users * steady * to / pairs.max(f64::MIN_POSITIVE)).exp())
+        })
+        .sum();
+    strangers + among
 }
 
 /// Mean bytes of each frame on the wire, measured by encoding one.
@@ -315,7 +341,7 @@ impl Wire {
 mod tests {
     use super::*;
     use squall_scenarios::Span;
-    use squall_scenarios::people::{DevicesPart, Lengths, Mix};
+    use squall_scenarios::people::{DevicesPart, Lengths};
 
     #[test]
     fn a_plain_load_is_users_over_their_interval() {

@@ -252,11 +252,11 @@ impl Population {
 
     /// The share of users who are a first member of some group.
     pub fn share_in_groups(&self) -> f64 {
-        let mut alone = 1.0;
-        for layer in 0..self.layers {
-            let members: u64 = self.groups.iter().filter(|g| g.layer == layer).map(|g| u64::from(g.size)).sum();
-            alone *= 1.0 - members as f64 / f64::from(self.users);
-        }
+        // Groups stand in order of their layers.
+        let of_a_layer = self.groups.chunk_by(|a, b| a.layer == b.layer);
+        let alone: f64 = of_a_layer
+            .map(|groups| 1.0 - groups.iter().map(|g| f64::from(g.size)).sum::<f64>() / f64::from(self.users))
+            .product();
         1.0 - alone
     }
 
@@ -275,32 +275,56 @@ impl Population {
             (g.layer == layer && place < g.start + g.size).then_some(group as u32)
         })
     }
-
-    pub fn memory_bytes(&self) -> usize {
-        self.groups.capacity() * size_of::<Group>()
-    }
 }
 
 fn mix_of(key: u64, index: u32) -> u64 {
     mix(key ^ mix(u64::from(index)))
 }
 
-/// One of `0..n`, the first ones more often than the last ones. Zipf's law by inversion of its continuous form, which
-/// differs from the exact one by a few percent for the first ranks.
+/// One of `0..n`, the first ones more often than the last ones.
 pub fn popular(popularity: Popularity, bits: u64, n: u32) -> u32 {
     match popularity {
         _ if n <= 1 => 0,
         Popularity::Uniform => below(bits, u64::from(n)) as u32,
-        Popularity::Zipf { exponent } => power_law(bits, 1, n, exponent) - 1,
+        Popularity::Zipf { exponent } => zipf(bits, n, exponent) - 1,
         Popularity::HotSet { share, traffic } => {
-            let hot = ((f64::from(n) * share) as u32).clamp(1, n);
+            let hot = hot_set(n, share);
             let draw = unit(bits);
-            match draw < traffic || hot == n {
-                true => ((draw / traffic.max(f64::MIN_POSITIVE) * f64::from(hot)) as u32).min(hot - 1),
-                false => hot + ((draw - traffic) / (1.0 - traffic) * f64::from(n - hot)) as u32,
+            match () {
+                () if hot == n => (draw * f64::from(n)) as u32,
+                () if draw < traffic => (draw / traffic * f64::from(hot)) as u32,
+                () => hot + ((draw - traffic) / (1.0 - traffic) * f64::from(n - hot)) as u32,
             }
             .min(n - 1)
         }
+    }
+}
+
+/// How many of `n` are in the hot set.
+pub fn hot_set(n: u32, share: f64) -> u32 {
+    ((f64::from(n) * share) as u32).clamp(1, n.max(1))
+}
+
+/// A rank in `1..=n` with probability proportional to `rank^-exponent`, by rejection-inversion (Hörmann, Derflinger 1996,
+/// "Rejection-inversion to generate variates from monotone discrete distributions"). `bits` seed what rejection needs.
+fn zipf(bits: u64, n: u32, exponent: f64) -> u32 {
+    let is_one = (exponent - 1.0).abs() < 1e-9;
+    let e = 1.0 - exponent;
+    // The integral of x^-exponent, and its inverse.
+    let h = |x: f64| if is_one { libm::log(x) } else { (libm::pow(x, e) - 1.0) / e };
+    let inverse = |y: f64| if is_one { libm::exp(y) } else { libm::pow(1.0 + e * y, 1.0 / e) };
+    let density = |k: f64| libm::pow(k, -exponent);
+    let (first, last) = (h(1.5) - 1.0, h(f64::from(n) + 0.5));
+    let sure = 2.0 - inverse(h(2.5) - density(2.0));
+    let mut bits = bits;
+    loop {
+        let u = last + unit(bits) * (first - last);
+        let x = inverse(u);
+        let k = libm::round(x).clamp(1.0, f64::from(n));
+        if k - x <= sure || u >= h(k + 0.5) - density(k) {
+            return k as u32;
+        }
+        bits = mix(bits);
     }
 }
 
@@ -408,8 +432,11 @@ mod tests {
         assert!((79_500..80_500).contains(&count(hot, 0..10)));
         assert!((1_900..2_150).contains(&count(hot, 10..110)), "{}", count(hot, 10..110));
         let zipf = Popularity::Zipf { exponent: 1.0 };
-        // The continuous law on 1..1001: ln(11) / ln(1001) of it is on the first ten.
-        assert!((34_200..35_200).contains(&count(zipf, 0..10)), "{}", count(zipf, 0..10));
+        // 1 + 1/2 + … + 1/10 over 1 + 1/2 + … + 1/1000 of it is on the first ten, a tenth of 1.336 on the first.
+        assert!((38_600..39_700).contains(&count(zipf, 0..10)), "{}", count(zipf, 0..10));
+        assert!((13_000..13_700).contains(&count(zipf, 0..1)), "{}", count(zipf, 0..1));
+        let everybody = Popularity::HotSet { share: 1.0, traffic: 0.5 };
+        assert!((9_500..10_500).contains(&count(everybody, 900..1_000)));
     }
 
     #[test]

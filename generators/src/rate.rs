@@ -14,12 +14,14 @@ pub struct Rate {
     /// Factors of the parts of a day, of mean 1; one part when there is no curve.
     curve: Vec<f64>,
     part: u64,
-    /// Crowds: from, until (µs of the load), factor.
+    /// Crowds: from, until (µs of the load), factor. No two at a time.
     crowds: Vec<(u64, u64, f64)>,
+    /// How long the load is. Nobody asks for what comes after it.
+    load: u64,
 }
 
 impl Rate {
-    pub fn new(model: &Workload, origin: u64) -> Self {
+    pub fn new(model: &Workload, origin: u64, load: u64) -> Self {
         let parts = model.day_curve.len().max(1);
         let mean = model.day_curve.iter().sum::<f64>() / parts as f64;
         let curve = match model.day_curve.is_empty() {
@@ -30,12 +32,8 @@ impl Rate {
             let at = crowd.at.as_micros();
             (at, at.saturating_add(crowd.lasts.as_micros()), crowd.times)
         });
-        Rate {
-            origin,
-            curve,
-            part: (model.day_length.as_micros() / parts as u64).max(1),
-            crowds: crowds.collect(),
-        }
+        let part = (model.day_length.as_micros() / parts as u64).max(1);
+        Rate { origin, curve, part, crowds: crowds.collect(), load }
     }
 
     fn is_steady(&self) -> bool {
@@ -68,43 +66,72 @@ impl Rate {
         crowds.filter(|change| *change > at).fold(part, u64::min)
     }
 
-    /// The moment of the run, in µs, at which `work` more has passed than at `from`.
+    /// When the next crowd begins or ends after a moment of the load; its end if none does.
+    fn next_crowd(&self, at: u64) -> u64 {
+        let changes = self.crowds.iter().flat_map(|(from, until, _)| [*from, *until]);
+        changes.filter(|change| *change > at).fold(self.load.max(at + 1), u64::min)
+    }
+
+    /// The work of a whole day from a moment on, and how many whole days pass before a crowd begins or ends. A day has the
+    /// mean factor 1 whenever it is counted from.
+    fn whole_days(&self, at: u64) -> (f64, u64) {
+        let day = self.part * self.curve.len() as u64;
+        let crowd: f64 =
+            self.crowds.iter().filter(|(f, u, _)| (*f..*u).contains(&at)).map(|(_, _, times)| times).product();
+        (day as f64 * crowd, (self.next_crowd(at) - at) / day)
+    }
+
+    /// The moment of the run, in µs, at which `work` more has passed than at `from`; never, if that is after the load.
     pub fn after(&self, from: u64, work: f64) -> u64 {
         if self.is_steady() {
             return from.saturating_add(work as u64);
         }
         let (mut at, mut rest) = (from.saturating_sub(self.origin), work);
-        loop {
+        while at < self.load {
+            let (day, days) = self.whole_days(at);
+            let days = days.min((rest / day) as u64);
+            if days > 0 {
+                at += days * self.part * self.curve.len() as u64;
+                rest -= days as f64 * day;
+                continue;
+            }
             let (factor, change) = (self.factor(at), self.next_change(at));
             let passes = factor * (change - at) as f64;
             if passes >= rest {
                 return self.origin.saturating_add(at.saturating_add((rest / factor) as u64));
             }
-            if change == u64::MAX {
-                return u64::MAX;
-            }
             rest -= passes;
             at = change;
         }
+        u64::MAX
     }
 
     /// The work that passes between two moments of the load, in µs from its beginning: messages, over the usual gap between them.
     pub fn work_between(&self, from: u64, until: u64) -> f64 {
         let (mut at, mut work) = (from, 0.0);
         while at < until {
-            let change = self.next_change(at).min(until);
-            work += self.factor(at) * (change - at) as f64;
+            let (day, days) = self.whole_days(at);
+            let length = self.part * self.curve.len() as u64;
+            let days = days.min((until - at) / length);
+            let change = if days > 0 { at + days * length } else { self.next_change(at).min(until) };
+            work += if days > 0 { days as f64 * day } else { self.factor(at) * (change - at) as f64 };
             at = change;
         }
         work
     }
 
-    /// The highest factor in the first `load` µs of the load.
-    pub fn peak(&self, load: u64) -> f64 {
+    /// The highest factor in the load.
+    pub fn peak(&self) -> f64 {
         let (mut at, mut peak) = (0, 0.0_f64);
-        while at < load {
-            peak = peak.max(self.factor(at));
-            at = self.next_change(at);
+        while at < self.load {
+            let crowd = self.next_crowd(at);
+            let day = at.saturating_add(self.part * self.curve.len() as u64);
+            let mut part = at;
+            while part < crowd.min(day) {
+                peak = peak.max(self.factor(part));
+                part = self.next_change(part);
+            }
+            at = crowd;
         }
         peak
     }
@@ -129,7 +156,7 @@ mod tests {
             flash_crowds: crowds.iter().map(crowd).collect(),
             ..Workload::default()
         };
-        Rate::new(&model, 1_000)
+        Rate::new(&model, 1_000, 1_000_000)
     }
 
     #[test]
@@ -146,6 +173,21 @@ mod tests {
         assert_eq!(rate.after(1_200, 600.0), 1_400, "500 in it, 100 after it");
         assert_eq!(rate.work_between(0, 400), 800.0);
         assert_eq!(rate.crowds_at(1_200).count() + rate.crowds_at(1_300).count(), 1);
+    }
+
+    #[test]
+    fn what_comes_after_the_load_never_comes_and_many_days_take_no_time() {
+        let rate = rate(&[0.0, 3.0], &[(700_100, 100, 2.0)]);
+        assert_eq!(rate.after(1_000, 2e6), u64::MAX);
+        assert_eq!(rate.work_between(0, 1_000_000), 1_000_200.0);
+        assert_eq!(rate.after(1_000, 600_050.0), 601_125);
+        assert_eq!(rate.peak(), 4.0);
+        let week = 7 * 86_400_000_000;
+        let model =
+            Workload { day_curve: vec![0.5; 1_440], day_length: Span::from_millis(100), ..Workload::default() };
+        let rate = Rate::new(&model, 0, week);
+        assert_eq!(rate.after(5, week as f64 / 2.0), week / 2 + 5);
+        assert!((rate.work_between(0, week) / week as f64 - 1.0).abs() < 1e-9 && rate.peak() == 1.0);
     }
 
     #[test]

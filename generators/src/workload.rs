@@ -46,7 +46,11 @@ impl Workload {
         Workload {
             seed: key(seed, "workload"),
             model: scenario.workload.clone(),
-            rate: Rate::new(&scenario.workload, scenario.phases.ramp.as_micros()),
+            rate: Rate::new(
+                &scenario.workload,
+                scenario.phases.ramp.as_micros(),
+                scenario.phases.load.as_micros(),
+            ),
             lives: population.direct_lifecycle.clone(),
             revisit_after: population.revisit_after.as_micros().max(1),
             one_way_share: population.one_way_share,

@@ -45,6 +45,7 @@ pub fn render(run: &RunRecord) -> String {
     latencies(&mut out, run);
     counts(&mut out, run);
     sometimes(&mut out, run);
+    phases(&mut out, run);
     ledger(&mut out, run);
     let _ = writeln!(out, "<h2>Reproduce</h2>\n<pre>{}</pre>\n</body>\n</html>", escape(&run.reproduce));
     out
@@ -154,6 +155,15 @@ fn counts(out: &mut String, run: &RunRecord) {
 fn sometimes(out: &mut String, run: &RunRecord) {
     let rows = run.sometimes.iter().map(|point| vec![cell(&point.name), number(grouped(point.hits))]);
     table(out, "Points reached", &["sometimes", "#hits"], rows);
+}
+
+fn phases(out: &mut String, run: &RunRecord) {
+    let rows = run.phases.iter().map(|phase| {
+        let values =
+            [milliseconds(phase.simulated_ms as f64), milliseconds(phase.wall_ms as f64), grouped(phase.frames)];
+        std::iter::once(cell(&phase.name)).chain(values.map(number)).collect()
+    });
+    table(out, "Phases, in milliseconds", &["phase", "#simulated", "#wall", "#frames"], rows);
 }
 
 fn ledger(out: &mut String, run: &RunRecord) {

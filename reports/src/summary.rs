@@ -3,7 +3,7 @@
 //! Plain ASCII but for what a scenario names otherwise; control characters never reach the terminal.
 
 use crate::number::{bytes, grouped, milliseconds, seconds};
-use crate::record::{RunRecord, Verdict};
+use crate::record::{PhaseRecord, RunRecord, Verdict, ratio};
 use crate::text_table::TextTable;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -148,7 +148,25 @@ fn totals(out: &mut String, run: &RunRecord) {
         let _ = write!(out, ", {} bytes a client", grouped(run.memory.bytes_per_client.max(0.0).round() as u64));
     }
     out.push('\n');
+    if c.virtual_clients >= CLIENTS_THAT_OUTWEIGH_THE_PROCESS {
+        let _ = writeln!(out, "  phases    {}", phases(run));
+    }
     let _ = writeln!(out, "  digest    {}\n", clean(&run.digest));
+}
+
+/// Where a large run's time went: each phase with its wall time.
+fn phases(run: &RunRecord) -> String {
+    let one = |phase: &PhaseRecord| match phase.simulated_ms {
+        0 => format!("{} {}", clean(&phase.name), seconds(phase.wall_ms)),
+        simulated => format!(
+            "{} {} in {} ({:.1} x)",
+            clean(&phase.name),
+            seconds(simulated),
+            seconds(phase.wall_ms),
+            ratio(simulated, phase.wall_ms)
+        ),
+    };
+    run.phases.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 fn violations(out: &mut String, run: &RunRecord, coloured: bool) {
@@ -207,6 +225,16 @@ mod tests {
             plain = plain.replace(code, "");
         }
         assert_eq!(plain, render(&run, false));
+    }
+
+    #[test]
+    fn a_large_run_says_where_its_time_went() {
+        let mut run = testing::passed();
+        assert!(!render(&run, false).contains("phases"));
+        run.clients.virtual_clients = 1_000_000;
+        run.phases.push(PhaseRecord { name: "audit".into(), simulated_ms: 0, wall_ms: 1_500, frames: 0 });
+        let text = render(&run, false);
+        assert!(text.contains("  phases    load 30.000 s in 0.300 s (100.0 x), audit 1.500 s\n"), "{text}");
     }
 
     #[test]

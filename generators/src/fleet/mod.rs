@@ -78,12 +78,6 @@ impl<C> Client<C> {
     }
 }
 
-impl Buffers {
-    fn bytes(&self) -> usize {
-        size_of::<Self>() + self.input.capacity() + self.output.capacity()
-    }
-}
-
 /// All virtual clients of a run.
 pub struct Fleet<L: LastMile> {
     pub last_mile: L,
@@ -586,19 +580,6 @@ impl<L: LastMile> Fleet<L> {
         }
         self.output.clear();
         client.tidy();
-    }
-
-    /// Bytes that the fleet holds.
-    pub fn memory_bytes(&self) -> usize {
-        let clients: usize = self
-            .clients
-            .iter()
-            .map(|c| c.session.heap_bytes() + c.buffers.as_ref().map_or(0, |b| b.bytes()))
-            .sum();
-        clients
-            + self.clients.capacity() * size_of::<Client<L::Conn>>()
-            + self.queue.memory_bytes()
-            + self.population.memory_bytes()
     }
 }
 

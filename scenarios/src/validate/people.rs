@@ -2,7 +2,7 @@
 
 use super::{Findings, MAX_BODY_BYTES, MAX_GROUP_MEMBERS, WEEK};
 use crate::model::Scenario;
-use crate::people::{Bodies, Conversations, Devices, LengthPart, Lengths, Mix, Part, Popularity};
+use crate::people::{Bodies, Conversations, Devices, FlashCrowd, LengthPart, Lengths, Mix, Part, Popularity};
 use crate::span::Span;
 use std::collections::BTreeSet;
 
@@ -36,6 +36,10 @@ fn shares(place: &str, shares: impl Iterator<Item = f64>, example: &str, finding
     if total <= 0.0 {
         let message = format!("{label} has no part with a share above 0");
         findings.add(place, &[], message, format!("give a part a share, e.g. {example}"));
+    } else if !(1e-9..=1e9).contains(&total) {
+        let message =
+            format!("the shares in {label} add up to {total:e}, but must be within 1e-9 and 1e9 together");
+        findings.add(place, &[], message, format!("write shares around 1, e.g. {example}"));
     }
 }
 
@@ -171,6 +175,25 @@ fn arrival(scenario: &Scenario, findings: &mut Findings) {
 }
 
 fn flash_crowds(scenario: &Scenario, findings: &mut Findings) {
+    let crowds = &scenario.workload.flash_crowds;
+    for (index, crowd) in crowds.iter().enumerate() {
+        let overlaps = |other: &FlashCrowd| crowd.at < other.at + other.lasts && other.at < crowd.at + crowd.lasts;
+        if let Some(before) = crowds[..index].iter().position(overlaps) {
+            let message = format!(
+                "crowd {} (at \"{}\" for \"{}\") is not over when crowd {} begins, and two crowds cannot be one",
+                before + 1,
+                crowds[before].at,
+                crowds[before].lasts,
+                index + 1
+            );
+            findings.add(
+                &format!("workload.flash_crowds[{index}].at"),
+                &["workload"],
+                message,
+                "let one begin after the other's end",
+            );
+        }
+    }
     for (index, crowd) in scenario.workload.flash_crowds.iter().enumerate() {
         let place = format!("workload.flash_crowds[{index}]");
         findings.span(&format!("{place}.for"), crowd.lasts, Span::from_millis(1)..=WEEK);

@@ -26,13 +26,10 @@ use rows::{Conversation, Device, Message, Pair};
 use rustc_hash::FxHashMap;
 use squall_protocol::ids::rendezvous;
 use squall_protocol::{ClientMsgId, ConversationId, DeviceId, UserId};
-use std::mem::size_of;
 use table::Table;
 
 /// How far beyond the end of a reference log a place may lie before it is kept beside it.
 const DENSE_REACH: usize = 4_096;
-/// What an allocation costs beside what was asked for.
-const ALLOCATION_BYTES: u64 = 16;
 
 /// A shard as the checks see it.
 struct Shard {
@@ -74,8 +71,6 @@ pub(crate) struct Facts {
     /// Of a pair, the runs of displayed entries before the current one, and what was skipped.
     earlier_runs: FxHashMap<u32, Vec<Range>>,
     skips: FxHashMap<u32, Vec<Range>>,
-    /// Bytes of the reference logs.
-    log_bytes: u64,
 }
 
 impl Facts {
@@ -97,7 +92,6 @@ impl Facts {
             far: FxHashMap::default(),
             earlier_runs: FxHashMap::default(),
             skips: FxHashMap::default(),
-            log_bytes: 0,
         }
     }
 
@@ -139,23 +133,6 @@ impl Facts {
     /// How often the shard of this conversation had restarted by now.
     pub fn shard_restarts(&self, conversation: u32) -> u16 {
         self.shards.get(usize::from(self.conversations[conversation].shard)).map_or(0, |shard| shard.restarts)
-    }
-
-    pub fn memory_bytes(&self) -> u64 {
-        let ranges = |map: &FxHashMap<u32, Vec<Range>>| {
-            let held: usize = map.values().map(|v| v.capacity() * size_of::<Range>()).sum();
-            held as u64 + map.len() as u64 * ALLOCATION_BYTES + map_bytes(map)
-        };
-        self.messages.memory_bytes()
-            + self.devices.memory_bytes()
-            + self.conversations.memory_bytes()
-            + self.pairs.memory_bytes()
-            + (self.refusals.capacity() * size_of::<RefusedSend>()) as u64
-            + map_bytes(&self.far)
-            + ranges(&self.earlier_runs)
-            + ranges(&self.skips)
-            + self.log_bytes
-            + self.membership.memory_bytes()
     }
 
     fn message(&mut self, id: ClientMsgId) -> u32 {
@@ -241,16 +218,5 @@ impl Facts {
             row.log.resize(place + 1, NONE);
         }
         row.log[place] = message;
-        let after = row.log.capacity();
-        self.log_bytes += ((after - before) * size_of::<u32>()) as u64;
-        if before == 0 && after > 0 {
-            self.log_bytes += ALLOCATION_BYTES;
-        }
     }
-}
-
-/// What a hash map takes: hashbrown keeps a power of two of buckets, at most seven eighths full, and a byte for each.
-fn map_bytes<K, V>(map: &FxHashMap<K, V>) -> u64 {
-    let buckets = if map.capacity() == 0 { 0 } else { (map.capacity() * 8 / 7).next_power_of_two() };
-    (buckets * (size_of::<(K, V)>() + 1)) as u64
 }

@@ -120,11 +120,6 @@ impl Checks {
             .collect()
     }
 
-    /// What the checks hold at this time.
-    pub fn memory_bytes(&self) -> u64 {
-        self.facts.memory_bytes()
-    }
-
     fn judge(&mut self, fact: Fact) {
         for (property, tally) in properties::TABLE.iter().zip(&mut self.tallies) {
             (property.judge)(&fact, &self.facts, tally);

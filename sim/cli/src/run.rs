@@ -29,6 +29,9 @@ pub struct Args {
     /// Also write history.jsonl: every event, one JSON object a line. Needs --out.
     #[arg(long, requires = "out")]
     history: bool,
+    /// Keep in the history only what this conversation or device (by its number) had part in. Can be given several times.
+    #[arg(long, value_name = "ID", requires = "history")]
+    history_of: Vec<u64>,
     /// Print one line instead of the summary and no progress.
     #[arg(long)]
     quiet: bool,
@@ -78,6 +81,7 @@ pub fn main(args: Args) -> u8 {
             let options = RunOptions {
                 seed,
                 history,
+                history_of: args.history_of,
                 reproduce,
                 on_second: digests.then(|| Box::new(print_digest) as Box<dyn FnMut(&SecondDigest)>),
                 trace_second,

@@ -145,6 +145,33 @@ struct Line<'a> {
     kind: &'a Kind,
 }
 
+impl Kind {
+    /// The conversation that this is about, if it is about one.
+    pub fn conversation(&self) -> Option<ConversationId> {
+        match self {
+            Kind::Send { conversation, .. }
+            | Kind::Resend { conversation, .. }
+            | Kind::Sent { conversation, .. }
+            | Kind::Refused { conversation, .. }
+            | Kind::Append { conversation, .. }
+            | Kind::Publish { conversation, .. }
+            | Kind::Deliver { conversation, .. }
+            | Kind::Display { conversation, .. }
+            | Kind::Skip { conversation, .. }
+            | Kind::Discard { conversation, .. }
+            | Kind::Sync { conversation, .. }
+            | Kind::Ack { conversation, .. } => Some(*conversation),
+            Kind::Connect { .. }
+            | Kind::Disconnect { .. }
+            | Kind::Crash
+            | Kind::PowerLoss { .. }
+            | Kind::Restart
+            | Kind::Fault { .. }
+            | Kind::Phase { .. } => None,
+        }
+    }
+}
+
 impl Event {
     /// The event as one line of `history.jsonl`, without the newline. `hosts` names the hosts by index.
     pub fn to_json(&self, hosts: &[String]) -> String {

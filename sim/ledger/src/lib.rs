@@ -189,12 +189,14 @@ pub struct Balance {
 
 /// What an account holds now. Looks at every page of its heap, 64 KiB or more each: about a millisecond a gigabyte.
 ///
-/// Only the thread that uses the account may ask, while no other one is in it.
-pub fn balance(account: usize) -> Balance {
+/// # Safety
+/// No other thread allocates or frees in the account meanwhile: mimalloc walks its pages without a lock.
+pub unsafe fn balance(account: usize) -> Balance {
     let mut balance = Balance::default();
     let heap = HEAPS[account].load(Ordering::Acquire);
     if !heap.is_null() {
-        // SAFETY: the heap lives for ever; the visitor is given a valid area and our own `balance`, which outlives the call.
+        // SAFETY: the heap lives for ever, and the caller sees to it that nobody else works in it; the visitor is given a valid
+        // area and our own `balance`, which outlives the call.
         unsafe { mi::mi_heap_visit_blocks(heap, false, Some(add_area), (&raw mut balance).cast()) };
     }
     balance

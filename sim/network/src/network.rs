@@ -252,7 +252,6 @@ impl Network {
                 let queues = state.conns.iter().flat_map(|(_, conn)| conn.queues.iter().flatten());
                 walk = queues.map(|queue| QueuePool::used_bytes(queue)).sum();
             }
-            // hashbrown: an entry and a control byte a bucket, at most 7/8 full.
             let hosts: usize = state
                 .hosts
                 .iter()

@@ -24,7 +24,7 @@ pub enum Account {
     Checks,
     /// Histograms, the recorder, times of sends that wait for their ack.
     Histograms,
-    /// Copies of disks while they are read at the end.
+    /// What is read from the disks at the end, until the checks have it.
     Audit,
 }
 
@@ -72,13 +72,17 @@ const WORTH_A_LOOK: f64 = 1.01;
 impl Peak {
     /// Draws up the ledger if the process is larger than ever before and holds more than ever before. It may be larger and
     /// hold less: freed memory goes back to the kernel after a while.
-    pub fn look(&mut self) {
+    ///
+    /// # Safety
+    /// No commit is under way on another thread: the accounts are this thread's alone.
+    pub unsafe fn look(&mut self) {
         let resident = resident_bytes("VmRSS:");
         if resident as f64 <= self.resident as f64 * WORTH_A_LOOK {
             return;
         }
         self.resident = resident;
-        let ledger = ledger();
+        // SAFETY: as the caller promises.
+        let ledger = unsafe { ledger() };
         if ledger.values().sum::<u64>() > self.ledger.values().sum() {
             self.ledger = ledger;
         }
@@ -91,11 +95,15 @@ impl Peak {
 }
 
 /// What each component holds now, the allocator's free blocks and the program's own pages as components of their own.
-fn ledger() -> BTreeMap<String, u64> {
+///
+/// # Safety
+/// As for [`Peak::look`].
+unsafe fn ledger() -> BTreeMap<String, u64> {
     let mut ledger = BTreeMap::new();
     let mut free = 0;
     for (account, name) in ALL {
-        let balance = balance(account as usize);
+        // SAFETY: as the caller promises.
+        let balance = unsafe { balance(account as usize) };
         free += balance.reserved.saturating_sub(balance.used);
         ledger.insert(name.to_owned(), balance.used);
     }

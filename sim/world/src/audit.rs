@@ -3,8 +3,10 @@
 use crate::accounts::Account;
 use crate::disk::Disk;
 use squall_checks::{AuditEntry, Checks};
+use squall_core::debt::Position;
 use squall_generators::fleet::{payload_hash, what};
-use squall_protocol::{ConversationId, Payload};
+use squall_history::What;
+use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Payload, Seq, UserId};
 use squall_server::net::BoxFuture;
 use squall_server::storage::{Commit, CommitLane, NewEntry, RedbStorage, Storage, StorageError};
 use std::sync::Arc;
@@ -22,48 +24,72 @@ impl CommitLane for NoCommits {
     }
 }
 
+/// An entry as the checks want it, without its body.
+struct Read {
+    conversation: ConversationId,
+    position: Position,
+    seq: Seq,
+    sender: UserId,
+    device: DeviceId,
+    client_msg_id: ClientMsgId,
+    client_seq: ClientSeq,
+    body_hash: u64,
+    what: What,
+    members: Box<[UserId]>,
+}
+
+impl Read {
+    fn of(new: NewEntry) -> Self {
+        let (body_hash, what) = (payload_hash(&new.entry.payload), what(&new.entry.payload));
+        Read {
+            conversation: new.conversation,
+            position: new.position,
+            seq: new.entry.seq,
+            sender: new.entry.sender,
+            device: new.entry.device,
+            client_msg_id: new.entry.client_msg_id,
+            client_seq: new.entry.client_seq,
+            body_hash,
+            what,
+            members: match new.entry.payload {
+                Payload::Created { members, .. } => members.into(),
+                _ => Box::default(),
+            },
+        }
+    }
+}
+
 /// Reads a shard's durable log and cursors into the checks; the disk is empty afterwards.
 pub fn read_shard(disk: &Disk, seed: u64, checks: &mut Checks) -> Result<(), StorageError> {
     let _account = Account::Audit.enter();
     let durable = disk.take_durable(seed);
     let storage = RedbStorage::open_backend(durable.open(), CACHE_BYTES, Arc::new(NoCommits))?;
-    let mut places: Vec<(ConversationId, u64)> = Vec::new();
+    let mut log: Vec<Read> = Vec::new();
     let mut next = 0;
     loop {
         let chunk = storage.entries_from(next, CHUNK)?;
         let Some(last) = chunk.last() else { break };
         next = last.position + 1;
-        places.extend(chunk.iter().map(|new| (new.conversation, new.position)));
+        log.extend(chunk.into_iter().map(Read::of));
     }
     // Conversation by conversation, each in the order of the disk, whatever its numbers say.
-    places.sort_unstable();
-    for (_, position) in places {
-        for new in storage.entries_from(position, 1)? {
-            audit_entry(&new, checks);
-        }
+    log.sort_unstable_by_key(|read| (read.conversation, read.position));
+    let _account = Account::Checks.enter();
+    for read in &log {
+        checks.audit_entry(&AuditEntry {
+            conversation: read.conversation,
+            seq: read.seq,
+            sender: read.sender,
+            device: read.device,
+            client_msg_id: read.client_msg_id,
+            client_seq: read.client_seq,
+            body_hash: read.body_hash,
+            what: read.what,
+            members: &read.members,
+        });
     }
     for (device, conversation, up_to) in storage.cursors()? {
         checks.audit_cursor(device, conversation, up_to);
     }
     Ok(())
-}
-
-fn audit_entry(new: &NewEntry, checks: &mut Checks) {
-    let entry = &new.entry;
-    let members = match &entry.payload {
-        Payload::Created { members, .. } => members.as_slice(),
-        _ => &[],
-    };
-    let _account = Account::Checks.enter();
-    checks.audit_entry(&AuditEntry {
-        conversation: new.conversation,
-        seq: entry.seq,
-        sender: entry.sender,
-        device: entry.device,
-        client_msg_id: entry.client_msg_id,
-        client_seq: entry.client_seq,
-        body_hash: payload_hash(&entry.payload),
-        what: what(&entry.payload),
-        members,
-    });
 }

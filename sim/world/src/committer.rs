@@ -19,7 +19,7 @@ use squall_server::net::BoxFuture;
 use squall_server::storage::{Batch, Commit, NewEntry, Recovered, Storage, StorageError};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 type Outcome = std::thread::Result<Result<(), StorageError>>;
@@ -50,11 +50,24 @@ impl Pending {
         self.0.done.notify_all();
     }
 
-    /// Waits until the commit is over.
-    pub fn wait(&self) {
+    fn wait(&self) -> MutexGuard<'_, Progress> {
         let outcome = self.0.outcome.lock().unwrap_or_else(PoisonError::into_inner);
         let running = |progress: &mut Progress| matches!(progress, Progress::Running);
-        drop(self.0.done.wait_while(outcome, running).unwrap_or_else(PoisonError::into_inner));
+        self.0.done.wait_while(outcome, running).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the commit is over.
+    ///
+    /// # Panics
+    /// As the commit did, unless that has been told.
+    pub fn settle(&self) {
+        let mut outcome = self.wait();
+        if matches!(*outcome, Progress::Done(Err(_)))
+            && let Progress::Done(Err(panic)) = std::mem::replace(&mut *outcome, Progress::Taken)
+        {
+            drop(outcome);
+            resume_unwind(panic);
+        }
     }
 
     /// Waits for the commit and takes what came of it.
@@ -62,9 +75,8 @@ impl Pending {
     /// # Panics
     /// As the commit did; and when the outcome has been taken before.
     pub fn take(&self) -> Result<(), StorageError> {
-        self.wait();
-        let mut outcome = self.0.outcome.lock().unwrap_or_else(PoisonError::into_inner);
-        match std::mem::replace(&mut *outcome, Progress::Taken) {
+        let taken = std::mem::replace(&mut *self.wait(), Progress::Taken);
+        match taken {
             Progress::Done(Ok(result)) => result,
             Progress::Done(Err(panic)) => resume_unwind(panic),
             Progress::Running | Progress::Taken => unreachable!("a commit has one outcome, for one"),
@@ -72,31 +84,31 @@ impl Pending {
     }
 }
 
-/// A commit that is to run, and in whose scope.
+/// A commit that is to run, and in whose scope. One that is dropped before it has run has failed.
 pub struct Job {
-    commit: Commit,
+    commit: Option<Commit>,
     context: HostContext,
     pending: Pending,
-    committer: Arc<Committer>,
 }
 
 impl Job {
     /// Runs the commit here.
-    pub fn run(self) {
-        let Job { commit, context, pending, committer: _ } = self;
+    pub fn run(mut self) {
+        let commit = self.commit.take().expect("a commit runs once");
         let outcome = {
-            let _scopes = (enter_host(&context), Account::Messages.enter());
+            let _scopes = (enter_host(&self.context), Account::Messages.enter());
             // What the commit holds is dropped here too, before anybody is told.
             catch_unwind(AssertUnwindSafe(commit))
         };
-        pending.finish(outcome);
+        self.pending.finish(outcome);
     }
+}
 
-    /// Has the commit run on the committer's thread.
-    pub fn submit(self) -> Pending {
-        let (pending, committer) = (self.pending.clone(), Arc::clone(&self.committer));
-        committer.submit(self);
-        pending
+impl Drop for Job {
+    fn drop(&mut self) {
+        if self.commit.take().is_some() {
+            self.pending.finish(Ok(Err(StorageError::WriterGone)));
+        }
     }
 }
 
@@ -122,10 +134,13 @@ impl Committer {
         }
     }
 
-    fn submit(&self, job: Job) {
+    /// Has a commit run on the thread.
+    pub fn submit(&self, job: Job) -> Pending {
+        let pending = job.pending.clone();
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         let sent = jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
         assert!(sent, "the thread takes jobs for as long as the committer lives");
+        pending
     }
 }
 
@@ -133,8 +148,10 @@ impl Drop for Committer {
     fn drop(&mut self) {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            // It has caught every panic of a commit.
-            let _ = thread.join();
+            // It has caught every panic of a commit. The last who lets go of the committer may be that thread itself.
+            if thread.thread().id() != std::thread::current().id() {
+                let _ = thread.join();
+            }
         }
     }
 }
@@ -157,8 +174,9 @@ impl Commits {
     /// Proposes a commit, which begins when the host has stepped.
     pub fn propose(&self, commit: Commit, now_us: u64) -> Pending {
         self.clock.set_us(now_us);
-        let (committer, context, pending) = (Arc::clone(&self.committer), self.context.clone(), Pending::new());
-        self.disk.propose(Job { commit, context, pending: pending.clone(), committer });
+        let pending = Pending::new();
+        let job = Job { commit: Some(commit), context: self.context.clone(), pending: pending.clone() };
+        self.disk.propose(job, &self.committer);
         pending
     }
 }

@@ -19,11 +19,12 @@ impl World<'_> {
         let totals = self.fleet.totals();
         self.release();
         let mut checks = std::mem::replace(&mut self.observatory.checks, Checks::new(Config::default()));
-        for machine in &self.machines {
+        for index in 0..self.machines.len() {
+            let machine = &self.machines[index];
             if let Some(disk) = &machine.probe.disk {
                 audit::read_shard(disk, self.options.seed, &mut checks)
                     .map_err(|source| RunError::Audit { host: machine.name.clone(), source })?;
-                self.peak.look();
+                self.look_at_memory();
             }
         }
         let charged = Account::Checks.enter();

@@ -107,15 +107,20 @@ pub fn size(bytes: f64) -> String {
     }
 }
 
-/// Bytes that this process may still take: what the kernel has available, and no more than its control group's limit.
-/// `None` where the kernel does not say.
+/// Bytes that this process may still take: what the kernel has available, and no more than its control group's limit, whose
+/// file cache the kernel gives up when asked. `None` where the kernel does not say.
 pub fn available_bytes() -> Option<u64> {
-    let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let read = |file: &str| std::fs::read_to_string(file).ok();
+    let meminfo = read("/proc/meminfo")?;
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let kib: u64 = line.trim().trim_end_matches(" kB").trim().parse().ok()?;
-    let number = |file: &str| std::fs::read_to_string(file).ok()?.trim().parse::<u64>().ok();
-    let group = number("/sys/fs/cgroup/memory.max")
-        .map(|limit| limit.saturating_sub(number("/sys/fs/cgroup/memory.current").unwrap_or(0)));
+    let number = |file: &str| read(file)?.trim().parse::<u64>().ok();
+    let group = number("/sys/fs/cgroup/memory.max").map(|limit| {
+        let stat = read("/sys/fs/cgroup/memory.stat").unwrap_or_default();
+        let cache = stat.lines().find_map(|line| line.strip_prefix("file ")?.trim().parse::<u64>().ok());
+        let taken = number("/sys/fs/cgroup/memory.current").unwrap_or(0).saturating_sub(cache.unwrap_or(0));
+        limit.saturating_sub(taken)
+    });
     Some((kib * 1024).min(group.unwrap_or(u64::MAX)))
 }
 

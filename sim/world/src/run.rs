@@ -47,6 +47,8 @@ pub struct RunOptions {
     pub seed: u64,
     /// Write `history.jsonl` here.
     pub history: Option<PathBuf>,
+    /// Only what these conversations and devices, by their numbers, had part in; empty for everything.
+    pub history_of: Vec<u64>,
     /// The command that repeats this run, for the record.
     pub reproduce: String,
     /// Called for every simulated second with its digests.
@@ -227,7 +229,7 @@ impl<'a> World<'a> {
         checks.require_exposure(&nemesis.exposes(scenario));
         let recorder = match &options.history {
             Some(path) => Some(
-                Recorder::create(path, names.clone())
+                Recorder::create(path, names.clone(), options.history_of.clone())
                     .map_err(|source| RunError::History { path: path.clone(), source })?,
             ),
             None => None,
@@ -461,9 +463,16 @@ impl<'a> World<'a> {
         if self.options.trace_second == Some(second + 1) {
             self.begin_trace();
         }
-        self.peak.look();
+        self.look_at_memory();
         self.stopped |= self.options.stop.load(Ordering::Relaxed);
         self.report_progress();
+    }
+
+    /// Draws up the ledger of memory if the process has grown.
+    pub(crate) fn look_at_memory(&mut self) {
+        self.machines.iter().filter_map(|m| m.probe.disk.as_ref()).for_each(Disk::settle);
+        // SAFETY: every commit that had begun is over, and nothing else of a run has a thread of its own.
+        unsafe { self.peak.look() };
     }
 
     /// Keeps every event and every delivered segment from here on.

@@ -183,13 +183,6 @@ impl Conversation {
         self.durable = self.durable.max(seq);
         self.membership_staged = self.membership_staged.filter(|staged| *staged > self.durable);
     }
-
-    /// Bytes that this holds beside itself.
-    pub fn heap_bytes(&self) -> usize {
-        self.membership.stretches.capacity() * size_of::<crate::membership::Stretch>()
-            + self.senders.capacity() * size_of::<Sender>()
-            + self.senders.iter().map(|s| s.recent.capacity() * size_of::<(ClientMsgId, Seq)>()).sum::<usize>()
-    }
 }
 
 #[cfg(test)]

@@ -219,11 +219,6 @@ impl RegistryTable {
     pub fn users(&self) -> usize {
         self.users.len()
     }
-
-    /// Bytes of heap, roughly.
-    pub fn heap_bytes(&self) -> usize {
-        self.users.capacity() * (size_of::<(UserId, Rows)>() + 1)
-    }
 }
 
 #[cfg(test)]

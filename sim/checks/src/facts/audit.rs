@@ -11,7 +11,6 @@ use rustc_hash::FxHashMap;
 use squall_history::What;
 use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId, limits};
 use std::collections::BTreeMap;
-use std::mem::size_of;
 
 /// An entry of a log, as it was read from a shard's disk.
 #[derive(Debug, Clone, Copy)]
@@ -52,12 +51,6 @@ pub(super) struct Membership {
 }
 
 impl Membership {
-    pub fn memory_bytes(&self) -> u64 {
-        let gaps: usize = self.gaps.values().map(|gaps| gaps.capacity() * size_of::<Range>()).sum();
-        (self.stays.capacity() * size_of::<Stay>() + gaps + self.present.len() * 48) as u64
-            + super::map_bytes(&self.gaps)
-    }
-
     /// Ends the conversation that was being read: those who are present stay.
     fn close(&mut self) {
         let Some(conversation) = self.reading.take() else { return };

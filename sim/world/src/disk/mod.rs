@@ -19,7 +19,7 @@ mod tests;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::committer::{Job, Pending};
+use crate::committer::{Committer, Job, Pending};
 pub use backend::Backend;
 use device::Device;
 pub use faults::{DiskFault, FaultHits, FaultId};
@@ -92,7 +92,7 @@ struct Shared {
     /// A lock of its own, so that the callback may call the disk.
     on_power_cut: Mutex<Option<OnPowerCut>>,
     /// The commit that is to begin when the host has stepped.
-    proposed: Mutex<Option<Job>>,
+    proposed: Mutex<Option<(Job, Arc<Committer>)>>,
     /// The commit that runs on another thread.
     busy: Mutex<Option<Pending>>,
 }
@@ -163,8 +163,8 @@ impl Disk {
         self.settled().disarm();
     }
 
-    /// What to call when an armed cut strikes. It runs inside the write or sync that met the cut, on the host's own
-    /// stack, after the disk is dead and without any of its locks.
+    /// What to call when an armed cut strikes. It runs inside the write or sync that met the cut, on the
+    /// simulation's thread, after the disk is dead and without any of its locks.
     pub fn set_on_power_cut(&self, callback: impl FnMut() + Send + 'static) {
         *lock(&self.0.on_power_cut) = Some(Box::new(callback));
     }
@@ -229,17 +229,21 @@ impl Disk {
     }
 
     /// Takes a commit that begins with [`Disk::begin_proposed`]; a process that dies before takes it along.
-    pub(crate) fn propose(&self, commit: Job) {
-        *lock(&self.0.proposed) = Some(commit);
+    ///
+    /// # Panics
+    /// When one waits already: a database has one writer.
+    pub(crate) fn propose(&self, commit: Job, committer: &Arc<Committer>) {
+        let before = lock(&self.0.proposed).replace((commit, Arc::clone(committer)));
+        assert!(before.is_none(), "a disk has at most one commit proposed");
     }
 
     /// Begins the proposed commit, if there is one: on another thread, unless an armed cut may act on the world around.
     pub(crate) fn begin_proposed(&self) {
-        let Some(commit) = lock(&self.0.proposed).take() else { return };
+        let Some((commit, committer)) = lock(&self.0.proposed).take() else { return };
         if self.settled().has_armed_cuts() {
             commit.run();
         } else {
-            let pending = commit.submit();
+            let pending = committer.submit(commit);
             *lock(&self.0.busy) = Some(pending);
         }
     }
@@ -247,7 +251,7 @@ impl Disk {
     /// Waits for the commit that is under way on another thread, if there is one.
     pub(crate) fn settle(&self) {
         if let Some(pending) = lock(&self.0.busy).take() {
-            pending.wait();
+            pending.settle();
         }
     }
 

@@ -160,10 +160,6 @@ impl Outbox {
         resend.min(give_up)
     }
 
-    pub fn heap_bytes(&self) -> usize {
-        self.queue.capacity() * size_of::<Pending>()
-    }
-
     /// No answer for so long that the connection must be bad.
     pub fn is_unanswered(&self, now: Time) -> bool {
         self.waiting_since.is_some_and(|at| now.since(at) >= ANSWER_LIMIT)

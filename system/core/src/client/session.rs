@@ -481,9 +481,4 @@ impl ClientSession {
         }
         self.sync(now, out);
     }
-
-    /// Bytes of heap that this holds.
-    pub fn heap_bytes(&self) -> usize {
-        self.threads.capacity() * size_of::<Thread>() + self.threads.iter().map(Thread::heap_bytes).sum::<usize>()
-    }
 }

@@ -191,9 +191,4 @@ impl Thread {
         };
         sync.min(self.outbox().map_or(Time::NEVER, Outbox::poll_timeout))
     }
-
-    pub fn heap_bytes(&self) -> usize {
-        self.outbox.as_ref().map_or(0, |o| size_of::<Outbox>() + o.heap_bytes())
-            + self.held.as_ref().map_or(0, |held| size_of::<Held>() + held.0.capacity() * size_of::<LogSpan>())
-    }
 }

@@ -46,6 +46,8 @@ struct Backlog {
     /// Encoded, and written up to `written`.
     wire: Vec<u8>,
     written: usize,
+    /// All is written and the stream has not flushed it yet.
+    flushing: bool,
 }
 
 /// One device's connection. While nothing happens it is all that there is, beside its row in the table.
@@ -109,10 +111,11 @@ impl Connection {
             if ended {
                 return Poll::Ready(());
             }
-            if backlog.frames.is_empty() {
-                backlog.frames = frames.into();
-            } else {
-                backlog.frames.extend(frames);
+            match self.closing {
+                // Nothing follows a close frame (RFC 6455, section 5.5.1).
+                Closing::Lingering | Closing::Answered => drop(frames),
+                _ if backlog.frames.is_empty() => backlog.frames = frames.into(),
+                _ => backlog.frames.extend(frames),
             }
             if let Some(reason) = close {
                 self.close(reason, backlog);
@@ -141,7 +144,7 @@ impl Connection {
 
     /// Keeps what could not be written; nothing, mostly.
     fn keep(&mut self, backlog: Backlog) {
-        if !backlog.frames.is_empty() || !backlog.wire.is_empty() {
+        if !backlog.frames.is_empty() || !backlog.wire.is_empty() || backlog.flushing {
             self.backlog = Some(Box::new(backlog));
         }
     }
@@ -150,6 +153,10 @@ impl Connection {
     fn poll_write(&mut self, cx: &mut Context<'_>, backlog: &mut Backlog) -> Poll<io::Result<()>> {
         let is_text = self.codec == Codec::Json;
         loop {
+            if backlog.flushing {
+                ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+                backlog.flushing = false;
+            }
             let mut flushed = 0;
             while backlog.wire.len() < WRITE_BYTES
                 && let Some(frame) = backlog.frames.pop_front()
@@ -181,7 +188,7 @@ impl Connection {
             }
             backlog.written = 0;
             backlog.wire = Vec::new();
-            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+            backlog.flushing = true;
         }
     }
 

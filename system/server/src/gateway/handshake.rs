@@ -12,6 +12,7 @@ use tokio_tungstenite::tungstenite::handshake::server::{create_response, write_r
 
 /// Most headers that a request may have.
 const MAX_HEADERS: usize = 32;
+
 /// A connection whose handshake is done.
 pub struct Upgraded {
     pub stream: BoxStream,

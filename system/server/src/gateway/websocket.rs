@@ -10,7 +10,7 @@ use squall_protocol::limits::MAX_CLIENT_FRAME_BYTES;
 use std::io::Cursor;
 use std::ops::ControlFlow;
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
 /// The longest payload of a control frame.
 const MAX_CONTROL_BYTES: u64 = 125;
@@ -117,8 +117,8 @@ fn take_frame(
     let flow = match header.opcode {
         OpCode::Control(Control::Ping) => take(Incoming::Ping(payload)),
         OpCode::Control(Control::Pong) => take(Incoming::Pong),
-        OpCode::Control(Control::Close) if payload.len() == 1 => return Err(Fault::Protocol),
-        OpCode::Control(Control::Close) => take(Incoming::Close(payload)),
+        OpCode::Control(Control::Close) if is_close(payload) => take(Incoming::Close(payload)),
+        OpCode::Control(Control::Close) => return Err(Fault::Protocol),
         OpCode::Data(Data::Text | Data::Binary) if message.is_some() => return Err(Fault::Protocol),
         OpCode::Data(kind @ (Data::Text | Data::Binary)) if header.is_final => {
             take(whole(kind == Data::Text, payload)?)
@@ -141,6 +141,12 @@ fn take_frame(
         OpCode::Control(Control::Reserved(_)) | OpCode::Data(Data::Reserved(_)) => return Err(Fault::Protocol),
     };
     Ok(Some((len, flow)))
+}
+
+/// Whether this may stand in a close frame: nothing, or a code that may be sent and a reason in UTF-8.
+fn is_close(payload: &[u8]) -> bool {
+    let Some((code, reason)) = payload.split_first_chunk() else { return payload.is_empty() };
+    CloseCode::from(u16::from_be_bytes(*code)).is_allowed() && std::str::from_utf8(reason).is_ok()
 }
 
 fn whole(is_text: bool, payload: &[u8]) -> Result<Incoming<'_>, Fault> {
@@ -193,7 +199,7 @@ mod tests {
         Binary(Vec<u8>),
         Ping(Vec<u8>),
         Pong,
-        Close,
+        Close(Vec<u8>),
         Fault(Fault),
     }
 
@@ -206,14 +212,15 @@ mod tests {
                     Incoming::Binary(bytes) => Seen::Binary(bytes.to_vec()),
                     Incoming::Ping(payload) => Seen::Ping(payload.to_vec()),
                     Incoming::Pong => Seen::Pong,
-                    Incoming::Close(_) => Seen::Close,
+                    Incoming::Close(payload) => Seen::Close(payload.to_vec()),
                 });
-                if seen.last() == Some(&Seen::Close) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                let is_over = matches!(seen.last(), Some(Seen::Close(_)));
+                if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             });
             if let Err(fault) = fed {
                 seen.push(Seen::Fault(fault));
             }
-            if matches!(seen.last(), Some(Seen::Close | Seen::Fault(_))) {
+            if matches!(seen.last(), Some(Seen::Close(_) | Seen::Fault(_))) {
                 break;
             }
         }
@@ -232,8 +239,18 @@ mod tests {
                 Ok(Message::Binary(bytes)) => Seen::Binary(bytes.to_vec()),
                 Ok(Message::Ping(payload)) => Seen::Ping(payload.to_vec()),
                 Ok(Message::Pong(_)) => Seen::Pong,
-                Ok(Message::Close(_)) => {
-                    seen.push(Seen::Close);
+                Ok(Message::Close(frame)) => {
+                    seen.push(match frame {
+                        None => Seen::Close(Vec::new()),
+                        // What tungstenite answers to a code that nobody may send; we close with a code of our own.
+                        Some(frame) if frame.reason.as_str() == "Protocol violation" => {
+                            Seen::Fault(Fault::Protocol)
+                        }
+                        Some(frame) => {
+                            let code = u16::from(frame.code).to_be_bytes();
+                            Seen::Close([&code, frame.reason.as_bytes()].concat())
+                        }
+                    });
                     return seen;
                 }
                 Ok(Message::Frame(_)) => unreachable!("reads give no raw frames"),
@@ -259,13 +276,17 @@ mod tests {
         ];
         let first = prop_oneof![
             8 => prop::sample::select(vec![0x81u8, 0x82, 0x01, 0x02, 0x00, 0x80, 0x89, 0x8A]),
-            1 => Just(0x88u8),
+            2 => Just(0x88u8),
             1 => any::<u8>(),
         ];
         (first, payload, any::<[u8; 4]>(), 0u8..20).prop_map(|(first, mut payload, mask, masked)| {
             if first & 0x8F != 0x81 {
                 // tungstenite looks at the text of a fragment at once, we when the message is whole: not compared here.
                 payload.iter_mut().for_each(|byte| *byte &= 0x7F);
+            }
+            if let (0x88, [high, ..]) = (first, payload.as_mut_slice()) {
+                // Among the codes that may be sent, and a little around them.
+                *high = 3 + *high % 2;
             }
             let mut frame = vec![first];
             let bit = if masked == 0 { 0 } else { 0x80 };
