@@ -47,7 +47,8 @@ pub struct Profile {
     pub nat_idle_timeout: Option<Micros>,
     /// Mean of the exponential time to the next drop of the connection.
     pub mean_time_between_drops: Option<Micros>,
-    /// Mean length of a drop, in which everything is lost and retransmitted afterwards. `None`: the path never
+    /// Mean length of a drop, in which everything is lost and retransmitted afterwards; none is longer than four times
+    /// that. `None`: the path never
     /// comes back (a new address after a hand-over), and each end finds out by its own patience.
     pub drop_duration: Option<Micros>,
     /// How long unacknowledged data is retransmitted before the sender's end fails with a time-out.

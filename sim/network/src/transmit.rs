@@ -26,6 +26,9 @@ pub(crate) const RTO_MIN: Micros = 200_000;
 pub(crate) const RTO_MAX: Micros = 2_000_000;
 /// More losses in a row than this are not drawn.
 const MAX_LOSSES: u32 = 16;
+/// A drop lasts at most so many times its mean. Without an end to its tail no bound on liveness would hold: among three million
+/// connections there always is one that is dark for longer than any.
+const LONGEST_DROP: u64 = 4;
 /// A loss probability above this counts as this: a total loss is a partition.
 const MAX_LOSS: f64 = 0.95;
 
@@ -123,7 +126,8 @@ impl State {
             let interval = profile.mean_time_between_drops.unwrap_or(NEVER);
             loop {
                 let bits = scatter(self.seed ^ scatter(conn.drops_at ^ u64::from(slot) << 40));
-                let end = conn.drops_at.saturating_add(exponential_from(bits, mean));
+                let lasts = exponential_from(bits, mean).min(LONGEST_DROP * mean);
+                let end = conn.drops_at.saturating_add(lasts);
                 if now < end {
                     return Some(Obstacle::Dark(end));
                 }
