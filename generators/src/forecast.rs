@@ -32,7 +32,7 @@ pub struct Forecast {
     pub connects: f64,
     /// Connects in a second of load, of people who come back.
     pub reconnects_per_s: f64,
-    /// Messages that people send, creations of conversations included.
+    /// Messages that people send, creations of conversations and changes of members included.
     pub sends: f64,
     /// Messages a second: over the load, and at the busiest moment.
     pub sends_per_s: f64,
@@ -65,9 +65,12 @@ struct Traffic {
     /// Devices that are to show an entry, beside the sender's: texts and creations.
     recipients: f64,
     creations: f64,
+    /// Changes of groups' members.
+    membership: f64,
 }
 
 impl Forecast {
+    /// What is expected with the scenario's own seed, or 0, which decides the sizes of groups.
     pub fn of(scenario: &Scenario) -> Self {
         let (population, workload) = (&scenario.population, &scenario.workload);
         let seed = scenario.seed.unwrap_or(0);
@@ -82,7 +85,7 @@ impl Forecast {
         let traffic = traffic(scenario, &people, texts, devices);
         let (online_share, returns) = sessions(scenario, &people, seed);
         let returns = returns * f64::from(clients);
-        let sends = texts + traffic.creations;
+        let sends = texts + traffic.creations + traffic.membership;
         let heartbeats = f64::from(clients) * online_share / workload.heartbeat_interval.as_secs_f64();
         let body_bytes = body_bytes(workload);
         let wire = Wire::of(workload.codec, body_bytes);
@@ -190,11 +193,20 @@ fn traffic(scenario: &Scenario, people: &Population, texts: f64, devices: f64) -
         memberships += used * size * devices;
         recipients += (own + used) * (size * devices - 1.0);
     }
+    // The owner adds a guest or takes one away, and every member is told.
+    let changes = match workload.membership_interval.as_secs_f64() {
+        0.0 => 0.0,
+        interval => scenario.phases.load.as_secs_f64() / interval,
+    };
+    let changing = groups.iter().filter(|size| **size < users);
+    let (membership, told) = changing
+        .fold((0.0, 0.0), |(all, told), size| (all + changes, told + changes * ((size + 0.5) * devices - 1.0)));
     let pairs = direct_conversations(scenario, users, direct_texts);
     Traffic {
+        membership,
         conversations: conversations + pairs,
         memberships: memberships + pairs * 2.0 * devices,
-        recipients: recipients + (direct_texts + pairs) * (2.0 * devices - 1.0),
+        recipients: recipients + told + (direct_texts + pairs) * (2.0 * devices - 1.0),
         creations: group_creations + pairs,
     }
 }
@@ -267,7 +279,9 @@ fn direct_conversations(scenario: &Scenario, users: f64, texts: f64) -> f64 {
             pairs * (1.0 - (-users * steady * to / pairs.max(f64::MIN_POSITIVE)).exp())
         })
         .sum();
-    strangers + among
+    // Among few people strangers meet again.
+    let everybody = (users * (users - 1.0) / 2.0).max(1.0);
+    everybody * (1.0 - (-strangers / everybody).exp()) + among
 }
 
 /// Mean bytes of each frame on the wire, measured by encoding one.

@@ -157,15 +157,15 @@ impl Conversations {
     }
 }
 
-/// How long a direct conversation lives.
+/// How long a direct conversation lives. `one-shot`: with somebody new each time, and never again. `revisited`: with one
+/// partner for `revisit_after`, then with the next, until it is the first one's turn again. `long`: with any partner at any
+/// time.
+// The variants have no docs of their own: schemars describes a map's keys only where they are plain words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Life {
-    /// With somebody new each time, and never again.
     OneShot,
-    /// With one partner for `revisit_after`, then with the next, until it is the first one's turn again.
     Revisited,
-    /// With any partner at any time.
     Long,
 }
 

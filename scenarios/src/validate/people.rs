@@ -34,8 +34,11 @@ fn shares(place: &str, shares: impl Iterator<Item = f64>, example: &str, finding
         total += share;
     }
     if total <= 0.0 {
+        // A part that could not be read is told already.
+        let section: &'static [&'static str] =
+            if place.starts_with("population") { &["population"] } else { &["workload"] };
         let message = format!("{label} has no part with a share above 0");
-        findings.add(place, &[], message, format!("give a part a share, e.g. {example}"));
+        findings.add(place, section, message, format!("give a part a share, e.g. {example}"));
     } else if !(1e-9..=1e9).contains(&total) {
         let message =
             format!("the shares in {label} add up to {total:e}, but must be within 1e-9 and 1e9 together");
@@ -169,6 +172,9 @@ fn arrival(scenario: &Scenario, findings: &mut Findings) {
     if workload.day_curve.len() > 1_440 {
         let message = format!("day_curve has {} parts, but at most 1440 are taken", workload.day_curve.len());
         findings.add("workload.day_curve", &[], message, "write one for each hour");
+    } else if let Some(part) = workload.day_curve.iter().find(|part| !(**part >= 0.0 && part.is_finite())) {
+        let message = format!("day_curve has a part of {part}, but nobody writes less than nothing");
+        findings.add("workload.day_curve", &[], message, "write 0 for a part in which nobody writes");
     } else if !workload.day_curve.is_empty() {
         shares("workload.day_curve", workload.day_curve.iter().copied(), "day_curve = [0.4, 1.0, 1.6]", findings);
     }

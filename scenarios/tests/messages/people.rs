@@ -7,14 +7,14 @@ fn a_wrong_mixture_names_the_part() {
     assert_each_says(&[
         (
             "[population]\ndevices_per_user = [{ share = 0.5, devices = 9 }]",
-            "2:44: devices is 9, but must be within 1 and 5; write e.g. devices = 5",
+            "2:46: devices is 9, but must be within 1 and 5; write e.g. devices = 5",
         ),
         (
             "[population]\ndevices_per_user = [3]",
             "2:21: devices_per_user[0] is the number 3, but a table is expected; write e.g. { share = 0.7, devices = 1 }",
         ),
         (
-            "[population]\ndevices_per_user = [{ share = 0.5, device = 1 }]",
+            "[population]\ndevices_per_user = [{ share = 0.5 }]",
             "2:21: there is no \"devices\" in devices_per_user[0]; add e.g. devices = 1",
         ),
         (
@@ -87,7 +87,7 @@ fn giants_and_crowds_must_fit_the_population_and_the_load() {
         ),
         (
             "[workload]\nday_curve = [1, -2]",
-            "2:13: day_curve has a share of -2, but a share is 0 or more; leave that part out",
+            "2:13: day_curve has a part of -2, but nobody writes less than nothing; write 0 for a part in which nobody writes",
         ),
     ]);
 }

@@ -2,6 +2,7 @@
 //! come to.
 
 use crate::input;
+use crate::output;
 use squall_reports::number::grouped;
 use squall_scenarios::Scenario;
 use squall_world::Forecast;
@@ -17,6 +18,9 @@ pub struct Args {
     /// Say what each scenario means: expected messages, deliveries, connects, bytes a second, and peak memory.
     #[arg(long)]
     explain: bool,
+    /// The seed for which it is said; the file's own, or 0, when absent.
+    #[arg(long, requires = "explain")]
+    seed: Option<u64>,
 }
 
 pub fn main(args: Args) -> u8 {
@@ -27,9 +31,10 @@ pub fn main(args: Args) -> u8 {
     let mut worst = 0;
     for file in files {
         match input::load(&file) {
-            Ok(scenario) => {
+            Ok(mut scenario) => {
+                scenario.seed = Some(args.seed.or(scenario.seed).unwrap_or(0));
                 let forecast = Forecast::of(&scenario);
-                println!(
+                output::line!(
                     "{}: ok; hosts {}, devices {}, faults {}",
                     file.display(),
                     scenario.topology.hosts(),
@@ -37,7 +42,7 @@ pub fn main(args: Args) -> u8 {
                     scenario.faults.len()
                 );
                 if args.explain {
-                    println!("{}", explain(&scenario, &forecast));
+                    output::line!("{}", explain(&scenario, &forecast));
                 }
             }
             Err(code) => worst = code,
@@ -58,6 +63,7 @@ fn explain(scenario: &Scenario, f: &Forecast) -> String {
     if !scenario.description.is_empty() {
         line("puts to test", scenario.description.clone());
     }
+    line("seed", format!("{}; without what faults add", scenario.seed.unwrap_or(0)));
     line("phases", format!("ramp {}, load {}, quiet {quiet}", phases.ramp, phases.load));
     line(
         "people",
@@ -76,7 +82,10 @@ fn explain(scenario: &Scenario, f: &Forecast) -> String {
             format!("{groups}, {:.1} members on average, at most {}", f.group_members, f.largest_group),
         );
     }
-    line("connects", format!("{}; {:.1} a second of load come back", n(f.connects), f.reconnects_per_s));
+    line(
+        "connects",
+        format!("{} until the load ends; {:.1} a second of load come back", n(f.connects), f.reconnects_per_s),
+    );
     line(
         "messages",
         format!(

@@ -4,13 +4,13 @@
 
 mod check;
 mod input;
+mod output;
 mod progress;
 mod run;
 mod sweep;
 mod verify;
 
 use clap::{Parser, Subcommand};
-use std::io::Write;
 use std::process::ExitCode;
 
 /// A million connections are millions of small objects: this allocator packs and frees them faster than the C library's,
@@ -48,8 +48,7 @@ fn main() -> ExitCode {
         Command::VerifyDeterminism(args) => verify::main(args),
         Command::Check(args) => check::main(args),
         Command::Schema => {
-            // Whoever reads may have gone away; that is no error of ours.
-            let _ = writeln!(std::io::stdout(), "{}", squall_scenarios::json_schema());
+            output::line!("{}", squall_scenarios::json_schema());
             0
         }
     };

@@ -1,13 +1,14 @@
 //! `squall run`: one scenario, one seed, one verdict.
 
 use crate::input::{self, BAD_INPUT};
+use crate::output;
 use crate::progress::Display;
 use squall_reports::RunRecord;
 use squall_scenarios::Scenario;
 use squall_world::memory::{MemoryEstimate, available_bytes, size};
 use squall_world::{RunOptions, SecondDigest};
 use std::cell::RefCell;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -29,8 +30,8 @@ pub struct Args {
     /// Also write history.jsonl: every event, one JSON object a line. Needs --out.
     #[arg(long, requires = "out")]
     history: bool,
-    /// Keep in the history only what this conversation or device (by its number) had part in. Can be given several times.
-    #[arg(long, value_name = "ID", requires = "history")]
+    /// Like --history, with only what this conversation or device (by its number) had part in. Can be given several times.
+    #[arg(long, value_name = "ID", requires = "out")]
     history_of: Vec<u64>,
     /// Print one line instead of the summary and no progress.
     #[arg(long)]
@@ -61,7 +62,13 @@ pub fn main(args: Args) -> u8 {
     let seed = args.seed.or(scenario.seed).unwrap_or(0);
     let reproduce = format!("squall run {} --seed {seed}", input::quoted(&args.file));
     let machine_readable = args.digests || args.trace_second.is_some();
-    let history = args.out.as_ref().filter(|_| args.history).map(|out| out.join("history.jsonl"));
+    let wants_history = args.history || !args.history_of.is_empty();
+    let history = args.out.as_ref().map(|out| out.join("history.jsonl"));
+    if let Some(old) = history.as_ref().filter(|_| !wants_history) {
+        // An older run's history beside this run's record would be taken for its own.
+        let _ = std::fs::remove_file(old);
+    }
+    let history = history.filter(|_| wants_history);
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         // The second signal ends the process at once.
@@ -112,7 +119,7 @@ pub fn main(args: Args) -> u8 {
     if args.quiet {
         print_line(&one_line(&record));
     } else if !machine_readable {
-        print_text(&squall_reports::summary::render(&record, std::io::stdout().is_terminal()));
+        output::text(&squall_reports::summary::render(&record, std::io::stdout().is_terminal()));
     }
     record.verdict.exit_status()
 }
@@ -174,10 +181,5 @@ fn print_digest(digest: &SecondDigest) {
 }
 
 fn print_line(line: &str) {
-    print_text(&format!("{line}\n"));
-}
-
-/// Whoever reads may have gone away; that is no error of ours.
-fn print_text(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    output::line!("{line}");
 }

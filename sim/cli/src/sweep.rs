@@ -3,6 +3,7 @@
 //! A process a seed, because what is interposed and what libraries keep for a process belong to one run.
 
 use crate::input::{self, BAD_INPUT, Seeds};
+use crate::output;
 use std::collections::VecDeque;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -85,7 +86,7 @@ pub fn main(args: Args) -> u8 {
     let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
     let run = tally.passed as usize + tally.violated.len() + tally.inconclusive.len() + tally.failed.len();
     let interrupted = if stop.load(Ordering::Relaxed) { "interrupted: " } else { "" };
-    println!(
+    output::line!(
         "{interrupted}{run} of {total} runs: {} passed, {} violated, {} inconclusive, {} did not finish",
         tally.passed,
         tally.violated.len(),
@@ -130,7 +131,7 @@ fn report(file: &str, seed: u64, output: std::io::Result<std::process::Output>, 
         tally.passed += 1;
         return;
     }
-    println!("{text}\n  reproduce: {reproduce}");
+    output::line!("{text}\n  reproduce: {reproduce}");
     match code {
         Some(1) => tally.violated.push(reproduce),
         Some(3) => tally.inconclusive.push(reproduce),

@@ -5,7 +5,9 @@
 //! Where they do not, both run again and the first event that differs is named.
 
 use crate::input::{self, BAD_INPUT};
+use crate::output;
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -37,10 +39,10 @@ pub fn main(args: Args) -> u8 {
         }
         match compare(&file, args.seed) {
             Ok(Ok(seconds)) => {
-                println!("same      {} seed {}: {seconds} simulated seconds", file.display(), args.seed)
+                output::line!("same      {} seed {}: {seconds} simulated seconds", file.display(), args.seed)
             }
             Ok(Err(difference)) => {
-                println!("DIFFERENT {} seed {}: {difference}", file.display(), args.seed);
+                output::line!("DIFFERENT {} seed {}: {difference}", file.display(), args.seed);
                 worst = 1;
             }
             Err(error) => {
@@ -58,6 +60,13 @@ fn start(file: &Path, seed: u64, other: bool, extra: &[&str]) -> std::io::Result
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     if other {
         command.env("SQUALL_OTHER_ENVIRONMENT", "x".repeat(5_000)).env_remove("HOME");
+    }
+    // SAFETY: prctl takes two integers here, touches no memory, and may be called between fork and exec.
+    unsafe {
+        command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        });
     }
     command.spawn()
 }

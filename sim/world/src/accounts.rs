@@ -107,8 +107,11 @@ unsafe fn ledger() -> BTreeMap<String, u64> {
         free += balance.reserved.saturating_sub(balance.used);
         ledger.insert(name.to_owned(), balance.used);
     }
-    ledger.insert("free blocks".to_owned(), free);
-    ledger.insert("program".to_owned(), resident_bytes("RssFile:"));
+    let program = resident_bytes("RssFile:");
+    // Pages that were never touched are reserved and take nothing: there is no more free memory than is resident.
+    let held: u64 = ledger.values().sum::<u64>() + program;
+    ledger.insert("free blocks".to_owned(), free.min(resident_bytes("VmRSS:").saturating_sub(held)));
+    ledger.insert("program".to_owned(), program);
     ledger
 }
 

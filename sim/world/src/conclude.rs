@@ -53,11 +53,19 @@ impl World<'_> {
         if self.stopped {
             because.push("the run was stopped before its end".into());
         }
-        if totals.acked == 0 {
+        // Of a run that was stopped nothing more can be expected.
+        let expected = !self.stopped;
+        if expected && totals.acked == 0 {
             because.push("nothing was acked".into());
         }
-        because.extend(faults.iter().filter(|f| !f.has_hit()).map(|f| format!("fault {} hit nothing", f.name)));
-        for check in checks.iter().filter(|c| c.verdict == Verdict::Inconclusive) {
+        because.extend(
+            faults
+                .iter()
+                .filter(|_| expected)
+                .filter(|f| !f.has_hit())
+                .map(|f| format!("fault {} hit nothing", f.name)),
+        );
+        for check in checks.iter().filter(|c| expected && c.verdict == Verdict::Inconclusive) {
             because.push(format!(
                 "check {} judged {} and was exposed to {}",
                 check.name, check.evaluated, check.exposed

@@ -29,7 +29,10 @@ pub struct MemoryEstimate {
 }
 
 const MIB: f64 = 1_048_576.0;
-/// Blocks that the allocator holds free at the peak, as a share of the rest.
+/// Blocks that the allocator holds free at the peak: at least so much, more for the first clients, and a share of the rest.
+const FREE_AT_LEAST: f64 = 30.0 * MIB;
+const FREE_A_CLIENT: f64 = 600.0;
+const FREE_CLIENTS: f64 = 50_000.0;
 const FREE_SHARE: f64 = 0.08;
 
 impl MemoryEstimate {
@@ -69,7 +72,13 @@ impl MemoryEstimate {
             ),
         ];
         let used: f64 = lines.iter().map(Line::bytes).sum();
-        lines.push(line("free blocks", &[(1.0, used * FREE_SHARE, "allocator")]));
+        lines.push(line(
+            "free blocks",
+            &[
+                (1.0, FREE_AT_LEAST + used * FREE_SHARE, "allocator"),
+                (clients.min(FREE_CLIENTS), FREE_A_CLIENT, "clients"),
+            ],
+        ));
         MemoryEstimate { lines, clients: f.clients }
     }
 
