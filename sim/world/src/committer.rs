@@ -112,13 +112,29 @@ impl Drop for Job {
     }
 }
 
-/// The thread that commits, for all disks of a run.
+/// The thread that commits, for all disks of a run; in a small run there is none.
 pub struct Committer {
     jobs: Mutex<Option<Sender<Job>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// Runs of fewer clients commit on the simulation's own thread: their commits take less time than a thread to wake up.
+const WORTH_A_THREAD: u32 = 5_000;
+
 impl Committer {
+    /// For a run of so many clients. Where commits run changes nothing of it.
+    pub fn for_clients(clients: u32) -> Self {
+        match clients < WORTH_A_THREAD {
+            true => Committer { jobs: Mutex::new(None), thread: Mutex::new(None) },
+            false => Committer::start(),
+        }
+    }
+
+    /// Whether there is a thread.
+    pub fn is_beside(&self) -> bool {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// # Panics
     /// When the system gives no thread.
     pub fn start() -> Self {

@@ -237,10 +237,12 @@ impl Disk {
         assert!(before.is_none(), "a disk has at most one commit proposed");
     }
 
-    /// Begins the proposed commit, if there is one: on another thread, unless an armed cut may act on the world around.
+    /// Begins the proposed commit, if there is one: on another thread if there is one, unless an armed cut may act on the world
+    /// around.
     pub(crate) fn begin_proposed(&self) {
         let Some((commit, committer)) = lock(&self.0.proposed).take() else { return };
-        if self.settled().has_armed_cuts() {
+        if !committer.is_beside() || self.settled().has_armed_cuts() {
+            self.settle();
             commit.run();
         } else {
             let pending = committer.submit(commit);
