@@ -247,7 +247,7 @@ mod tests {
     fn the_page_says_what_the_record_says() {
         let page = render(&testing::violated());
         let document = read(&page);
-        assert_eq!(document.count("table"), 7);
+        assert_eq!(document.count("table"), 8);
         for part in [
             "<span class=\"verdict violated\">violated</span> scenarios/&lt;dark &amp; &quot;stormy&quot;&gt;.toml",
             "which has not displayed it.",
