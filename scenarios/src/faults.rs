@@ -21,6 +21,15 @@ impl FaultKind {
         "partition-one-way",
         "hold",
         "latency",
+        "slow-link",
+        "loss",
+        "refuse",
+        "pause",
+        "clock",
+        "disk-errors",
+        "disk-full",
+        "slow-disk",
+        "stalled-disk",
         "drop-sent-acks",
         "drop-device-acks",
         "disconnect",
@@ -36,6 +45,15 @@ impl FaultKind {
             FaultKind::PartitionOneWay { .. } => "partition-one-way",
             FaultKind::Hold { .. } => "hold",
             FaultKind::Latency { .. } => "latency",
+            FaultKind::SlowLink { .. } => "slow-link",
+            FaultKind::Loss { .. } => "loss",
+            FaultKind::Refuse { .. } => "refuse",
+            FaultKind::Pause { .. } => "pause",
+            FaultKind::Clock { .. } => "clock",
+            FaultKind::DiskErrors { .. } => "disk-errors",
+            FaultKind::DiskFull { .. } => "disk-full",
+            FaultKind::SlowDisk { .. } => "slow-disk",
+            FaultKind::StalledDisk { .. } => "stalled-disk",
             FaultKind::DropSentAcks { .. } => "drop-sent-acks",
             FaultKind::DropDeviceAcks { .. } => "drop-device-acks",
             FaultKind::Disconnect { .. } => "disconnect",
@@ -46,11 +64,22 @@ impl FaultKind {
     /// Its lists of targets, each with the key that holds it.
     pub fn targets(&self) -> Vec<(&'static str, &[String])> {
         match self {
-            FaultKind::Crash { target } | FaultKind::PowerLoss { target, .. } => vec![("target", target)],
+            FaultKind::Crash { target }
+            | FaultKind::PowerLoss { target, .. }
+            | FaultKind::Pause { target }
+            | FaultKind::Clock { target, .. }
+            | FaultKind::DiskErrors { target, .. }
+            | FaultKind::DiskFull { target }
+            | FaultKind::SlowDisk { target, .. }
+            | FaultKind::StalledDisk { target } => vec![("target", target)],
             FaultKind::Partition { between, and }
             | FaultKind::Hold { between, and }
-            | FaultKind::Latency { between, and, .. } => vec![("between", between), ("and", and)],
-            FaultKind::PartitionOneWay { from, to } => vec![("from", from), ("to", to)],
+            | FaultKind::Latency { between, and, .. }
+            | FaultKind::SlowLink { between, and, .. }
+            | FaultKind::Loss { between, and, .. } => vec![("between", between), ("and", and)],
+            FaultKind::PartitionOneWay { from, to } | FaultKind::Refuse { from, to } => {
+                vec![("from", from), ("to", to)]
+            }
             FaultKind::DropSentAcks { .. }
             | FaultKind::DropDeviceAcks { .. }
             | FaultKind::Disconnect { .. }
@@ -61,7 +90,9 @@ impl FaultKind {
     /// Its share, when it strikes a share of something.
     pub fn share(&self) -> Option<f64> {
         match self {
-            FaultKind::DropSentAcks { share }
+            FaultKind::Loss { share, .. }
+            | FaultKind::DiskErrors { share, .. }
+            | FaultKind::DropSentAcks { share }
             | FaultKind::DropDeviceAcks { share }
             | FaultKind::Disconnect { share }
             | FaultKind::HalfOpen { share } => Some(*share),
@@ -69,9 +100,20 @@ impl FaultKind {
         }
     }
 
-    /// Whether it stops a host.
-    pub fn stops_hosts(&self) -> bool {
-        matches!(self, FaultKind::Crash { .. } | FaultKind::PowerLoss { .. })
+    /// Whether its target are hosts, and devices cannot have it.
+    pub fn is_of_hosts(&self) -> bool {
+        self.targets().iter().any(|(key, _)| *key == "target")
+    }
+
+    /// Whether it is something that only a host with a disk can have.
+    pub fn is_of_disks(&self) -> bool {
+        matches!(
+            self,
+            FaultKind::DiskErrors { .. }
+                | FaultKind::DiskFull { .. }
+                | FaultKind::SlowDisk { .. }
+                | FaultKind::StalledDisk { .. }
+        )
     }
 
     /// Whether it happens at one instant, so that a `for` would mean nothing.

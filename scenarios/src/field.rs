@@ -1,6 +1,6 @@
 //! How each type of value is read, and what is said when it cannot be.
 
-use crate::model::{Arrival, Backbone, Codec, FaultKind, Measure, Point, Profile, Tick};
+use crate::model::{Arrival, Backbone, Codec, DiskOperation, FaultKind, Measure, Point, Profile, Tick};
 use crate::people::{BodyPart, ConversationsPart, DevicesPart, LengthPart, Life, Mix, Popularity};
 use crate::reader::{Field, Place, Reader, Table, Value, entries, nearest, quote};
 use crate::span::{Span, SpanError, UNIT_NAMES};
@@ -292,7 +292,7 @@ macro_rules! words {
     )*};
 }
 
-words!(Arrival, Backbone, Codec, Measure, Point, Profile);
+words!(Arrival, Backbone, Codec, DiskOperation, Measure, Point, Profile);
 
 /// Reads one of a fixed set of words.
 fn word<T>(

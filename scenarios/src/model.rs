@@ -316,6 +316,46 @@ pub enum FaultKind {
         #[serde(default)]
         jitter: Span,
     },
+    /// Each connection between the two sides carries at most this much, in each direction.
+    SlowLink { between: Vec<String>, and: Vec<String>, bytes_per_s: u64 },
+    /// Transmissions between the two sides are lost more often, and sent again: traffic is late, and nothing is missing.
+    Loss {
+        between: Vec<String>,
+        and: Vec<String>,
+        /// The share of transmissions that this loses while the fault lasts.
+        share: f64,
+    },
+    /// New connections from one side to the other are refused; those that exist go on.
+    Refuse { from: Vec<String>, to: Vec<String> },
+    /// The process stalls and does not know it: nothing of it runs, its connections stay, and its kernel takes what comes until its
+    /// buffers are full. Afterwards its timers are all late.
+    Pause { target: Vec<String> },
+    /// The host's wall clock is wrong. Time-outs do not follow it.
+    Clock {
+        target: Vec<String>,
+        /// So much ahead of the others.
+        #[serde(default)]
+        ahead: Span,
+        /// So much behind.
+        #[serde(default)]
+        behind: Span,
+        /// And so many µs a second faster (slower below 0), as long as the fault lasts.
+        #[serde(default)]
+        drift_ppm: f64,
+    },
+    /// Operations of the disk fail.
+    DiskErrors {
+        target: Vec<String>,
+        operation: DiskOperation,
+        /// The share of operations that fail while the fault lasts.
+        share: f64,
+    },
+    /// The disk has no room for anything new.
+    DiskFull { target: Vec<String> },
+    /// Every sync of the disk takes longer.
+    SlowDisk { target: Vec<String>, add: Span },
+    /// No sync of the disk ends before the fault does.
+    StalledDisk { target: Vec<String> },
     /// The connection of a sender is cut between the commit of its message and the ack that would tell it.
     DropSentAcks {
         /// The share of commits that this strikes while the fault lasts.
@@ -336,6 +376,17 @@ pub enum FaultKind {
         /// The share of connected devices.
         share: f64,
     },
+}
+
+/// What a process does with a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DiskOperation {
+    Read,
+    /// A prefix of what was to be written may be there.
+    Write,
+    /// Some of what was to become durable may have.
+    Sync,
 }
 
 /// A named point in the code of the message path.

@@ -186,6 +186,38 @@ fn fault_kind(kind: &str, table: &mut Table<'_, '_>) -> Option<FaultKind> {
             let (between, and) = sides?;
             Some(FaultKind::Latency { between, and, add: add?, jitter: jitter.unwrap_or_default() })
         }
+        "slow-link" => {
+            let (sides, bytes_per_s) = (sides(table), table.required("bytes_per_s", "20_000"));
+            let (between, and) = sides?;
+            Some(FaultKind::SlowLink { between, and, bytes_per_s: bytes_per_s? })
+        }
+        "loss" => {
+            let (sides, share) = (sides(table), share(table));
+            let (between, and) = sides?;
+            Some(FaultKind::Loss { between, and, share: share? })
+        }
+        "refuse" => {
+            let (from, to) = (table.required("from", "[\"clients\"]"), table.required("to", "[\"gateway-0\"]"));
+            Some(FaultKind::Refuse { from: from?, to: to? })
+        }
+        "pause" => Some(FaultKind::Pause { target: target(table)? }),
+        "clock" => {
+            let (target, ahead, behind) = (target(table), table.take("ahead"), table.take("behind"));
+            let drift_ppm: Option<f64> = table.take("drift_ppm");
+            let (ahead, behind) = (ahead.unwrap_or_default(), behind.unwrap_or_default());
+            Some(FaultKind::Clock { target: target?, ahead, behind, drift_ppm: drift_ppm.unwrap_or_default() })
+        }
+        "disk-errors" => {
+            let (target, share) = (disk_target(table), share(table));
+            let operation = table.required("operation", "\"sync\"");
+            Some(FaultKind::DiskErrors { target: target?, operation: operation?, share: share? })
+        }
+        "disk-full" => Some(FaultKind::DiskFull { target: disk_target(table)? }),
+        "slow-disk" => {
+            let (target, add) = (disk_target(table), table.required("add", "\"200ms\""));
+            Some(FaultKind::SlowDisk { target: target?, add: add? })
+        }
+        "stalled-disk" => Some(FaultKind::StalledDisk { target: disk_target(table)? }),
         "drop-sent-acks" => Some(FaultKind::DropSentAcks { share: share(table)? }),
         "drop-device-acks" => Some(FaultKind::DropDeviceAcks { share: share(table)? }),
         "disconnect" => Some(FaultKind::Disconnect { share: share(table)? }),
@@ -196,6 +228,10 @@ fn fault_kind(kind: &str, table: &mut Table<'_, '_>) -> Option<FaultKind> {
 
 fn target(table: &mut Table<'_, '_>) -> Option<Vec<String>> {
     table.required("target", "[\"gateway-0\"]")
+}
+
+fn disk_target(table: &mut Table<'_, '_>) -> Option<Vec<String>> {
+    table.required("target", "[\"messages-0\"]")
 }
 
 fn sides(table: &mut Table<'_, '_>) -> Option<(Vec<String>, Vec<String>)> {

@@ -6,7 +6,7 @@ use squall_scenarios::people::{
     BodyPart, ConversationsPart, DevicesPart, FlashCrowd, Giant, LengthPart, Life, Mix, Popularity,
 };
 use squall_scenarios::{
-    Arrival, Fault, FaultKind, Point, Profile, Scenario, Span, files_in, json_schema, load, parse,
+    Arrival, DiskOperation, Fault, FaultKind, Point, Profile, Scenario, Span, files_in, json_schema, load, parse,
 };
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -30,6 +30,8 @@ fn the_library_parses_and_each_file_says_what_it_exposes() {
     assert_eq!(
         names,
         [
+            "bad-disks",
+            "bad-links",
             "bus-crash",
             "bus-out-of-reach",
             "day-and-night",
@@ -43,7 +45,8 @@ fn the_library_parses_and_each_file_says_what_it_exposes() {
             "reconnect-storm",
             "registry-crash",
             "short-sessions",
-            "smoke"
+            "smoke",
+            "stalls"
         ]
     );
     for (file, scenario) in library() {
@@ -85,7 +88,26 @@ fn every_kind_of_fault_survives_a_round_trip() {
         FaultKind::Partition { between: one.clone(), and: other.clone() },
         FaultKind::PartitionOneWay { from: side("clients"), to: one.clone() },
         FaultKind::Hold { between: one.clone(), and: other.clone() },
-        FaultKind::Latency { between: one, and: other, add: Span::from_micros(1_001), jitter: Span::ZERO },
+        FaultKind::Latency {
+            between: one.clone(),
+            and: other.clone(),
+            add: Span::from_micros(1_001),
+            jitter: Span::ZERO,
+        },
+        FaultKind::SlowLink { between: one.clone(), and: other.clone(), bytes_per_s: u64::from(u32::MAX) },
+        FaultKind::Loss { between: one.clone(), and: other.clone(), share: 0.5 },
+        FaultKind::Refuse { from: side("clients"), to: one.clone() },
+        FaultKind::Pause { target: one },
+        FaultKind::Clock {
+            target: other.clone(),
+            ahead: Span::from_secs(1),
+            behind: Span::ZERO,
+            drift_ppm: -12.5,
+        },
+        FaultKind::DiskErrors { target: other.clone(), operation: DiskOperation::Sync, share: 0.01 },
+        FaultKind::DiskFull { target: other.clone() },
+        FaultKind::SlowDisk { target: other.clone(), add: Span::from_millis(20) },
+        FaultKind::StalledDisk { target: other },
         FaultKind::DropSentAcks { share: 0.1 },
         FaultKind::DropDeviceAcks { share: 1.0 },
         FaultKind::Disconnect { share: 1e-9 },
@@ -289,7 +311,7 @@ const PIECES: &[&str] = &[
 proptest! {
     #[test]
     fn a_mutated_library_file_is_answered(
-        file in 0usize..14,
+        file in 0usize..17,
         cuts in prop::collection::vec((any::<prop::sample::Index>(), 0usize..12, 0..PIECES.len()), 1..6),
     ) {
         let mut text: Vec<char> = sources().swap_remove(file).chars().collect();
@@ -303,7 +325,7 @@ proptest! {
 
     #[test]
     fn a_mutated_value_is_answered(
-        file in 0usize..14,
+        file in 0usize..17,
         line in any::<prop::sample::Index>(),
         piece in 0..PIECES.len(),
     ) {

@@ -87,7 +87,7 @@ fn targets(scenario: &Scenario, fault: &Fault, place: &str, findings: &mut Findi
         }
         for (index, target) in targets.iter().enumerate() {
             let (place, label) = (format!("{place}[{index}]"), format!("{key}[{index}]"));
-            if target == CLIENTS && fault.kind.stops_hosts() {
+            if target == CLIENTS && fault.kind.is_of_hosts() {
                 let message = format!("{label} is \"clients\", but only hosts can have a {}", fault.kind.name());
                 findings.add(&place, &[], message, "for devices, use the kind \"disconnect\" or \"half-open\"");
             } else if scenario.expand_target(target).is_empty() {
@@ -150,10 +150,17 @@ fn particulars(scenario: &Scenario, fault: &Fault, place: &str, findings: &mut F
                 );
             }
         }
-        FaultKind::Latency { between, and, .. } if scenario.network.backbone == Backbone::Turmoil => {
-            let hosts = [scenario.expand_targets(between), scenario.expand_targets(and)].concat();
-            if !hosts.iter().any(|name| name == CLIENTS) {
-                let message = "a latency between hosts has no effect on backbone = \"turmoil\"".to_owned();
+        FaultKind::Latency { .. }
+        | FaultKind::SlowLink { .. }
+        | FaultKind::Loss { .. }
+        | FaultKind::Refuse { .. }
+            if scenario.network.backbone == Backbone::Turmoil =>
+        {
+            let lists = fault.kind.targets();
+            let mut hosts = lists.iter().flat_map(|(_, targets)| scenario.expand_targets(targets));
+            if !hosts.any(|name| name == CLIENTS) {
+                let kind = fault.kind.name();
+                let message = format!("a {kind} between hosts has no effect on backbone = \"turmoil\"");
                 findings.add(
                     &format!("{place}.kind"),
                     &["network"],
@@ -165,6 +172,30 @@ fn particulars(scenario: &Scenario, fault: &Fault, place: &str, findings: &mut F
         FaultKind::Latency { add, jitter, .. } if add.is_zero() && jitter.is_zero() => {
             let message = "add and jitter are both \"0s\", so this fault would change nothing".to_owned();
             findings.add(&format!("{place}.add"), &["faults"], message, "write e.g. add = \"200ms\"");
+        }
+        FaultKind::SlowLink { bytes_per_s: 0, .. } => {
+            let message = "bytes_per_s is 0, which is a partition".to_owned();
+            findings.add(&format!("{place}.bytes_per_s"), &[], message, "write e.g. bytes_per_s = 20_000");
+        }
+        FaultKind::Pause { .. } if scenario.network.backbone == Backbone::Turmoil => {
+            let message = "all hosts share one clock on backbone = \"turmoil\", so none can be paused".to_owned();
+            findings.add(&format!("{place}.kind"), &["network"], message, "leave the fault or the backbone out");
+        }
+        FaultKind::Clock { ahead, behind, drift_ppm, .. } => {
+            findings.number(&format!("{place}.drift_ppm"), *drift_ppm, -100_000.0..=100_000.0);
+            if ahead == behind && *drift_ppm == 0.0 {
+                let message = "this clock is neither ahead nor behind and does not drift".to_owned();
+                findings.add(&format!("{place}.ahead"), &["faults"], message, "write e.g. ahead = \"2s\"");
+            }
+        }
+        kind if kind.is_of_disks() => {
+            let hosts: Vec<String> =
+                kind.targets().iter().flat_map(|(_, targets)| scenario.expand_targets(targets)).collect();
+            if let Some(host) = hosts.iter().find(|name| !name.starts_with("messages-") && *name != CLIENTS) {
+                let message = format!("only messages hosts have a disk, but the target includes {host}");
+                let help = "target e.g. \"messages-*\"";
+                findings.add(&format!("{place}.target"), &["topology"], message, help);
+            }
         }
         _ => {}
     }

@@ -92,3 +92,29 @@ fn two_faults_cannot_share_a_name() {
         "7:8: name is \"x\", and so is another fault's; give each fault a name of its own, or none",
     )]);
 }
+
+#[test]
+fn what_a_fault_cannot_hit_is_refused() {
+    assert_each_fault_says(&[
+        (
+            "kind = \"pause\"\nat = \"1s\"\ntarget = [\"clients\"]",
+            "4:11: target[0] is \"clients\", but only hosts can have a pause; for devices, use the kind \"disconnect\" or \"half-open\"",
+        ),
+        (
+            "kind = \"slow-disk\"\nat = \"1s\"\ntarget = [\"gateway-0\"]\nadd = \"1s\"",
+            "4:10: only messages hosts have a disk, but the target includes gateway-0; target e.g. \"messages-*\"",
+        ),
+        (
+            "kind = \"clock\"\nat = \"1s\"\ntarget = [\"messages-0\"]",
+            "1:1: this clock is neither ahead nor behind and does not drift; write e.g. ahead = \"2s\"",
+        ),
+        (
+            "kind = \"slow-link\"\nat = \"1s\"\nbetween = [\"clients\"]\nand = [\"gateway-*\"]\nbytes_per_s = 0",
+            "6:15: bytes_per_s is 0, which is a partition; write e.g. bytes_per_s = 20_000",
+        ),
+        (
+            "kind = \"disk-errors\"\nat = \"1s\"\ntarget = [\"messages-0\"]\nshare = 0.1\noperation = \"synch\"",
+            "6:13: operation is \"synch\", but one of read, write, sync is expected; did you mean \"sync\"?",
+        ),
+    ]);
+}

@@ -42,6 +42,7 @@ fn a_problem_shows_its_line_with_a_caret_under_the_culprit() {
         (
             "# ü\r\n[[faults]]\r\nname = \"ü\"\r\n\tkind\t= \"ü\"\r\nat = \"1s\"\r\n",
             "s.toml:4:9: kind is \"ü\", but one of crash, power-loss, partition, partition-one-way, hold, latency, \
+             slow-link, loss, refuse, pause, clock, disk-errors, disk-full, slow-disk, stalled-disk, \
              drop-sent-acks, drop-device-acks, disconnect, half-open is expected; write one of those\n\
              4 | \tkind\t= \"ü\"\n  | \t    \t  ^^^",
         ),
@@ -156,7 +157,7 @@ fn a_wrong_word_names_the_near_one_and_all() {
         ),
         (
             "[[faults]]\nkind = \"power_los\"\nat = \"1s\"\nnobody = 1",
-            "2:8: kind is \"power_los\", but one of crash, power-loss, partition, partition-one-way, hold, latency, drop-sent-acks, \
+            "2:8: kind is \"power_los\", but one of crash, power-loss, partition, partition-one-way, hold, latency, slow-link, loss, refuse, pause, clock, disk-errors, disk-full, slow-disk, stalled-disk, drop-sent-acks, \
              drop-device-acks, disconnect, half-open is expected; did you mean \"power-loss\"?",
         ),
     ]);

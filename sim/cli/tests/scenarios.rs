@@ -128,3 +128,26 @@ fn a_fault_that_hits_nothing_makes_the_run_inconclusive() {
     assert_eq!(run.status.code(), Some(3), "{text}");
     assert!(text.contains("hit nothing"), "{text}");
 }
+
+#[test]
+fn pauses_of_one_host_that_overlap_do_not_undo_each_other_or_a_crash() {
+    let out = scratch("pauses");
+    let file = out.join("pauses.toml");
+    let fault = |kind: &str, at: u32, lasts: u32| {
+        format!("[[faults]]\nkind = \"{kind}\"\ntarget = [\"messages-0\"]\nat = \"{at}s\"\nfor = \"{lasts}s\"\n")
+    };
+    let faults = [fault("pause", 4, 6), fault("pause", 8, 6), fault("crash", 9, 3)].concat();
+    let people = "[workload]\nsend_interval = \"1s\"\n[phases]\nload = \"20s\"\nliveness_bound = \"40s\"\n";
+    std::fs::write(&file, format!("description = \"\"\n{people}{faults}")).unwrap();
+    let run = squall(&["run", file.to_str().unwrap(), "--quiet", "--history", "--out", out.to_str().unwrap()]);
+    assert_eq!(run.status.code(), Some(0), "{}", String::from_utf8_lossy(&run.stdout));
+    // The load begins at 3 s: from 7 s on one pause or the other lasts, until 17 s.
+    let history = std::fs::read_to_string(out.join("history.jsonl")).unwrap();
+    let appends = |from: u64, until: u64| {
+        let events = history.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let of_host = events.filter(|event| event["kind"] == "append" && event["host"] == "messages-0");
+        of_host.filter(|event| (from..until).contains(&event["t"].as_u64().unwrap())).count()
+    };
+    assert!(appends(3_000_000, 7_000_000) > 0 && appends(17_000_000, 23_000_000) > 0);
+    assert_eq!(appends(7_020_000, 17_000_000), 0);
+}

@@ -114,6 +114,8 @@ pub struct Board {
     pub struck: Vec<Struck>,
     /// Strikes that wait for the end of the tick, so that what the point announces still leaves.
     late: Vec<Armed>,
+    /// Entries that each host has stamped with its clock and committed.
+    pub stamped: FxHashMap<u16, u64>,
     pub sent_ack_cuts: Vec<Share>,
     pub device_ack_cuts: Vec<Share>,
     /// Connections cut, by fault.
@@ -136,6 +138,7 @@ impl SharedBoard {
             armed: Vec::new(),
             struck: Vec::new(),
             late: Vec::new(),
+            stamped: FxHashMap::default(),
             sent_ack_cuts: Vec::new(),
             device_ack_cuts: Vec::new(),
             cuts: FxHashMap::default(),
@@ -278,6 +281,7 @@ impl Observer for Probe {
             board.found.push(self.append(*conversation, entry));
         }
         if let Point::Committed { conversation, entry } = point {
+            *board.stamped.entry(self.index).or_default() += 1;
             board.events.push(self.append(*conversation, entry));
             if let Some(seen) = &mut board.appended {
                 seen.insert((*conversation, entry.seq));

@@ -92,6 +92,10 @@ pub struct Machine {
     pub power: Power,
     /// Faults that hold it down.
     pub held_down: u32,
+    /// Faults that have paused it.
+    pub paused: u32,
+    /// Ticks that it has missed in a pause.
+    missed: u64,
 }
 
 /// One `turmoil::Sim` and the machines in it.
@@ -147,6 +151,11 @@ impl Group {
         let Group { sim, context, account } = self;
         let _guards = (enter_host(&context), account.enter());
         drop(sim);
+    }
+
+    /// Sets how far its hosts' wall clock is ahead, in µs.
+    pub fn set_clock_skew(&self, skew_us: i64) {
+        self.context.set_skew_us(skew_us);
     }
 
     pub fn sim(&self) -> &turmoil::Sim<'static> {
@@ -233,6 +242,33 @@ fn wall_ms() -> u64 {
 }
 
 impl Machine {
+    pub fn new(name: String, role: Role, probe: Arc<Probe>) -> Self {
+        Machine { name, role, probe, power: Power::Up, held_down: 0, paused: 0, missed: 0 }
+    }
+
+    /// Nothing of its process runs until as many `resume`s.
+    pub fn pause(&mut self) {
+        self.paused += 1;
+        self.probe.network.pause(self.probe.host);
+    }
+
+    pub fn resume(&mut self) {
+        self.paused -= 1;
+        if self.paused == 0 {
+            self.probe.network.resume(self.probe.host);
+        }
+    }
+
+    /// How many ticks its host has to run now: none while it is paused; after that those that it has missed as well, so that
+    /// every timer that is late runs at once.
+    pub fn ticks_due(&mut self) -> u64 {
+        if self.paused > 0 {
+            self.missed += 1;
+            return 0;
+        }
+        1 + std::mem::take(&mut self.missed)
+    }
+
     /// The process dies; its kernel says good-bye for it.
     pub fn crash(&mut self, group: &mut Group, style: CloseStyle) {
         if self.power != Power::Up {

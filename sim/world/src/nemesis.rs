@@ -4,14 +4,14 @@
 //! machine starts again when the last fault that holds it down has ended, and links are the network's to compute.
 
 use crate::board::{Armed, Share, SharedBoard, Struck};
-use crate::disk::CutPoint;
+use crate::disk::{CutPoint, DiskFault, FaultId as DiskFaultId};
 use crate::machine::{Group, Machine, Power};
 use squall_generators::rng::Stream;
 use squall_generators::{Fleet, LastMile};
 use squall_history::{Entity, Event, Kind};
 use squall_network::{CloseStyle, ConnId, Fault, FaultId, FaultKind as LinkFault, HostId, Network};
 use squall_reports::FaultRecord;
-use squall_scenarios::{CLIENTS, FaultKind, Occurrence, Point, Scenario};
+use squall_scenarios::{CLIENTS, DiskOperation, FaultKind, Occurrence, Point, Scenario};
 use std::collections::BTreeMap;
 
 /// A cut in the middle of a commit strikes at one of this many writes from its beginning on.
@@ -40,6 +40,12 @@ struct Strike {
     links: Vec<FaultId>,
     /// Machines that this strike holds down.
     down: Vec<usize>,
+    /// Machines that this strike has paused.
+    paused: Vec<usize>,
+    /// Faults of disks, each with its machine.
+    disks: Vec<(usize, DiskFaultId)>,
+    /// Entries that machines with a wrong clock had stamped before.
+    stamped: Vec<(u16, u64)>,
     affected: BTreeMap<String, u64>,
 }
 
@@ -74,6 +80,9 @@ impl Nemesis {
                     state: State::Waiting,
                     links: Vec::new(),
                     down: Vec::new(),
+                    paused: Vec::new(),
+                    disks: Vec::new(),
+                    stamped: Vec::new(),
                     affected: BTreeMap::new(),
                 });
             }
@@ -101,6 +110,9 @@ impl Nemesis {
                 }
             }
         }
+        if self.strikes.iter().any(|s| s.state != State::Waiting && matches!(s.kind, FaultKind::Clock { .. })) {
+            self.set_clocks(scenario, stage);
+        }
     }
 
     /// Ends everything: the heal.
@@ -112,6 +124,7 @@ impl Nemesis {
                 State::Over => {}
             }
         }
+        self.set_clocks(scenario, stage);
     }
 
     fn tell(&self, index: usize, active: bool, stage: &mut Stage<'_>) {
@@ -178,6 +191,47 @@ impl Nemesis {
             FaultKind::Latency { between, and, add, jitter } => {
                 let latency = LinkFault::Latency { add: add.as_micros(), jitter: jitter.as_micros() };
                 self.link(index, scenario, stage, &between, &and, true, latency)
+            }
+            FaultKind::SlowLink { between, and, bytes_per_s } => {
+                self.link(index, scenario, stage, &between, &and, true, LinkFault::Slow { bytes_per_s })
+            }
+            FaultKind::Loss { between, and, share } => {
+                self.link(index, scenario, stage, &between, &and, true, LinkFault::Loss { p: share })
+            }
+            FaultKind::Refuse { from, to } => {
+                self.link(index, scenario, stage, &from, &to, false, LinkFault::Refuse)
+            }
+            FaultKind::Pause { target } => {
+                for machine in machines_of(scenario, stage, &target) {
+                    let up = stage.machines[machine].power == Power::Up;
+                    self.count(index, "processes", u64::from(up));
+                    stage.machines[machine].pause();
+                    self.strikes[index].paused.push(machine);
+                }
+            }
+            FaultKind::Clock { target, .. } => {
+                let board = stage.board.lock();
+                let stamped = |machine: usize| board.stamped.get(&(machine as u16)).copied().unwrap_or(0);
+                let before: Vec<(u16, u64)> =
+                    machines_of(scenario, stage, &target).into_iter().map(|m| (m as u16, stamped(m))).collect();
+                self.strikes[index].stamped = before;
+            }
+            FaultKind::DiskErrors { target, operation, share } => {
+                let fault = match operation {
+                    DiskOperation::Read => DiskFault::ReadError { share },
+                    DiskOperation::Write => DiskFault::WriteError { share },
+                    DiskOperation::Sync => DiskFault::SyncError { share },
+                };
+                self.disk(index, scenario, stage, &target, fault);
+            }
+            FaultKind::DiskFull { target } => self.disk(index, scenario, stage, &target, DiskFault::Full),
+            FaultKind::SlowDisk { target, add } => {
+                let slow = DiskFault::SlowSync { extra_us: add.as_micros() };
+                self.disk(index, scenario, stage, &target, slow);
+            }
+            FaultKind::StalledDisk { target } => {
+                let stalled = DiskFault::Stalled { until_us: self.strikes[index].ends };
+                self.disk(index, scenario, stage, &target, stalled);
             }
             FaultKind::DropSentAcks { share } => {
                 stage.board.lock().sent_ack_cuts.push(Share { fault: index, share })
@@ -278,6 +332,31 @@ impl Nemesis {
         }
     }
 
+    fn disk(&mut self, index: usize, scenario: &Scenario, stage: &Stage<'_>, target: &[String], fault: DiskFault) {
+        for machine in machines_of(scenario, stage, target) {
+            if let Some(disk) = &stage.machines[machine].probe.disk {
+                self.strikes[index].disks.push((machine, disk.add_fault(fault)));
+            }
+        }
+    }
+
+    /// Sets every host's clock to what all active faults together say.
+    fn set_clocks(&self, scenario: &Scenario, stage: &mut Stage<'_>) {
+        for machine in 0..stage.machines.len() {
+            let mut skew = 0.0;
+            for strike in self.strikes.iter().filter(|s| s.state == State::Active) {
+                if let FaultKind::Clock { target, ahead, behind, drift_ppm } = &strike.kind
+                    && scenario.expand_targets(target).contains(&stage.machines[machine].name)
+                {
+                    let lasted = stage.now.saturating_sub(strike.begins) as f64;
+                    skew += ahead.as_micros() as f64 - behind.as_micros() as f64 + lasted * drift_ppm / 1e6;
+                }
+            }
+            let group = machine.min(stage.groups.len() - 1);
+            stage.groups[group].set_clock_skew(skew as i64);
+        }
+    }
+
     fn hosts_of(&self, scenario: &Scenario, stage: &Stage<'_>, targets: &[String]) -> Vec<HostId> {
         let mut hosts = Vec::new();
         for name in scenario.expand_targets(targets) {
@@ -313,6 +392,8 @@ impl Nemesis {
                 ("segments_stalled", hits.segments_stalled),
                 ("segments_held", hits.segments_held),
                 ("segments_delayed", hits.segments_delayed),
+                ("segments_lost", hits.segments_lost),
+                ("connects_refused", hits.connects_refused),
                 ("connects_stalled", hits.connects_stalled),
             ] {
                 if hit > 0 {
@@ -321,6 +402,20 @@ impl Nemesis {
             }
             if self.turmoil {
                 self.apply_turmoil(scenario, stage);
+            }
+        }
+        for machine in std::mem::take(&mut self.strikes[index].paused) {
+            stage.machines[machine].resume();
+        }
+        for (machine, before) in std::mem::take(&mut self.strikes[index].stamped) {
+            let now = stage.board.lock().stamped.get(&machine).copied().unwrap_or(0);
+            self.count(index, "entries_stamped", now - before);
+        }
+        for (machine, id) in std::mem::take(&mut self.strikes[index].disks) {
+            if let Some(disk) = &stage.machines[machine].probe.disk {
+                disk.remove_fault(id);
+                let hits = disk.fault_hits().iter().find(|hits| hits.id == id).map_or(0, |hits| hits.hits);
+                self.count(index, "disk_operations", hits);
             }
         }
         for machine in std::mem::take(&mut self.strikes[index].down) {

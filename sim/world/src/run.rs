@@ -7,7 +7,7 @@ use crate::committer::Committer;
 use crate::disk::{Disk, DiskConfig};
 use crate::interpose::{SimulatedClock, WorldContext, enter_world};
 use crate::last_mile::{SimulatedLastMile, Site};
-use crate::machine::{Common, Group, Machine, Power};
+use crate::machine::{Common, Group, Machine};
 use crate::nemesis::{Nemesis, Stage};
 use crate::observatory::{Observatory, Trace};
 use squall_checks::{Checks, Config};
@@ -204,7 +204,7 @@ impl<'a> World<'a> {
                 groups.push(Group::new(&common, name, Account::of(role)));
             }
             groups.last_mut().expect("one was just pushed").add(name, role, &probe, &common);
-            machines.push(Machine { name: name.clone(), role, probe, power: Power::Up, held_down: 0 });
+            machines.push(Machine::new(name.clone(), role, probe));
         }
         let (sites, site_hosts) = sites(scenario, &network);
         let site_names = site_hosts.iter().map(|host| network.host_name(*host)).collect();
@@ -393,7 +393,11 @@ impl<'a> World<'a> {
     fn step_hosts(&mut self) -> Result<(), RunError> {
         let one_each = self.groups.len() == self.machines.len();
         for (index, group) in self.groups.iter_mut().enumerate() {
-            group.step().map_err(RunError::Host)?;
+            // Machines that share a group cannot be paused.
+            let ticks = if one_each { self.machines[index].ticks_due() } else { 1 };
+            for _ in 0..ticks {
+                group.step().map_err(RunError::Host)?;
+            }
             let stepped = if one_each { &self.machines[index..=index] } else { &self.machines[..] };
             stepped.iter().filter_map(|m| m.probe.disk.as_ref()).for_each(Disk::begin_proposed);
         }
