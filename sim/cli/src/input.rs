@@ -73,6 +73,32 @@ impl FromStr for Seeds {
     }
 }
 
+/// One of the equal parts of a sweep, written `I/N`, from 1: for spreading it over machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shard {
+    index: usize,
+    of: usize,
+}
+
+impl Shard {
+    /// Whether the run with this number, from 0, is in this part. Every run is in one.
+    pub fn has(self, run: usize) -> bool {
+        run % self.of == self.index - 1
+    }
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('/').and_then(|(index, of)| Some((index.parse().ok()?, of.parse().ok()?)));
+        match parts {
+            Some((index, of)) if (1..=of).contains(&index) => Ok(Shard { index, of }),
+            _ => Err(format!("{text:?} is no part of a whole; write e.g. 1/4, the first of four")),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +109,16 @@ mod tests {
         assert_eq!("7".parse(), Ok(Seeds(7..8)));
         for wrong in ["", "a", "5..3", "4..4", "1..x", "18446744073709551615"] {
             assert!(wrong.parse::<Seeds>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_parts_of_a_sweep_have_every_run_once() {
+        let parts: Vec<Shard> = ["1/3", "2/3", "3/3"].map(|text| text.parse().unwrap()).into();
+        assert!((0..10).all(|run| parts.iter().filter(|part| part.has(run)).count() == 1));
+        assert!("1/1".parse::<Shard>().unwrap().has(7));
+        for wrong in ["", "1", "0/3", "4/3", "1/0", "a/b", "-1/3"] {
+            assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
         }
     }
 }

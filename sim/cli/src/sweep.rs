@@ -2,7 +2,7 @@
 //!
 //! A process a seed, because what is interposed and what libraries keep for a process belong to one run.
 
-use crate::input::{self, BAD_INPUT, Seeds};
+use crate::input::{self, BAD_INPUT, Seeds, Shard};
 use crate::output;
 use std::collections::VecDeque;
 use std::os::unix::process::CommandExt;
@@ -23,6 +23,9 @@ pub struct Args {
     /// Processes at a time; one for each core when absent.
     #[arg(long)]
     jobs: Option<usize>,
+    /// Only this part of the runs, e.g. 2/4: for spreading a sweep over machines.
+    #[arg(long, value_name = "I/N")]
+    shard: Option<Shard>,
 }
 
 /// How often a running process is looked at.
@@ -54,9 +57,14 @@ pub fn main(args: Args) -> u8 {
         }
     };
     let jobs = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into)).max(1);
-    let work: VecDeque<(PathBuf, u64)> =
-        files.iter().flat_map(|file| args.seeds.0.clone().map(move |seed| (file.clone(), seed))).collect();
+    let all = files.iter().flat_map(|file| args.seeds.0.clone().map(move |seed| (file.clone(), seed)));
+    let mine = all.enumerate().filter(|(run, _)| args.shard.is_none_or(|shard| shard.has(*run)));
+    let work: VecDeque<(PathBuf, u64)> = mine.map(|(_, run)| run).collect();
     let total = work.len();
+    if total == 0 {
+        eprintln!("this part of the sweep has no runs; ask for more seeds, or for fewer parts");
+        return BAD_INPUT;
+    }
     let (work, tally) = (Mutex::new(work), Mutex::new(Tally::default()));
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
