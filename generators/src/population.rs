@@ -174,11 +174,6 @@ impl Population {
         DeviceId(u64::from(index) + 1)
     }
 
-    /// The index of a device, if it is one of ours.
-    pub fn device_index(&self, device: DeviceId) -> Option<u32> {
-        device.0.checked_sub(1).and_then(|i| u32::try_from(i).ok()).filter(|i| *i < self.devices())
-    }
-
     pub fn user_of_device(&self, index: u32) -> UserId {
         self.user(self.owner(index))
     }

@@ -142,6 +142,13 @@ pub struct Population {
     pub away_until: Span,
 }
 
+impl Population {
+    /// How many devices all users have together: the clients of the run.
+    pub fn devices(&self) -> u32 {
+        self.devices_per_user.classes(self.users).iter().map(|(users, devices)| users * devices).sum()
+    }
+}
+
 impl Default for Population {
     fn default() -> Self {
         Population {

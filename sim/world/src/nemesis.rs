@@ -110,7 +110,8 @@ impl Nemesis {
                 }
             }
         }
-        if self.strikes.iter().any(|s| s.state != State::Waiting && matches!(s.kind, FaultKind::Clock { .. })) {
+        // A clock that drifts is a little further off at every tick; `end` sets it right again.
+        if self.strikes.iter().any(|s| s.state == State::Active && matches!(s.kind, FaultKind::Clock { .. })) {
             self.set_clocks(scenario, stage);
         }
     }
@@ -124,7 +125,6 @@ impl Nemesis {
                 State::Over => {}
             }
         }
-        self.set_clocks(scenario, stage);
     }
 
     fn tell(&self, index: usize, active: bool, stage: &mut Stage<'_>) {
@@ -410,6 +410,9 @@ impl Nemesis {
         for (machine, before) in std::mem::take(&mut self.strikes[index].stamped) {
             let now = stage.board.lock().stamped.get(&machine).copied().unwrap_or(0);
             self.count(index, "entries_stamped", now - before);
+        }
+        if matches!(self.strikes[index].kind, FaultKind::Clock { .. }) {
+            self.set_clocks(scenario, stage);
         }
         for (machine, id) in std::mem::take(&mut self.strikes[index].disks) {
             if let Some(disk) = &stage.machines[machine].probe.disk {

@@ -13,7 +13,7 @@ use crate::observatory::{Observatory, Trace};
 use squall_checks::{Checks, Config};
 use squall_core::Time;
 use squall_generators::rng::key;
-use squall_generators::{Fleet, Population, Signal, Sink};
+use squall_generators::{Fleet, Signal, Sink};
 use squall_history::{Entity, Event, Kind, Recorder};
 use squall_network::{
     ConnId, FleetEvent, FleetEventKind, HostId, Network, Profile as LinkProfile, ProfileId, SegmentTrace,
@@ -161,7 +161,7 @@ impl<'a> World<'a> {
         let hosts: Vec<HostId> = names.iter().map(|name| network.add_host(name.clone())).collect();
         let backbone = network.add_profile(link_profile(scenario.network.data_centre));
         let turmoil = scenario.network.backbone == Backbone::Turmoil;
-        let clients = Population::new(&scenario.population, seed).devices();
+        let clients = scenario.population.devices();
         let common = Common {
             cluster: cluster(scenario),
             secret: TokenSecret::new(key(seed, "token secret").to_le_bytes()),
