@@ -65,6 +65,24 @@ fn a_seed_repeats_to_the_byte_and_another_seed_does_not() {
     assert_ne!(digest("6", "digest-c"), first);
 }
 
+/// The stamp of an entry is in the bytes that leave its shard, and nothing else differs between these runs.
+#[test]
+fn a_clock_that_is_further_off_stamps_other_times() {
+    let digest = |ahead: &str| {
+        let dir = scratch(&format!("clock-{ahead}"));
+        let file = dir.join("clock.toml");
+        let source = format!(
+            "[population]\nusers = 30\n[workload]\nsend_interval = \"1s\"\n[phases]\nload = \"20s\"\n\
+             [[faults]]\nkind = \"clock\"\ntarget = [\"messages-*\"]\nahead = \"{ahead}\"\nat = \"5s\"\nfor = \"10s\"\n"
+        );
+        std::fs::write(&file, source).unwrap();
+        let run = squall(&["run", file.to_str().unwrap(), "--quiet", "--out", dir.to_str().unwrap()]);
+        assert_eq!(run.status.code(), Some(0), "{}", String::from_utf8_lossy(&run.stdout));
+        record(&dir)["digest"].as_str().unwrap().to_owned()
+    };
+    assert_ne!(digest("3m"), digest("4m"));
+}
+
 #[test]
 fn the_history_is_complete_enough_to_find_every_ack_displayed() {
     let out = scratch("history");
