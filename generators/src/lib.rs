@@ -10,6 +10,7 @@ pub mod liars;
 pub mod population;
 pub mod rate;
 pub mod rng;
+pub mod swarm;
 pub mod websocket;
 pub mod workload;
 

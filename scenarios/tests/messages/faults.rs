@@ -156,7 +156,7 @@ fn faults_that_are_drawn_or_compound_are_checked_too() {
         ),
         (
             "kind = \"hold\"\nbetween = [\"130% of gateway-*\"]\nand = [\"bus-0\"]\nat = \"1s\"",
-            "3:12: between[0] is \"130% of gateway-*\", but the hosts are gateway-0, gateway-1, messages-0, messages-1, registry-0, bus-0; did you mean \"gateway-*\"?",
+            "3:12: between[0] is \"130% of gateway-*\", but the hosts are gateway-0, gateway-1, messages-0, messages-1, registry-0, bus-0; write one of those, all of a role (\"gateway-*\"), some of it (\"one of gateway-*\", \"30% of gateway-*\"), or \"busiest-shard\"",
         ),
     ]);
 }
