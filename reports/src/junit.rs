@@ -6,12 +6,40 @@
 use crate::record::{CheckRecord, RunRecord, Verdict};
 use std::fmt::Write;
 
+/// A run that left no record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfinished {
+    pub scenario: String,
+    pub seed: u64,
+    /// The command that runs it again.
+    pub reproduce: String,
+    /// What it said.
+    pub message: String,
+}
+
 /// The document for some runs.
 pub fn render<'a>(runs: impl IntoIterator<Item = &'a RunRecord>) -> String {
+    render_all(runs, &[])
+}
+
+/// The document for some runs, and for those that could not be finished: each a suite with one case in error.
+pub fn render_all<'a>(runs: impl IntoIterator<Item = &'a RunRecord>, unfinished: &[Unfinished]) -> String {
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n");
     runs.into_iter().for_each(|run| suite(&mut out, run));
+    unfinished.iter().for_each(|run| suite_without_record(&mut out, run));
     out.push_str("</testsuites>\n");
     out
+}
+
+fn suite_without_record(out: &mut String, run: &Unfinished) {
+    let (class, name) = (escape(&run.scenario), escape(&format!("{} seed {}", run.scenario, run.seed)));
+    let (message, reproduce) = (escape(&run.message), escape(&run.reproduce));
+    let _ = writeln!(
+        out,
+        "  <testsuite name=\"{name}\" tests=\"1\" failures=\"0\" errors=\"1\" time=\"0.000\">\n    \
+         <testcase classname=\"{class}\" name=\"finished\">\n      \
+         <error type=\"unfinished\" message=\"{message}\">{reproduce}</error>\n    </testcase>\n  </testsuite>"
+    );
 }
 
 fn suite(out: &mut String, run: &RunRecord) {
@@ -114,6 +142,21 @@ mod tests {
         assert_eq!(document.count("testcase"), 4);
         assert_eq!(document.all("error")[0]["message"], "the fault cut-1 hit nothing; nothing was acked");
         assert_eq!(document.all("testsuite")[0]["errors"], "1");
+    }
+
+    #[test]
+    fn a_run_without_a_record_is_in_error() {
+        let run = Unfinished {
+            scenario: "<dark>".into(),
+            seed: 7,
+            reproduce: "squall run x.toml --seed 7".into(),
+            message: "the disk is \"full\"\nand more".into(),
+        };
+        let xml = render_all([&testing::passed()], &[run]);
+        let document = Markup::read(&xml);
+        assert_eq!(document.count("testsuite"), 2);
+        assert_eq!(document.all("testsuite")[1]["name"], "<dark> seed 7");
+        assert_eq!(document.all("error")[0]["message"], "the disk is \"full\"\nand more");
     }
 
     #[test]

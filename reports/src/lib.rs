@@ -3,6 +3,7 @@
 //! **Invariant:** this crate reads records and runs nothing; every rendering is made from the [`RunRecord`] alone, so that
 //! a report can be made again from `run.json` at any time.
 
+pub mod campaign;
 pub mod html;
 pub mod junit;
 pub mod latency;

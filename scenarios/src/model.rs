@@ -148,6 +148,12 @@ impl Population {
     pub fn devices(&self) -> u32 {
         self.devices_per_user.classes(self.users).iter().map(|(users, devices)| users * devices).sum()
     }
+
+    /// The `group_size_max` of a file that does not say one.
+    pub(crate) fn unsaid_group_size_max(&self) -> u32 {
+        let most = Population::default().group_size_max;
+        if self.groups > 0 { most.min(self.users).max(self.group_size_min) } else { most }
+    }
 }
 
 impl Default for Population {

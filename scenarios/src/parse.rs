@@ -105,9 +105,7 @@ fn population(table: &mut Table<'_, '_>, population: &mut Population) {
     });
     table.field("groups", &mut population.groups);
     table.field("group_size_min", &mut population.group_size_min);
-    if !table.contains("group_size_max") && population.groups > 0 {
-        population.group_size_max = population.group_size_max.min(population.users).max(population.group_size_min);
-    }
+    population.group_size_max = population.unsaid_group_size_max();
     table.field("group_size_max", &mut population.group_size_max);
     table.field("group_size_exponent", &mut population.group_size_exponent);
     table.field("away_share", &mut population.away_share);

@@ -74,6 +74,7 @@ fn the_library_is_small_enough_for_sweeps() {
 fn what_is_written_parses_back_to_an_equal_scenario() {
     for (_, mut scenario) in library() {
         scenario.seed = Some(u64::MAX);
+        assert_eq!(parse(&scenario.to_short_toml(), Path::new("x.toml")).as_ref(), Ok(&scenario));
         assert_eq!(parse(&scenario.to_toml(), Path::new("x.toml")), Ok(scenario));
     }
     let empty = parse("", Path::new("x.toml")).expect("everything has a default");
@@ -153,6 +154,7 @@ fn every_kind_of_fault_survives_a_round_trip() {
     scenario.network.last_mile.insert(Profile::ThreeG, 0.25);
     scenario.faults = kinds.into_iter().enumerate().map(fault).collect();
     assert_eq!(parse(&scenario.to_toml(), Path::new("x.toml")), Ok(scenario.clone()));
+    assert_eq!(parse(&scenario.to_short_toml(), Path::new("x.toml")), Ok(scenario.clone()));
     let json = serde_json::to_string(&scenario).expect("a scenario is JSON too");
     assert_eq!(serde_json::from_str::<Scenario>(&json).ok(), Some(scenario));
 }
@@ -192,6 +194,7 @@ fn every_way_in_which_people_differ_survives_a_round_trip() {
     scenario.workload.away_length = Mix::Mixture(vec![between, mean]);
     assert_eq!(scenario.findings(), Vec::new());
     assert_eq!(parse(&scenario.to_toml(), Path::new("x.toml")), Ok(scenario.clone()));
+    assert_eq!(parse(&scenario.to_short_toml(), Path::new("x.toml")), Ok(scenario.clone()));
     let json = serde_json::to_string(&scenario).expect("a scenario is JSON too");
     assert_eq!(serde_json::from_str::<Scenario>(&json).ok(), Some(scenario));
 }

@@ -10,6 +10,11 @@ pub const BAD_INPUT: u8 = 2;
 
 /// Loads a scenario, or prints every problem.
 pub fn load(file: &Path) -> Result<Scenario, u8> {
+    if file.is_dir() {
+        let name = quoted(file);
+        eprintln!("{}: is a folder; `squall sweep {name}` runs all of it", file.display());
+        return Err(BAD_INPUT);
+    }
     squall_scenarios::load(file).map_err(|problems| {
         for problem in &problems {
             eprintln!("{problem}");

@@ -3,10 +3,13 @@
 //! Exit status: 0 all properties hold; 1 a property is violated; 2 bad input; 3 inconclusive.
 
 mod check;
+mod child;
 mod input;
 mod output;
 mod progress;
 mod run;
+mod source;
+mod swarm;
 mod sweep;
 mod verify;
 

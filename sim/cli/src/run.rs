@@ -1,8 +1,9 @@
 //! `squall run`: one scenario, one seed, one verdict.
 
-use crate::input::{self, BAD_INPUT};
+use crate::input::BAD_INPUT;
 use crate::output;
 use crate::progress::Display;
+use crate::source::Source;
 use squall_reports::RunRecord;
 use squall_scenarios::Scenario;
 use squall_world::memory::{MemoryEstimate, available_bytes, size};
@@ -20,7 +21,10 @@ const UNFINISHED: u8 = 3;
 #[derive(clap::Args)]
 pub struct Args {
     /// The scenario file.
-    file: PathBuf,
+    file: Option<PathBuf>,
+    /// Run the scenario that the seed draws, instead of a file.
+    #[arg(long)]
+    swarm: bool,
     /// The seed that decides everything random; the file's own, or 0, when absent.
     #[arg(long)]
     seed: Option<u64>,
@@ -45,8 +49,12 @@ pub struct Args {
 }
 
 pub fn main(args: Args) -> u8 {
-    let scenario = match input::load(&args.file) {
-        Ok(scenario) => scenario,
+    let loaded = Source::of(args.file, args.swarm).and_then(|source| {
+        let (scenario, seed) = source.load(args.seed)?;
+        Ok((source, scenario, seed))
+    });
+    let (source, scenario, seed) = match loaded {
+        Ok(loaded) => loaded,
         Err(code) => return code,
     };
     if let Some(out) = &args.out
@@ -56,11 +64,20 @@ pub fn main(args: Args) -> u8 {
         return BAD_INPUT;
     }
     let quiet = args.quiet || args.digests || args.trace_second.is_some();
-    if let Err(code) = fits(&scenario, &args.file, quiet) {
+    if let Err(code) = fits(&scenario, &source.name(), quiet) {
         return code;
     }
-    let seed = args.seed.or(scenario.seed).unwrap_or(0);
-    let reproduce = format!("squall run {} --seed {seed}", input::quoted(&args.file));
+    if source == Source::Swarm {
+        if !quiet {
+            eprintln!("{}", drawn(&scenario, seed));
+        }
+        if let Some(out) = &args.out
+            && let Err(code) = keep(&scenario, seed, out)
+        {
+            return code;
+        }
+    }
+    let reproduce = source.command("run", seed);
     let machine_readable = args.digests || args.trace_second.is_some();
     let wants_history = args.history || !args.history_of.is_empty();
     let history = args.out.as_ref().map(|out| out.join("history.jsonl"));
@@ -125,7 +142,7 @@ pub fn main(args: Args) -> u8 {
 }
 
 /// Says what memory the run is expected to take, and refuses where the machine cannot hold it.
-fn fits(scenario: &Scenario, file: &Path, quiet: bool) -> Result<(), u8> {
+fn fits(scenario: &Scenario, name: &str, quiet: bool) -> Result<(), u8> {
     let estimate = MemoryEstimate::of(scenario);
     let (expected, available) = (estimate.bytes(), available_bytes());
     let expected_size = size(expected as f64);
@@ -134,7 +151,7 @@ fn fits(scenario: &Scenario, file: &Path, quiet: bool) -> Result<(), u8> {
             eprintln!(
                 "{}: this run is expected to take {expected_size} of memory, but {} are available:\n{estimate}\n\
                  set fewer users in [population], a shorter load in [phases] or a longer send_interval in [workload], or free memory",
-                file.display(),
+                name,
                 size(available as f64)
             );
             return Err(BAD_INPUT);
@@ -146,6 +163,30 @@ fn fits(scenario: &Scenario, file: &Path, quiet: bool) -> Result<(), u8> {
         _ => {}
     }
     Ok(())
+}
+
+/// What a seed has drawn, in one line.
+fn drawn(scenario: &Scenario, seed: u64) -> String {
+    let faults: Vec<&str> = scenario.faults.iter().map(|fault| fault.kind.name()).collect();
+    let faults = if faults.is_empty() { "none".to_owned() } else { faults.join(", ") };
+    let (hosts, population) = (scenario.topology.hosts(), &scenario.population);
+    format!(
+        "seed {seed} draws: hosts {hosts}, users {}, devices {}, groups {}, load {}, faults: {faults}",
+        population.users,
+        population.devices(),
+        population.groups as usize + population.giants.len(),
+        scenario.phases.load
+    )
+}
+
+/// Writes the scenario that a seed has drawn as a file, with the seed in it.
+fn keep(scenario: &Scenario, seed: u64, out: &Path) -> Result<(), u8> {
+    let path = out.join("scenario.toml");
+    let scenario = Scenario { seed: Some(seed), ..scenario.clone() };
+    std::fs::write(&path, scenario.to_toml()).map_err(|error| {
+        eprintln!("{}: cannot write the scenario: {error}; name another folder with --out", path.display());
+        BAD_INPUT
+    })
 }
 
 /// The run in one line: verdict, counts, and what is wrong.

@@ -1,22 +1,25 @@
 //! `squall sweep`: many seeds of many scenarios, each in a process of its own.
-//!
-//! A process a seed, because what is interposed and what libraries keep for a process belong to one run.
 
-use crate::input::{self, BAD_INPUT, Seeds, Shard};
+mod tally;
+
+use crate::child::{self, Children};
+use crate::input::{BAD_INPUT, Seeds, Shard};
 use crate::output;
+use crate::progress::{Meter, Stopwatch};
+use crate::source::Source;
 use std::collections::VecDeque;
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+use tally::{Run, Tally};
 
 #[derive(clap::Args)]
 pub struct Args {
     /// Scenario files, or folders of them.
-    #[arg(required = true)]
     files: Vec<PathBuf>,
+    /// Run the scenario that each seed draws, instead of files.
+    #[arg(long)]
+    swarm: bool,
     /// Seeds, A..B without B, or one number.
     #[arg(long, default_value = "0..20")]
     seeds: Seeds,
@@ -26,123 +29,101 @@ pub struct Args {
     /// Only this part of the runs, e.g. 2/4: for spreading a sweep over machines.
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
+    /// Write JUnit XML of all runs into this file, a suite for each run.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Exit with 0 in spite of inconclusive runs, where they are at most so many in a hundred and nothing is violated.
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = percent)]
+    inconclusive_at_most: f64,
+    /// Show no progress.
+    #[arg(long)]
+    quiet: bool,
 }
 
-/// How often a running process is looked at.
-const POLL_INTERVAL: Duration = Duration::from_millis(20);
-
-#[derive(Default)]
-struct Tally {
-    passed: u64,
-    violated: Vec<String>,
-    inconclusive: Vec<String>,
-    failed: Vec<String>,
-}
+/// How often progress is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 pub fn main(args: Args) -> u8 {
-    let files = match input::expand(&args.files) {
-        Ok(files) => files,
+    let sources = match Source::all_of(&args.files, args.swarm) {
+        Ok(sources) => sources,
         Err(code) => return code,
     };
-    for file in &files {
-        if let Err(code) = input::load(file) {
-            return code;
-        }
-    }
-    let program = match std::env::current_exe() {
-        Ok(program) => program,
-        Err(error) => {
-            eprintln!("cannot find my own program to start it again: {error}");
-            return BAD_INPUT;
-        }
-    };
-    let jobs = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into)).max(1);
-    let all = files.iter().flat_map(|file| args.seeds.0.clone().map(move |seed| (file.clone(), seed)));
+    let all = sources.iter().flat_map(|source| args.seeds.0.clone().map(move |seed| (source.clone(), seed)));
     let mine = all.enumerate().filter(|(run, _)| args.shard.is_none_or(|shard| shard.has(*run)));
-    let work: VecDeque<(PathBuf, u64)> = mine.map(|(_, run)| run).collect();
-    let total = work.len();
-    if total == 0 {
+    let runs: VecDeque<Run> =
+        mine.enumerate().map(|(number, (_, (source, seed)))| Run { number, source, seed }).collect();
+    if runs.is_empty() {
         eprintln!("this part of the sweep has no runs; ask for more seeds, or for fewer parts");
         return BAD_INPUT;
     }
-    let (work, tally) = (Mutex::new(work), Mutex::new(Tally::default()));
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        // Where it cannot be watched for, a signal ends the sweep without its count: no reason not to begin.
-        let _ = signal_hook::flag::register(signal, Arc::clone(&stop));
+    if let Some(junit) = &args.junit
+        && let Err(error) = std::fs::write(junit, "")
+    {
+        // Found out now rather than when the night is over. Until then the file is no XML, so that nobody takes it for green.
+        eprintln!("{}: cannot write it: {error}; name another file with --junit", junit.display());
+        return BAD_INPUT;
     }
+    let stop = child::stop_flag();
+    let children = match Children::new(stop) {
+        Ok(children) => children,
+        Err(error) => {
+            eprintln!("cannot start runs in processes of their own: {error}");
+            return BAD_INPUT;
+        }
+    };
+    let tally = sweep(&children, runs, &args);
+    if let Some(junit) = &args.junit
+        && let Err(error) = std::fs::write(junit, tally.junit())
+    {
+        eprintln!("{}: cannot write it: {error}", junit.display());
+        return BAD_INPUT;
+    }
+    output::text(&tally.render(children.stopped()));
+    tally.exit_status(args.inconclusive_at_most)
+}
+
+/// Makes the runs, as many at a time as asked, until they are over or the user stops them.
+fn sweep(children: &Children, runs: VecDeque<Run>, args: &Args) -> Tally {
+    let (total, watch) = (runs.len(), Stopwatch::start());
+    let meter = Mutex::new(Meter::new(args.quiet));
+    let runs = Mutex::new(runs);
+    let tally = Mutex::new(Tally::new(total, args.junit.is_some()));
+    let lock = || tally.lock().unwrap_or_else(PoisonError::into_inner);
+    let work = || {
+        while !children.stopped() {
+            let next = runs.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            let Some(run) = next else { return };
+            let outcome = match children.run(&run.source, run.seed, &[], &|| false) {
+                Ok(None) => return,
+                Ok(Some(outcome)) => Ok(outcome),
+                Err(error) => Err(error),
+            };
+            if let Some(lines) = lock().add(&run, outcome) {
+                let meter = meter.lock().unwrap_or_else(PoisonError::into_inner);
+                meter.aside(|| output::line!("{lines}"));
+            }
+        }
+    };
     std::thread::scope(|scope| {
-        for _ in 0..jobs {
-            scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed) {
-                    let next = work.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-                    let Some((file, seed)) = next else { return };
-                    let mut command = Command::new(&program);
-                    command.arg("run").arg(&file).args(["--seed", &seed.to_string(), "--quiet"]);
-                    // A group of its own: a terminal's Ctrl-C is for the sweep to pass on.
-                    command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-                    let output = command.spawn().and_then(|child| finish(child, &stop));
-                    match output {
-                        Ok(None) => return,
-                        Ok(Some(output)) => report(&input::quoted(&file), seed, Ok(output), &tally),
-                        Err(error) => report(&input::quoted(&file), seed, Err(error), &tally),
-                    }
-                }
-            });
+        let workers: Vec<_> = (0..child::jobs(args.jobs)).map(|_| scope.spawn(work)).collect();
+        while !workers.iter().all(|worker| worker.is_finished()) {
+            let text = lock().progress(watch.elapsed());
+            let share = lock().share_done();
+            let mut meter = meter.lock().unwrap_or_else(PoisonError::into_inner);
+            meter.show(share, watch.elapsed(), || text);
+            drop(meter);
+            std::thread::park_timeout(LOOK_INTERVAL);
         }
     });
-    let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let run = tally.passed as usize + tally.violated.len() + tally.inconclusive.len() + tally.failed.len();
-    let interrupted = if stop.load(Ordering::Relaxed) { "interrupted: " } else { "" };
-    output::line!(
-        "{interrupted}{run} of {total} runs: {} passed, {} violated, {} inconclusive, {} did not finish",
-        tally.passed,
-        tally.violated.len(),
-        tally.inconclusive.len(),
-        tally.failed.len()
-    );
-    match (tally.failed.is_empty(), tally.violated.is_empty(), tally.inconclusive.is_empty() && run == total) {
-        (false, _, _) => BAD_INPUT,
-        (true, false, _) => 1,
-        (true, true, false) => 3,
-        (true, true, true) => 0,
-    }
+    meter.into_inner().unwrap_or_else(PoisonError::into_inner).finish();
+    let mut tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
+    tally.took(watch.elapsed());
+    tally
 }
 
-/// Waits for a run; `None` when the sweep was interrupted and the run with it.
-fn finish(mut child: Child, stop: &AtomicBool) -> std::io::Result<Option<Output>> {
-    loop {
-        if child.try_wait()?.is_some() {
-            // A run prints a few lines, far less than a pipe holds.
-            return child.wait_with_output().map(Some);
-        }
-        if stop.load(Ordering::Relaxed) {
-            child.kill()?;
-            child.wait()?;
-            return Ok(None);
-        }
-        std::thread::park_timeout(POLL_INTERVAL);
-    }
-}
-
-fn report(file: &str, seed: u64, output: std::io::Result<std::process::Output>, tally: &Mutex<Tally>) {
-    let reproduce = format!("squall run {file} --seed {seed}");
-    let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
-    let (code, text) = match output {
-        Ok(output) => {
-            let text = [output.stdout, output.stderr].concat();
-            (output.status.code(), String::from_utf8_lossy(&text).trim_end().to_owned())
-        }
-        Err(error) => (None, error.to_string()),
-    };
-    if code == Some(0) {
-        tally.passed += 1;
-        return;
-    }
-    output::line!("{text}\n  reproduce: {reproduce}");
-    match code {
-        Some(1) => tally.violated.push(reproduce),
-        Some(3) => tally.inconclusive.push(reproduce),
-        _ => tally.failed.push(reproduce),
-    }
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.trim_end_matches('%').parse::<f64>().ok();
+    number
+        .filter(|number| (0.0..=100.0).contains(number))
+        .ok_or_else(|| format!("{text:?} is no percentage; write a number from 0 to 100, e.g. 2.5"))
 }

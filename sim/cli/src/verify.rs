@@ -4,19 +4,22 @@
 //! randomisation, in addresses. Every simulated second's digests of wire bytes, events and durable writes must agree.
 //! Where they do not, both run again and the first event that differs is named.
 
-use crate::input::{self, BAD_INPUT};
+use crate::child::dies_with_its_parent;
+use crate::input::BAD_INPUT;
 use crate::output;
+use crate::source::Source;
 use std::io::{BufRead, BufReader};
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 #[derive(clap::Args)]
 pub struct Args {
     /// Scenario files, or folders of them.
-    #[arg(required = true)]
     files: Vec<PathBuf>,
+    /// The scenario that the seed draws, instead of files.
+    #[arg(long)]
+    swarm: bool,
     /// The seed.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -28,25 +31,22 @@ const STOP_FOR: Duration = Duration::from_millis(1_100);
 const RUN_BETWEEN: Duration = Duration::from_millis(150);
 
 pub fn main(args: Args) -> u8 {
-    let files = match input::expand(&args.files) {
-        Ok(files) => files,
+    let sources = match Source::all_of(&args.files, args.swarm) {
+        Ok(sources) => sources,
         Err(code) => return code,
     };
     let mut worst = 0;
-    for file in files {
-        if let Err(code) = input::load(&file) {
-            return code;
-        }
-        match compare(&file, args.seed) {
+    for source in sources {
+        match compare(&source, args.seed) {
             Ok(Ok(seconds)) => {
-                output::line!("same      {} seed {}: {seconds} simulated seconds", file.display(), args.seed)
+                output::line!("same      {} seed {}: {seconds} simulated seconds", source.name(), args.seed)
             }
             Ok(Err(difference)) => {
-                output::line!("DIFFERENT {} seed {}: {difference}", file.display(), args.seed);
+                output::line!("DIFFERENT {} seed {}: {difference}", source.name(), args.seed);
                 worst = 1;
             }
             Err(error) => {
-                eprintln!("{}: cannot run it twice: {error}", file.display());
+                eprintln!("{}: cannot run it twice: {error}", source.name());
                 return BAD_INPUT;
             }
         }
@@ -54,20 +54,14 @@ pub fn main(args: Args) -> u8 {
     worst
 }
 
-fn start(file: &Path, seed: u64, other: bool, extra: &[&str]) -> std::io::Result<Child> {
+fn start(source: &Source, seed: u64, other: bool, extra: &[&str]) -> std::io::Result<Child> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg("run").arg(file).args(["--seed", &seed.to_string()]).args(extra);
+    command.arg("run").args(source.arguments(seed)).args(extra);
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     if other {
         command.env("SQUALL_OTHER_ENVIRONMENT", "x".repeat(5_000)).env_remove("HOME");
     }
-    // SAFETY: prctl takes two integers here, touches no memory, and may be called between fork and exec.
-    unsafe {
-        command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
-            0 => Ok(()),
-            _ => Err(std::io::Error::last_os_error()),
-        });
-    }
+    dies_with_its_parent(&mut command);
     command.spawn()
 }
 
@@ -79,9 +73,9 @@ fn lines(child: &mut Child) -> std::io::Result<Vec<String>> {
 }
 
 /// The number of seconds that agree, or what does not.
-fn compare(file: &Path, seed: u64) -> std::io::Result<Result<usize, String>> {
-    let mut steady = start(file, seed, false, &["--digests"])?;
-    let mut stopped = start(file, seed, true, &["--digests"])?;
+fn compare(source: &Source, seed: u64) -> std::io::Result<Result<usize, String>> {
+    let mut steady = start(source, seed, false, &["--digests"])?;
+    let mut stopped = start(source, seed, true, &["--digests"])?;
     let stopper = stop_now_and_then(stopped.id());
     let steady = std::thread::spawn(move || lines(&mut steady));
     let b = lines(&mut stopped)?;
@@ -97,7 +91,7 @@ fn compare(file: &Path, seed: u64) -> std::io::Result<Result<usize, String>> {
     }
     if let Some(second) = (0..a.len().max(b.len())).find(|i| a.get(*i) != b.get(*i)) {
         let hosts = differing_hosts(a.get(second), b.get(second));
-        let event = first_event(file, seed, second)?;
+        let event = first_event(source, seed, second)?;
         return Ok(Err(format!("second {second}, {hosts}; {event}")));
     }
     Ok(Ok(a.len()))
@@ -144,12 +138,12 @@ fn differing_hosts(a: Option<&String>, b: Option<&String>) -> String {
 }
 
 /// Runs both again, keeping everything of that second, and finds the first line that differs.
-fn first_event(file: &Path, seed: u64, second: usize) -> std::io::Result<String> {
+fn first_event(source: &Source, seed: u64, second: usize) -> std::io::Result<String> {
     if second == 0 {
         return Ok("in the first second, which is not traced".into());
     }
     let extra = ["--trace-second", &second.to_string()];
-    let (mut a, mut b) = (start(file, seed, false, &extra)?, start(file, seed, true, &extra)?);
+    let (mut a, mut b) = (start(source, seed, false, &extra)?, start(source, seed, true, &extra)?);
     let a = std::thread::spawn(move || lines(&mut a));
     let b = lines(&mut b)?;
     let a = a.join().map_err(|_| std::io::Error::other("the reader panicked"))??;

@@ -79,6 +79,7 @@ fn unsafe_stands_in_named_places_only() {
     let allowed = [
         "sim/world/src/interpose.rs",
         "sim/world/tests/interpose.rs",
+        "sim/cli/src/child.rs",
         "sim/cli/src/verify.rs",
         "sim/ledger/src/lib.rs",
         // They call the ledger, which must not be asked while another thread works in an account.

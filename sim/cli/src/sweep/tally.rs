@@ -1,0 +1,210 @@
+//! What a sweep has found so far, and what it says of it.
+
+use crate::child::Outcome;
+use crate::input::BAD_INPUT;
+use crate::source::Source;
+use squall_reports::RunRecord;
+use squall_reports::campaign::Campaign;
+use squall_reports::junit::{self, Unfinished};
+use squall_reports::number::grouped;
+use squall_scenarios::FaultKind;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// One run of a sweep.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// Its place among the runs of this sweep.
+    pub number: usize,
+    pub source: Source,
+    pub seed: u64,
+}
+
+/// The counts of a sweep.
+pub struct Tally {
+    total: usize,
+    passed: usize,
+    violated: usize,
+    inconclusive: usize,
+    failed: usize,
+    took: Duration,
+    campaign: Campaign,
+    /// Records in the order of the runs, without what JUnit does not show; empty where no JUnit is asked for.
+    records: BTreeMap<usize, RunRecord>,
+    unfinished: BTreeMap<usize, Unfinished>,
+    keeps_records: bool,
+}
+
+impl Tally {
+    pub fn new(total: usize, keeps_records: bool) -> Self {
+        Tally {
+            total,
+            passed: 0,
+            violated: 0,
+            inconclusive: 0,
+            failed: 0,
+            took: Duration::ZERO,
+            campaign: Campaign::default(),
+            records: BTreeMap::new(),
+            unfinished: BTreeMap::new(),
+            keeps_records,
+        }
+    }
+
+    /// Counts a run that has ended; what is to be said of it where it did not pass.
+    pub fn add(&mut self, run: &Run, outcome: std::io::Result<Outcome>) -> Option<String> {
+        let reproduce = run.source.command("run", run.seed);
+        let (status, text, record) = match outcome {
+            Ok(outcome) => (outcome.status, outcome.text, outcome.record),
+            Err(error) => (None, format!("{}: cannot run it: {error}", run.source.name()), None),
+        };
+        // 3 without a record: the harness or its disk failed, which proves as little.
+        let (count, next) = match (status, &record) {
+            (Some(0), Some(_)) => (&mut self.passed, None),
+            (Some(1), Some(_)) => (&mut self.violated, Some(run.source.command("shrink", run.seed))),
+            (Some(3), _) => (&mut self.inconclusive, None),
+            _ => (&mut self.failed, None),
+        };
+        *count += 1;
+        let passed = status == Some(0) && record.is_some();
+        let lines = (!passed).then(|| {
+            let shrink = next.map_or_else(String::new, |next| format!("\n  shrink:    {next}"));
+            format!("{text}\n  reproduce: {reproduce}{shrink}")
+        });
+        match record {
+            Some(record) => self.keep(run.number, record),
+            None => {
+                let (scenario, seed) = (run.source.name(), run.seed);
+                let unfinished = Unfinished { scenario, seed, reproduce, message: text };
+                self.unfinished.insert(run.number, unfinished);
+            }
+        }
+        lines
+    }
+
+    fn keep(&mut self, number: usize, mut record: RunRecord) {
+        self.campaign.add(&record);
+        if self.keeps_records {
+            // A night has many runs: what JUnit does not show is not kept.
+            record.sometimes = Vec::new();
+            record.faults = Vec::new();
+            record.phases = Vec::new();
+            record.latency_ms = BTreeMap::new();
+            record.memory.ledger = BTreeMap::new();
+            self.records.insert(number, record);
+        }
+    }
+
+    /// Says how long the sweep took.
+    pub fn took(&mut self, wall: Duration) {
+        self.took = wall;
+    }
+
+    pub fn done(&self) -> usize {
+        self.passed + self.violated + self.inconclusive + self.failed
+    }
+
+    pub fn share_done(&self) -> f64 {
+        self.done() as f64 / self.total as f64
+    }
+
+    /// The counts so far, after `wall`, in one line.
+    pub fn progress(&self, wall: Duration) -> String {
+        let not_finished =
+            if self.failed > 0 { format!(", {} did not finish", self.failed) } else { String::new() };
+        format!(
+            "{} of {} runs, {} violated, {} inconclusive{not_finished}, {}",
+            self.done(),
+            self.total,
+            self.violated,
+            self.inconclusive,
+            speed(self.done(), wall)
+        )
+    }
+
+    /// The end of a sweep for people: what the runs reached together, and the counts.
+    pub fn render(&self, interrupted: bool) -> String {
+        let reached = if self.campaign.runs() > 1 {
+            format!("\n{}\n", self.campaign.render(FaultKind::NAMES))
+        } else {
+            String::new()
+        };
+        format!(
+            "{reached}{}{} of {} runs: {} passed, {} violated, {} inconclusive, {} did not finish; {}\n",
+            if interrupted { "interrupted: " } else { "" },
+            self.done(),
+            self.total,
+            self.passed,
+            self.violated,
+            self.inconclusive,
+            self.failed,
+            speed(self.done(), self.took)
+        )
+    }
+
+    /// JUnit XML of all runs that have ended.
+    pub fn junit(&self) -> String {
+        let unfinished: Vec<Unfinished> = self.unfinished.values().cloned().collect();
+        junit::render_all(self.records.values(), &unfinished)
+    }
+
+    /// The worst of the runs. Some inconclusive ones may be let pass, where every run has ended.
+    pub fn exit_status(&self, inconclusive_percent: f64) -> u8 {
+        let complete = self.done() == self.total;
+        let few = 100.0 * self.inconclusive as f64 <= inconclusive_percent * self.done() as f64;
+        match (self.failed, self.violated) {
+            (0, 0) if complete && few => 0,
+            (0, 0) => 3,
+            (0, _) => 1,
+            _ => BAD_INPUT,
+        }
+    }
+}
+
+/// So many runs in this time, as seeds an hour.
+fn speed(runs: usize, wall: Duration) -> String {
+    let hour = runs as f64 * 3_600.0 / wall.as_secs_f64().max(0.001);
+    format!("{} seeds an hour", grouped(hour.round() as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(runs: &[Option<i32>], total: usize) -> Tally {
+        let mut tally = Tally::new(total, true);
+        for (number, status) in runs.iter().enumerate() {
+            let run = Run { number, source: Source::Swarm, seed: 7 };
+            let outcome = Outcome { status: *status, text: "what it said".into(), record: None };
+            tally.add(&run, Ok(outcome));
+        }
+        tally
+    }
+
+    #[test]
+    fn the_worst_run_decides_and_a_share_of_inconclusive_ones_may_pass() {
+        let counted = |passed, violated, inconclusive, failed, total| Tally {
+            passed,
+            violated,
+            inconclusive,
+            failed,
+            ..Tally::new(total, false)
+        };
+        assert_eq!(counted(10, 0, 0, 0, 10).exit_status(0.0), 0);
+        assert_eq!(counted(99, 0, 1, 0, 100).exit_status(0.0), 3);
+        assert_eq!(counted(99, 0, 1, 0, 100).exit_status(1.0), 0);
+        assert_eq!(counted(98, 0, 2, 0, 100).exit_status(1.0), 3);
+        assert_eq!(counted(98, 1, 1, 0, 100).exit_status(100.0), 1);
+        assert_eq!(counted(97, 1, 1, 1, 100).exit_status(100.0), 2);
+        assert_eq!(counted(9, 0, 0, 0, 10).exit_status(100.0), 3, "an interrupted sweep proves too little");
+    }
+
+    #[test]
+    fn a_run_without_a_record_never_passes() {
+        assert_eq!(tally(&[Some(0)], 1).exit_status(0.0), 2);
+        assert_eq!(tally(&[Some(1)], 1).exit_status(0.0), 2);
+        assert_eq!(tally(&[Some(3)], 1).exit_status(0.0), 3);
+        assert_eq!(tally(&[None], 1).exit_status(0.0), 2);
+        assert!(tally(&[Some(3)], 1).junit().contains("what it said"));
+    }
+}
