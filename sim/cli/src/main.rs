@@ -9,7 +9,6 @@ mod output;
 mod progress;
 mod run;
 mod source;
-mod swarm;
 mod sweep;
 mod verify;
 
