@@ -6,12 +6,15 @@
 pub mod calendar;
 pub mod fleet;
 pub mod forecast;
+pub mod liars;
 pub mod population;
 pub mod rate;
 pub mod rng;
+pub mod swarm;
 pub mod websocket;
 pub mod workload;
 
-pub use fleet::{Fleet, FleetTotals, LastMile, Latency, Signal, Sink};
+pub use fleet::{Fleet, FleetTotals, LastMile, Latency, Meddle, Meddled, Signal, Sink};
 pub use forecast::Forecast;
+pub use liars::Liars;
 pub use population::Population;

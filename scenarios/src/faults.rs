@@ -16,9 +16,12 @@ impl FaultKind {
     /// Every kind, as files name it.
     pub const NAMES: &[&str] = &[
         "crash",
+        "rolling-restart",
         "power-loss",
         "partition",
         "partition-one-way",
+        "swizzle",
+        "flap",
         "hold",
         "latency",
         "slow-link",
@@ -32,6 +35,14 @@ impl FaultKind {
         "stalled-disk",
         "drop-sent-acks",
         "drop-device-acks",
+        "duplicate-acks",
+        "delay-acks",
+        "duplicate-sends",
+        "resend-everything",
+        "liars",
+        "slow-reader",
+        "profile-change",
+        "carrier-gone",
         "disconnect",
         "half-open",
     ];
@@ -40,9 +51,12 @@ impl FaultKind {
     pub fn name(&self) -> &'static str {
         match self {
             FaultKind::Crash { .. } => "crash",
+            FaultKind::RollingRestart { .. } => "rolling-restart",
             FaultKind::PowerLoss { .. } => "power-loss",
             FaultKind::Partition { .. } => "partition",
             FaultKind::PartitionOneWay { .. } => "partition-one-way",
+            FaultKind::Swizzle { .. } => "swizzle",
+            FaultKind::Flap { .. } => "flap",
             FaultKind::Hold { .. } => "hold",
             FaultKind::Latency { .. } => "latency",
             FaultKind::SlowLink { .. } => "slow-link",
@@ -56,6 +70,14 @@ impl FaultKind {
             FaultKind::StalledDisk { .. } => "stalled-disk",
             FaultKind::DropSentAcks { .. } => "drop-sent-acks",
             FaultKind::DropDeviceAcks { .. } => "drop-device-acks",
+            FaultKind::DuplicateAcks { .. } => "duplicate-acks",
+            FaultKind::DelayAcks { .. } => "delay-acks",
+            FaultKind::DuplicateSends { .. } => "duplicate-sends",
+            FaultKind::ResendEverything { .. } => "resend-everything",
+            FaultKind::Liars { .. } => "liars",
+            FaultKind::SlowReader { .. } => "slow-reader",
+            FaultKind::ProfileChange { .. } => "profile-change",
+            FaultKind::CarrierGone { .. } => "carrier-gone",
             FaultKind::Disconnect { .. } => "disconnect",
             FaultKind::HalfOpen { .. } => "half-open",
         }
@@ -64,7 +86,8 @@ impl FaultKind {
     /// Its lists of targets, each with the key that holds it.
     pub fn targets(&self) -> Vec<(&'static str, &[String])> {
         match self {
-            FaultKind::Crash { target }
+            FaultKind::Crash { target, .. }
+            | FaultKind::RollingRestart { target, .. }
             | FaultKind::PowerLoss { target, .. }
             | FaultKind::Pause { target }
             | FaultKind::Clock { target, .. }
@@ -73,6 +96,8 @@ impl FaultKind {
             | FaultKind::SlowDisk { target, .. }
             | FaultKind::StalledDisk { target } => vec![("target", target)],
             FaultKind::Partition { between, and }
+            | FaultKind::Swizzle { between, and }
+            | FaultKind::Flap { between, and, .. }
             | FaultKind::Hold { between, and }
             | FaultKind::Latency { between, and, .. }
             | FaultKind::SlowLink { between, and, .. }
@@ -80,10 +105,31 @@ impl FaultKind {
             FaultKind::PartitionOneWay { from, to } | FaultKind::Refuse { from, to } => {
                 vec![("from", from), ("to", to)]
             }
-            FaultKind::DropSentAcks { .. }
-            | FaultKind::DropDeviceAcks { .. }
-            | FaultKind::Disconnect { .. }
-            | FaultKind::HalfOpen { .. } => Vec::new(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The same lists, to be rewritten: targets that are drawn become hosts when the fault begins.
+    pub fn targets_mut(&mut self) -> Vec<&mut Vec<String>> {
+        match self {
+            FaultKind::Crash { target, .. }
+            | FaultKind::RollingRestart { target, .. }
+            | FaultKind::PowerLoss { target, .. }
+            | FaultKind::Pause { target }
+            | FaultKind::Clock { target, .. }
+            | FaultKind::DiskErrors { target, .. }
+            | FaultKind::DiskFull { target }
+            | FaultKind::SlowDisk { target, .. }
+            | FaultKind::StalledDisk { target } => vec![target],
+            FaultKind::Partition { between, and }
+            | FaultKind::Swizzle { between, and }
+            | FaultKind::Flap { between, and, .. }
+            | FaultKind::Hold { between, and }
+            | FaultKind::Latency { between, and, .. }
+            | FaultKind::SlowLink { between, and, .. }
+            | FaultKind::Loss { between, and, .. } => vec![between, and],
+            FaultKind::PartitionOneWay { from, to } | FaultKind::Refuse { from, to } => vec![from, to],
+            _ => Vec::new(),
         }
     }
 
@@ -94,6 +140,12 @@ impl FaultKind {
             | FaultKind::DiskErrors { share, .. }
             | FaultKind::DropSentAcks { share }
             | FaultKind::DropDeviceAcks { share }
+            | FaultKind::DuplicateAcks { share }
+            | FaultKind::DelayAcks { share, .. }
+            | FaultKind::DuplicateSends { share }
+            | FaultKind::ResendEverything { share }
+            | FaultKind::SlowReader { share }
+            | FaultKind::ProfileChange { share, .. }
             | FaultKind::Disconnect { share }
             | FaultKind::HalfOpen { share } => Some(*share),
             _ => None,
@@ -118,7 +170,10 @@ impl FaultKind {
 
     /// Whether it happens at one instant, so that a `for` would mean nothing.
     pub fn is_instant(&self) -> bool {
-        matches!(self, FaultKind::Disconnect { .. } | FaultKind::HalfOpen { .. })
+        matches!(
+            self,
+            FaultKind::Disconnect { .. } | FaultKind::HalfOpen { .. } | FaultKind::ResendEverything { .. }
+        )
     }
 }
 
@@ -166,7 +221,7 @@ mod tests {
 
     fn disconnect(name: &str) -> Fault {
         let kind = FaultKind::Disconnect { share: 0.5 };
-        Fault { name: name.to_owned(), at: Span::from_secs(2), lasts: None, every: None, kind }
+        Fault { name: name.to_owned(), at: Span::from_secs(2), within: None, lasts: None, every: None, kind }
     }
 
     fn times(fault: &Fault) -> Vec<(u64, u64)> {
@@ -181,7 +236,7 @@ mod tests {
         assert_eq!(times(&fault), [(2, 2)]);
         fault.every = Some(Span::from_secs(4));
         assert_eq!(times(&fault), [(2, 2), (6, 6)]);
-        fault.kind = FaultKind::Crash { target: vec!["bus-0".to_owned()] };
+        fault.kind = FaultKind::Crash { target: vec!["bus-0".to_owned()], point: None };
         fault.lasts = Some(Span::from_secs(3));
         assert_eq!(times(&fault), [(2, 5), (6, 9)]);
         fault.at = Span::from_secs(9);

@@ -4,6 +4,36 @@ use crate::model::{Scenario, Topology};
 
 /// The target that means all devices instead of a host.
 pub const CLIENTS: &str = "clients";
+/// The target that means the shard that owns the conversation with most entries so far.
+pub const BUSIEST_SHARD: &str = "busiest-shard";
+
+/// How many of the hosts that a target names are meant.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Choice {
+    All,
+    /// One of them, drawn.
+    One,
+    /// This share of them, drawn, and at least one.
+    Share(f64),
+    /// The shard with the busiest conversation.
+    Busiest,
+}
+
+/// Takes a target apart: how many are meant, and of which hosts.
+pub fn choice(target: &str) -> (Choice, &str) {
+    if target == BUSIEST_SHARD {
+        return (Choice::Busiest, "messages-*");
+    }
+    if let Some(of) = target.strip_prefix("one of ") {
+        return (Choice::One, of.trim());
+    }
+    let share =
+        target.split_once("% of ").and_then(|(percent, of)| Some((percent.trim().parse::<f64>().ok()?, of)));
+    match share {
+        Some((percent, of)) if percent > 0.0 && percent <= 100.0 => (Choice::Share(percent / 100.0), of.trim()),
+        _ => (Choice::All, target),
+    }
+}
 
 impl Topology {
     /// Every role with the number of its hosts, in the order in which hosts are named.
@@ -29,10 +59,11 @@ impl Scenario {
         roles.iter().flat_map(|(role, count)| (0..*count).map(move |index| format!("{role}-{index}"))).collect()
     }
 
-    /// The hosts that one target means, in the order of `host_names`: a host's own name, all of a role for `gateway-*`,
-    /// and `clients` for itself. Empty when the scenario has no such host.
+    /// The hosts that one target can mean, in the order of `host_names`: a host's own name, all of a role for `gateway-*`,
+    /// all of which some are drawn, and `clients` for itself. Empty when the scenario has no such host.
     pub fn expand_target(&self, target: &str) -> Vec<String> {
-        if target == CLIENTS {
+        let (choice, target) = choice(target);
+        if target == CLIENTS && choice == Choice::All {
             return vec![CLIENTS.to_owned()];
         }
         let found = self.topology.roles().into_iter().find_map(|(role, count)| {
@@ -95,9 +126,31 @@ mod tests {
     }
 
     #[test]
+    fn a_target_that_is_drawn_can_mean_each_of_them() {
+        assert_eq!(expand(&["one of gateway-*"]), ["gateway-0", "gateway-1"]);
+        assert_eq!(expand(&["30% of messages-*"]), ["messages-0", "messages-1"]);
+        assert_eq!(expand(&["busiest-shard"]), ["messages-0", "messages-1"]);
+        assert_eq!(choice("30% of messages-*"), (Choice::Share(0.3), "messages-*"));
+    }
+
+    #[test]
     fn a_target_that_does_not_exist_means_nothing() {
-        for target in ["gateway-2", "gateway-01", "gateway-", "gateway", "gateway-+1", "*", "", "client", "bus-0 "]
-        {
+        for target in [
+            "gateway-2",
+            "0% of gateway-*",
+            "101% of gateway-*",
+            "one of clients",
+            "30% of nothing",
+            "one of",
+            "gateway-01",
+            "gateway-",
+            "gateway",
+            "gateway-+1",
+            "*",
+            "",
+            "client",
+            "bus-0 ",
+        ] {
             assert!(expand(&[target]).is_empty(), "{target}");
         }
     }

@@ -40,6 +40,7 @@
 //! A wrong file is answered with every problem at once, each with file, line, column, what was found, what was expected and
 //! the next step ([`Problem`]). No text makes the parser panic. Checked by `tests/library.rs`.
 
+mod catalogue;
 mod faults;
 mod field;
 mod hosts;
@@ -55,7 +56,7 @@ mod validate;
 mod write;
 
 pub use faults::Occurrence;
-pub use hosts::CLIENTS;
+pub use hosts::{BUSIEST_SHARD, CLIENTS, Choice, choice};
 pub use library::files_in;
 pub use model::*;
 pub use parse::{load, parse};

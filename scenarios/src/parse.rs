@@ -155,6 +155,7 @@ fn fault(table: &mut Table<'_, '_>) -> Option<Fault> {
     let name: Option<String> = table.take("name");
     let kind: Option<Kind> = table.required("kind", "\"crash\"");
     let at: Option<Span> = table.required("at", "\"5s\"");
+    let within = table.take("within");
     let lasts = table.take("for");
     let every = table.take("every");
     let Some(Kind(kind)) = kind else {
@@ -163,12 +164,19 @@ fn fault(table: &mut Table<'_, '_>) -> Option<Fault> {
     };
     table.describe(&format!(" of kind {kind:?}"));
     let kind = fault_kind(kind, table);
-    Some(Fault { name: name.unwrap_or_default(), at: at?, lasts, every, kind: kind? })
+    Some(Fault { name: name.unwrap_or_default(), at: at?, within, lasts, every, kind: kind? })
 }
 
 fn fault_kind(kind: &str, table: &mut Table<'_, '_>) -> Option<FaultKind> {
     match kind {
-        "crash" => Some(FaultKind::Crash { target: target(table)? }),
+        "crash" => {
+            let (target, point) = (target(table), table.take("point"));
+            Some(FaultKind::Crash { target: target?, point })
+        }
+        "rolling-restart" => {
+            let (target, gap) = (target(table), table.take("gap"));
+            Some(FaultKind::RollingRestart { target: target?, gap: gap.unwrap_or_default() })
+        }
         "power-loss" => {
             let (target, point) = (target(table), table.take("point"));
             Some(FaultKind::PowerLoss { target: target?, point })
@@ -177,6 +185,13 @@ fn fault_kind(kind: &str, table: &mut Table<'_, '_>) -> Option<FaultKind> {
         "partition-one-way" => {
             let (from, to) = (table.required("from", "[\"gateway-*\"]"), table.required("to", "[\"messages-0\"]"));
             Some(FaultKind::PartitionOneWay { from: from?, to: to? })
+        }
+        "swizzle" => sides(table).map(|(between, and)| FaultKind::Swizzle { between, and }),
+        "flap" => {
+            let (sides, down) = (sides(table), table.required("down", "\"500ms\""));
+            let up = table.required("up", "\"2s\"");
+            let (between, and) = sides?;
+            Some(FaultKind::Flap { between, and, down: down?, up: up? })
         }
         "hold" => sides(table).map(|(between, and)| FaultKind::Hold { between, and }),
         "latency" => {
@@ -218,6 +233,20 @@ fn fault_kind(kind: &str, table: &mut Table<'_, '_>) -> Option<FaultKind> {
         "stalled-disk" => Some(FaultKind::StalledDisk { target: disk_target(table)? }),
         "drop-sent-acks" => Some(FaultKind::DropSentAcks { share: share(table)? }),
         "drop-device-acks" => Some(FaultKind::DropDeviceAcks { share: share(table)? }),
+        "duplicate-acks" => Some(FaultKind::DuplicateAcks { share: share(table)? }),
+        "delay-acks" => {
+            let (share, by) = (share(table), table.required("by", "\"2s\""));
+            Some(FaultKind::DelayAcks { share: share?, by: by? })
+        }
+        "duplicate-sends" => Some(FaultKind::DuplicateSends { share: share(table)? }),
+        "resend-everything" => Some(FaultKind::ResendEverything { share: share(table)? }),
+        "liars" => Some(FaultKind::Liars { count: table.required("count", "4")? }),
+        "slow-reader" => Some(FaultKind::SlowReader { share: share(table)? }),
+        "profile-change" => {
+            let (share, to) = (share(table), table.required("to", "\"3g\""));
+            Some(FaultKind::ProfileChange { share: share?, to: to? })
+        }
+        "carrier-gone" => Some(FaultKind::CarrierGone { carrier: table.take("carrier") }),
         "disconnect" => Some(FaultKind::Disconnect { share: share(table)? }),
         "half-open" => Some(FaultKind::HalfOpen { share: share(table)? }),
         other => unreachable!("{other} is among FaultKind::NAMES and is not read"),

@@ -3,10 +3,12 @@
 //! A client is a `ClientSession`, a few bytes of WebSocket state, and its place in one queue of timers. What it does
 //! and sees goes to the history as it happens.
 
+mod meddling;
+mod outputs;
 mod seams;
 mod sight;
 
-pub use seams::{FleetTotals, LastMile, Latency, Signal, Sink};
+pub use seams::{FleetTotals, LastMile, Latency, Meddle, Meddled, Signal, Sink};
 pub use sight::{payload_hash, what};
 
 use crate::calendar::Calendar;
@@ -14,13 +16,13 @@ use crate::population::Population;
 use crate::rng::key;
 use crate::websocket::{self, Incoming};
 use crate::workload::{Act, Workload};
-use sight::{refusal_name, via_of};
+use meddling::Meddling;
 use squall_core::Time;
-use squall_core::client::{ClientSession, Output, Phase, Shown, Via as ShownVia};
+use squall_core::client::{ClientSession, Output, Phase};
 use squall_history::{Entity, Event, Kind};
-use squall_protocol::ids::{mix, rendezvous};
+use squall_protocol::ids::mix;
 use squall_protocol::token::TokenSecret;
-use squall_protocol::{ClientFrame, Codec, Payload};
+use squall_protocol::{Codec, Payload, Seq};
 use squall_scenarios::model::Scenario;
 use std::io;
 use std::time::Duration;
@@ -36,6 +38,8 @@ enum Due {
     Send(u32, u32),
     /// The next membership change of a group, with its number.
     Membership(u32, u32),
+    /// A frame that a fault has kept back, by its number.
+    Late(u32),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +96,9 @@ pub struct Fleet<L: LastMile> {
     masks: u64,
     load_until: Time,
     sessions_end: bool,
+    meddling: Meddling<L::Conn>,
+    /// How far the span that is being handled speaks: what is shown beyond it had been held back.
+    arrived_to: Seq,
     scratch: Vec<Output>,
     /// What a client reads and writes passes through these; what cannot stays in its own buffers.
     input: Vec<u8>,
@@ -136,6 +143,8 @@ impl<L: LastMile> Fleet<L> {
             masks: 0,
             load_until: Time::ZERO,
             sessions_end: true,
+            meddling: Meddling::new(scenario),
+            arrived_to: Seq::ZERO,
             scratch: Vec::new(),
             input: Vec::new(),
             output: Vec::new(),
@@ -158,6 +167,11 @@ impl<L: LastMile> Fleet<L> {
 
     pub fn is_online(&self, client: u32) -> bool {
         self.clients[client as usize].session.is_online()
+    }
+
+    /// How often the client has begun to connect.
+    pub fn connect_count(&self, client: u32) -> u64 {
+        self.clients[client as usize].session.connect_count()
     }
 
     pub fn clients(&self) -> u32 {
@@ -252,6 +266,7 @@ impl<L: LastMile> Fleet<L> {
                     }
                     self.schedule_membership(group, n + 1, at);
                 }
+                Due::Late(number) => self.release(number, now, sink),
             }
         }
     }
@@ -325,6 +340,9 @@ impl<L: LastMile> Fleet<L> {
     }
 
     fn read(&mut self, index: u32, conn: L::Conn, now: Time, sink: &mut impl Sink) {
+        if !self.last_mile.reads(index) {
+            return;
+        }
         let mut input = std::mem::take(&mut self.input);
         input.clear();
         if let Some(buffers) = &mut self.clients[index as usize].buffers {
@@ -384,7 +402,9 @@ impl<L: LastMile> Fleet<L> {
         };
         let frame = client.codec.decode_server(payload).map_err(io::Error::other)?;
         self.totals.frames += 1;
-        self.act(index, now, sink, |session, out| session.handle_frame(frame, now, out));
+        if let Some(frame) = self.meddle_with_received(index, frame, now, sink) {
+            self.act(index, now, sink, |session, out| session.handle_frame(frame, now, out));
+        }
         Ok(len)
     }
 
@@ -442,114 +462,6 @@ impl<L: LastMile> Fleet<L> {
     fn mask(&mut self) -> u32 {
         self.masks += 1;
         mix(self.mask_key ^ self.masks) as u32
-    }
-
-    fn carry_out(&mut self, index: u32, output: Output, now: Time, sink: &mut impl Sink) {
-        let client = &mut self.clients[index as usize];
-        let at = Entity::Device(client.session.device());
-        let mut event = |kind| sink.event(Event { t: now.0, at, kind });
-        match output {
-            Output::Connect => {
-                let home = rendezvous(client.session.user().0, self.gateways);
-                let gateway = (home + client.moved) % self.gateways;
-                client.wire = Wire::Opening;
-                client.conn = Some(self.last_mile.open(index, gateway));
-            }
-            Output::Disconnect(reason) => {
-                if let Some(conn) = client.conn {
-                    self.last_mile.close(conn);
-                }
-                self.forget_connection(index, reason, now, sink);
-            }
-            Output::Transmit(frame) => {
-                let Some(conn) = client.conn else { return };
-                if matches!(frame, ClientFrame::Ack { .. }) && self.last_mile.strikes_ack(index, conn) {
-                    return;
-                }
-                if let ClientFrame::Ack { conversation, up_to_seq } = frame {
-                    event(Kind::Ack { conversation, up_to: up_to_seq });
-                }
-                if let ClientFrame::Sync { conversation, since_seq } = frame {
-                    event(Kind::Sync { conversation, since: since_seq });
-                }
-                let payload = client.codec.encode_client(&frame);
-                self.totals.frames += 1;
-                let mask = self.mask();
-                let binary = self.clients[index as usize].codec.is_binary();
-                websocket::write(&mut self.output, binary, &payload, mask);
-            }
-            Output::Online => {
-                client.was_online = true;
-                client.online_since = now;
-                self.totals.online += 1;
-                self.totals.online_peak = self.totals.online_peak.max(self.totals.online);
-                self.totals.connects += 1;
-                let home = rendezvous(client.session.user().0, self.gateways);
-                let gateway = ((home + client.moved) % self.gateways) as u16;
-                event(Kind::Connect {
-                    user: client.session.user(),
-                    gateway,
-                    connect_count: client.session.connect_count(),
-                });
-                if client.lost_at != Time::NEVER {
-                    self.totals.reconnects += 1;
-                    let waited = now.since(client.lost_at).as_micros() as u64;
-                    client.lost_at = Time::NEVER;
-                    sink.latency(Latency::Reconnect(waited));
-                }
-            }
-            Output::Resent { conversation, client_msg_id } => {
-                self.totals.resent += 1;
-                event(Kind::Resend { conversation, client_msg_id });
-            }
-            Output::Stored { conversation, client_msg_id, seq } => {
-                self.totals.acked += 1;
-                event(Kind::Sent { conversation, client_msg_id, seq });
-            }
-            Output::Refused { conversation, client_msg_id, reason } => {
-                self.totals.refused += 1;
-                event(Kind::Refused { conversation, client_msg_id, reason: refusal_name(reason) });
-            }
-            Output::Arrived { conversation, from, to, entries, via } => {
-                self.totals.delivered += u64::from(entries);
-                if via == ShownVia::Page {
-                    self.totals.synced += u64::from(entries);
-                }
-                event(Kind::Deliver { conversation, from, to, entries, via: via_of(via) });
-            }
-            Output::Shown(shown) => self.show(index, shown, now, sink),
-            Output::Skipped { conversation, from, to } => event(Kind::Skip { conversation, from, to }),
-            Output::Discarded { conversation, seq, client_msg_id } => {
-                self.totals.discarded += 1;
-                event(Kind::Discard { conversation, seq, client_msg_id });
-            }
-        }
-    }
-
-    fn show(&mut self, index: u32, shown: Shown, now: Time, sink: &mut impl Sink) {
-        self.totals.displayed += 1;
-        let client = &self.clients[index as usize];
-        let Shown { conversation, entry, via } = shown;
-        if let (Payload::Text(text), ShownVia::Deliver) = (&entry.payload, via)
-            && entry.device != client.session.device()
-            && let Some(sent) = crate::workload::sent_at(text).filter(|sent| *sent >= client.online_since.0)
-        {
-            sink.latency(Latency::SendToDeliver(now.0.saturating_sub(sent)));
-        }
-        sink.event(Event {
-            t: now.0,
-            at: Entity::Device(client.session.device()),
-            kind: Kind::Display {
-                user: client.session.user(),
-                conversation,
-                seq: entry.seq,
-                sender: entry.sender,
-                client_msg_id: entry.client_msg_id,
-                body_hash: payload_hash(&entry.payload),
-                what: what(&entry.payload),
-                via: via_of(via),
-            },
-        });
     }
 
     /// Hands what waits to the network: what was kept before, then what has just been written.

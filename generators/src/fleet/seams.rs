@@ -3,6 +3,7 @@
 use squall_history::Event;
 use squall_protocol::ClientMsgId;
 use std::io;
+use std::time::Duration;
 
 /// The network as the fleet sees it.
 pub trait LastMile {
@@ -18,6 +19,35 @@ pub trait LastMile {
     fn close(&mut self, conn: Self::Conn);
     /// Whether a fault cuts the connection now, before this client's ack of a delivery leaves it.
     fn strikes_ack(&mut self, client: u32, conn: Self::Conn) -> bool;
+    /// What a fault does to a frame of this sort that this client is about to send or has received.
+    fn meddle(&mut self, _client: u32, _frame: Meddled) -> Meddle {
+        Meddle::Pass
+    }
+    /// Whether the client reads at the moment. It is told to read on when it does again.
+    fn reads(&mut self, _client: u32) -> bool {
+        true
+    }
+}
+
+/// The frames that faults meddle with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meddled {
+    /// A device's send.
+    Send,
+    /// The gateway's word that a send is stored.
+    SentAck,
+    /// A device's word that a delivery is shown.
+    DeviceAck,
+}
+
+/// What becomes of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meddle {
+    Pass,
+    /// It comes a second time.
+    Twice,
+    /// It comes this much later.
+    Late(Duration),
 }
 
 /// What the network tells a client.
@@ -46,6 +76,10 @@ pub struct FleetTotals {
     pub discarded: u64,
     pub synced: u64,
     pub frames: u64,
+    /// Spans that came ahead of what they follow and were held back.
+    pub gaps_met: u64,
+    /// Entries that had been held back and were shown when what was missing came.
+    pub gaps_filled: u64,
 }
 
 /// A latency that the fleet has measured, in µs.

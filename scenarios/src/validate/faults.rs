@@ -2,8 +2,9 @@
 
 use super::Findings;
 use crate::hosts::CLIENTS;
-use crate::model::{Backbone, Fault, FaultKind, Scenario};
+use crate::model::{Backbone, Fault, FaultKind, Point, Scenario};
 use crate::reader::{nearest, quote};
+use crate::span::Span;
 use std::collections::BTreeMap;
 
 /// More than this is a slip of a unit, not a scenario.
@@ -34,8 +35,13 @@ fn times(scenario: &Scenario, fault: &Fault, place: &str, findings: &mut Finding
             "choose an earlier time, or a longer load in [phases]",
         );
     }
+    within(scenario, fault, place, findings);
     let key = format!("{place}.for");
     match fault.lasts {
+        None if matches!(fault.kind, FaultKind::RollingRestart { .. }) => {
+            let message = "a rolling-restart needs \"for\": how long each process is down".to_owned();
+            findings.add(&key, &["faults"], message, "write e.g. for = \"2s\"");
+        }
         Some(_) if fault.kind.is_instant() => {
             let message = format!("a {} happens at one instant, so it has no \"for\"", fault.kind.name());
             findings.add(&key, &[], message, "leave it out; \"every\" repeats the fault");
@@ -74,6 +80,24 @@ fn times(scenario: &Scenario, fault: &Fault, place: &str, findings: &mut Finding
             );
         }
         _ => {}
+    }
+}
+
+fn within(scenario: &Scenario, fault: &Fault, place: &str, findings: &mut Findings) {
+    let Some(within) = fault.within else { return };
+    let key = format!("{place}.within");
+    let load = scenario.phases.load;
+    if fault.at + within > load {
+        let message = format!(
+            "it may begin \"{}\" after the load does, but the load phase ends at \"{load}\"",
+            fault.at + within
+        );
+        findings.add(&key, &["phases"], message, "choose an earlier time, a shorter \"within\" or a longer load");
+    }
+    if let Some(every) = fault.every.filter(|every| within + fault.lasts.unwrap_or_default() >= *every) {
+        let message =
+            format!("within \"{within}\" and what it lasts are not over when it repeats after \"{every}\"");
+        findings.add(&key, &[], message, "write a shorter \"within\", or a longer \"every\"");
     }
 }
 
@@ -128,7 +152,10 @@ fn help_for_host(scenario: &Scenario, target: &str) -> String {
     known.extend(hosts.iter().map(String::as_str));
     match nearest(target, &known) {
         Some(near) => format!("did you mean {near:?}?"),
-        None => "write one of those, or all of a role, e.g. \"gateway-*\"".to_owned(),
+        None => {
+            "write one of those, all of a role (\"gateway-*\"), some of it (\"one of gateway-*\", \"30% of gateway-*\"), or \"busiest-shard\""
+                .to_owned()
+        }
     }
 }
 
@@ -138,7 +165,11 @@ fn particulars(scenario: &Scenario, fault: &Fault, place: &str, findings: &mut F
         findings.add(&format!("{place}.share"), &[], message, "write e.g. share = 0.2");
     }
     match &fault.kind {
-        FaultKind::PowerLoss { target, point: Some(_) } => {
+        FaultKind::Crash { point: Some(Point::MidCommit), .. } => {
+            let message = "a process that dies leaves its writes to the system, so there is no middle".to_owned();
+            findings.add(&format!("{place}.point"), &[], message, "use the kind \"power-loss\" or another point");
+        }
+        FaultKind::Crash { target, point: Some(_) } | FaultKind::PowerLoss { target, point: Some(_) } => {
             let hosts = scenario.expand_targets(target);
             if let Some(host) = hosts.iter().find(|name| !name.starts_with("messages-") && *name != CLIENTS) {
                 let message = format!("only messages hosts pass this point, but the target includes {host}");
@@ -172,6 +203,23 @@ fn particulars(scenario: &Scenario, fault: &Fault, place: &str, findings: &mut F
         FaultKind::Latency { add, jitter, .. } if add.is_zero() && jitter.is_zero() => {
             let message = "add and jitter are both \"0s\", so this fault would change nothing".to_owned();
             findings.add(&format!("{place}.add"), &["faults"], message, "write e.g. add = \"200ms\"");
+        }
+        FaultKind::Flap { down, up, .. } => {
+            for (key, span) in [("down", down), ("up", up)] {
+                findings.span(&format!("{place}.{key}"), *span, Span::from_millis(1)..=Span::from_secs(86_400));
+            }
+        }
+        FaultKind::DelayAcks { by, .. } if by.is_zero() => {
+            let message = "by is \"0s\", so this fault would change nothing".to_owned();
+            findings.add(&format!("{place}.by"), &[], message, "write e.g. by = \"2s\"");
+        }
+        FaultKind::Liars { count } => findings.count(&format!("{place}.count"), *count, 1..=1_000),
+        FaultKind::CarrierGone { carrier: Some(carrier) }
+            if !scenario.network.last_mile.get(carrier).is_some_and(|share| *share > 0.0) =>
+        {
+            let message = "no device of this scenario is on that last-mile profile".to_owned();
+            let help = "name one of those in last_mile, or leave carrier out to draw one";
+            findings.add(&format!("{place}.carrier"), &["network"], message, help);
         }
         FaultKind::SlowLink { bytes_per_s: 0, .. } => {
             let message = "bytes_per_s is 0, which is a partition".to_owned();

@@ -10,7 +10,7 @@ fn a_target_must_exist_and_suit_the_fault() {
         ("\"gateway-5\"", format!("11: target[0] is \"gateway-5\", {hosts}; write one of those, or set gateways = 6 in [topology]")),
         ("\"bus-0\", \"gatway-1\"", format!("20: target[1] is \"gatway-1\", {hosts}; did you mean \"gateway-1\"?")),
         ("\"gateways\"", format!("11: target[0] is \"gateways\", {hosts}; did you mean \"gateway-*\"?")),
-        ("\"everything\"", format!("11: target[0] is \"everything\", {hosts}; write one of those, or all of a role, e.g. \"gateway-*\"")),
+        ("\"everything\"", format!("11: target[0] is \"everything\", {hosts}; write one of those, all of a role (\"gateway-*\"), some of it (\"one of gateway-*\", \"30% of gateway-*\"), or \"busiest-shard\"")),
         (
             "\"clients\"",
             "11: target[0] is \"clients\", but only hosts can have a crash; for devices, use the kind \"disconnect\" or \"half-open\"".to_owned(),
@@ -115,6 +115,48 @@ fn what_a_fault_cannot_hit_is_refused() {
         (
             "kind = \"disk-errors\"\nat = \"1s\"\ntarget = [\"messages-0\"]\nshare = 0.1\noperation = \"synch\"",
             "6:13: operation is \"synch\", but one of read, write, sync is expected; did you mean \"sync\"?",
+        ),
+    ]);
+}
+
+#[test]
+fn faults_that_are_drawn_or_compound_are_checked_too() {
+    assert_each_fault_says(&[
+        (
+            "kind = \"rolling-restart\"\ntarget = [\"gateway-*\"]\nat = \"1s\"",
+            "1:1: a rolling-restart needs \"for\": how long each process is down; write e.g. for = \"2s\"",
+        ),
+        (
+            "kind = \"crash\"\ntarget = [\"one of gateway-*\"]\nat = \"1s\"\npoint = \"committed\"",
+            "5:9: only messages hosts pass this point, but the target includes gateway-0; leave it out, or target e.g. \"messages-*\"",
+        ),
+        (
+            "kind = \"crash\"\ntarget = [\"busiest-shard\"]\nat = \"1s\"\npoint = \"mid-commit\"",
+            "5:9: a process that dies leaves its writes to the system, so there is no middle; use the kind \"power-loss\" or another point",
+        ),
+        (
+            "kind = \"disconnect\"\nshare = 0.1\nat = \"10s\"\nwithin = \"25s\"",
+            "5:10: it may begin \"35s\" after the load does, but the load phase ends at \"30s\"; choose an earlier time, a shorter \"within\" or a longer load",
+        ),
+        (
+            "kind = \"disconnect\"\nshare = 0.1\nat = \"1s\"\nwithin = \"5s\"\nevery = \"5s\"",
+            "5:10: within \"5s\" and what it lasts are not over when it repeats after \"5s\"; write a shorter \"within\", or a longer \"every\"",
+        ),
+        (
+            "kind = \"delay-acks\"\nshare = 0.1\nat = \"1s\"\nby = \"0s\"",
+            "5:6: by is \"0s\", so this fault would change nothing; write e.g. by = \"2s\"",
+        ),
+        (
+            "kind = \"liars\"\ncount = 0\nat = \"1s\"",
+            "3:9: count is 0, but must be within 1 and 1000; write e.g. count = 1",
+        ),
+        (
+            "kind = \"carrier-gone\"\ncarrier = \"3g\"\nat = \"1s\"",
+            "3:11: no device of this scenario is on that last-mile profile; name one of those in last_mile, or leave carrier out to draw one",
+        ),
+        (
+            "kind = \"hold\"\nbetween = [\"130% of gateway-*\"]\nand = [\"bus-0\"]\nat = \"1s\"",
+            "3:12: between[0] is \"130% of gateway-*\", but the hosts are gateway-0, gateway-1, messages-0, messages-1, registry-0, bus-0; write one of those, all of a role (\"gateway-*\"), some of it (\"one of gateway-*\", \"30% of gateway-*\"), or \"busiest-shard\"",
         ),
     ]);
 }

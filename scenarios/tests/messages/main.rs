@@ -41,9 +41,10 @@ fn a_problem_shows_its_line_with_a_caret_under_the_culprit() {
         ),
         (
             "# ü\r\n[[faults]]\r\nname = \"ü\"\r\n\tkind\t= \"ü\"\r\nat = \"1s\"\r\n",
-            "s.toml:4:9: kind is \"ü\", but one of crash, power-loss, partition, partition-one-way, hold, latency, \
-             slow-link, loss, refuse, pause, clock, disk-errors, disk-full, slow-disk, stalled-disk, \
-             drop-sent-acks, drop-device-acks, disconnect, half-open is expected; write one of those\n\
+            "s.toml:4:9: kind is \"ü\", but one of crash, rolling-restart, power-loss, partition, partition-one-way, swizzle, \
+             flap, hold, latency, slow-link, loss, refuse, pause, clock, disk-errors, disk-full, slow-disk, stalled-disk, \
+             drop-sent-acks, drop-device-acks, duplicate-acks, delay-acks, duplicate-sends, resend-everything, liars, \
+             slow-reader, profile-change, carrier-gone, disconnect, half-open is expected; write one of those\n\
              4 | \tkind\t= \"ü\"\n  | \t    \t  ^^^",
         ),
         (
@@ -79,7 +80,7 @@ fn an_unknown_key_names_the_near_one_or_where_it_belongs_or_all() {
         ),
         (
             "[[faults]]\nkind = \"disconnect\"\nat = \"1s\"\nshare = 0.5\ntarget = [\"gateway-0\"]",
-            "5:1: unknown key \"target\" in [[faults]] of kind \"disconnect\"; the keys there are name, kind, at, for, every, share",
+            "5:1: unknown key \"target\" in [[faults]] of kind \"disconnect\"; the keys there are name, kind, at, within, for, every, share",
         ),
         (
             "[[checks.service_levels]]\nmeasure = \"reconnect\"\npercentile = 99\nat_most = \"1s\"\nmin = 1",
@@ -157,8 +158,10 @@ fn a_wrong_word_names_the_near_one_and_all() {
         ),
         (
             "[[faults]]\nkind = \"power_los\"\nat = \"1s\"\nnobody = 1",
-            "2:8: kind is \"power_los\", but one of crash, power-loss, partition, partition-one-way, hold, latency, slow-link, loss, refuse, pause, clock, disk-errors, disk-full, slow-disk, stalled-disk, drop-sent-acks, \
-             drop-device-acks, disconnect, half-open is expected; did you mean \"power-loss\"?",
+            "2:8: kind is \"power_los\", but one of crash, rolling-restart, power-loss, partition, partition-one-way, swizzle, \
+             flap, hold, latency, slow-link, loss, refuse, pause, clock, disk-errors, disk-full, slow-disk, stalled-disk, \
+             drop-sent-acks, drop-device-acks, duplicate-acks, delay-acks, duplicate-sends, resend-everything, liars, \
+             slow-reader, profile-change, carrier-gone, disconnect, half-open is expected; did you mean \"power-loss\"?",
         ),
     ]);
 }

@@ -9,11 +9,13 @@
 pub fn against(kind: &str, roles: &[&str]) -> &'static [&'static str] {
     let strikes = |role| roles.contains(&role);
     match kind {
-        "crash" | "power-loss" if strikes("messages") => &["acked-is-durable", "dense-sequence"],
-        "crash" | "power-loss" if strikes("gateway") => &["no-loss"],
+        "crash" | "power-loss" | "rolling-restart" if strikes("messages") => {
+            &["acked-is-durable", "dense-sequence"]
+        }
+        "crash" | "power-loss" | "rolling-restart" if strikes("gateway") => &["no-loss"],
         "partition" | "partition-one-way" if strikes("gateway") && strikes("messages") => &["every-send-answered"],
         "drop-sent-acks" => &["no-duplicates", "every-send-answered"],
-        "drop-device-acks" => &["no-duplicates"],
+        "drop-device-acks" | "duplicate-sends" | "resend-everything" => &["no-duplicates"],
         "disconnect" | "half-open" => &["no-loss"],
         _ => &[],
     }
@@ -27,7 +29,8 @@ mod tests {
     fn names_only_checks_that_exist() {
         let roles = ["gateway", "messages", "registry", "bus"];
         let kinds = ["crash", "power-loss", "partition", "partition-one-way", "hold", "latency", "drop-sent-acks"];
-        for kind in kinds.into_iter().chain(["drop-device-acks", "disconnect", "half-open", "no such fault"]) {
+        let of_devices = ["drop-device-acks", "duplicate-sends", "resend-everything", "disconnect", "half-open"];
+        for kind in kinds.into_iter().chain(of_devices).chain(["rolling-restart", "no such fault"]) {
             for role in roles {
                 for name in against(kind, &[role]).iter().chain(against(kind, &roles)) {
                     assert!(crate::names().any(|known| known == *name), "{kind} against {name}");

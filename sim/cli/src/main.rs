@@ -10,7 +10,6 @@ mod progress;
 mod run;
 mod shrink;
 mod source;
-mod swarm;
 mod sweep;
 mod verify;
 

@@ -1,7 +1,7 @@
 //! What is run: a scenario file, or the scenario that a seed draws.
 
 use crate::input::{self, BAD_INPUT};
-use crate::swarm;
+use squall_generators::swarm;
 use squall_scenarios::Scenario;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -49,7 +49,7 @@ impl Source {
             }
             Source::Swarm => {
                 let seed = seed.unwrap_or(0);
-                let scenario = swarm::scenario(seed);
+                let scenario = swarm::draw(seed);
                 let findings = scenario.findings();
                 assert!(findings.is_empty(), "seed {seed} draws a scenario that cannot run: {findings:?}");
                 Ok((scenario, seed))

@@ -85,6 +85,7 @@ fn unsafe_stands_in_named_places_only() {
         // They call the ledger, which must not be asked while another thread works in an account.
         "sim/world/src/accounts.rs",
         "sim/world/src/run.rs",
+        "sim/world/src/seconds.rs",
     ];
     let this_test = "sim/cli/tests/layers.rs";
     for dir in ["system", "sim", "scenarios/src", "generators/src", "reports/src"] {

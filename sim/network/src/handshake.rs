@@ -152,8 +152,7 @@ impl State {
         if conn.phase != Phase::Connecting || !conn.ends[0].is_live() {
             return;
         }
-        let interval = self.profile_of(slot).mean_time_between_drops;
-        let drops_at = interval.map_or(NEVER, |mean| self.now + self.drops.exponential(mean).max(1));
+        let drops_at = self.draw_drop(slot);
         let now = self.now;
         let conn = self.conns.at_mut(slot);
         conn.phase = Phase::Opening;
@@ -162,6 +161,25 @@ impl State {
         self.stats.connected += 1;
         self.transmit_with(slot, 0, Some(SegmentKind::Open));
         self.notify_reader(slot, 0, FleetEventKind::Connected);
+    }
+
+    /// When the path drops next.
+    fn draw_drop(&mut self, slot: u32) -> Micros {
+        let interval = self.profile_of(slot).mean_time_between_drops;
+        interval.map_or(NEVER, |mean| self.now + self.drops.exponential(mean).max(1))
+    }
+
+    /// What is on its way goes on as it left; what leaves from now on follows the new profile.
+    pub fn set_profile(&mut self, slot: u32, profile: ProfileId) -> bool {
+        if self.conns.at(slot).profile == profile.0 {
+            return false;
+        }
+        self.conns.at_mut(slot).profile = profile.0;
+        if self.conns.at(slot).phase != Phase::Connecting {
+            let drops_at = self.draw_drop(slot);
+            self.conns.at_mut(slot).drops_at = drops_at;
+        }
+        true
     }
 
     /// The opener's answer has come: the connection can be accepted.

@@ -210,6 +210,12 @@ impl Network {
         self.with_conn(conn, |state, slot| state.close_both(slot)).is_some()
     }
 
+    /// From now on the connection has this profile, as when a device leaves Wi-Fi for 3G. False if it has it already, or is
+    /// gone.
+    pub fn set_profile(&self, conn: ConnId, profile: ProfileId) -> bool {
+        self.with_conn(conn, |state, slot| state.set_profile(slot, profile)).unwrap_or(false)
+    }
+
     // Observation.
 
     /// The host's connections, both as opener and as acceptor, in order of slot.

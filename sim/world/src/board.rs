@@ -6,12 +6,15 @@
 use crate::disk::Disk;
 use rustc_hash::{FxHashMap, FxHashSet};
 use squall_generators::fleet::payload_hash;
-use squall_generators::rng::Stream;
+use squall_generators::rng::{Stream, unit};
+use squall_generators::{Meddle, Meddled};
 use squall_history::{Entity, Event, Kind};
-use squall_network::{HostId, Network};
+use squall_network::{CloseStyle, HostId, Network, ProfileId};
+use squall_protocol::ids::{mix, rendezvous};
 use squall_protocol::{ConversationId, DeviceId, Entry, Seq};
 use squall_scenarios::model;
 use squall_server::observer::{Observer, Point};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -41,6 +44,9 @@ pub const SOMETIMES: &[&str] = &[
     "closed_as_too_slow",
     "closed_otherwise",
     "link_down",
+    "gap_met",
+    "gap_filled",
+    "shard_restarted_with_sends_waiting",
 ];
 
 /// What a point counts as.
@@ -77,20 +83,31 @@ fn names(point: &Point<'_>) -> &'static [&'static str] {
     }
 }
 
-/// A power cut that waits for a point.
+/// What is cut short at a point.
+#[derive(Debug, Clone, Copy)]
+pub enum Cut {
+    Power,
+    /// The process, whose kernel closes its connections like this.
+    Process(CloseStyle),
+}
+
+/// A cut that waits for a point.
 #[derive(Debug, Clone, Copy)]
 pub struct Armed {
     pub host: u16,
     pub point: model::Point,
     /// Which fault armed it.
     pub fault: usize,
+    pub cut: Cut,
 }
 
-/// A power cut that has struck.
+/// A cut that has struck.
 #[derive(Debug, Clone, Copy)]
 pub struct Struck {
     pub host: u16,
     pub fault: usize,
+    /// The power is gone, not only the process.
+    pub lost_power: bool,
     pub unsynced_blocks: u64,
     pub connections: u64,
 }
@@ -100,6 +117,35 @@ pub struct Struck {
 pub struct Share {
     pub fault: usize,
     pub share: f64,
+}
+
+/// The clients that a fault is about: a share of them, the same as long as it lasts.
+#[derive(Debug, Clone, Copy)]
+pub struct Covered {
+    pub fault: usize,
+    pub key: u64,
+    pub share: f64,
+}
+
+impl Covered {
+    fn has(&self, client: u32) -> bool {
+        unit(mix(self.key ^ mix(u64::from(client)))) < self.share
+    }
+}
+
+/// Clients that are on another profile than their own.
+#[derive(Debug, Clone, Copy)]
+pub struct Moved {
+    pub covered: Covered,
+    pub profile: ProfileId,
+}
+
+/// What a fault does to single frames.
+#[derive(Debug, Clone, Copy)]
+pub struct Meddler {
+    pub share: Share,
+    pub frames: &'static [Meddled],
+    pub what: Meddle,
 }
 
 /// What hosts and world share.
@@ -118,19 +164,34 @@ pub struct Board {
     pub stamped: FxHashMap<u16, u64>,
     pub sent_ack_cuts: Vec<Share>,
     pub device_ack_cuts: Vec<Share>,
-    /// Connections cut, by fault.
-    pub cuts: FxHashMap<usize, u64>,
+    pub meddlers: Vec<Meddler>,
+    pub slow_readers: Vec<Covered>,
+    pub moved: Vec<Moved>,
+    /// Clients with something to read that do not read.
+    unread: BTreeSet<u32>,
+    /// What faults have hit, by fault and what it was.
+    pub hits: BTreeMap<(usize, &'static str), u64>,
+    /// Lies told in this run.
+    pub lies: u64,
+    /// Entries by conversation, counted where a fault asks for the busiest.
+    busiest: Option<FxHashMap<ConversationId, u64>>,
+    meddling_stream: Stream,
     sent_stream: Stream,
     device_stream: Stream,
 }
 
 /// The board, shared.
 #[derive(Clone)]
-pub struct SharedBoard(Arc<Mutex<Board>>);
+pub struct SharedBoard {
+    board: Arc<Mutex<Board>>,
+    /// Some fault has been about single clients or frames: only then is the board asked for each of them.
+    roused: Arc<AtomicBool>,
+}
 
 impl SharedBoard {
-    pub fn new(seed: u64, with_history: bool) -> Self {
-        SharedBoard(Arc::new(Mutex::new(Board {
+    /// With `watches`, entries are counted by conversation.
+    pub fn new(seed: u64, with_history: bool, watches: bool) -> Self {
+        let board = Board {
             events: Vec::new(),
             appended: with_history.then(FxHashSet::default),
             found: Vec::new(),
@@ -141,14 +202,31 @@ impl SharedBoard {
             stamped: FxHashMap::default(),
             sent_ack_cuts: Vec::new(),
             device_ack_cuts: Vec::new(),
-            cuts: FxHashMap::default(),
+            meddlers: Vec::new(),
+            slow_readers: Vec::new(),
+            moved: Vec::new(),
+            unread: BTreeSet::new(),
+            hits: BTreeMap::new(),
+            lies: 0,
+            busiest: watches.then(FxHashMap::default),
             sent_stream: Stream::new(seed, "sent ack cuts"),
             device_stream: Stream::new(seed, "device ack cuts"),
-        })))
+            meddling_stream: Stream::new(seed, "meddling"),
+        };
+        SharedBoard { board: Arc::new(Mutex::new(board)), roused: Arc::default() }
     }
 
     pub fn lock(&self) -> MutexGuard<'_, Board> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on the board is asked for every frame and client.
+    pub fn rouse(&self) {
+        self.roused.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_roused(&self) -> bool {
+        self.roused.load(Ordering::Relaxed)
     }
 }
 
@@ -175,9 +253,61 @@ impl Board {
     pub fn strikes_device_ack(&mut self) -> bool {
         let fault = strike(&self.device_ack_cuts, &mut self.device_stream);
         fault.is_some_and(|fault| {
-            *self.cuts.entry(fault).or_default() += 1;
+            self.hit(fault, "connections");
             true
         })
+    }
+
+    fn hit(&mut self, fault: usize, what: &'static str) {
+        *self.hits.entry((fault, what)).or_default() += 1;
+    }
+
+    /// Counts a point that the world or the fleet has reached.
+    pub fn add(&mut self, name: &'static str, hits: u64) {
+        debug_assert!(SOMETIMES.contains(&name), "{name} is no point");
+        *self.sometimes.entry(name).or_default() += hits;
+    }
+
+    /// What a fault does to such a frame; counts it.
+    pub fn meddle(&mut self, frame: Meddled) -> Meddle {
+        let stream = &mut self.meddling_stream;
+        let meddlers = self.meddlers.iter().filter(|meddler| meddler.frames.contains(&frame));
+        let struck = meddlers.into_iter().find(|meddler| stream.chance(meddler.share.share)).copied();
+        struck.map_or(Meddle::Pass, |meddler| {
+            self.hit(meddler.share.fault, "frames");
+            meddler.what
+        })
+    }
+
+    /// Whether the client reads; counts it when it does not.
+    pub fn reads(&mut self, client: u32) -> bool {
+        let Some(covered) = self.slow_readers.iter().find(|covered| covered.has(client)) else { return true };
+        let fault = covered.fault;
+        self.hit(fault, "reads");
+        self.unread.insert(client);
+        false
+    }
+
+    /// Clients that read again.
+    pub fn take_readers(&mut self) -> Vec<u32> {
+        let slow = &self.slow_readers;
+        let (still, again): (BTreeSet<u32>, BTreeSet<u32>) = std::mem::take(&mut self.unread)
+            .into_iter()
+            .partition(|client| slow.iter().any(|covered| covered.has(*client)));
+        self.unread = still;
+        again.into_iter().collect()
+    }
+
+    /// The profile that the latest of the faults has put this client on.
+    pub fn moved_to(&self, client: u32) -> Option<ProfileId> {
+        self.moved.iter().rev().find(|moved| moved.covered.has(client)).map(|moved| moved.profile)
+    }
+
+    /// The shard that owns the conversation with most entries so far.
+    pub fn busiest_shard(&self, shards: u32) -> u32 {
+        let counts = self.busiest.iter().flatten();
+        let busiest = counts.max_by_key(|(conversation, entries)| (**entries, conversation.0));
+        busiest.map_or(0, |(conversation, _)| rendezvous(conversation.0, shards))
     }
 }
 
@@ -230,7 +360,7 @@ impl Probe {
             lost - self.blocks_lost.swap(lost, Ordering::Relaxed)
         });
         board.events.push(self.event(Kind::PowerLoss { unsynced_blocks }));
-        board.struck.push(Struck { host: self.index, fault, unsynced_blocks, connections });
+        board.struck.push(Struck { host: self.index, fault, lost_power: true, unsynced_blocks, connections });
     }
 
     /// The disk's own power cut has struck in the middle of a commit: the whole host goes dark with it.
@@ -249,8 +379,30 @@ impl Probe {
         if let Some(conn) = self.network.connection_for_token(token)
             && self.network.cut(conn)
         {
-            *board.cuts.entry(fault).or_default() += 1;
+            board.hit(fault, "connections");
         }
+    }
+
+    /// Carries out a cut here and now.
+    pub fn strike(&self, board: &mut Board, armed: Armed) {
+        match armed.cut {
+            Cut::Power => self.lose_power(board, armed.fault),
+            Cut::Process(style) => self.die(board, armed.fault, style),
+        }
+    }
+
+    /// At this instant the process is dead; its kernel says good-bye for it.
+    fn die(&self, board: &mut Board, fault: usize, style: CloseStyle) {
+        if !self.alive.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        let connections = self.network.connections_of(self.host).len() as u64;
+        self.network.crash(self.host, style);
+        if let Some(disk) = &self.disk {
+            disk.process_died();
+        }
+        board.events.push(self.event(Kind::Crash));
+        board.struck.push(Struck { host: self.index, fault, lost_power: false, unsynced_blocks: 0, connections });
     }
 }
 
@@ -282,6 +434,9 @@ impl Observer for Probe {
         }
         if let Point::Committed { conversation, entry } = point {
             *board.stamped.entry(self.index).or_default() += 1;
+            if let Some(busiest) = &mut board.busiest {
+                *busiest.entry(*conversation).or_default() += 1;
+            }
             board.events.push(self.append(*conversation, entry));
             if let Some(seen) = &mut board.appended {
                 seen.insert((*conversation, entry.seq));
@@ -304,7 +459,7 @@ impl Observer for Probe {
         if reached == model::Point::Acked {
             board.late.push(armed);
         } else {
-            self.lose_power(&mut board, armed.fault);
+            self.strike(&mut board, armed);
         }
     }
 }

@@ -108,12 +108,7 @@ impl World<'_> {
             },
             checks,
             faults,
-            sometimes: self
-                .board
-                .lock()
-                .sometimes()
-                .map(|(name, hits)| SometimesRecord { name: name.to_owned(), hits })
-                .collect(),
+            sometimes: self.sometimes(),
             latency_ms,
             memory: MemoryRecord {
                 peak_rss_bytes,
@@ -121,6 +116,15 @@ impl World<'_> {
                 ledger: self.peak.into_ledger(),
             },
         })
+    }
+
+    /// Every point with its hits: what hosts and world have passed, and what the fleet has seen.
+    fn sometimes(&self) -> Vec<SometimesRecord> {
+        let totals = self.fleet.totals();
+        let mut board = self.board.lock();
+        board.add("gap_met", totals.gaps_met);
+        board.add("gap_filled", totals.gaps_filled);
+        board.sometimes().map(|(name, hits)| SometimesRecord { name: name.to_owned(), hits }).collect()
     }
 
     /// Gives back what the audit does not need: hosts and clients, the most of a large run's memory.

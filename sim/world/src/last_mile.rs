@@ -3,8 +3,8 @@
 use crate::accounts::Account;
 use crate::backbone::EDGE_PORT;
 use crate::board::SharedBoard;
-use squall_generators::LastMile;
 use squall_generators::rng::below;
+use squall_generators::{LastMile, Meddle, Meddled};
 use squall_network::{ConnId, HostId, Network, ProfileId};
 use squall_protocol::ids::mix;
 use std::io;
@@ -40,7 +40,9 @@ impl LastMile for SimulatedLastMile {
         let _account = Account::Network.enter();
         let site = self.site(client);
         let gateway = self.gateways[gateway as usize];
-        self.network.open(site.host, gateway, EDGE_PORT, site.profile, u64::from(client))
+        let moved = self.board.is_roused().then(|| self.board.lock().moved_to(client)).flatten();
+        let profile = moved.unwrap_or(site.profile);
+        self.network.open(site.host, gateway, EDGE_PORT, profile, u64::from(client))
     }
 
     fn write(&mut self, conn: ConnId, bytes: &[u8]) -> io::Result<usize> {
@@ -65,5 +67,13 @@ impl LastMile for SimulatedLastMile {
         }
         self.network.cut(conn);
         true
+    }
+
+    fn meddle(&mut self, _client: u32, frame: Meddled) -> Meddle {
+        if self.board.is_roused() { self.board.lock().meddle(frame) } else { Meddle::Pass }
+    }
+
+    fn reads(&mut self, client: u32) -> bool {
+        !self.board.is_roused() || self.board.lock().reads(client)
     }
 }

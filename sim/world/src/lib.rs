@@ -22,6 +22,7 @@ pub mod memory;
 mod nemesis;
 mod observatory;
 mod run;
+mod seconds;
 
 pub use board::SOMETIMES;
 pub use run::{Progress, RunError, RunOptions, SecondDigest, run};

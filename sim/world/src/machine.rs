@@ -294,9 +294,9 @@ impl Machine {
         }
     }
 
-    /// The host has lost its power (the probe has seen to disk and network): end its tasks.
-    pub fn go_dark(&mut self, group: &mut Group) {
-        self.power = Power::Dark;
+    /// The probe has seen to disk and network: end the host's tasks.
+    pub fn is_down(&mut self, group: &mut Group, lost_power: bool) {
+        self.power = if lost_power { Power::Dark } else { Power::Crashed };
         group.crash(&self.name);
     }
 

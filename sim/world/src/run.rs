@@ -8,22 +8,21 @@ use crate::disk::{Disk, DiskConfig};
 use crate::interpose::{SimulatedClock, WorldContext, enter_world};
 use crate::last_mile::{SimulatedLastMile, Site};
 use crate::machine::{Common, Group, Machine};
-use crate::nemesis::{Nemesis, Stage};
-use crate::observatory::{Observatory, Trace};
+use crate::nemesis::{Nemesis, Order, Stage};
+use crate::observatory::Observatory;
 use squall_checks::{Checks, Config};
 use squall_core::Time;
+use squall_generators::liars::FIRST_LIAR;
 use squall_generators::rng::key;
-use squall_generators::{Fleet, Signal, Sink};
+use squall_generators::{Fleet, LastMile, Liars, Signal, Sink};
 use squall_history::{Entity, Event, Kind, Recorder};
-use squall_network::{
-    ConnId, FleetEvent, FleetEventKind, HostId, Network, Profile as LinkProfile, ProfileId, SegmentTrace,
-};
+use squall_network::{ConnId, FleetEvent, FleetEventKind, HostId, Network, Profile as LinkProfile, ProfileId};
 use squall_protocol::ids::mix;
 use squall_protocol::limits;
 use squall_protocol::token::TokenSecret;
 use squall_reports::RunRecord;
 use squall_reports::record::PhaseRecord;
-use squall_scenarios::{Backbone, Profile, Scenario};
+use squall_scenarios::{BUSIEST_SHARD, Backbone, FaultKind, Profile, Scenario};
 use squall_server::storage::StorageError;
 use squall_server::{Cluster, Role};
 use std::collections::BTreeMap;
@@ -129,7 +128,9 @@ pub(crate) struct World<'a> {
     pub(crate) groups: Vec<Group>,
     pub(crate) board: SharedBoard,
     pub(crate) fleet: Fleet<SimulatedLastMile>,
+    pub(crate) liars: Liars<ConnId>,
     pub(crate) nemesis: Nemesis,
+    orders: Vec<Order>,
     pub(crate) observatory: Observatory,
     pub(crate) failures: Arc<Mutex<Vec<String>>>,
     pub(crate) sites: Vec<String>,
@@ -156,7 +157,9 @@ impl<'a> World<'a> {
         let network = Network::new(key(seed, "network"));
         let clock = SimulatedClock::default();
         let now_cell = Arc::new(AtomicU64::new(0));
-        let board = SharedBoard::new(seed, options.history.is_some());
+        let targets = scenario.faults.iter().flat_map(|fault| fault.kind.targets());
+        let watches = targets.into_iter().any(|(_, targets)| targets.iter().any(|target| target == BUSIEST_SHARD));
+        let board = SharedBoard::new(seed, options.history.is_some(), watches);
         let names = scenario.host_names();
         let hosts: Vec<HostId> = names.iter().map(|name| network.add_host(name.clone())).collect();
         let backbone = network.add_profile(link_profile(scenario.network.data_centre));
@@ -206,8 +209,11 @@ impl<'a> World<'a> {
             groups.last_mut().expect("one was just pushed").add(name, role, &probe, &common);
             machines.push(Machine::new(name.clone(), role, probe));
         }
-        let (sites, site_hosts) = sites(scenario, &network);
-        let site_names = site_hosts.iter().map(|host| network.host_name(*host)).collect();
+        let sites = sites(scenario, &network);
+        let site_names = sites.iter().map(|site| network.host_name(site.host)).collect();
+        let profiles = moved_to(scenario, &network);
+        let load = scenario.phases.ramp.as_micros();
+        let nemesis = Nemesis::new(scenario, seed, load, &sites, profiles, turmoil);
         let last_mile = SimulatedLastMile {
             network: network.clone(),
             gateways: hosts[..scenario.topology.gateways as usize].to_vec(),
@@ -217,9 +223,10 @@ impl<'a> World<'a> {
         };
         let charged = Account::Fleet.enter();
         let fleet = Fleet::new(last_mile, scenario, seed, common.secret.clone());
+        let counts =
+            scenario.faults.iter().map(|f| if let FaultKind::Liars { count } = f.kind { count } else { 0 });
+        let liars = Liars::new(seed, common.secret.clone(), scenario.topology.gateways, counts.sum());
         drop(charged);
-        let load = scenario.phases.ramp.as_micros();
-        let nemesis = Nemesis::new(scenario, seed, load, site_hosts, turmoil);
         let shards = machines
             .iter()
             .enumerate()
@@ -247,7 +254,9 @@ impl<'a> World<'a> {
             groups,
             board,
             fleet,
+            liars,
             nemesis,
+            orders: Vec::new(),
             observatory: Observatory::new(checks, recorder, names),
             failures: common.failures,
             sites: site_names,
@@ -305,6 +314,7 @@ impl<'a> World<'a> {
         self.enter_phase("heal");
         self.with_stage(|nemesis, scenario, stage| nemesis.heal(scenario, stage));
         self.drain_events();
+        self.carry_out_orders();
         {
             let _account = Account::Fleet.enter();
             self.fleet.end_load(Time(self.now));
@@ -340,6 +350,8 @@ impl<'a> World<'a> {
             network: &self.network,
             board: &self.board,
             events: &mut self.events,
+            orders: &mut self.orders,
+            unanswered: unanswered(&self.fleet),
             now: self.now,
         };
         act(&mut self.nemesis, self.scenario, &mut stage)
@@ -369,10 +381,13 @@ impl<'a> World<'a> {
                 network: &self.network,
                 board: &self.board,
                 events: &mut self.events,
+                orders: &mut self.orders,
+                unanswered: unanswered(&self.fleet),
                 now,
             };
             self.nemesis.step(self.scenario, &mut stage, &self.fleet);
             self.drain_events();
+            self.carry_out_orders();
         }
         {
             let _account = Account::Network.enter();
@@ -420,8 +435,12 @@ impl<'a> World<'a> {
                 FleetEventKind::Reset => Signal::Lost("reset"),
                 FleetEventKind::TimedOut => Signal::Lost("timed out"),
             };
-            let conn: ConnId = event.conn;
-            self.fleet.handle_signal(event.token as u32, conn, signal, now, &mut self.observatory);
+            let (client, conn) = (event.token as u32, event.conn);
+            if client >= FIRST_LIAR {
+                self.liars.handle_signal(client, conn, signal, &mut self.fleet, now, &mut self.observatory);
+            } else {
+                self.fleet.handle_signal(client, conn, signal, now, &mut self.observatory);
+            }
             if event.kind == FleetEventKind::Eof {
                 // Nothing more will come; our half is closed as well.
                 let _ = self.network.close(conn);
@@ -429,6 +448,24 @@ impl<'a> World<'a> {
         }
         self.signals = signals;
         self.fleet.step(now, &mut self.observatory);
+        self.liars.step(&mut self.fleet, now);
+    }
+
+    /// What the nemesis wants of the fleet and the liars.
+    fn carry_out_orders(&mut self) {
+        self.board.lock().lies = self.liars.lies();
+        let _account = Account::Fleet.enter();
+        let now = Time(self.now);
+        for order in std::mem::take(&mut self.orders) {
+            match order {
+                Order::ResendEverything { fault, client } => {
+                    let messages = self.fleet.resend_everything(client, now, &mut self.observatory);
+                    self.nemesis.count(fault, "messages", messages);
+                }
+                Order::ReadOn { client } => self.fleet.read_on(client, now, &mut self.observatory),
+                Order::Liars { active } => self.liars.set_active(active, &mut self.fleet.last_mile),
+            }
+        }
     }
 
     fn drain_events(&mut self) {
@@ -445,84 +482,6 @@ impl<'a> World<'a> {
             self.observatory.event(event);
         }
         self.events = events;
-    }
-
-    fn end_second(&mut self, second: u64) {
-        let names = self.machines.iter().map(|m| m.name.clone()).chain(self.sites.iter().cloned());
-        let wire: Vec<(String, u64)> =
-            names.zip(self.network.take_digests().into_iter().map(|(_, digest)| digest)).collect();
-        let disks: Vec<(String, u64)> = self
-            .machines
-            .iter()
-            .filter_map(|m| m.probe.disk.as_ref().map(|disk| (m.name.clone(), disk.take_digest())))
-            .collect();
-        let all = SecondDigest { second, history: self.observatory.digest, wire, disks };
-        self.digest = mix(self.digest ^ all.history);
-        for (_, digest) in all.wire.iter().chain(&all.disks) {
-            self.digest = mix(self.digest ^ digest);
-        }
-        if let Some(on_second) = &mut self.options.on_second {
-            on_second(&all);
-        }
-        self.end_trace();
-        if self.options.trace_second == Some(second + 1) {
-            self.begin_trace();
-        }
-        self.look_at_memory();
-        self.stopped |= self.options.stop.load(Ordering::Relaxed);
-        self.report_progress();
-    }
-
-    /// Draws up the ledger of memory if the process has grown.
-    pub(crate) fn look_at_memory(&mut self) {
-        self.machines.iter().filter_map(|m| m.probe.disk.as_ref()).for_each(Disk::settle);
-        // SAFETY: every commit that had begun is over, and nothing else of a run has a thread of its own.
-        unsafe { self.peak.look() };
-    }
-
-    /// Keeps every event and every delivered segment from here on.
-    fn begin_trace(&mut self) {
-        let lines = Trace::default();
-        self.observatory.trace = Some(Arc::clone(&lines));
-        let names: Vec<String> =
-            self.machines.iter().map(|m| m.name.clone()).chain(self.sites.iter().cloned()).collect();
-        self.network.set_trace(Some(Box::new(move |s: &SegmentTrace| {
-            let line = format!(
-                "{{\"t\":{},\"host\":\"{}\",\"kind\":\"segment\",\"from\":\"{}\",\"segment\":\"{:?}\",\"len\":{},\"hash\":\"{:016x}\"}}",
-                s.at, names[s.to.0 as usize], names[s.from.0 as usize], s.kind, s.len, s.hash
-            );
-            lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
-        })));
-    }
-
-    fn end_trace(&mut self) {
-        let Some(lines) = self.observatory.trace.take() else { return };
-        self.network.set_trace(None);
-        if let Some(on_trace) = &mut self.options.on_trace {
-            lines.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|line| on_trace(line));
-        }
-    }
-
-    fn report_progress(&mut self) {
-        #[expect(clippy::disallowed_methods, reason = "wall time is shown to the user and enters no run")]
-        let wall_now = Instant::now();
-        if wall_now.duration_since(self.last_progress) < Duration::from_millis(100) {
-            return;
-        }
-        self.last_progress = wall_now;
-        let totals = self.fleet.totals();
-        let progress = Progress {
-            phase: self.phase,
-            simulated: Duration::from_micros(self.now),
-            total: Duration::from_micros(self.end),
-            wall: wall_now.duration_since(self.started),
-            connected: totals.online,
-            clients: u64::from(self.fleet.clients()),
-            displayed: totals.displayed,
-        };
-        if let Some(on_progress) = &mut self.options.on_progress {
-            on_progress(&progress);
-        }
     }
 }
 
@@ -556,15 +515,31 @@ fn role_of(name: &str) -> Role {
 }
 
 /// A site for each last-mile profile of the scenario.
-fn sites(scenario: &Scenario, network: &Network) -> (Vec<Site>, Vec<HostId>) {
+fn sites(scenario: &Scenario, network: &Network) -> Vec<Site> {
     let total: f64 = scenario.network.last_mile.values().sum();
-    let (mut sites, mut hosts, mut share) = (Vec::new(), Vec::new(), 0.0);
+    let (mut sites, mut share) = (Vec::new(), 0.0);
     for (profile, weight) in &scenario.network.last_mile {
         let link = link_profile(*profile);
         let host = network.add_host(format!("clients-{}", link.name));
         share += weight / total;
-        hosts.push(host);
         sites.push(Site { host, profile: network.add_profile(link), below: (share * (1u64 << 32) as f64) as u64 });
     }
-    (sites, hosts)
+    sites
+}
+
+/// The profiles that faults move devices to.
+fn moved_to(scenario: &Scenario, network: &Network) -> BTreeMap<Profile, ProfileId> {
+    let mut profiles = BTreeMap::new();
+    for fault in &scenario.faults {
+        if let FaultKind::ProfileChange { to, .. } = fault.kind {
+            profiles.entry(to).or_insert_with(|| network.add_profile(link_profile(to)));
+        }
+    }
+    profiles
+}
+
+/// Sends that have no answer yet.
+fn unanswered<L: LastMile>(fleet: &Fleet<L>) -> u64 {
+    let totals = fleet.totals();
+    totals.sent - totals.acked - totals.refused
 }

@@ -3,7 +3,7 @@
 //! A gateway's entries belong to its session and live as long as its lease. A new session of the same gateway sends
 //! all it holds; what is left of older sessions at its end is stale and goes.
 //!
-//! **Invariants:** a device has at most one entry, the one with its highest connect count; an unregister removes only
+//! **Invariants:** a device has at most one entry, the first with its highest connect count; an unregister removes only
 //! its own connection; an entry outlives its gateway by at most one lease.
 
 use crate::fanout::Location;
@@ -140,7 +140,14 @@ impl RegistryTable {
                     rows.push(row);
                     Some(true)
                 }
-                Some(old) if old.connect_count > r.connect_count => None,
+                // The same count from another connection is a `hello` that somebody says again.
+                Some(old)
+                    if old.connect_count > r.connect_count
+                        || (old.connect_count == r.connect_count
+                            && (old.connection, old.gateway) != (r.connection, id.gateway)) =>
+                {
+                    None
+                }
                 Some(old) => {
                     *old = row;
                     Some(false)
@@ -248,6 +255,17 @@ mod tests {
         assert!(!t.handle_unregister(a, U, DeviceId(1), 40));
         assert!(t.handle_unregister(b, U, DeviceId(1), 50));
         assert_eq!(connections(&t), [(0, 41)]);
+    }
+
+    #[test]
+    fn a_hello_that_is_said_again_elsewhere_does_not_take_a_device_over() {
+        let mut t = RegistryTable::default();
+        let (a, b) = (t.handle_open(0, Time::ZERO), t.handle_open(1, Time::ZERO));
+        assert_eq!(t.handle_register(a, reg(1, 40, 3)), Some(true));
+        assert_eq!(t.handle_register(b, reg(1, 50, 3)), None);
+        assert_eq!(t.handle_register(a, reg(1, 41, 3)), None);
+        assert_eq!(t.handle_register(a, reg(1, 40, 3)), Some(false), "the same connection, told in a new session");
+        assert_eq!(connections(&t), [(0, 40)]);
     }
 
     #[test]

@@ -1,0 +1,114 @@
+//! Carries out what a client's session wants, and tells what its person sees.
+
+use super::sight::{payload_hash, refusal_name, via_of, what};
+use super::{Fleet, LastMile, Latency, Sink, Wire};
+use squall_core::Time;
+use squall_core::client::{Output, Shown, Via as ShownVia};
+use squall_history::{Entity, Event, Kind};
+use squall_protocol::ids::rendezvous;
+use squall_protocol::{ClientFrame, Payload};
+
+impl<L: LastMile> Fleet<L> {
+    pub(super) fn carry_out(&mut self, index: u32, output: Output, now: Time, sink: &mut impl Sink) {
+        let client = &mut self.clients[index as usize];
+        let at = Entity::Device(client.session.device());
+        let mut event = |kind| sink.event(Event { t: now.0, at, kind });
+        match output {
+            Output::Connect => {
+                let home = rendezvous(client.session.user().0, self.gateways);
+                let gateway = (home + client.moved) % self.gateways;
+                client.wire = Wire::Opening;
+                client.conn = Some(self.last_mile.open(index, gateway));
+            }
+            Output::Disconnect(reason) => {
+                if let Some(conn) = client.conn {
+                    self.last_mile.close(conn);
+                }
+                self.forget_connection(index, reason, now, sink);
+            }
+            Output::Transmit(frame) => {
+                let Some(conn) = client.conn else { return };
+                if matches!(frame, ClientFrame::Ack { .. }) && self.last_mile.strikes_ack(index, conn) {
+                    return;
+                }
+                self.transmit(index, conn, frame, now, sink);
+            }
+            Output::Online => {
+                client.was_online = true;
+                client.online_since = now;
+                self.totals.online += 1;
+                self.totals.online_peak = self.totals.online_peak.max(self.totals.online);
+                self.totals.connects += 1;
+                let home = rendezvous(client.session.user().0, self.gateways);
+                let gateway = ((home + client.moved) % self.gateways) as u16;
+                event(Kind::Connect {
+                    user: client.session.user(),
+                    gateway,
+                    connect_count: client.session.connect_count(),
+                });
+                if client.lost_at != Time::NEVER {
+                    self.totals.reconnects += 1;
+                    let waited = now.since(client.lost_at).as_micros() as u64;
+                    client.lost_at = Time::NEVER;
+                    sink.latency(Latency::Reconnect(waited));
+                }
+            }
+            Output::Resent { conversation, client_msg_id } => {
+                self.totals.resent += 1;
+                event(Kind::Resend { conversation, client_msg_id });
+            }
+            Output::Stored { conversation, client_msg_id, seq } => {
+                self.totals.acked += 1;
+                event(Kind::Sent { conversation, client_msg_id, seq });
+            }
+            Output::Refused { conversation, client_msg_id, reason } => {
+                self.totals.refused += 1;
+                self.meddling.forget(index, conversation, client_msg_id);
+                event(Kind::Refused { conversation, client_msg_id, reason: refusal_name(reason) });
+            }
+            Output::Arrived { conversation, from, to, entries, via } => {
+                self.totals.delivered += u64::from(entries);
+                if via == ShownVia::Page {
+                    self.totals.synced += u64::from(entries);
+                }
+                let shown = client.session.shown(conversation);
+                self.totals.gaps_met += u64::from(from > shown.next());
+                self.arrived_to = to;
+                event(Kind::Deliver { conversation, from, to, entries, via: via_of(via) });
+            }
+            Output::Shown(shown) => self.show(index, shown, now, sink),
+            Output::Skipped { conversation, from, to } => event(Kind::Skip { conversation, from, to }),
+            Output::Discarded { conversation, seq, client_msg_id } => {
+                self.totals.discarded += 1;
+                event(Kind::Discard { conversation, seq, client_msg_id });
+            }
+        }
+    }
+
+    fn show(&mut self, index: u32, shown: Shown, now: Time, sink: &mut impl Sink) {
+        self.totals.displayed += 1;
+        self.totals.gaps_filled += u64::from(shown.via == ShownVia::Deliver && shown.entry.seq > self.arrived_to);
+        let client = &self.clients[index as usize];
+        let Shown { conversation, entry, via } = shown;
+        if let (Payload::Text(text), ShownVia::Deliver) = (&entry.payload, via)
+            && entry.device != client.session.device()
+            && let Some(sent) = crate::workload::sent_at(text).filter(|sent| *sent >= client.online_since.0)
+        {
+            sink.latency(Latency::SendToDeliver(now.0.saturating_sub(sent)));
+        }
+        sink.event(Event {
+            t: now.0,
+            at: Entity::Device(client.session.device()),
+            kind: Kind::Display {
+                user: client.session.user(),
+                conversation,
+                seq: entry.seq,
+                sender: entry.sender,
+                client_msg_id: entry.client_msg_id,
+                body_hash: payload_hash(&entry.payload),
+                what: what(&entry.payload),
+                via: via_of(via),
+            },
+        });
+    }
+}

@@ -1,0 +1,324 @@
+//! Clients that are nobody's: they speak real WebSocket bytes and lie.
+//!
+//! **Invariant:** a lie leaves no trace. A liar's sends have no `send` event, so that one in a log breaks
+//! `nothing-unsent`; what a stranger is shown is displayed to a user who is a member of nothing, which breaks
+//! `members-only`; and whoever is disturbed by a lie loses something that the other checks miss.
+
+use crate::fleet::{payload_hash, what};
+use crate::population::Population;
+use crate::rng::{below, key};
+use crate::websocket::{self, Incoming};
+use crate::{Fleet, LastMile, Signal, Sink};
+use squall_core::Time;
+use squall_history::{Entity, Event, Kind, Via};
+use squall_protocol::ids::mix;
+use squall_protocol::token::TokenSecret;
+use squall_protocol::{
+    ClientFrame, ClientMsgId, ClientSeq, Codec, ConversationId, DeviceId, LogSpan, Payload, Seq, ServerFrame,
+    UserId,
+};
+use std::time::Duration;
+
+/// The number of the first liar among the clients of the last mile: far above those of devices.
+pub const FIRST_LIAR: u32 = 0xffff_0000;
+/// Between two lies of one liar.
+const LIE_EVERY: Duration = Duration::from_millis(700);
+/// Before a liar that was turned away comes back.
+const BACK_AFTER: Duration = Duration::from_secs(1);
+/// A liar with a replayed `hello` leaves after this many steps: it listens, and says nothing more.
+const REPLAYED_STEPS: u32 = 3;
+
+/// What a liar does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sort {
+    /// A user of no conversation writes to those of others, reads, acks and joins them.
+    Stranger,
+    /// A token with a wrong MAC, in the name of a real device.
+    Forger,
+    /// A real device's `hello`, word for word, from another connection.
+    Replayer,
+    /// Bytes that are no frames.
+    Garbler,
+}
+
+const SORTS: [Sort; 4] = [Sort::Stranger, Sort::Forger, Sort::Replayer, Sort::Garbler];
+
+struct Liar<C> {
+    sort: Sort,
+    conn: Option<C>,
+    upgraded: bool,
+    connects: u64,
+    steps: u32,
+    next: Time,
+    input: Vec<u8>,
+}
+
+/// All liars of a run.
+pub struct Liars<C> {
+    key: u64,
+    secret: TokenSecret,
+    gateways: u32,
+    liars: Vec<Liar<C>>,
+    /// How many act at the moment.
+    active: u32,
+    lies: u64,
+}
+
+impl<C: Copy + Eq> Liars<C> {
+    /// None acts yet. `most` is how many may act at once.
+    pub fn new(seed: u64, secret: TokenSecret, gateways: u32, most: u32) -> Self {
+        let liar = |index: u32| Liar {
+            sort: SORTS[index as usize % SORTS.len()],
+            conn: None,
+            upgraded: false,
+            connects: 0,
+            steps: 0,
+            next: Time::ZERO,
+            input: Vec::new(),
+        };
+        let liars = (0..most).map(liar).collect();
+        Liars { key: key(seed, "liars"), secret, gateways, liars, active: 0, lies: 0 }
+    }
+
+    /// From now on this many act; the others have left.
+    pub fn set_active(&mut self, active: u32, last_mile: &mut impl LastMile<Conn = C>) {
+        self.active = active.min(self.liars.len() as u32);
+        for liar in &mut self.liars[self.active as usize..] {
+            if let Some(conn) = liar.conn.take() {
+                last_mile.close(conn);
+            }
+        }
+    }
+
+    /// Lies told so far: frames that no honest client sends.
+    pub fn lies(&self) -> u64 {
+        self.lies
+    }
+
+    /// Lets every liar whose time has come do something.
+    pub fn step<L: LastMile<Conn = C>>(&mut self, fleet: &mut Fleet<L>, now: Time) {
+        for index in 0..self.active {
+            let liar = &mut self.liars[index as usize];
+            if liar.next > now {
+                continue;
+            }
+            liar.next = now + LIE_EVERY;
+            match liar.conn {
+                None => {
+                    liar.connects += 1;
+                    liar.upgraded = false;
+                    liar.steps = 0;
+                    liar.input.clear();
+                    let gateway =
+                        below(mix(self.key ^ u64::from(index) ^ liar.connects), u64::from(self.gateways));
+                    liar.conn = Some(fleet.last_mile.open(FIRST_LIAR + index, gateway as u32));
+                }
+                Some(conn) if liar.upgraded => self.lie(index, conn, fleet, now),
+                Some(_) => {}
+            }
+        }
+    }
+
+    fn user(&self, index: u32) -> UserId {
+        UserId(mix(self.key ^ u64::from(index)) | 1)
+    }
+
+    fn codec(index: u32) -> Codec {
+        if index / SORTS.len() as u32 % 2 == 0 { Codec::Json } else { Codec::Protobuf }
+    }
+
+    fn lie<L: LastMile<Conn = C>>(&mut self, index: u32, conn: C, fleet: &mut Fleet<L>, now: Time) {
+        let liar = &mut self.liars[index as usize];
+        liar.steps += 1;
+        let (sort, step) = (liar.sort, liar.steps);
+        let draw = mix(self.key ^ mix(u64::from(index)) ^ liar.connects << 32 ^ u64::from(step));
+        if sort == Sort::Replayer && step > REPLAYED_STEPS {
+            self.turned_away(index, now);
+            return fleet.last_mile.close(conn);
+        }
+        let codec = Self::codec(index);
+        let mut bytes = Vec::new();
+        if sort == Sort::Garbler && step > 1 {
+            bytes = garbage(draw, codec);
+        } else {
+            let frame = self.frame(index, sort, step, draw, fleet);
+            websocket::write(&mut bytes, codec.is_binary(), &codec.encode_client(&frame), draw as u32);
+        }
+        self.lies += 1;
+        // What finds no room is a lie less.
+        let _ = fleet.last_mile.write(conn, &bytes);
+    }
+
+    fn frame<L: LastMile<Conn = C>>(
+        &self,
+        index: u32,
+        sort: Sort,
+        step: u32,
+        draw: u64,
+        fleet: &Fleet<L>,
+    ) -> ClientFrame {
+        let population = fleet.population();
+        let own = (self.user(index), DeviceId(u64::from(FIRST_LIAR + index) + 1));
+        if step == 1 {
+            let victim = below(draw, u64::from(fleet.clients())) as u32;
+            let real = (population.user_of_device(victim), population.device(victim));
+            let connects = self.liars[index as usize].connects;
+            return match sort {
+                Sort::Stranger | Sort::Garbler => {
+                    ClientFrame::Hello { token: self.secret.issue(own.0, own.1), connect_count: connects }
+                }
+                Sort::Forger => {
+                    let mut token = self.secret.issue(real.0, real.1);
+                    let wrong = if token.ends_with('0') { '1' } else { '0' };
+                    token.pop();
+                    token.push(wrong);
+                    ClientFrame::Hello { token, connect_count: u64::MAX >> 1 }
+                }
+                // Of a device that is connected: what it had said is what can be heard and said again.
+                Sort::Replayer if fleet.is_online(victim) => ClientFrame::Hello {
+                    token: self.secret.issue(real.0, real.1),
+                    connect_count: fleet.connect_count(victim),
+                },
+                Sort::Replayer => ClientFrame::Ping,
+            };
+        }
+        if sort == Sort::Replayer {
+            return ClientFrame::Ping;
+        }
+        let conversation = foreign(population, draw);
+        let send = |payload| ClientFrame::Send {
+            conversation,
+            client_msg_id: ClientMsgId(u128::from(draw) << 64 | u128::from(index)),
+            client_seq: ClientSeq::FIRST,
+            payload,
+        };
+        match step % 4 {
+            0 => send(Payload::Text("I was never here".to_owned())),
+            1 => ClientFrame::Ack { conversation, up_to_seq: Seq(1 << 40) },
+            2 => ClientFrame::Sync { conversation, since_seq: Seq::ZERO },
+            _ => send(Payload::Joined(own.0)),
+        }
+    }
+
+    /// The network tells a liar something.
+    pub fn handle_signal<L: LastMile<Conn = C>>(
+        &mut self,
+        client: u32,
+        conn: C,
+        signal: Signal,
+        fleet: &mut Fleet<L>,
+        now: Time,
+        sink: &mut impl Sink,
+    ) {
+        let index = client - FIRST_LIAR;
+        let Some(liar) = self.liars.get_mut(index as usize).filter(|liar| liar.conn == Some(conn)) else { return };
+        match signal {
+            Signal::Connected => {
+                let request = websocket::request("chat.example", Self::codec(index).subprotocol(), self.key);
+                let _ = fleet.last_mile.write(conn, &request);
+            }
+            Signal::Readable => {
+                let _ = fleet.last_mile.read(conn, &mut liar.input);
+                if !self.read(index, now, sink) {
+                    self.turned_away(index, now);
+                    fleet.last_mile.close(conn);
+                }
+            }
+            Signal::Writable => {}
+            Signal::Lost(_) => self.turned_away(index, now),
+        }
+    }
+
+    fn turned_away(&mut self, index: u32, now: Time) {
+        let liar = &mut self.liars[index as usize];
+        liar.conn = None;
+        liar.next = now + BACK_AFTER;
+    }
+
+    /// Takes in what has arrived. False: the gateway has had enough.
+    fn read(&mut self, index: u32, now: Time, sink: &mut impl Sink) -> bool {
+        let codec = Self::codec(index);
+        let mut input = std::mem::take(&mut self.liars[index as usize].input);
+        let mut used = 0;
+        let goes_on = loop {
+            let rest = &input[used..];
+            if !self.liars[index as usize].upgraded {
+                match websocket::accept(rest, codec.subprotocol(), self.key) {
+                    Ok(Some(len)) => {
+                        used += len;
+                        self.liars[index as usize].upgraded = true;
+                        continue;
+                    }
+                    Ok(None) => break true,
+                    Err(_) => break false,
+                }
+            }
+            match websocket::read(rest) {
+                Ok(None) => break true,
+                Ok(Some((Incoming::Text(payload) | Incoming::Binary(payload), len))) => {
+                    used += len;
+                    if let Ok(ServerFrame::Deliver(span) | ServerFrame::Page { span, .. }) =
+                        codec.decode_server(payload)
+                    {
+                        self.show(index, span, now, sink);
+                    }
+                }
+                Ok(Some((Incoming::Control, len))) => used += len,
+                Ok(Some((Incoming::Close(..), _))) | Err(_) => break false,
+            }
+        };
+        input.drain(..used);
+        self.liars[index as usize].input = input;
+        goes_on
+    }
+
+    /// What a liar is shown goes to the history. With a replayed `hello` it sees what the device's user may see.
+    fn show(&self, index: u32, span: LogSpan, now: Time, sink: &mut impl Sink) {
+        if self.liars[index as usize].sort == Sort::Replayer {
+            return;
+        }
+        for entry in span.entries {
+            sink.event(Event {
+                t: now.0,
+                at: Entity::Device(DeviceId(u64::from(FIRST_LIAR + index) + 1)),
+                kind: Kind::Display {
+                    user: self.user(index),
+                    conversation: span.conversation,
+                    seq: entry.seq,
+                    sender: entry.sender,
+                    client_msg_id: entry.client_msg_id,
+                    body_hash: payload_hash(&entry.payload),
+                    what: what(&entry.payload),
+                    via: Via::Page,
+                },
+            });
+        }
+    }
+}
+
+/// A conversation that a stranger has no part in: a group, or two people's.
+fn foreign(population: &Population, draw: u64) -> ConversationId {
+    if population.groups() > 0 && draw & 1 == 0 {
+        return population.group_id(below(draw, u64::from(population.groups())) as u32);
+    }
+    let user = below(mix(draw), u64::from(population.users())) as u32;
+    match population.partner(user, 0) {
+        Some(partner) => population.direct(user, partner).id,
+        None => ConversationId(draw),
+    }
+}
+
+/// A frame that no codec reads, an empty one, a huge one, or no frame at all.
+fn garbage(draw: u64, codec: Codec) -> Vec<u8> {
+    let noise: Vec<u8> = (0..64).map(|n| mix(draw ^ n) as u8).collect();
+    let mut bytes = Vec::new();
+    match draw % 5 {
+        0 => websocket::write(&mut bytes, codec.is_binary(), &noise, draw as u32),
+        1 => websocket::write(&mut bytes, !codec.is_binary(), b"{}", draw as u32),
+        2 => websocket::write(&mut bytes, codec.is_binary(), b"{\"op\":\"send\"}", draw as u32),
+        // A length that no gateway takes.
+        3 => bytes = vec![0x81, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4],
+        _ => bytes = noise,
+    }
+    bytes
+}

@@ -1,0 +1,212 @@
+//! Which faults a seed of the swarm has: each kind with the same chance, its parameters and times drawn.
+
+use super::Draws;
+use proptest::prelude::*;
+use squall_scenarios::{DiskOperation, Fault, FaultKind, Point, Profile, Scenario, Span};
+
+/// The chance of each kind: three or four in a run.
+const CHANCE: f64 = 0.12;
+/// No fault begins in the first seconds: there is nothing to lose yet.
+const FIRST: u64 = 3_000;
+/// None begins in the last seconds before the heal: what it does to the traffic must be seen.
+const LAST: u64 = 12_000;
+
+/// The pairs of roles that have connections to each other.
+const PAIRS: [(&str, &str); 6] = [
+    ("gateway", "messages"),
+    ("gateway", "registry"),
+    ("gateway", "bus"),
+    ("messages", "registry"),
+    ("messages", "bus"),
+    ("clients", "gateway"),
+];
+
+pub(super) fn draw(draws: &mut Draws, scenario: &Scenario) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let chosen: Vec<&str> = FaultKind::NAMES.iter().copied().filter(|_| draws.chance(CHANCE)).collect();
+    let fallback = [draws.pick(FaultKind::NAMES)];
+    for kind in if chosen.is_empty() { &fallback[..] } else { &chosen[..] } {
+        add(draws, scenario, kind, &mut faults);
+    }
+    let numbered = faults.into_iter().zip(1..);
+    numbered
+        .map(|(fault, n): (Fault, u32)| Fault { name: format!("{}-{n}", fault.kind.name()), ..fault })
+        .collect()
+}
+
+/// All hosts of a role, one of them, or some.
+fn some_of(draws: &mut Draws, role: &str) -> Vec<String> {
+    if role == "clients" {
+        return vec![role.to_owned()];
+    }
+    let forms = prop_oneof![
+        2 => Just(format!("{role}-*")),
+        3 => Just(format!("one of {role}-*")),
+        1 => Just(format!("50% of {role}-*")),
+    ];
+    vec![draws.of(forms)]
+}
+
+fn shard(draws: &mut Draws) -> Vec<String> {
+    let forms = prop_oneof![2 => Just("one of messages-*"), 1 => Just("busiest-shard"), 1 => Just("messages-*")];
+    vec![draws.of(forms).to_owned()]
+}
+
+fn sides(draws: &mut Draws) -> (Vec<String>, Vec<String>) {
+    let (one, other) = draws.pick(&PAIRS);
+    // Some of one side against all of the other: there is a connection between them.
+    (some_of(draws, one), vec![if other == "clients" { other.to_owned() } else { format!("{other}-*") }])
+}
+
+fn fault(at: Span, lasts: Option<Span>, kind: FaultKind) -> Fault {
+    Fault { name: String::new(), at, within: None, lasts, every: None, kind }
+}
+
+fn add(draws: &mut Draws, scenario: &Scenario, name: &str, faults: &mut Vec<Fault>) {
+    let last = scenario.phases.load.as_millis() - LAST;
+    let at = draws.ms(FIRST, last);
+    let after = |ms: u64| at + Span::from_millis(ms);
+    let short = draws.ms(500, 4_000);
+    let long = draws.ms(6_000, 10_000);
+    let disconnect = |at: Span| fault(at, None, FaultKind::Disconnect { share: 0.6 });
+    let kind = match name {
+        "crash" => {
+            let role = draws.pick(&["gateway", "messages", "registry", "bus"]);
+            let point = (role == "messages" && draws.chance(0.6)).then(|| process_point(draws));
+            let target = match (role, point) {
+                ("messages", Some(_)) => vec!["messages-*".to_owned()],
+                ("messages", None) => shard(draws),
+                _ => some_of(draws, role),
+            };
+            faults.push(fault(at, Some(short), FaultKind::Crash { target, point }));
+            return with_point(point, at, faults);
+        }
+        "power-loss" => {
+            let role = draws.of(prop_oneof![4 => Just("messages"), 1 => Just("gateway"), 1 => Just("bus")]);
+            let point = (role == "messages" && draws.chance(0.7)).then(|| power_point(draws));
+            let target = match (role, point) {
+                ("messages", Some(_)) => vec!["messages-*".to_owned()],
+                ("messages", None) => shard(draws),
+                _ => some_of(draws, role),
+            };
+            faults.push(fault(at, Some(short), FaultKind::PowerLoss { target, point }));
+            return with_point(point, at, faults);
+        }
+        "rolling-restart" => {
+            let role = draws.pick(&["gateway", "messages"]);
+            let kind = FaultKind::RollingRestart { target: vec![format!("{role}-*")], gap: draws.ms(200, 2_000) };
+            return faults.push(fault(at, Some(draws.ms(500, 2_500)), kind));
+        }
+        "partition" => {
+            let (between, and) = sides(draws);
+            FaultKind::Partition { between, and }
+        }
+        "partition-one-way" => {
+            let (from, to) = sides(draws);
+            let (from, to) = if draws.chance(0.5) { (from, to) } else { (to, from) };
+            FaultKind::PartitionOneWay { from, to }
+        }
+        "swizzle" => {
+            let (between, and) = sides(draws);
+            FaultKind::Swizzle { between, and }
+        }
+        "flap" => {
+            let (between, and) = sides(draws);
+            FaultKind::Flap { between, and, down: draws.ms(1_000, 2_500), up: draws.ms(300, 3_000) }
+        }
+        "hold" => {
+            let (between, and) = sides(draws);
+            FaultKind::Hold { between, and }
+        }
+        "latency" => {
+            let (between, and) = sides(draws);
+            FaultKind::Latency { between, and, add: draws.ms(20, 1_500), jitter: draws.ms(0, 500) }
+        }
+        "slow-link" => {
+            let (between, and) = sides(draws);
+            FaultKind::SlowLink { between, and, bytes_per_s: draws.of(2_000..=50_000u64) }
+        }
+        "loss" => {
+            let (between, and) = sides(draws);
+            FaultKind::Loss { between, and, share: draws.share(20, 60) }
+        }
+        "refuse" => {
+            faults.push(disconnect(after(1_000)));
+            FaultKind::Refuse { from: vec!["clients".to_owned()], to: vec!["gateway-*".to_owned()] }
+        }
+        "pause" => {
+            let role = draws.pick(&["gateway", "messages", "registry", "bus"]);
+            FaultKind::Pause { target: some_of(draws, role) }
+        }
+        "clock" => {
+            let (ahead, behind) = (draws.ms(0, 600_000), draws.ms(0, 600_000));
+            FaultKind::Clock {
+                target: vec!["messages-*".to_owned()],
+                ahead,
+                behind,
+                drift_ppm: draws.of(1..=50_000u32).into(),
+            }
+        }
+        "disk-errors" => return disk_errors(draws, at, long, faults),
+        "disk-full" => FaultKind::DiskFull { target: shard(draws) },
+        "slow-disk" => FaultKind::SlowDisk { target: shard(draws), add: draws.ms(50, 900) },
+        "stalled-disk" => FaultKind::StalledDisk { target: shard(draws) },
+        "drop-sent-acks" => FaultKind::DropSentAcks { share: draws.share(15, 50) },
+        "drop-device-acks" => FaultKind::DropDeviceAcks { share: draws.share(8, 30) },
+        "duplicate-acks" => FaultKind::DuplicateAcks { share: draws.share(15, 60) },
+        "delay-acks" => FaultKind::DelayAcks { share: draws.share(15, 60), by: draws.ms(100, 8_000) },
+        "duplicate-sends" => FaultKind::DuplicateSends { share: draws.share(30, 100) },
+        "resend-everything" => FaultKind::ResendEverything { share: draws.share(60, 100) },
+        "liars" => FaultKind::Liars { count: draws.of(4..=12u32) },
+        "slow-reader" => FaultKind::SlowReader { share: draws.share(30, 60) },
+        "profile-change" => {
+            let profiles = [Profile::Wifi, Profile::Lte, Profile::ThreeG, Profile::Flaky];
+            FaultKind::ProfileChange { share: draws.share(50, 100), to: draws.pick(&profiles) }
+        }
+        "carrier-gone" => FaultKind::CarrierGone { carrier: None },
+        "disconnect" => FaultKind::Disconnect { share: draws.share(40, 100) },
+        "half-open" => FaultKind::HalfOpen { share: draws.share(40, 80) },
+        other => unreachable!("{other} is among FaultKind::NAMES and is not drawn"),
+    };
+    let lasts = (!kind.is_instant()).then_some(long);
+    faults.push(fault(at, lasts, kind));
+}
+
+/// Errors of reads are met by whoever opens the disk again, so something fails or restarts meanwhile.
+fn disk_errors(draws: &mut Draws, at: Span, long: Span, faults: &mut Vec<Fault>) {
+    let target = vec!["messages-*".to_owned()];
+    let operation =
+        draws.of(prop_oneof![Just(DiskOperation::Read), Just(DiskOperation::Write), Just(DiskOperation::Sync)]);
+    if operation == DiskOperation::Read {
+        let crash = FaultKind::Crash { target: target.clone(), point: None };
+        faults.push(fault(at + Span::from_secs(1), Some(Span::from_secs(1)), crash));
+    }
+    let share = match operation {
+        DiskOperation::Write => draws.share(2, 10),
+        _ => draws.share(10, 40),
+    };
+    faults.push(fault(at, Some(long), FaultKind::DiskErrors { target, operation, share }));
+}
+
+fn process_point(draws: &mut Draws) -> Point {
+    let points = [Point::Committed, Point::Acked, Point::Published, Point::SyncPage, Point::Recovering];
+    draws.pick(&points)
+}
+
+fn power_point(draws: &mut Draws) -> Point {
+    if draws.chance(0.4) { Point::MidCommit } else { process_point(draws) }
+}
+
+/// What it takes that the code passes the point: a sync needs somebody who comes back, a recovery a restart.
+fn with_point(point: Option<Point>, at: Span, faults: &mut Vec<Fault>) {
+    match point {
+        Some(Point::SyncPage) => {
+            faults.push(fault(at + Span::from_millis(300), None, FaultKind::Disconnect { share: 0.8 }));
+        }
+        Some(Point::Recovering) => {
+            let crash = FaultKind::Crash { target: vec!["messages-*".to_owned()], point: None };
+            faults.push(fault(at + Span::from_millis(300), Some(Span::from_millis(500)), crash));
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,118 @@
+//! The swarm: a scenario for every seed, with a random subset of all faults and options switched on.
+//!
+//! A campaign in which each run has a few things of many finds what a run with everything hides: faults mask each other, and
+//! options leave no room for others (swarm testing: Groce et al., ISSTA 2012). Everything is drawn with proptest strategies.
+//!
+//! **Invariant:** what is drawn is a sound scenario whose faults can hit something; it depends on the seed and the build only.
+
+mod faults;
+mod people;
+
+use crate::rng::key;
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use squall_scenarios::{Scenario, Span};
+
+/// The quiet at the end where every connection is known to be dead or alive soon after the heal.
+const QUIET: Span = Span::from_secs(60);
+
+/// Draws from strategies, one after the other, all from one seed.
+pub(crate) struct Draws(TestRunner);
+
+impl Draws {
+    fn new(seed: u64) -> Self {
+        let mut bytes = [0; 32];
+        for (n, part) in (0..).zip(bytes.chunks_exact_mut(8)) {
+            part.copy_from_slice(&key(seed ^ n << 60, "swarm").to_le_bytes());
+        }
+        Draws(TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &bytes)))
+    }
+
+    /// A value of this strategy.
+    pub fn of<S: Strategy>(&mut self, strategy: S) -> S::Value {
+        strategy.new_tree(&mut self.0).expect("none of our strategies rejects").current()
+    }
+
+    /// One of these, each with the same chance.
+    pub fn pick<T: Copy>(&mut self, items: &[T]) -> T {
+        items[self.of(0..items.len())]
+    }
+
+    pub fn chance(&mut self, share: f64) -> bool {
+        self.of(proptest::bool::weighted(share))
+    }
+
+    /// A time between the two, in milliseconds.
+    pub fn ms(&mut self, from: u64, to: u64) -> Span {
+        Span::from_millis(self.of(from..=to))
+    }
+
+    /// A share between the two, of two digits.
+    pub fn share(&mut self, from_percent: u32, to_percent: u32) -> f64 {
+        f64::from(self.of(from_percent..=to_percent)) / 100.0
+    }
+}
+
+/// The scenario of a seed.
+pub fn draw(seed: u64) -> Scenario {
+    let mut draws = Draws::new(seed);
+    let mut scenario = Scenario {
+        name: format!("swarm-{seed}"),
+        description: "Drawn by the standard swarm.".to_owned(),
+        seed: Some(seed),
+        ..Scenario::default()
+    };
+    people::draw(&mut draws, &mut scenario);
+    scenario.faults = faults::draw(&mut draws, &scenario);
+    // A connection that nobody knows to be dead is noticed by silence, which takes the default bound.
+    let unnoticed = scenario.faults.iter().any(|fault| ["half-open", "slow-reader"].contains(&fault.kind.name()));
+    scenario.phases.liveness_bound = (!unnoticed).then_some(QUIET);
+    scenario
+}
+
+/// What was drawn, in a line.
+pub fn in_words(scenario: &Scenario) -> String {
+    let (t, p) = (&scenario.topology, &scenario.population);
+    let faults: Vec<&str> = scenario.faults.iter().map(|fault| fault.kind.name()).collect();
+    format!(
+        "{} gateways, {} shards, {} registries, {} buses; {} users, {} devices, {} groups; load {}; {}",
+        t.gateways,
+        t.messages,
+        t.registries,
+        t.buses,
+        p.users,
+        p.devices(),
+        p.groups,
+        scenario.phases.load,
+        faults.join(", ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use squall_scenarios::{FaultKind, parse};
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    #[test]
+    fn every_seed_draws_a_sound_scenario_and_all_kinds_of_faults_come_up() {
+        let mut kinds = BTreeSet::new();
+        for seed in 0..600 {
+            let scenario = draw(seed);
+            let parsed = parse(&scenario.to_toml(), Path::new("swarm.toml"));
+            let parsed = parsed.unwrap_or_else(|problems| panic!("seed {seed}: {}", problems[0]));
+            assert!(!parsed.faults.is_empty(), "seed {seed} has no faults");
+            assert_eq!(parsed.population, scenario.population, "seed {seed}");
+            kinds.extend(scenario.faults.iter().map(|fault| fault.kind.name()));
+        }
+        let missing: Vec<_> = FaultKind::NAMES.iter().filter(|name| !kinds.contains(*name)).collect();
+        assert!(missing.is_empty(), "never drawn: {missing:?}");
+    }
+
+    #[test]
+    fn a_seed_draws_the_same_twice_and_others_draw_something_else() {
+        assert_eq!(draw(7), draw(7));
+        assert_ne!(draw(7).faults, draw(8).faults);
+    }
+}

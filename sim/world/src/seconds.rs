@@ -1,0 +1,90 @@
+//! The end of every simulated second: its digests, its trace, the ledger of memory, progress.
+
+use crate::disk::Disk;
+use crate::observatory::Trace;
+use crate::run::{Progress, SecondDigest, World};
+use squall_network::SegmentTrace;
+use squall_protocol::ids::mix;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+impl World<'_> {
+    pub(crate) fn end_second(&mut self, second: u64) {
+        let names = self.machines.iter().map(|m| m.name.clone()).chain(self.sites.iter().cloned());
+        let wire: Vec<(String, u64)> =
+            names.zip(self.network.take_digests().into_iter().map(|(_, digest)| digest)).collect();
+        let disks: Vec<(String, u64)> = self
+            .machines
+            .iter()
+            .filter_map(|m| m.probe.disk.as_ref().map(|disk| (m.name.clone(), disk.take_digest())))
+            .collect();
+        let all = SecondDigest { second, history: self.observatory.digest, wire, disks };
+        self.digest = mix(self.digest ^ all.history);
+        for (_, digest) in all.wire.iter().chain(&all.disks) {
+            self.digest = mix(self.digest ^ digest);
+        }
+        if let Some(on_second) = &mut self.options.on_second {
+            on_second(&all);
+        }
+        self.end_trace();
+        if self.options.trace_second == Some(second + 1) {
+            self.begin_trace();
+        }
+        self.look_at_memory();
+        self.stopped |= self.options.stop.load(Ordering::Relaxed);
+        self.report_progress();
+    }
+
+    /// Draws up the ledger of memory if the process has grown.
+    pub(crate) fn look_at_memory(&mut self) {
+        self.machines.iter().filter_map(|m| m.probe.disk.as_ref()).for_each(Disk::settle);
+        // SAFETY: every commit that had begun is over, and nothing else of a run has a thread of its own.
+        unsafe { self.peak.look() };
+    }
+
+    /// Keeps every event and every delivered segment from here on.
+    fn begin_trace(&mut self) {
+        let lines = Trace::default();
+        self.observatory.trace = Some(Arc::clone(&lines));
+        let names: Vec<String> =
+            self.machines.iter().map(|m| m.name.clone()).chain(self.sites.iter().cloned()).collect();
+        self.network.set_trace(Some(Box::new(move |s: &SegmentTrace| {
+            let line = format!(
+                "{{\"t\":{},\"host\":\"{}\",\"kind\":\"segment\",\"from\":\"{}\",\"segment\":\"{:?}\",\"len\":{},\"hash\":\"{:016x}\"}}",
+                s.at, names[s.to.0 as usize], names[s.from.0 as usize], s.kind, s.len, s.hash
+            );
+            lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        })));
+    }
+
+    fn end_trace(&mut self) {
+        let Some(lines) = self.observatory.trace.take() else { return };
+        self.network.set_trace(None);
+        if let Some(on_trace) = &mut self.options.on_trace {
+            lines.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|line| on_trace(line));
+        }
+    }
+
+    fn report_progress(&mut self) {
+        #[expect(clippy::disallowed_methods, reason = "wall time is shown to the user and enters no run")]
+        let wall_now = Instant::now();
+        if wall_now.duration_since(self.last_progress) < Duration::from_millis(100) {
+            return;
+        }
+        self.last_progress = wall_now;
+        let totals = self.fleet.totals();
+        let progress = Progress {
+            phase: self.phase,
+            simulated: Duration::from_micros(self.now),
+            total: Duration::from_micros(self.end),
+            wall: wall_now.duration_since(self.started),
+            connected: totals.online,
+            clients: u64::from(self.fleet.clients()),
+            displayed: totals.displayed,
+        };
+        if let Some(on_progress) = &mut self.options.on_progress {
+            on_progress(&progress);
+        }
+    }
+}
