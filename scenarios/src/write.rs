@@ -48,7 +48,7 @@ fn without(said: &mut Table, unsaid: &Table) {
 fn without_unsaid_of_faults(fault: &mut Table) {
     let unsaid = |key: &str, value: &Value| match key {
         "name" => value.as_str() == Some(""),
-        "jitter" | "ahead" | "behind" => value.as_str() == Some("0s"),
+        "jitter" | "ahead" | "behind" | "gap" => value.as_str() == Some("0s"),
         "drift_ppm" => value.as_float() == Some(0.0),
         _ => false,
     };

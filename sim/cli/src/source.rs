@@ -49,9 +49,12 @@ impl Source {
             }
             Source::Swarm => {
                 let seed = seed.unwrap_or(0);
-                let scenario = swarm::draw(seed);
-                let findings = scenario.findings();
-                assert!(findings.is_empty(), "seed {seed} draws a scenario that cannot run: {findings:?}");
+                // By way of a file, so that the file that is kept of it is the same scenario, names of faults and all.
+                let file = swarm::draw(seed).to_toml();
+                let scenario = squall_scenarios::parse(&file, Path::new("swarm.toml"));
+                let scenario = scenario.unwrap_or_else(|problems| {
+                    panic!("seed {seed} draws a scenario that cannot run: {problems:?}")
+                });
                 Ok((scenario, seed))
             }
         }

@@ -2,7 +2,7 @@
 
 use super::fit::retargeted;
 use super::{Candidate, Failure, candidate};
-use squall_scenarios::{Scenario, Span};
+use squall_scenarios::{FaultKind, Scenario, Span};
 
 /// Shorter than this, a fault hits hardly anything.
 const SHORTEST_FAULT: Span = Span::from_millis(100);
@@ -25,10 +25,15 @@ pub fn fewer(from: &Scenario, _: &Failure<'_>) -> Vec<Candidate> {
     candidates
 }
 
-/// One host of each list of targets that means several.
+/// One host of each list of targets that means several, and one liar.
 pub fn narrower(from: &Scenario, _: &Failure<'_>) -> Vec<Candidate> {
     let mut candidates = Vec::new();
     for (index, fault) in from.faults.iter().enumerate() {
+        if let FaultKind::Liars { count: 2.. } = fault.kind {
+            candidates.extend(candidate(from, format!("{}: one", fault.name), |scenario| {
+                scenario.faults[index].kind = FaultKind::Liars { count: 1 };
+            }));
+        }
         for (_, targets) in fault.kind.targets() {
             let hosts = from.expand_targets(targets);
             if hosts.len() < 2 {
@@ -51,13 +56,17 @@ pub fn narrower(from: &Scenario, _: &Failure<'_>) -> Vec<Candidate> {
     candidates
 }
 
-/// Once instead of again and again.
+/// Once instead of again and again, and at a time that is not drawn.
 pub fn less_often(from: &Scenario, _: &Failure<'_>) -> Vec<Candidate> {
-    let each = from.faults.iter().enumerate().filter(|(_, fault)| fault.every.is_some());
-    each.filter_map(|(index, fault)| {
-        candidate(from, format!("{} once", fault.name), |scenario| scenario.faults[index].every = None)
-    })
-    .collect()
+    let mut candidates = Vec::new();
+    for (index, fault) in from.faults.iter().enumerate() {
+        let name = &fault.name;
+        candidates.extend(candidate(from, format!("{name} once"), |scenario| scenario.faults[index].every = None));
+        candidates.extend(candidate(from, format!("{name} at a fixed time"), |scenario| {
+            scenario.faults[index].within = None;
+        }));
+    }
+    candidates
 }
 
 /// A quarter and half of the time.

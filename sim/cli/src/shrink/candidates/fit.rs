@@ -9,6 +9,10 @@ pub fn fit(scenario: &mut Scenario) {
     workload(scenario);
     let load = scenario.phases.load;
     scenario.faults.retain(|fault| fault.at < load);
+    for fault in &mut scenario.faults {
+        let room = load - fault.at;
+        fault.within = fault.within.map(|within| within.min(room)).filter(|within| !within.is_zero());
+    }
     for index in 0..scenario.faults.len() {
         let replaced = retargeted(&scenario.faults[index], |target| Some(nearest_host(scenario, target)));
         if let Some(fault) = replaced {

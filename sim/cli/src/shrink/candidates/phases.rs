@@ -1,7 +1,7 @@
 //! Shorter runs.
 
 use super::{Candidate, Failure, candidate};
-use squall_scenarios::{FaultKind, Profile, Scenario, Span};
+use squall_scenarios::{Profile, Scenario, Span};
 
 const SHORTEST_LOAD: Span = Span::from_secs(1);
 const SHORTEST_RAMP: Span = Span::from_millis(200);
@@ -11,6 +11,9 @@ const SHORT_QUIET: Span = Span::from_secs(30);
 /// What can be said before anything is owed: a shorter quiet makes none of these look violated.
 const SAFETY: &[&str] =
     &["no-duplicates", "dense-sequence", "same-order", "sender-order", "nothing-unsent", "members-only"];
+
+/// Kinds of faults that take long to be noticed, or leave devices on a network that is slow.
+const NOTICED_LATE: &[&str] = &["half-open", "slow-reader", "profile-change", "carrier-gone"];
 
 /// A quarter, half and three quarters of the load; the load until just after the violation, or until the last fault has begun.
 pub fn shorter_load(from: &Scenario, failure: &Failure<'_>) -> Vec<Candidate> {
@@ -77,8 +80,8 @@ pub fn shorter_ramp(from: &Scenario, _: &Failure<'_>) -> Vec<Candidate> {
 /// A shorter quiet, where nothing that is owed is what fails, and nothing needs a long one.
 pub fn shorter_quiet(from: &Scenario, failure: &Failure<'_>) -> Vec<Candidate> {
     let slow = |profile: &Profile| matches!(profile, Profile::ThreeG | Profile::Flaky);
-    let half_open = |kind: &FaultKind| matches!(kind, FaultKind::HalfOpen { .. });
-    let needed = from.network.last_mile.keys().any(slow) || from.faults.iter().any(|fault| half_open(&fault.kind));
+    let needed = from.network.last_mile.keys().any(slow)
+        || from.faults.iter().any(|fault| NOTICED_LATE.contains(&fault.kind.name()));
     let long = from.phases.liveness_bound.is_none_or(|bound| bound > SHORT_QUIET);
     if needed || !long || !SAFETY.contains(&failure.property) {
         return Vec::new();
