@@ -1,7 +1,7 @@
 //! `squall shrink`: the smallest scenario that still violates the same property, as a file with its seed inside.
 
 mod candidates;
-mod search;
+pub mod search;
 
 use crate::child::{self, Children};
 use crate::input::{self, BAD_INPUT};
@@ -93,7 +93,7 @@ fn told(what: &str) -> impl Fn(std::io::Error) -> u8 {
 }
 
 /// Runs the scenario as it is.
-fn first_run(
+pub fn first_run(
     children: &Children,
     source: &Source,
     scenario: Scenario,

@@ -78,14 +78,17 @@ fn below(from: u32, least: u32) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::Source;
     use squall_scenarios::{files_in, load, parse};
     use std::path::Path;
 
-    fn library() -> Vec<Scenario> {
+    /// The files of the library, large and small, and what some seeds draw.
+    fn scenarios() -> Vec<Scenario> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios");
         let mut files = files_in(&folder).unwrap();
         files.extend(files_in(&folder.join("large")).unwrap());
-        files.iter().map(|file| load(file).unwrap()).collect()
+        let drawn = (0..60).map(|seed| Source::Swarm.load(Some(seed)).unwrap().0);
+        files.iter().map(|file| load(file).unwrap()).chain(drawn).collect()
     }
 
     fn sends(scenario: &Scenario) -> f64 {
@@ -95,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_candidate_can_run_and_is_never_larger() {
-        for from in library() {
+        for from in scenarios() {
             for property in ["no-duplicates", "no-loss", "service-levels"] {
                 let failure = Failure { property, at: from.phases.ramp + from.phases.load / 2 };
                 let candidates: Vec<_> = EDITS.iter().flat_map(|edit| edit(&from, &failure)).collect();
@@ -121,7 +124,7 @@ mod tests {
     /// Taking the first candidate again and again comes to an end, and to something small.
     #[test]
     fn a_failure_that_is_always_there_ends_with_next_to_nothing() {
-        for mut scenario in library() {
+        for mut scenario in scenarios() {
             let mut steps = 0;
             loop {
                 let failure = Failure { property: "no-duplicates", at: scenario.phases.ramp };
