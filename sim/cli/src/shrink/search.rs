@@ -102,7 +102,7 @@ pub fn shrink(
         runs: AtomicU64::new(0),
         steps: 0,
     };
-    let done = search.to_the_end()?;
+    let done = search.go_to_the_end()?;
     search.meter.finish();
     let ended = match (done, children.stopped()) {
         (true, _) => Ended::NothingSmaller,
@@ -129,7 +129,7 @@ struct Search<'a> {
 
 impl Search<'_> {
     /// Goes through all edits until none makes anything smaller: `true`; `false` when it had to stop before.
-    fn to_the_end(&mut self) -> io::Result<bool> {
+    fn go_to_the_end(&mut self) -> io::Result<bool> {
         loop {
             let before = self.steps;
             for edit in EDITS {

@@ -101,7 +101,9 @@ pub fn fewer_service_levels(from: &Scenario, failure: &Failure<'_>) -> Vec<Candi
     }
     let without = |index: usize| {
         let what = format!("without service level {} of {levels}", index + 1);
-        candidate(from, what, |scenario| drop(scenario.checks.service_levels.remove(index)))
+        candidate(from, what, |scenario| {
+            scenario.checks.service_levels.remove(index);
+        })
     };
     if levels > 1 { (0..levels).filter_map(without).collect() } else { Vec::new() }
 }
