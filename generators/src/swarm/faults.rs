@@ -78,7 +78,9 @@ fn add(draws: &mut Draws, scenario: &Scenario, name: &str, faults: &mut Vec<Faul
                 ("messages", None) => shard(draws),
                 _ => some_of(draws, role),
             };
-            faults.push(fault(at, Some(short), FaultKind::Crash { target, point }));
+            // It waits for its point as long as it lasts.
+            let lasts = if point.is_some() { draws.ms(3_000, 5_000) } else { short };
+            faults.push(fault(at, Some(lasts), FaultKind::Crash { target, point }));
             return with_point(point, at, faults);
         }
         "power-loss" => {
@@ -89,7 +91,8 @@ fn add(draws: &mut Draws, scenario: &Scenario, name: &str, faults: &mut Vec<Faul
                 ("messages", None) => shard(draws),
                 _ => some_of(draws, role),
             };
-            faults.push(fault(at, Some(short), FaultKind::PowerLoss { target, point }));
+            let lasts = if point.is_some() { draws.ms(3_000, 5_000) } else { short };
+            faults.push(fault(at, Some(lasts), FaultKind::PowerLoss { target, point }));
             return with_point(point, at, faults);
         }
         "rolling-restart" => {
@@ -124,7 +127,7 @@ fn add(draws: &mut Draws, scenario: &Scenario, name: &str, faults: &mut Vec<Faul
         }
         "slow-link" => {
             let (between, and) = sides(draws);
-            FaultKind::SlowLink { between, and, bytes_per_s: draws.of(2_000..=50_000u64) }
+            FaultKind::SlowLink { between, and, bytes_per_s: draws.of(5_000..=50_000u64) }
         }
         "loss" => {
             let (between, and) = sides(draws);
@@ -148,7 +151,11 @@ fn add(draws: &mut Draws, scenario: &Scenario, name: &str, faults: &mut Vec<Faul
             }
         }
         "disk-errors" => return disk_errors(draws, at, long, faults),
-        "disk-full" => FaultKind::DiskFull { target: shard(draws) },
+        "disk-full" => {
+            // Only what needs new room fails, and freed pages are used again: it takes a while.
+            let kind = FaultKind::DiskFull { target: vec!["messages-*".to_owned()] };
+            return faults.push(fault(draws.ms(FIRST, 5_000), Some(draws.ms(12_000, 16_000)), kind));
+        }
         "slow-disk" => FaultKind::SlowDisk { target: shard(draws), add: draws.ms(50, 900) },
         "stalled-disk" => FaultKind::StalledDisk { target: shard(draws) },
         "drop-sent-acks" => FaultKind::DropSentAcks { share: draws.share(15, 50) },
@@ -160,8 +167,11 @@ fn add(draws: &mut Draws, scenario: &Scenario, name: &str, faults: &mut Vec<Faul
         "liars" => FaultKind::Liars { count: draws.of(4..=12u32) },
         "slow-reader" => FaultKind::SlowReader { share: draws.share(30, 60) },
         "profile-change" => {
+            // A crowd's talk does not fit through the slow ones.
+            let heavy = scenario.workload.send_interval < Span::from_millis(900);
             let profiles = [Profile::Wifi, Profile::Lte, Profile::ThreeG, Profile::Flaky];
-            FaultKind::ProfileChange { share: draws.share(50, 100), to: draws.pick(&profiles) }
+            let profiles = if heavy { &profiles[..2] } else { &profiles[..] };
+            FaultKind::ProfileChange { share: draws.share(50, 100), to: draws.pick(profiles) }
         }
         "carrier-gone" => FaultKind::CarrierGone { carrier: None },
         "disconnect" => FaultKind::Disconnect { share: draws.share(40, 100) },
