@@ -1,4 +1,4 @@
-//! `squall`: runs scenarios, sweeps seeds, proves determinism, checks scenario files.
+//! `squall`: runs scenarios, sweeps seeds, shrinks failures, proves determinism, checks scenario files.
 //!
 //! Exit status: 0 all properties hold; 1 a property is violated; 2 bad input; 3 inconclusive.
 
@@ -8,6 +8,7 @@ mod input;
 mod output;
 mod progress;
 mod run;
+mod shrink;
 mod source;
 mod sweep;
 mod verify;
@@ -34,6 +35,8 @@ enum Command {
     Run(run::Args),
     /// Run files or folders of scenarios with many seeds, in processes of their own.
     Sweep(sweep::Args),
+    /// Reduce a failing scenario to the smallest one that still violates the same property.
+    Shrink(shrink::Args),
     /// Run a scenario twice, in two processes, one of them stopped now and then, and compare every byte.
     VerifyDeterminism(verify::Args),
     /// Validate scenario files.
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
     let code = match Cli::parse().command {
         Command::Run(args) => run::main(args),
         Command::Sweep(args) => sweep::main(args),
+        Command::Shrink(args) => shrink::main(args),
         Command::VerifyDeterminism(args) => verify::main(args),
         Command::Check(args) => check::main(args),
         Command::Schema => {

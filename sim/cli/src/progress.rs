@@ -49,6 +49,13 @@ impl Meter {
         }
     }
 
+    /// Says something that stays, on standard error.
+    pub fn note(&self, text: impl FnOnce() -> String) {
+        if !self.quiet {
+            self.aside(|| eprintln!("{}", text()));
+        }
+    }
+
     pub fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();

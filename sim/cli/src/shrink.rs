@@ -1,0 +1,204 @@
+//! `squall shrink`: the smallest scenario that still violates the same property, as a file with its seed inside.
+
+mod candidates;
+mod search;
+
+use crate::child::{self, Children};
+use crate::input::{self, BAD_INPUT};
+use crate::output;
+use crate::progress::Meter;
+use crate::source::Source;
+use search::{Ended, Failing, Limits, Shrunk, first_violated, plant_arguments, shrink};
+use squall_reports::Verdict;
+use squall_reports::number::grouped;
+use squall_scenarios::{Scenario, Span};
+use squall_world::Forecast;
+use std::path::{Path, PathBuf};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The scenario file.
+    file: Option<PathBuf>,
+    /// Shrink the scenario that the seed draws, instead of a file.
+    #[arg(long)]
+    swarm: bool,
+    /// The seed that fails; the file's own, or 0, when absent.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// A planted bug, as for run: every run has it.
+    #[arg(long, value_name = "BUG")]
+    plant: Option<String>,
+    /// Write the smallest scenario into this file; <the scenario's name>-shrunk.toml when absent.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Stop after this much wall time, with the smallest scenario until then.
+    #[arg(long, value_name = "TIME", default_value = "5m")]
+    limit: Span,
+    /// Processes at a time; one for each core when absent.
+    #[arg(long)]
+    jobs: Option<usize>,
+    /// Show no progress.
+    #[arg(long)]
+    quiet: bool,
+}
+
+pub fn main(args: Args) -> u8 {
+    match shrink_and_tell(args) {
+        Ok(()) => 0,
+        Err(code) => code,
+    }
+}
+
+fn shrink_and_tell(args: Args) -> Result<(), u8> {
+    let source = Source::of(args.file, args.swarm)?;
+    let (scenario, seed) = source.load(args.seed)?;
+    let out = args.out.unwrap_or_else(|| PathBuf::from(format!("{}-shrunk.toml", source.stem(seed))));
+    let plant = args.plant.as_deref();
+    let children =
+        Children::new(child::stop_flag()).map_err(told("cannot start runs in processes of their own"))?;
+    let failing = first_run(&children, &source, scenario, seed, plant)?;
+    let Some(property) = first_violated(&failing.record).map(|check| check.name.clone()) else {
+        eprintln!(
+            "{} seed {seed} violates nothing ({}), so there is nothing to shrink; `squall sweep` finds seeds that do",
+            source.name(),
+            failing.record.verdict
+        );
+        return Err(Verdict::Inconclusive.exit_status());
+    };
+    let limits = Limits { wall: args.limit.as_duration(), jobs: child::jobs(args.jobs) };
+    let mut meter = Meter::new(args.quiet);
+    meter.note(|| {
+        format!("{} seed {seed} violates {property}; shrinking for at most {}", source.name(), args.limit)
+    });
+    let shrunk = shrink(&children, failing.clone(), plant, &property, limits, &mut meter)
+        .map_err(told("cannot run smaller scenarios"))?;
+    let from = with_plant(source.command("shrink", seed), plant);
+    let file = smallest_file(&shrunk.smallest, &property, &from, &out, plant);
+    confirm(&file, &out, &property, plant)?;
+    std::fs::write(&out, &file).map_err(|error| {
+        eprintln!("{}: cannot write it: {error}; name another file with --out", out.display());
+        output::text(&file);
+        BAD_INPUT
+    })?;
+    output::text(&summary(&failing, &shrunk, &property, &out, plant));
+    Ok(())
+}
+
+/// Says what failed and gives the exit status of it.
+fn told(what: &str) -> impl Fn(std::io::Error) -> u8 {
+    move |error| {
+        eprintln!("{what}: {error}");
+        BAD_INPUT
+    }
+}
+
+/// Runs the scenario as it is.
+fn first_run(
+    children: &Children,
+    source: &Source,
+    scenario: Scenario,
+    seed: u64,
+    plant: Option<&str>,
+) -> Result<Failing, u8> {
+    let outcome =
+        children.run(source, seed, &plant_arguments(plant), &|| false).map_err(told("cannot run the scenario"))?;
+    match outcome {
+        Some(outcome) => match outcome.record {
+            Some(record) => Ok(Failing { scenario, seed, record }),
+            None => {
+                eprintln!("{}\nthe run of {} seed {seed} could not be finished", outcome.text, source.name());
+                Err(BAD_INPUT)
+            }
+        },
+        None => {
+            eprintln!("interrupted before anything was known");
+            Err(Verdict::Inconclusive.exit_status())
+        }
+    }
+}
+
+/// The file of the smallest scenario: what it shows and how, then the scenario, with nothing in it that is so anyway.
+fn smallest_file(smallest: &Failing, property: &str, from: &str, out: &Path, plant: Option<&str>) -> String {
+    let scenario = Scenario {
+        // The file's stem is its name.
+        name: String::new(),
+        description: format!("The smallest scenario that was found to violate {property}."),
+        seed: Some(smallest.seed),
+        ..smallest.scenario.clone()
+    };
+    let first = first_violated(&smallest.record).and_then(|check| check.first.as_ref());
+    let message = first.map_or_else(String::new, |first| first.message.clone());
+    let mut lines = vec![format!("Violates {property}: {message}")];
+    lines.extend(plant.map(|plant| format!("Needs the planted bug {plant}.")));
+    lines.push(format!("Reproduce: {}", with_plant(format!("squall run {}", input::quoted(out)), plant)));
+    lines.push(format!("Made by:   {from}"));
+    let header: String = lines.iter().flat_map(|line| line.lines()).map(|line| format!("# {line}\n")).collect();
+    header + &scenario.to_short_toml()
+}
+
+fn with_plant(command: String, plant: Option<&str>) -> String {
+    match plant {
+        Some(plant) => format!("{command} --plant {}", input::quoted(Path::new(plant))),
+        None => command,
+    }
+}
+
+/// Runs the file as a user would, with the seed in it.
+fn confirm(file: &str, out: &Path, property: &str, plant: Option<&str>) -> Result<(), u8> {
+    // Its own flag: the one before may be set, and the smallest scenario is wanted nevertheless.
+    let children = Children::new(child::stop_flag()).map_err(told("cannot confirm what was found"))?;
+    let path = children.folder().join(out.file_name().unwrap_or("shrunk.toml".as_ref()));
+    std::fs::write(&path, file).map_err(told("cannot confirm what was found"))?;
+    let scenario = input::load(&path)?;
+    let seed = scenario.seed.unwrap_or(0);
+    let outcome = children
+        .run(&Source::File(path), seed, &plant_arguments(plant), &|| false)
+        .map_err(told("cannot confirm what was found"))?;
+    let Some(outcome) = outcome else {
+        eprintln!("interrupted again: {} is written without a last run of it", out.display());
+        return Ok(());
+    };
+    let found = outcome.record.as_ref().and_then(first_violated).map(|check| check.name.as_str());
+    if found == Some(property) {
+        return Ok(());
+    }
+    eprintln!(
+        "the smallest scenario does not violate {property} when it runs again, which should not be: is the build the same, \
+         and does `squall verify-determinism` pass?\n{}\n{file}",
+        outcome.text
+    );
+    Err(BAD_INPUT)
+}
+
+/// What was there before and after, and where it is now.
+fn summary(before: &Failing, shrunk: &Shrunk, property: &str, out: &Path, plant: Option<&str>) -> String {
+    let after = &shrunk.smallest;
+    let conversations = |failing: &Failing| {
+        let seeded = Scenario { seed: Some(failing.seed), ..failing.scenario.clone() };
+        grouped(Forecast::of(&seeded).conversations.round() as u64)
+    };
+    let of = |number: fn(&Failing) -> String| (number(before), number(after));
+    let rows = [
+        ("hosts", of(|failing| grouped(failing.scenario.topology.hosts().into()))),
+        ("clients", of(|failing| grouped(failing.clients().into()))),
+        ("conversations", (conversations(before), conversations(after))),
+        ("faults", of(|failing| failing.faults().to_string())),
+        ("messages sent", of(|failing| grouped(failing.record.messages.sent))),
+        ("load", of(|failing| failing.scenario.phases.load.to_string())),
+    ];
+    let mut text = format!("{property} is violated first\n\n  {:<14} {:>9} {:>9}\n", "", "before", "after");
+    for (what, (before, after)) in rows {
+        text.push_str(&format!("  {what:<14} {before:>9} {after:>9}\n"));
+    }
+    let ended = match shrunk.ended {
+        Ended::NothingSmaller => "nothing smaller was found to fail",
+        Ended::TimeIsUp => "the time was up, and there may be smaller ones: give more with --limit",
+        Ended::Interrupted => "interrupted, and there may be smaller ones",
+    };
+    let (runs, steps, wall) = (grouped(shrunk.runs), shrunk.steps, shrunk.wall.as_secs());
+    let run = with_plant(format!("squall run {}", input::quoted(out)), plant);
+    text + &format!(
+        "\n{runs} runs in {wall} s, {steps} times smaller; {ended}\nwritten: {}\nreproduce: {run}\n",
+        out.display()
+    )
+}

@@ -1,0 +1,65 @@
+//! Fewer hosts, and a plainer network between them.
+
+use super::fit::retargeted;
+use super::{Candidate, Failure, below, candidate};
+use squall_scenarios::{Backbone, Network, Profile, Scenario, Topology};
+
+/// One host of a role, or fewer of them. Faults at hosts that are gone strike another one, or are dropped with them.
+pub fn fewer(from: &Scenario, _: &Failure<'_>) -> Vec<Candidate> {
+    type Count = fn(&mut Topology) -> &mut u32;
+    let counts: [(&str, Count); 4] = [
+        ("gateways", |topology| &mut topology.gateways),
+        ("messages", |topology| &mut topology.messages),
+        ("registries", |topology| &mut topology.registries),
+        ("buses", |topology| &mut topology.buses),
+    ];
+    let mut candidates = Vec::new();
+    for (name, count) in counts {
+        for number in below(*count(&mut from.topology.clone()), 1) {
+            let what = format!("{name} {number}");
+            let moved = candidate(from, what.clone(), |scenario| *count(&mut scenario.topology) = number);
+            let dropped = candidate(from, format!("{what}, without the faults of the others"), |scenario| {
+                *count(&mut scenario.topology) = number;
+                drop_missing_targets(scenario);
+            });
+            let same = matches!((&moved, &dropped), (Some(a), Some(b)) if a.scenario == b.scenario);
+            candidates.extend(moved);
+            candidates.extend(dropped.filter(|_| !same));
+        }
+    }
+    candidates
+}
+
+/// Leaves out targets that do not exist, and faults that have none left on a side.
+fn drop_missing_targets(scenario: &mut Scenario) {
+    let exists = |target: &str| (!scenario.expand_target(target).is_empty()).then(|| target.to_owned());
+    let mut faults = scenario.faults.clone();
+    for fault in &mut faults {
+        if let Some(narrow) = retargeted(fault, exists) {
+            *fault = narrow;
+        }
+    }
+    faults.retain(|fault| fault.kind.targets().iter().all(|(_, targets)| !targets.is_empty()));
+    scenario.faults = faults;
+}
+
+/// One kind of last mile, and everything between hosts as it is by default.
+pub fn plainer_network(from: &Scenario, _: &Failure<'_>) -> Vec<Candidate> {
+    let present = from.network.last_mile.keys().copied().filter(|profile| *profile != Profile::Wifi);
+    let profiles = [Profile::Wifi].into_iter().chain(present);
+    let one = profiles.filter_map(|profile| {
+        candidate(from, format!("last mile {profile:?}"), |scenario| {
+            scenario.network.last_mile = [(profile, 1.0)].into();
+        })
+    });
+    let default = [
+        candidate(from, "hosts in one rack", |scenario| {
+            scenario.network.data_centre = Network::default().data_centre;
+        }),
+        candidate(from, "backbone simulated", |scenario| scenario.network.backbone = Backbone::Simulated),
+        candidate(from, "commit_latency as by default", |scenario| {
+            scenario.topology.commit_latency = Topology::default().commit_latency;
+        }),
+    ];
+    one.chain(default.into_iter().flatten()).collect()
+}
