@@ -63,6 +63,7 @@ fn crowd(draws: &mut Draws, scenario: &mut Scenario) {
     population.groups = 1;
     population.group_size_min = population.users;
     population.group_size_max = population.users;
+    population.devices_per_user = Devices::One(1);
     population.away_share = 0.25;
     population.away_until = Span::from_secs(22);
     workload.direct_share = 0.1;
