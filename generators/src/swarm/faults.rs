@@ -6,6 +6,8 @@ use squall_scenarios::{DiskOperation, Fault, FaultKind, Point, Profile, Scenario
 
 /// The chance of each kind: three or four in a run.
 const CHANCE: f64 = 0.12;
+/// The chance that a crowd says everything again: only in one are there messages that the shard no longer knows by heart.
+const CROWD_RESENDS: f64 = 0.5;
 /// No fault begins in the first seconds: there is nothing to lose yet.
 const FIRST: u64 = 3_000;
 /// None begins in the last seconds before the heal: what it does to the traffic must be seen.
@@ -23,7 +25,9 @@ const PAIRS: [(&str, &str); 6] = [
 
 pub(super) fn draw(draws: &mut Draws, scenario: &Scenario) -> Vec<Fault> {
     let mut faults = Vec::new();
-    let chosen: Vec<&str> = FaultKind::NAMES.iter().copied().filter(|_| draws.chance(CHANCE)).collect();
+    let crowd = is_crowd(scenario);
+    let chance = |kind: &str| if crowd && kind == "resend-everything" { CROWD_RESENDS } else { CHANCE };
+    let chosen: Vec<&str> = FaultKind::NAMES.iter().copied().filter(|kind| draws.chance(chance(kind))).collect();
     let fallback = [draws.pick(FaultKind::NAMES)];
     for kind in if chosen.is_empty() { &fallback[..] } else { &chosen[..] } {
         add(draws, scenario, kind, &mut faults);
@@ -32,6 +36,11 @@ pub(super) fn draw(draws: &mut Draws, scenario: &Scenario) -> Vec<Fault> {
     numbered
         .map(|(fault, n): (Fault, u32)| Fault { name: format!("{}-{n}", fault.kind.name()), ..fault })
         .collect()
+}
+
+/// Whether everybody talks in one group.
+fn is_crowd(scenario: &Scenario) -> bool {
+    scenario.population.group_size_min == scenario.population.users
 }
 
 /// All hosts of a role, one of them, or some.
@@ -78,7 +87,9 @@ fn add(draws: &mut Draws, scenario: &Scenario, name: &str, faults: &mut Vec<Faul
                 ("messages", None) => shard(draws),
                 _ => some_of(draws, role),
             };
-            faults.push(fault(at, Some(short), FaultKind::Crash { target, point }));
+            // It waits for its point as long as it lasts.
+            let lasts = if point.is_some() { draws.ms(3_000, 5_000) } else { short };
+            faults.push(fault(at, Some(lasts), FaultKind::Crash { target, point }));
             return with_point(point, at, faults);
         }
         "power-loss" => {
@@ -89,7 +100,8 @@ fn add(draws: &mut Draws, scenario: &Scenario, name: &str, faults: &mut Vec<Faul
                 ("messages", None) => shard(draws),
                 _ => some_of(draws, role),
             };
-            faults.push(fault(at, Some(short), FaultKind::PowerLoss { target, point }));
+            let lasts = if point.is_some() { draws.ms(3_000, 5_000) } else { short };
+            faults.push(fault(at, Some(lasts), FaultKind::PowerLoss { target, point }));
             return with_point(point, at, faults);
         }
         "rolling-restart" => {
@@ -124,7 +136,7 @@ fn add(draws: &mut Draws, scenario: &Scenario, name: &str, faults: &mut Vec<Faul
         }
         "slow-link" => {
             let (between, and) = sides(draws);
-            FaultKind::SlowLink { between, and, bytes_per_s: draws.of(2_000..=50_000u64) }
+            FaultKind::SlowLink { between, and, bytes_per_s: draws.of(5_000..=50_000u64) }
         }
         "loss" => {
             let (between, and) = sides(draws);
@@ -148,20 +160,30 @@ fn add(draws: &mut Draws, scenario: &Scenario, name: &str, faults: &mut Vec<Faul
             }
         }
         "disk-errors" => return disk_errors(draws, at, long, faults),
-        "disk-full" => FaultKind::DiskFull { target: shard(draws) },
+        "disk-full" => {
+            // Only what needs new room fails, and freed pages are used again: it takes a while.
+            let kind = FaultKind::DiskFull { target: vec!["messages-*".to_owned()] };
+            return faults.push(fault(draws.ms(FIRST, 5_000), Some(draws.ms(12_000, 16_000)), kind));
+        }
         "slow-disk" => FaultKind::SlowDisk { target: shard(draws), add: draws.ms(50, 900) },
         "stalled-disk" => FaultKind::StalledDisk { target: shard(draws) },
-        "drop-sent-acks" => FaultKind::DropSentAcks { share: draws.share(15, 50) },
-        "drop-device-acks" => FaultKind::DropDeviceAcks { share: draws.share(8, 30) },
+        "drop-sent-acks" => FaultKind::DropSentAcks { share: draws.share(25, 60) },
+        "drop-device-acks" => FaultKind::DropDeviceAcks { share: draws.share(10, 30) },
         "duplicate-acks" => FaultKind::DuplicateAcks { share: draws.share(15, 60) },
         "delay-acks" => FaultKind::DelayAcks { share: draws.share(15, 60), by: draws.ms(100, 8_000) },
         "duplicate-sends" => FaultKind::DuplicateSends { share: draws.share(30, 100) },
-        "resend-everything" => FaultKind::ResendEverything { share: draws.share(60, 100) },
+        "resend-everything" => {
+            // Late, when there is much to say again.
+            let kind = FaultKind::ResendEverything { share: draws.share(60, 100) };
+            return faults.push(fault(draws.ms(last - 2_000, last + 8_000), None, kind));
+        }
         "liars" => FaultKind::Liars { count: draws.of(4..=12u32) },
         "slow-reader" => FaultKind::SlowReader { share: draws.share(30, 60) },
         "profile-change" => {
+            // A crowd's talk does not fit through the slow ones.
             let profiles = [Profile::Wifi, Profile::Lte, Profile::ThreeG, Profile::Flaky];
-            FaultKind::ProfileChange { share: draws.share(50, 100), to: draws.pick(&profiles) }
+            let profiles = if is_crowd(scenario) { &profiles[..2] } else { &profiles[..] };
+            FaultKind::ProfileChange { share: draws.share(50, 100), to: draws.pick(profiles) }
         }
         "carrier-gone" => FaultKind::CarrierGone { carrier: None },
         "disconnect" => FaultKind::Disconnect { share: draws.share(40, 100) },

@@ -14,7 +14,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use squall_scenarios::{Scenario, Span};
 
 /// The quiet at the end where every connection is known to be dead or alive soon after the heal.
-const QUIET: Span = Span::from_secs(60);
+const QUIET: Span = Span::from_secs(55);
 
 /// Draws from strategies, one after the other, all from one seed.
 pub(crate) struct Draws(TestRunner);
@@ -68,24 +68,6 @@ pub fn draw(seed: u64) -> Scenario {
     let unnoticed = scenario.faults.iter().any(|fault| ["half-open", "slow-reader"].contains(&fault.kind.name()));
     scenario.phases.liveness_bound = (!unnoticed).then_some(QUIET);
     scenario
-}
-
-/// What was drawn, in a line.
-pub fn in_words(scenario: &Scenario) -> String {
-    let (t, p) = (&scenario.topology, &scenario.population);
-    let faults: Vec<&str> = scenario.faults.iter().map(|fault| fault.kind.name()).collect();
-    format!(
-        "{} gateways, {} shards, {} registries, {} buses; {} users, {} devices, {} groups; load {}; {}",
-        t.gateways,
-        t.messages,
-        t.registries,
-        t.buses,
-        p.users,
-        p.devices(),
-        p.groups,
-        scenario.phases.load,
-        faults.join(", ")
-    )
 }
 
 #[cfg(test)]

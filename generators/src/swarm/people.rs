@@ -3,7 +3,7 @@
 use super::Draws;
 use proptest::prelude::*;
 use squall_scenarios::people::{Bodies, Conversations, Devices, Lengths};
-use squall_scenarios::{Codec, Profile, Scenario, Span};
+use squall_scenarios::{Codec, Profile, Scenario, Span, Tick};
 
 /// Hosts, network, population and workload: small, so that a seed takes a second, and busy, so that every fault meets traffic.
 pub(super) fn draw(draws: &mut Draws, scenario: &mut Scenario) {
@@ -16,7 +16,9 @@ pub(super) fn draw(draws: &mut Draws, scenario: &mut Scenario) {
     let profiles = [Profile::Wifi, Profile::Lte, Profile::ThreeG, Profile::Flaky];
     let of = proptest::sample::subsequence(profiles.to_vec(), 1..=2);
     scenario.network.last_mile = draws.of(of).into_iter().map(|profile| (profile, 1.0)).collect();
-    scenario.phases.load = draws.ms(25_000, 40_000);
+    scenario.phases.load = draws.ms(24_000, 34_000);
+    // Idle hosts cost a step each tick.
+    scenario.tick = Tick(Span::from_millis(draws.of(prop_oneof![1 => Just(1u64), 2 => Just(2u64)])));
 
     let users = draws.of(8..=20u32);
     let population = &mut scenario.population;
@@ -35,7 +37,8 @@ pub(super) fn draw(draws: &mut Draws, scenario: &mut Scenario) {
     workload.send_interval = draws.ms(900, 2_500);
     workload.direct_share = if population.groups == 0 { 1.0 } else { draws.share(30, 90) };
     workload.follow_up_share = draws.share(0, 50);
-    workload.body_bytes = Bodies::One(draws.of(prop_oneof![3 => 20..=400u32, 1 => 400..=3_000u32]));
+    // What is written must fit through the slowest last mile, or no bound on liveness could hold.
+    workload.body_bytes = Bodies::One(draws.of(20..=400u32));
     workload.codec =
         draws.of(prop_oneof![2 => Just(Codec::Mixed), 1 => Just(Codec::Json), 1 => Just(Codec::Protobuf)]);
     workload.heartbeat_interval = draws.ms(4_000, 30_000);
@@ -51,12 +54,16 @@ pub(super) fn draw(draws: &mut Draws, scenario: &mut Scenario) {
     }
 }
 
-/// Everybody talks in one group: backlogs of many pages, and messages that are long forgotten when they come again.
+/// Everybody talks in one group, over links that can carry it: backlogs of many pages, and messages that are long forgotten
+/// when they come again.
 fn crowd(draws: &mut Draws, scenario: &mut Scenario) {
+    let profile = draws.pick(&[Profile::Wifi, Profile::Lte]);
+    scenario.network.last_mile = [(profile, 1.0)].into();
     let (population, workload) = (&mut scenario.population, &mut scenario.workload);
     population.groups = 1;
     population.group_size_min = population.users;
     population.group_size_max = population.users;
+    population.devices_per_user = Devices::One(1);
     population.away_share = 0.25;
     population.away_until = Span::from_secs(22);
     workload.direct_share = 0.1;

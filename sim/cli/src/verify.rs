@@ -1,7 +1,7 @@
 //! `squall verify-determinism`: a seed in two processes that have as little in common as can be arranged.
 //!
-//! One process is stopped for over a second several times, and they differ in environment and, by the kernel's address
-//! randomisation, in addresses. Every simulated second's digests of wire bytes, events and durable writes must agree.
+//! One process is stopped for over a second several times, a busy core runs beside them, and they differ in environment and, by the
+//! kernel's address randomisation, in addresses. Every simulated second's digests of wire bytes, events and durable writes must agree.
 //! Where they do not, both run again and the first event that differs is named.
 
 use crate::child::dies_with_its_parent;
@@ -11,6 +11,9 @@ use crate::source::Source;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 #[derive(clap::Args)]
@@ -72,8 +75,38 @@ fn lines(child: &mut Child) -> std::io::Result<Vec<String>> {
     lines
 }
 
+/// A core that is busy with something else until this is dropped.
+struct Load {
+    over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Load {
+    fn start() -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let until = Arc::clone(&over);
+        let thread = std::thread::spawn(move || {
+            while !until.load(Ordering::Relaxed) {
+                std::hint::spin_loop();
+            }
+        });
+        Load { over, thread: Some(thread) }
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // A thread that only spins cannot panic.
+            let _ = thread.join();
+        }
+    }
+}
+
 /// The number of seconds that agree, or what does not.
 fn compare(source: &Source, seed: u64) -> std::io::Result<Result<usize, String>> {
+    let load = Load::start();
     let mut steady = start(source, seed, false, &["--digests"])?;
     let mut stopped = start(source, seed, true, &["--digests"])?;
     let stopper = stop_now_and_then(stopped.id());
@@ -81,6 +114,7 @@ fn compare(source: &Source, seed: u64) -> std::io::Result<Result<usize, String>>
     let b = lines(&mut stopped)?;
     let a = steady.join().map_err(|_| std::io::Error::other("the reader panicked"))??;
     let stops = stopper.join().map_err(|_| std::io::Error::other("the stopper panicked"))?;
+    drop(load);
     if a.is_empty() {
         return Err(std::io::Error::other("the run printed no digests"));
     }
@@ -102,7 +136,7 @@ fn compare(source: &Source, seed: u64) -> std::io::Result<Result<usize, String>>
     reason = "this thread stops another process now and then; no simulation runs on it"
 )]
 /// Stops the process a few times; how often it was really stopped.
-fn stop_now_and_then(pid: u32) -> std::thread::JoinHandle<u32> {
+fn stop_now_and_then(pid: u32) -> JoinHandle<u32> {
     std::thread::spawn(move || {
         let mut stops = 0;
         for _ in 0..STOPS {

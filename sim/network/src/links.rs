@@ -114,6 +114,10 @@ impl Links {
         id
     }
 
+    pub fn active(&self) -> impl Iterator<Item = &Fault> {
+        self.entries.iter().filter_map(|entry| entry.fault.as_ref())
+    }
+
     /// Takes the fault out of the active set. False if it was not in it.
     pub fn remove(&mut self, id: FaultId) -> bool {
         let removed = self.entries.get_mut(id.0 as usize).and_then(|entry| entry.fault.take()).is_some();

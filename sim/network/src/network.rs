@@ -185,6 +185,11 @@ impl Network {
         })
     }
 
+    /// What every active fault says of itself, in order of addition.
+    pub fn active_faults(&self) -> Vec<String> {
+        self.with(|state| state.links.active().map(|fault| format!("{fault:?}")).collect())
+    }
+
     /// What a fault has hit so far; kept after its removal.
     pub fn fault_hits(&self, id: FaultId) -> Hits {
         self.with(|state| state.links.hits(id))

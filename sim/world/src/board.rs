@@ -262,6 +262,21 @@ impl Board {
         *self.hits.entry((fault, what)).or_default() += 1;
     }
 
+    /// What every active fault says of itself here.
+    #[cfg(test)]
+    pub fn in_force(&self) -> Vec<String> {
+        let shares = |name: &str, shares: &[Share]| shares.iter().map(|s| format!("{name} {}", s.share)).collect();
+        let mut all: Vec<String> = shares("sent acks", &self.sent_ack_cuts);
+        all.extend::<Vec<String>>(shares("device acks", &self.device_ack_cuts));
+        all.extend(
+            self.armed.iter().map(|a| format!("armed {} {:?} {}", a.host, a.point, matches!(a.cut, Cut::Power))),
+        );
+        all.extend(self.meddlers.iter().map(|m| format!("{:?} {:?} {}", m.frames, m.what, m.share.share)));
+        all.extend(self.slow_readers.iter().map(|c| format!("slow readers {}", c.share)));
+        all.extend(self.moved.iter().map(|m| format!("moved {} {:?}", m.covered.share, m.profile)));
+        all
+    }
+
     /// Counts a point that the world or the fleet has reached.
     pub fn add(&mut self, name: &'static str, hits: u64) {
         debug_assert!(SOMETIMES.contains(&name), "{name} is no point");

@@ -76,6 +76,11 @@ impl HostContext {
         self.clock().skew_us.store(skew_us, Relaxed);
     }
 
+    #[cfg(test)]
+    pub fn skew_us(&self) -> i64 {
+        self.clock().skew_us.load(Relaxed)
+    }
+
     /// The host's wall clock now, skew included, in µs since 1970.
     pub fn wall_us(&self) -> u64 {
         self.clock().wall_us()

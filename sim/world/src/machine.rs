@@ -158,6 +158,11 @@ impl Group {
         self.context.set_skew_us(skew_us);
     }
 
+    #[cfg(test)]
+    pub fn clock_skew(&self) -> i64 {
+        self.context.skew_us()
+    }
+
     pub fn sim(&self) -> &turmoil::Sim<'static> {
         &self.sim
     }

@@ -150,7 +150,7 @@ pub(crate) struct World<'a> {
 }
 
 impl<'a> World<'a> {
-    fn build(scenario: &'a Scenario, options: RunOptions) -> Result<Self, RunError> {
+    pub(crate) fn build(scenario: &'a Scenario, options: RunOptions) -> Result<Self, RunError> {
         #[expect(clippy::disallowed_methods, reason = "wall time is shown to the user and enters no run")]
         let started = Instant::now();
         let seed = options.seed;
@@ -314,7 +314,8 @@ impl<'a> World<'a> {
         self.enter_phase("heal");
         self.with_stage(|nemesis, scenario, stage| nemesis.heal(scenario, stage));
         self.drain_events();
-        self.carry_out_orders();
+        let orders = std::mem::take(&mut self.orders);
+        self.carry_out(orders);
         {
             let _account = Account::Fleet.enter();
             self.fleet.end_load(Time(self.now));
@@ -369,25 +370,31 @@ impl<'a> World<'a> {
         Ok(())
     }
 
+    /// Begins and ends the faults that are due; what it wants of fleet and liars.
+    pub(crate) fn let_nemesis_act(&mut self) -> Vec<Order> {
+        let mut stage = Stage {
+            machines: &mut self.machines,
+            groups: &mut self.groups,
+            network: &self.network,
+            board: &self.board,
+            events: &mut self.events,
+            orders: &mut self.orders,
+            unanswered: unanswered(&self.fleet),
+            now: self.now,
+        };
+        self.nemesis.step(self.scenario, &mut stage, &self.fleet);
+        std::mem::take(&mut self.orders)
+    }
+
     fn tick(&mut self) -> Result<(), RunError> {
         let now = self.now;
         self.clock.set_us(now);
         self.now_cell.store(now, Ordering::Relaxed);
         self.network.set_now(now);
         if self.phase == "load" {
-            let mut stage = Stage {
-                machines: &mut self.machines,
-                groups: &mut self.groups,
-                network: &self.network,
-                board: &self.board,
-                events: &mut self.events,
-                orders: &mut self.orders,
-                unanswered: unanswered(&self.fleet),
-                now,
-            };
-            self.nemesis.step(self.scenario, &mut stage, &self.fleet);
+            let orders = self.let_nemesis_act();
             self.drain_events();
-            self.carry_out_orders();
+            self.carry_out(orders);
         }
         {
             let _account = Account::Network.enter();
@@ -452,11 +459,11 @@ impl<'a> World<'a> {
     }
 
     /// What the nemesis wants of the fleet and the liars.
-    fn carry_out_orders(&mut self) {
+    fn carry_out(&mut self, orders: Vec<Order>) {
         self.board.lock().lies = self.liars.lies();
         let _account = Account::Fleet.enter();
         let now = Time(self.now);
-        for order in std::mem::take(&mut self.orders) {
+        for order in orders {
             match order {
                 Order::ResendEverything { fault, client } => {
                     let messages = self.fleet.resend_everything(client, now, &mut self.observatory);

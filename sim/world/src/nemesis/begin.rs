@@ -37,6 +37,9 @@ impl Nemesis {
                     self.hold_down(index, machine, stage);
                     if stage.machines[machine].power == Power::Up {
                         self.crash(index, machine, stage);
+                    } else {
+                        // It stays down until this one ends as well.
+                        self.count(index, "held_down", 1);
                     }
                 }
             }

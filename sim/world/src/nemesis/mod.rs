@@ -7,6 +7,8 @@ mod begin;
 mod end;
 mod links;
 mod strike;
+#[cfg(test)]
+mod tests;
 
 use crate::board::{SharedBoard, Struck};
 use crate::last_mile::Site;

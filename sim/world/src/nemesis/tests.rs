@@ -1,0 +1,103 @@
+//! The end of one fault never undoes another: for every pair of kinds, what is in force once the first has ended is what
+//! the second alone would have put in force.
+
+use super::Order;
+use crate::interpose::{WorldContext, enter_world};
+use crate::run::{RunOptions, World};
+use squall_generators::rng::key;
+use squall_scenarios::{FaultKind, Scenario, parse};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Every kind of fault, some in two forms, as a file says it, on the same hosts and links.
+const FAULTS: &[(&str, &str)] = &[
+    ("crash", "target = [\"messages-0\", \"gateway-0\"]"),
+    ("crash", "target = [\"messages-0\"]\npoint = \"committed\""),
+    ("rolling-restart", "target = [\"messages-0\"]"),
+    ("power-loss", "target = [\"messages-0\", \"gateway-0\"]"),
+    ("power-loss", "target = [\"messages-0\"]\npoint = \"acked\""),
+    ("power-loss", "target = [\"messages-0\"]\npoint = \"mid-commit\""),
+    ("partition", "between = [\"gateway-0\"]\nand = [\"messages-0\"]"),
+    ("partition-one-way", "from = [\"gateway-0\"]\nto = [\"messages-0\"]"),
+    ("swizzle", "between = [\"gateway-*\"]\nand = [\"messages-0\"]"),
+    ("flap", "between = [\"gateway-0\"]\nand = [\"messages-0\"]\ndown = \"1h\"\nup = \"1h\""),
+    ("hold", "between = [\"gateway-0\"]\nand = [\"messages-0\"]"),
+    ("latency", "between = [\"gateway-0\"]\nand = [\"messages-0\"]\nadd = \"1s\""),
+    ("slow-link", "between = [\"gateway-0\"]\nand = [\"messages-0\"]\nbytes_per_s = 100"),
+    ("loss", "between = [\"gateway-0\"]\nand = [\"messages-0\"]\nshare = 0.5"),
+    ("refuse", "from = [\"clients\"]\nto = [\"gateway-0\"]"),
+    ("pause", "target = [\"messages-0\", \"gateway-0\"]"),
+    ("clock", "target = [\"messages-0\", \"gateway-0\"]\nahead = \"5s\"\ndrift_ppm = 100"),
+    ("disk-errors", "target = [\"messages-0\"]\noperation = \"sync\"\nshare = 0.5"),
+    ("disk-full", "target = [\"messages-0\"]"),
+    ("slow-disk", "target = [\"messages-0\"]\nadd = \"1s\""),
+    ("stalled-disk", "target = [\"messages-0\"]"),
+    ("drop-sent-acks", "share = 0.5"),
+    ("drop-device-acks", "share = 0.5"),
+    ("duplicate-acks", "share = 0.5"),
+    ("delay-acks", "share = 0.5\nby = \"1s\""),
+    ("duplicate-sends", "share = 0.5"),
+    ("resend-everything", "share = 0.5"),
+    ("liars", "count = 3"),
+    ("slow-reader", "share = 0.5"),
+    ("profile-change", "share = 0.5\nto = \"3g\""),
+    ("carrier-gone", "carrier = \"wifi\""),
+    ("disconnect", "share = 0.5"),
+    ("half-open", "share = 0.5"),
+];
+
+/// The load begins here, µs.
+const LOAD: u64 = 1_000_000;
+
+fn said((kind, rest): (&str, &str), at: u64) -> String {
+    let instant = ["disconnect", "half-open", "resend-everything"].contains(&kind);
+    let lasts = if instant { "" } else { "for = \"4s\"\n" };
+    format!("[[faults]]\nkind = \"{kind}\"\nat = \"{at}s\"\n{lasts}{rest}\n")
+}
+
+/// What is in force 5.5 s into the load of a scenario with these faults.
+fn in_force(faults: &str) -> Vec<String> {
+    let text = format!("[population]\nusers = 2\n[phases]\nramp = \"1s\"\nload = \"20s\"\n{faults}");
+    let scenario: Scenario = parse(&text, Path::new("pair.toml")).unwrap_or_else(|p| panic!("{}\n{text}", p[0]));
+    let context = WorldContext::new(key(0, "world"));
+    let _guard = enter_world(&context);
+    let mut world = World::build(&scenario, RunOptions::default()).expect("the world builds");
+    let mut liars = 0;
+    for tick in 0..=55 {
+        world.now = LOAD + tick * 100_000;
+        for order in world.let_nemesis_act() {
+            if let Order::Liars { active } = order {
+                liars = active;
+            }
+        }
+    }
+    let mut all = world.network.active_faults();
+    all.extend(world.board.lock().in_force());
+    all.push(format!("liars {liars}"));
+    for (machine, group) in world.machines.iter().zip(&world.groups) {
+        all.push(format!("{} up {}", machine.name, machine.power == crate::machine::Power::Up));
+        all.push(format!("{} paused {}", machine.name, machine.paused > 0));
+        all.push(format!("{} skew {}", machine.name, group.clock_skew()));
+        let hits = machine.probe.disk.iter().flat_map(|disk| disk.fault_hits());
+        all.extend(hits.filter(|hits| hits.active).map(|hits| format!("{} {:?}", machine.name, hits.fault)));
+    }
+    all.sort();
+    all
+}
+
+#[test]
+fn the_end_of_a_fault_undoes_no_other_for_every_pair_of_kinds() {
+    let kinds: BTreeMap<&str, ()> = FAULTS.iter().map(|(kind, _)| (*kind, ())).collect();
+    assert!(FaultKind::NAMES.iter().all(|name| kinds.contains_key(name)), "a kind is missing here");
+    let nothing = in_force("");
+    for second in FAULTS {
+        // The second is written first, so that what it draws before the run is the same with and without the other.
+        let alone = in_force(&said(*second, 3));
+        let instant = ["disconnect", "half-open", "resend-everything"].contains(&second.0);
+        assert!(instant || alone != nothing, "{second:?} has no effect to be undone");
+        for first in FAULTS {
+            let both = in_force(&format!("{}{}", said(*second, 3), said(*first, 1)));
+            assert_eq!(both, alone, "after {first:?} has ended, {second:?} is not what it was");
+        }
+    }
+}
