@@ -24,6 +24,9 @@ pub struct Args {
     /// The seed that decides everything random; the file's own, or 0, when absent.
     #[arg(long)]
     seed: Option<u64>,
+    /// Plant this bug in the system under test and see whether the checks catch it; `squall bugs` lists them.
+    #[arg(long, value_name = "NAME")]
+    plant: Option<String>,
     /// Write run.json, junit.xml and report.html into this folder.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -45,6 +48,10 @@ pub struct Args {
 }
 
 pub fn main(args: Args) -> u8 {
+    let plant = match args.plant.as_deref().map(input::bug).transpose() {
+        Ok(plant) => plant,
+        Err(code) => return code,
+    };
     let scenario = match input::load(&args.file) {
         Ok(scenario) => scenario,
         Err(code) => return code,
@@ -60,7 +67,8 @@ pub fn main(args: Args) -> u8 {
         return code;
     }
     let seed = args.seed.or(scenario.seed).unwrap_or(0);
-    let reproduce = format!("squall run {} --seed {seed}", input::quoted(&args.file));
+    let planted = plant.map_or_else(String::new, |bug| format!(" --plant {}", bug.name));
+    let reproduce = format!("squall run {} --seed {seed}{planted}", input::quoted(&args.file));
     let machine_readable = args.digests || args.trace_second.is_some();
     let wants_history = args.history || !args.history_of.is_empty();
     let history = args.out.as_ref().map(|out| out.join("history.jsonl"));
@@ -89,6 +97,7 @@ pub fn main(args: Args) -> u8 {
                 seed,
                 history,
                 history_of: args.history_of,
+                plant,
                 reproduce,
                 on_second: digests.then(|| Box::new(print_digest) as Box<dyn FnMut(&SecondDigest)>),
                 trace_second,

@@ -110,7 +110,7 @@ pub fn main(args: Args) -> u8 {
 }
 
 /// Waits for a run; `None` when the sweep was interrupted and the run with it.
-fn finish(mut child: Child, stop: &AtomicBool) -> std::io::Result<Option<Output>> {
+pub fn finish(mut child: Child, stop: &AtomicBool) -> std::io::Result<Option<Output>> {
     loop {
         if child.try_wait()?.is_some() {
             // A run prints a few lines, far less than a pipe holds.

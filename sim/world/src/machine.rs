@@ -11,11 +11,12 @@ use crate::board::Probe;
 use crate::committer::{Commits, Committer, SettledStorage};
 use crate::disk::Disk;
 use crate::interpose::{HostContext, SimulatedClock, enter_host};
+use crate::plants;
 use squall_generators::rng::{Stream, key};
 use squall_network::CloseStyle;
 use squall_protocol::token::TokenSecret;
 use squall_server::net::{BoxFuture, Connector};
-use squall_server::storage::{Commit, CommitLane, OpenStorage, RedbStorage, Storage, StorageError};
+use squall_server::storage::{Commit, CommitLane, OpenStorage, StorageError};
 use squall_server::{Cluster, Env, Role, serve};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -229,8 +230,8 @@ fn storage(disk: Disk, common: &Common, stream: Stream, host: u16) -> OpenStorag
         clock: common.clock.clone(),
     });
     Arc::new(move || {
-        let storage = RedbStorage::open_backend(disk.open(), CACHE_BYTES, Arc::clone(&lane))?;
-        Ok(Arc::new(SettledStorage::new(storage, disk.clone())) as Arc<dyn Storage>)
+        let storage = plants::open_redb(disk.open(), CACHE_BYTES, Arc::clone(&lane))?;
+        Ok(plants::decorate(SettledStorage::new(storage, disk.clone())))
     })
 }
 

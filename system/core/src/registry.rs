@@ -7,6 +7,7 @@
 //! its own connection; an entry outlives its gateway by at most one lease.
 
 use crate::fanout::Location;
+use crate::plant::{Plant, planted};
 use crate::time::Time;
 use rustc_hash::FxHashMap;
 use squall_protocol::limits::LEASE;
@@ -140,7 +141,11 @@ impl RegistryTable {
                     rows.push(row);
                     Some(true)
                 }
-                Some(old) if old.connect_count > r.connect_count => None,
+                Some(old)
+                    if old.connect_count > r.connect_count && !planted(Plant::LastWriterWinsRegistration) =>
+                {
+                    None
+                }
                 Some(old) => {
                     *old = row;
                     Some(false)
@@ -152,7 +157,7 @@ impl RegistryTable {
     /// Removes exactly this connection; false when there was no such entry, or the word is from an older life of the gateway,
     /// whose connection numbers mean nothing any more.
     pub fn handle_unregister(&mut self, id: SessionId, user: UserId, device: DeviceId, connection: u64) -> bool {
-        if !self.is_current(id) {
+        if !self.is_current(id) || planted(Plant::StaleRegistryEntryKept) {
             return false;
         }
         let Some(rows) = self.users.get_mut(&user) else { return false };

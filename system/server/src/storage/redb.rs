@@ -12,6 +12,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefin
 use rustc_hash::FxHashMap;
 use squall_core::conversation::Conversation;
 use squall_core::debt::Position;
+use squall_core::plant::{Plant, planted};
 use squall_protocol::limits::INDEX_CHUNK;
 use squall_protocol::wire::log::ConversationRow;
 use squall_protocol::{ConversationId, DeviceId, Entry, Seq, UserId};
@@ -205,7 +206,7 @@ fn commit(database: &Database, batch: &Batch) -> Result<(), StorageError> {
             for (device, conversation, seq) in &batch.cursors {
                 let key = (conversation.0, device.0);
                 let stored = cursors.get(key).map_err(failed)?.map_or(0, |v| v.value());
-                if seq.0 > stored {
+                if seq.0 > stored || planted(Plant::ReceiptGoesBack) {
                     cursors.insert(key, seq.0).map_err(failed)?;
                 }
             }
