@@ -118,7 +118,8 @@ impl RegistryTable {
         }
     }
 
-    /// Registers a connection; `Some(created)` once it is visible, with `created` when the device had no entry.
+    /// Registers a connection; `Some(created)` once it is visible, with `created` when the device had no entry, or that of
+    /// another connection: what was planned until now did not come here.
     /// `None`: the session is old, or the device has connected elsewhere since.
     pub fn handle_register(&mut self, id: SessionId, r: Registration) -> Option<bool> {
         if !self.is_current(id) {
@@ -147,8 +148,10 @@ impl RegistryTable {
                     None
                 }
                 Some(old) => {
+                    // An older connection's entry may have been created a moment ago, when the registry had forgotten both.
+                    let moved = (old.gateway, old.connection) != (row.gateway, row.connection);
                     *old = row;
-                    Some(false)
+                    Some(moved)
                 }
             },
         }
@@ -267,6 +270,15 @@ mod tests {
         assert_eq!(t.handle_snapshot_end(new), 1);
         assert_eq!(connections(&t), [(0, 2)]);
         assert_eq!(t.handle_register(old, reg(3, 3, 1)), None);
+    }
+
+    #[test]
+    fn a_connection_that_takes_the_entry_of_an_older_one_is_told_so() {
+        let mut t = RegistryTable::default();
+        let (a, b) = (t.handle_open(0, Time::ZERO), t.handle_open(1, Time::ZERO));
+        assert_eq!(t.handle_register(a, reg(1, 40, 1)), Some(true));
+        assert_eq!(t.handle_register(b, reg(1, 40, 2)), Some(true));
+        assert_eq!(t.handle_register(b, reg(1, 40, 2)), Some(false));
     }
 
     #[test]
