@@ -156,7 +156,7 @@ bugs! {
         "An ack that is held on its way, and a later one by another gateway."
     HalfOpenNeverNoticed "half-open-never-noticed":
         "The client waits for ever on a connection that the network has forgotten."
-        ["no-loss", "every-send-answered"] in "old-connections", 1 devices, 1 faults:
+        ["no-loss", "every-send-answered"] in "silence", 1 devices, 1 faults:
         "A connection that goes silent, and a message either way."
     ResendWithNewId "resend-with-new-id":
         "The client makes a new id for each attempt, so that no server can tell a resend."

@@ -70,7 +70,9 @@ impl Outbox {
         self.waiting_since = None;
         self.rewound_at = None;
         if planted(Plant::SendAbandonedOnReconnect) {
-            self.queue.retain(|pending| !pending.seen_wire);
+            while self.queue.pop_front_if(|pending| pending.seen_wire).is_some() {
+                self.base = self.base.next();
+            }
         }
         self.rewind();
     }
