@@ -291,11 +291,15 @@ fn conclude(bugs: &[&'static Bug], findings: &Findings, starts: u64, stopped: bo
         for (what, count) in hunts.iter().flat_map(|hunt| &hunt.wrong) {
             *wrong.entry(what).or_default() += count;
         }
-        wrong_lines.extend(wrong.iter().map(|(what, count)| format!("  {}: first {what}, {count} runs", bug.name)));
+        wrong_lines
+            .extend(wrong.iter().map(|(what, count)| format!("  {}: first {what}, {count} runs", bug.name)));
     }
     print(&table);
     if !wrong_lines.is_empty() {
-        output::line!("\nnot counted, since another check was first or the run did not finish:\n{}", wrong_lines.join("\n"));
+        output::line!(
+            "\nnot counted, since another check was first or the run did not finish:\n{}",
+            wrong_lines.join("\n")
+        );
     }
     for line in &findings.unclean {
         output::line!("without a bug {line}");

@@ -1,9 +1,9 @@
 //! Reading what the user named: scenario files, folders of them, ranges of seeds.
 
 use squall_scenarios::Scenario;
+use squall_world::plants::{BUGS, Bug, find};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use squall_world::plants::{BUGS, Bug, find};
 use std::str::FromStr;
 
 /// Exit status for bad input.

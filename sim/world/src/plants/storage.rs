@@ -91,6 +91,10 @@ impl<S: Storage> Storage for PlantedStorage<S> {
         self.inner.conversations_of(user)
     }
 
+    fn cursors_of(&self, pairs: &[(DeviceId, ConversationId)]) -> Result<Vec<Seq>, StorageError> {
+        self.inner.cursors_of(pairs)
+    }
+
     fn cursors(&self) -> Result<Vec<(DeviceId, ConversationId, Seq)>, StorageError> {
         self.inner.cursors()
     }

@@ -292,6 +292,16 @@ impl Storage for RedbStorage {
         rows.map(|row| row.map(|(key, _)| ConversationId(key.value().1)).map_err(failed)).collect()
     }
 
+    fn cursors_of(&self, pairs: &[(DeviceId, ConversationId)]) -> Result<Vec<Seq>, StorageError> {
+        let read = self.database.begin_read().map_err(failed)?;
+        let table = read.open_table(CURSORS).map_err(failed)?;
+        let stored = |(device, conversation): &(DeviceId, ConversationId)| {
+            let row = table.get((conversation.0, device.0)).map_err(failed)?;
+            Ok(row.map_or(Seq::ZERO, |seq| Seq(seq.value())))
+        };
+        pairs.iter().map(stored).collect()
+    }
+
     fn cursors(&self) -> Result<Vec<(DeviceId, ConversationId, Seq)>, StorageError> {
         let read = self.database.begin_read().map_err(failed)?;
         let table = read.open_table(CURSORS).map_err(failed)?;
