@@ -13,7 +13,7 @@ pub mod store;
 pub mod summary;
 #[cfg(test)]
 mod testing;
-mod text_table;
+pub mod text_table;
 
 pub use latency::{Histogram, Percentiles};
 pub use record::{

@@ -50,6 +50,9 @@ pub struct RunRecord {
     /// The scenario's name or file.
     pub scenario: String,
     pub seed: u64,
+    /// The bug that was planted for this run, by its name in `squall bugs`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planted: Option<String>,
     /// The rolling digest of the run, in hexadecimal.
     pub digest: String,
     pub simulated_ms: u64,

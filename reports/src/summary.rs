@@ -16,6 +16,9 @@ pub fn render(run: &RunRecord, coloured: bool) -> String {
     let mut out = String::new();
     let verdict = paint(run.verdict, run.verdict.name().to_uppercase(), coloured);
     let _ = writeln!(out, "{verdict}  {}  seed {}\n", clean(&run.scenario), run.seed);
+    if let Some(bug) = &run.planted {
+        let _ = writeln!(out, "planted: {}\n", clean(bug));
+    }
     for reason in &run.inconclusive_because {
         let _ = writeln!(out, "inconclusive: {}", clean(reason));
     }
@@ -247,6 +250,14 @@ mod tests {
         assert!(text.starts_with("INCONCLUSIVE  scenarios/smoke.toml  seed 7\n"), "{text}");
         assert!(text.contains("inconclusive: the fault cut-1 hit nothing\n"), "{text}");
         assert!(text.lines().any(|line| line.ends_with("  nothing")), "{text}");
+    }
+
+    #[test]
+    fn a_planted_bug_is_named() {
+        let run = RunRecord { planted: Some("no-redelivery".into()), ..testing::passed() };
+        assert!(render(&run, false).contains("\n\nplanted: no-redelivery\n\n"));
+        let json = serde_json::to_value([&run, &testing::passed()]).unwrap();
+        assert_eq!((json[0]["planted"].as_str(), json[1].get("planted")), (Some("no-redelivery"), None));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 /// A table that is laid out when all its rows are there.
-pub(crate) struct TextTable {
+pub struct TextTable {
     /// Columns from this one on are aligned to the right.
     right_from: usize,
     rows: Vec<Vec<String>>,

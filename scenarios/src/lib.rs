@@ -61,6 +61,7 @@ pub use library::files_in;
 pub use model::*;
 pub use parse::{load, parse};
 pub use problem::Problem;
+pub use reader::nearest;
 pub use schema::json_schema;
 pub use span::{Span, SpanError};
 pub use validate::Finding;

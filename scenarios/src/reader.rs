@@ -293,7 +293,7 @@ pub(crate) fn entries<'d>(table: &'d DeTable<'d>) -> BTreeMap<&'d str, (Range<us
 }
 
 /// The known word that somebody probably meant.
-pub(crate) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     let word = word.to_lowercase().replace('_', "-");
     known
         .iter()

@@ -70,6 +70,24 @@ pub fn draw(seed: u64) -> Scenario {
     scenario
 }
 
+/// What was drawn, in a line.
+pub fn in_words(scenario: &Scenario) -> String {
+    let (t, p) = (&scenario.topology, &scenario.population);
+    let faults: Vec<&str> = scenario.faults.iter().map(|fault| fault.kind.name()).collect();
+    format!(
+        "gateways {}, shards {}, registries {}, buses {}; users {}, devices {}, groups {}; load {}; {}",
+        t.gateways,
+        t.messages,
+        t.registries,
+        t.buses,
+        p.users,
+        p.devices(),
+        p.groups,
+        scenario.phases.load,
+        faults.join(", ")
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

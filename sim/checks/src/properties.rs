@@ -2,8 +2,8 @@
 
 use crate::property::Property;
 use crate::{
-    acked_is_durable, current_routes, cursor_behind_acks, dense_sequence, every_send_answered, members_only,
-    no_duplicates, no_loss, nothing_unsent, same_order, sender_order,
+    acked_is_durable, current_routes, cursor_behind_acks, cursor_never_back, dense_sequence, every_send_answered,
+    members_only, no_duplicates, no_loss, nothing_unsent, same_order, sender_order,
 };
 
 /// All properties, in the order of reports.
@@ -18,6 +18,7 @@ pub(crate) const TABLE: &[Property] = &[
     members_only::PROPERTY,
     every_send_answered::PROPERTY,
     cursor_behind_acks::PROPERTY,
+    cursor_never_back::PROPERTY,
     current_routes::PROPERTY,
 ];
 
@@ -41,6 +42,7 @@ mod tests {
                 "members-only",
                 "every-send-answered",
                 "cursor-behind-acks",
+                "cursor-never-back",
                 "current-routes",
             ]
         );

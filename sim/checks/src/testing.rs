@@ -256,6 +256,14 @@ impl History {
         self
     }
 
+    /// A commit leaves a device's cursor here.
+    pub fn cursor_moved(&mut self, device: u64, up_to: u64) -> &mut Self {
+        let kind = Kind::Cursor { device: DeviceId(device), conversation: CONVERSATION, up_to: Seq(up_to) };
+        let t = self.waited + self.events.len() as u64;
+        self.events.push(Event { t, at: Entity::Host(SHARD_HOST), kind });
+        self
+    }
+
     /// A fault begins or ends.
     pub fn fault(&mut self, name: &str, active: bool) -> &mut Self {
         let t = self.waited + self.events.len() as u64;

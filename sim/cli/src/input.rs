@@ -1,6 +1,7 @@
 //! Reading what the user named: scenario files, folders of them, ranges of seeds.
 
 use squall_scenarios::Scenario;
+use squall_world::plants::{BUGS, Bug, find};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -19,6 +20,16 @@ pub fn load(file: &Path) -> Result<Scenario, u8> {
         for problem in &problems {
             eprintln!("{problem}");
         }
+        BAD_INPUT
+    })
+}
+
+/// The bug of that name, or says which was probably meant.
+pub fn bug(name: &str) -> Result<&'static Bug, u8> {
+    find(name).ok_or_else(|| {
+        let names: Vec<&str> = BUGS.iter().map(|bug| bug.name).collect();
+        let meant = squall_scenarios::nearest(name, &names).map(|near| format!("; did you mean {near}?"));
+        eprintln!("no bug is named {name:?}{}\nsquall bugs lists them", meant.unwrap_or_default());
         BAD_INPUT
     })
 }

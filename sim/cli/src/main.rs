@@ -2,6 +2,7 @@
 //!
 //! Exit status: 0 all properties hold; 1 a property is violated; 2 bad input; 3 inconclusive.
 
+mod bugs;
 mod check;
 mod child;
 mod input;
@@ -39,6 +40,8 @@ enum Command {
     Shrink(shrink::Args),
     /// Run a scenario twice, in two processes, one of them stopped now and then, and compare every byte.
     VerifyDeterminism(verify::Args),
+    /// List the bugs that can be planted, or plant each and see that it is caught.
+    Bugs(bugs::Args),
     /// Validate scenario files.
     Check(check::Args),
     /// Print the JSON Schema of scenario files.
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Command::Sweep(args) => sweep::main(args),
         Command::Shrink(args) => shrink::main(args),
         Command::VerifyDeterminism(args) => verify::main(args),
+        Command::Bugs(args) => bugs::main(args),
         Command::Check(args) => check::main(args),
         Command::Schema => {
             output::line!("{}", squall_scenarios::json_schema());

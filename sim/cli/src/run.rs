@@ -1,5 +1,6 @@
 //! `squall run`: one scenario, one seed, one verdict.
 
+use crate::input;
 use crate::input::BAD_INPUT;
 use crate::output;
 use crate::progress::Display;
@@ -28,6 +29,9 @@ pub struct Args {
     /// The seed that decides everything random; the file's own, or 0, when absent.
     #[arg(long)]
     seed: Option<u64>,
+    /// Plant this bug in the system under test and see whether the checks catch it; `squall bugs` lists them.
+    #[arg(long, value_name = "NAME")]
+    plant: Option<String>,
     /// Write run.json, junit.xml and report.html into this folder.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -49,6 +53,10 @@ pub struct Args {
 }
 
 pub fn main(args: Args) -> u8 {
+    let plant = match args.plant.as_deref().map(input::bug).transpose() {
+        Ok(plant) => plant,
+        Err(code) => return code,
+    };
     let loaded = Source::of(args.file, args.swarm).and_then(|source| {
         let (scenario, seed) = source.load(args.seed)?;
         Ok((source, scenario, seed))
@@ -77,7 +85,8 @@ pub fn main(args: Args) -> u8 {
             return code;
         }
     }
-    let reproduce = source.command("run", seed);
+    let planted = plant.map_or_else(String::new, |bug| format!(" --plant {}", bug.name));
+    let reproduce = source.command("run", seed) + &planted;
     let machine_readable = args.digests || args.trace_second.is_some();
     let wants_history = args.history || !args.history_of.is_empty();
     let history = args.out.as_ref().map(|out| out.join("history.jsonl"));
@@ -106,6 +115,7 @@ pub fn main(args: Args) -> u8 {
                 seed,
                 history,
                 history_of: args.history_of,
+                plant,
                 reproduce,
                 on_second: digests.then(|| Box::new(print_digest) as Box<dyn FnMut(&SecondDigest)>),
                 trace_second,

@@ -86,6 +86,9 @@ pub enum Kind {
     },
     /// A host's word: the entry has been handed to the bus for these devices.
     Publish { conversation: ConversationId, seq: Seq, devices: Vec<DeviceId> },
+    /// Of a host, and read back from its disk rather than its word: where the device's cursor stands after a commit that
+    /// was to move it.
+    Cursor { device: DeviceId, conversation: ConversationId, up_to: Seq },
     /// A delivery or page has arrived that speaks for `from..=to`.
     Deliver { conversation: ConversationId, from: Seq, to: Seq, entries: u32, via: Via },
     /// The person sees this entry.
@@ -155,6 +158,7 @@ impl Kind {
             | Kind::Refused { conversation, .. }
             | Kind::Append { conversation, .. }
             | Kind::Publish { conversation, .. }
+            | Kind::Cursor { conversation, .. }
             | Kind::Deliver { conversation, .. }
             | Kind::Display { conversation, .. }
             | Kind::Skip { conversation, .. }
@@ -216,6 +220,9 @@ impl Event {
             Kind::Publish { conversation, seq, devices } => {
                 let to = devices.iter().fold(0, |hash, device| mix(hash ^ device.0));
                 [19, conversation.0, seq.0, to].into_iter().for_each(add)
+            }
+            Kind::Cursor { device, conversation, up_to } => {
+                [20, device.0, conversation.0, up_to.0].into_iter().for_each(add)
             }
             Kind::Deliver { conversation, from, to, .. } => {
                 [8, conversation.0, from.0, to.0].into_iter().for_each(add)

@@ -361,6 +361,12 @@ impl Probe {
         })
     }
 
+    /// A commit has moved a cursor; this is where it stands on disk.
+    pub fn cursor_stands_at(&self, device: DeviceId, conversation: ConversationId, up_to: Seq) {
+        let event = self.event(Kind::Cursor { device, conversation, up_to });
+        self.board.lock().events.push(event);
+    }
+
     /// At this instant the host has no power: nothing leaves it, nothing unsynced survives.
     pub fn lose_power(&self, board: &mut Board, fault: usize) {
         if !self.alive.swap(false, Ordering::Relaxed) {

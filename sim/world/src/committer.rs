@@ -197,15 +197,20 @@ impl Commits {
     }
 }
 
-/// A database that is looked at only between commits.
+/// Somebody who is told where cursors stand on disk after a commit that moved them.
+pub type CursorListener = Arc<dyn Fn(DeviceId, ConversationId, Seq) + Send + Sync>;
+
+/// A database that is looked at only between commits. What a commit did to cursors is read back from it and told, so that
+/// it can be judged without the shard's word.
 pub struct SettledStorage<S> {
     inner: S,
     disk: Disk,
+    on_cursor: CursorListener,
 }
 
 impl<S: Storage> SettledStorage<S> {
-    pub fn new(inner: S, disk: Disk) -> Self {
-        SettledStorage { inner, disk }
+    pub fn new(inner: S, disk: Disk, on_cursor: CursorListener) -> Self {
+        SettledStorage { inner, disk, on_cursor }
     }
 
     fn inner(&self) -> &S {
@@ -222,7 +227,17 @@ impl<S> Drop for SettledStorage<S> {
 
 impl<S: Storage> Storage for SettledStorage<S> {
     fn append(&self, batch: Batch) -> BoxFuture<'_, Result<(), StorageError>> {
-        self.inner().append(batch)
+        let moved: Vec<_> =
+            batch.cursors.iter().map(|(device, conversation, _)| (*device, *conversation)).collect();
+        let committed = self.inner().append(batch);
+        Box::pin(async move {
+            committed.await?;
+            // A disk that cannot be read just now says nothing; the next commit will.
+            let stand =
+                if moved.is_empty() { Vec::new() } else { self.inner().cursors_of(&moved).unwrap_or_default() };
+            moved.into_iter().zip(stand).for_each(|((device, c), seq)| (self.on_cursor)(device, c, seq));
+            Ok(())
+        })
     }
 
     fn recovered(&self) -> Result<Recovered, StorageError> {
@@ -250,6 +265,10 @@ impl<S: Storage> Storage for SettledStorage<S> {
 
     fn conversations_of(&self, user: UserId) -> Result<Vec<ConversationId>, StorageError> {
         self.inner().conversations_of(user)
+    }
+
+    fn cursors_of(&self, pairs: &[(DeviceId, ConversationId)]) -> Result<Vec<Seq>, StorageError> {
+        self.inner().cursors_of(pairs)
     }
 
     fn cursors(&self) -> Result<Vec<(DeviceId, ConversationId, Seq)>, StorageError> {

@@ -21,6 +21,7 @@ mod machine;
 pub mod memory;
 mod nemesis;
 mod observatory;
+pub mod plants;
 mod run;
 mod seconds;
 

@@ -8,14 +8,15 @@ use crate::backbone::{
     EDGE_PORT, INTERNAL_PORT, SimulatedConnector, SimulatedListener, TurmoilConnector, TurmoilListener,
 };
 use crate::board::Probe;
-use crate::committer::{Commits, Committer, SettledStorage};
+use crate::committer::{Commits, Committer, CursorListener, SettledStorage};
 use crate::disk::Disk;
 use crate::interpose::{HostContext, SimulatedClock, enter_host};
+use crate::plants;
 use squall_generators::rng::{Stream, key};
 use squall_network::CloseStyle;
 use squall_protocol::token::TokenSecret;
 use squall_server::net::{BoxFuture, Connector};
-use squall_server::storage::{Commit, CommitLane, OpenStorage, RedbStorage, Storage, StorageError};
+use squall_server::storage::{Commit, CommitLane, OpenStorage, StorageError};
 use squall_server::{Cluster, Env, Role, serve};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -218,14 +219,14 @@ async fn boot(role: Role, probe: Arc<Probe>, common: &Common, commit_stream: Str
         }
         None => (TurmoilListener::bind(port).await?, Arc::new(TurmoilConnector) as Arc<dyn Connector>),
     };
-    let open_storage = probe.disk.clone().map(|disk| storage(disk, common, commit_stream, probe.index));
+    let open_storage = probe.disk.clone().map(|disk| storage(disk, common, commit_stream, &probe));
     let env = Env { listener, connector, wall_ms, observer: probe, secret: common.secret.clone(), open_storage };
     Ok(serve(role, common.cluster.clone(), env).await?)
 }
 
-fn storage(disk: Disk, common: &Common, stream: Stream, host: u16) -> OpenStorage {
+fn storage(disk: Disk, common: &Common, stream: Stream, probe: &Arc<Probe>) -> OpenStorage {
     let committer = Arc::clone(&common.committer);
-    let seed = key(common.seed, &format!("commit thread {host}"));
+    let seed = key(common.seed, &format!("commit thread {}", probe.index));
     let lane: Arc<dyn CommitLane> = Arc::new(SimulatedLane {
         stream: Mutex::new(stream),
         latency: common.commit_latency,
@@ -233,9 +234,13 @@ fn storage(disk: Disk, common: &Common, stream: Stream, host: u16) -> OpenStorag
         commits: Arc::new(Commits::new(committer, disk.clone(), seed, EPOCH_US)),
         clock: common.clock.clone(),
     });
+    let probe = Arc::clone(probe);
+    let on_cursor: CursorListener = Arc::new(move |device, conversation, up_to| {
+        probe.cursor_stands_at(device, conversation, up_to);
+    });
     Arc::new(move || {
-        let storage = RedbStorage::open_backend(disk.open(), CACHE_BYTES, Arc::clone(&lane))?;
-        Ok(Arc::new(SettledStorage::new(storage, disk.clone())) as Arc<dyn Storage>)
+        let storage = plants::open_redb(disk.open(), CACHE_BYTES, Arc::clone(&lane))?;
+        Ok(plants::decorate(SettledStorage::new(storage, disk.clone(), Arc::clone(&on_cursor))))
     })
 }
 

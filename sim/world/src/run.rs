@@ -10,6 +10,7 @@ use crate::last_mile::{SimulatedLastMile, Site};
 use crate::machine::{Common, Group, Machine};
 use crate::nemesis::{Nemesis, Order, Stage};
 use crate::observatory::Observatory;
+use crate::plants::Bug;
 use squall_checks::{Checks, Config};
 use squall_core::Time;
 use squall_generators::liars::FIRST_LIAR;
@@ -48,6 +49,8 @@ pub struct RunOptions {
     pub history: Option<PathBuf>,
     /// Only what these conversations and devices, by their numbers, had part in; empty for everything.
     pub history_of: Vec<u64>,
+    /// A bug that is planted in the system for this run, and with it for the rest of the process.
+    pub plant: Option<&'static Bug>,
     /// The command that repeats this run, for the record.
     pub reproduce: String,
     /// Called for every simulated second with its digests.
@@ -113,6 +116,9 @@ pub fn run(scenario: &Scenario, options: RunOptions) -> Result<RunRecord, RunErr
     let context = WorldContext::new(key(options.seed, "world"));
     let _guard = enter_world(&context);
     let _account = Account::World.enter();
+    if let Some(bug) = options.plant {
+        squall_core::plant::plant(bug.plant);
+    }
     let mut world = World::build(scenario, options)?;
     world.run()?;
     world.conclude()

@@ -7,6 +7,7 @@
 //! `client_msg_id` (`no_duplicates.rs`); a device's entries stand in its own order (`sender_order.rs`).
 
 use crate::membership::Membership;
+use crate::plant::{Plant, planted};
 use squall_protocol::limits::DEDUP_WINDOW;
 use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Entry, Payload, Refusal, Seq, UserId};
 use std::collections::VecDeque;
@@ -47,6 +48,20 @@ pub struct Sender {
     pub connect_count: u64,
     /// The last `DEDUP_WINDOW` accepted messages, oldest first.
     pub recent: VecDeque<(ClientMsgId, Seq)>,
+}
+
+impl Sender {
+    /// The accepted message with this number, if it is remembered.
+    fn numbered(&self, number: ClientSeq) -> Option<Seq> {
+        let back = self.next_client_seq.0.checked_sub(number.0)?;
+        let index = self.recent.len().checked_sub(usize::try_from(back).ok()?)?;
+        self.recent.get(index).map(|(_, seq)| *seq)
+    }
+}
+
+/// Whose messages are numbered together: a device's.
+fn dedup_key(request: &SendRequest) -> DeviceId {
+    if planted(Plant::DedupByUserNotDevice) { DeviceId(request.sender.0) } else { request.device }
 }
 
 /// One conversation in memory.
@@ -106,18 +121,28 @@ impl Conversation {
 
     /// Judges a send. The order of the questions matters: a resend is recognised even when its sender has left since.
     pub fn handle_send(&mut self, request: SendRequest) -> Verdict {
-        let sender = self.senders.iter().position(|s| s.device == request.device);
+        let key = dedup_key(&request);
+        let sender = self.senders.iter().position(|s| s.device == key);
         let (next, connect_count) = match sender {
             None => (ClientSeq::FIRST, 0),
             Some(i) => {
                 let sender = &self.senders[i];
-                if let Some((_, seq)) = sender.recent.iter().find(|(id, _)| *id == request.client_msg_id) {
+                let known = sender.recent.iter().find(|(id, _)| *id == request.client_msg_id);
+                if let Some((_, seq)) = known.filter(|_| !planted(Plant::NoServerDedup)) {
                     return Verdict::Duplicate(*seq);
+                }
+                if planted(Plant::DedupByUserNotDevice)
+                    && let Some(seq) = sender.numbered(request.client_seq)
+                {
+                    return Verdict::Duplicate(seq);
                 }
                 (sender.next_client_seq, sender.connect_count)
             }
         };
-        if request.connect_count < connect_count {
+        let takes_any_number = planted(Plant::NoServerDedup) || planted(Plant::ResendReorders);
+        let (next, connect_count) =
+            if takes_any_number { (request.client_seq, request.connect_count) } else { (next, connect_count) };
+        if request.connect_count < connect_count && !planted(Plant::DedupByUserNotDevice) {
             return Verdict::Stale;
         }
         if request.client_seq < next {
@@ -144,7 +169,7 @@ impl Conversation {
             // Room for one more, not for four: there are as many of these lists as conversations.
             self.senders.reserve_exact(1);
             self.senders.push(Sender {
-                device: request.device,
+                device: dedup_key(&request),
                 next_client_seq: ClientSeq::FIRST,
                 connect_count: 0,
                 recent: VecDeque::new(),

@@ -4,6 +4,7 @@
 //! and the device finds what it lacks by sync. The dispatch watermark stays below every entry with an
 //! open debt, so that a restarted shard plans those entries anew. Guarded by `sim/checks/src/no_loss.rs`.
 
+use crate::plant::{Plant, planted};
 use crate::time::Time;
 use rustc_hash::FxHashMap;
 use squall_protocol::limits::{MAX_REDELIVERIES, REDELIVER_AFTER};
@@ -116,6 +117,12 @@ impl Debts {
         }
     }
 
+    /// The bug `redelivery-stops-after-reconnect`: the timers of the device's debts end with its old connection, and an
+    /// entry that joins such a debt starts none.
+    pub fn cancel_timers(&mut self, device: DeviceId) {
+        self.queue.retain(|(_, (debtor, _))| *debtor != device);
+    }
+
     /// When `handle_timeout` has something to do at the earliest.
     pub fn poll_timeout(&self) -> Option<Time> {
         self.queue.front().map(|(due, _)| *due)
@@ -124,6 +131,9 @@ impl Debts {
     /// The debts that are due.
     pub fn handle_timeout(&mut self, now: Time) -> Vec<Due> {
         let mut out = Vec::new();
+        if planted(Plant::NoRedelivery) {
+            return out;
+        }
         while let Some((_, key)) = self.queue.pop_front_if(|(due, _)| *due <= now) {
             let Some(debt) = self.open.get_mut(&key) else { continue };
             if debt.due > now {
@@ -139,6 +149,9 @@ impl Debts {
                 // The order to close may be lost as the deliveries were: only an ack or a vanished entry ends the debt.
                 debt.tries = 0;
                 out.push(Due::Close { user: debt.user, device });
+                if planted(Plant::RedeliveryGivesUp) {
+                    self.handle_vanished(device, conversation);
+                }
                 continue;
             }
             debt.tries += 1;
@@ -150,6 +163,9 @@ impl Debts {
 
     /// Everything below this place has been planned and owes nothing: a restarted shard need not plan it again.
     pub fn dispatched(&self) -> Position {
+        if planted(Plant::WatermarkIgnoresDebts) {
+            return self.next_position;
+        }
         self.unsettled.first_key_value().map_or(self.next_position, |(position, _)| *position)
     }
 

@@ -8,6 +8,7 @@ pub mod conversation;
 pub mod debt;
 pub mod fanout;
 pub mod membership;
+pub mod plant;
 pub mod registry;
 pub mod session;
 pub mod time;

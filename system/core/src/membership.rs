@@ -3,6 +3,7 @@
 //! **Invariant:** whether a user may see entry n depends on entries up to n only, so it is never in doubt.
 //! Checked by `sim/checks/src/members_only.rs`, which folds the log on its own.
 
+use crate::plant::{Plant, planted};
 use squall_protocol::limits::{MAX_GROUP_MEMBERS, NEWCOMER_HISTORY};
 use squall_protocol::{ConversationId, Payload, Refusal, Seq, UserId};
 
@@ -44,7 +45,8 @@ impl Membership {
 
     /// Those who may see entry `seq` because they were members when it was stored.
     pub fn members_at(&self, seq: Seq) -> impl Iterator<Item = UserId> + '_ {
-        self.stretches.iter().filter(move |s| s.contains(seq)).map(|s| s.user)
+        let includes = move |s: &&Stretch| s.contains(seq) || planted(Plant::ShownAfterLeaving) && s.from <= seq;
+        self.stretches.iter().filter(includes).map(|s| s.user)
     }
 
     /// The last entry that the user may see of a log that ends at `head`; `None` for a stranger.
@@ -108,7 +110,8 @@ impl Membership {
                 self.stretches = members.iter().map(|&user| Stretch { user, from: Seq(1), until: None }).collect();
             }
             Payload::Joined(user) => {
-                let from = Seq(seq.0.saturating_sub(NEWCOMER_HISTORY).max(1));
+                let history = if planted(Plant::NewcomerSeesAllHistory) { u64::MAX } else { NEWCOMER_HISTORY };
+                let from = Seq(seq.0.saturating_sub(history).max(1));
                 self.stretches.push(Stretch { user: *user, from, until: None });
             }
             Payload::Left(user) => {

@@ -7,6 +7,7 @@
 //! its own connection; an entry outlives its gateway by at most one lease.
 
 use crate::fanout::Location;
+use crate::plant::{Plant, planted};
 use crate::time::Time;
 use rustc_hash::FxHashMap;
 use squall_protocol::limits::LEASE;
@@ -117,7 +118,8 @@ impl RegistryTable {
         }
     }
 
-    /// Registers a connection; `Some(created)` once it is visible, with `created` when the device had no entry.
+    /// Registers a connection; `Some(created)` once it is visible, with `created` when the device had no entry, or that of
+    /// another connection: what was planned until now did not come here.
     /// `None`: the session is old, or the device has connected elsewhere since.
     pub fn handle_register(&mut self, id: SessionId, r: Registration) -> Option<bool> {
         if !self.is_current(id) {
@@ -142,15 +144,18 @@ impl RegistryTable {
                 }
                 // The same count from another connection is a `hello` that somebody says again.
                 Some(old)
-                    if old.connect_count > r.connect_count
-                        || (old.connect_count == r.connect_count
-                            && (old.connection, old.gateway) != (r.connection, id.gateway)) =>
+                    if !planted(Plant::LastWriterWinsRegistration)
+                        && (old.connect_count > r.connect_count
+                            || (old.connect_count == r.connect_count
+                                && (old.connection, old.gateway) != (r.connection, id.gateway))) =>
                 {
                     None
                 }
                 Some(old) => {
+                    // An older connection's entry may have been created a moment ago, when the registry had forgotten both.
+                    let moved = (old.gateway, old.connection) != (row.gateway, row.connection);
                     *old = row;
-                    Some(false)
+                    Some(moved)
                 }
             },
         }
@@ -159,7 +164,7 @@ impl RegistryTable {
     /// Removes exactly this connection; false when there was no such entry, or the word is from an older life of the gateway,
     /// whose connection numbers mean nothing any more.
     pub fn handle_unregister(&mut self, id: SessionId, user: UserId, device: DeviceId, connection: u64) -> bool {
-        if !self.is_current(id) {
+        if !self.is_current(id) || planted(Plant::StaleRegistryEntryKept) {
             return false;
         }
         let Some(rows) = self.users.get_mut(&user) else { return false };
@@ -280,6 +285,15 @@ mod tests {
         assert_eq!(t.handle_snapshot_end(new), 1);
         assert_eq!(connections(&t), [(0, 2)]);
         assert_eq!(t.handle_register(old, reg(3, 3, 1)), None);
+    }
+
+    #[test]
+    fn a_connection_that_takes_the_entry_of_an_older_one_is_told_so() {
+        let mut t = RegistryTable::default();
+        let (a, b) = (t.handle_open(0, Time::ZERO), t.handle_open(1, Time::ZERO));
+        assert_eq!(t.handle_register(a, reg(1, 40, 1)), Some(true));
+        assert_eq!(t.handle_register(b, reg(1, 40, 2)), Some(true));
+        assert_eq!(t.handle_register(b, reg(1, 40, 2)), Some(false));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::net::Listener;
 use crate::observer::{Observer, Point};
 use futures_util::StreamExt;
 use rustc_hash::FxHashMap;
+use squall_core::plant::{Plant, planted};
 use squall_protocol::limits;
 use squall_protocol::wire::bus as wire;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,6 +24,7 @@ impl Role {
         let topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
         for publication in publications {
             let topic = topics.get(&publication.gateway).filter(|topic| topic.has_taker());
+            let topic = topic.filter(|topic| topic.is_empty() || !planted(Plant::BusDropsSilently));
             if !topic.is_some_and(|topic| topic.push(publication.payload)) {
                 self.observer.passed(&Point::TopicDropped { gateway: publication.gateway });
             }

@@ -253,6 +253,8 @@ async fn a_cursor_never_goes_back() {
     storage.append(cursors(&[(phone, a, 6), (phone, b, 3), (DeviceId(20), a, 1)])).await.unwrap();
     let expected = [(phone, a, Seq(7)), (DeviceId(20), a, Seq(1)), (phone, b, Seq(3))];
     assert_eq!(storage.cursors().unwrap(), expected);
+    let some = [(phone, b), (phone, a), (DeviceId(30), a)];
+    assert_eq!(storage.cursors_of(&some).unwrap(), [Seq(3), Seq(7), Seq::ZERO]);
     drop(storage);
     assert_eq!(open(&dir).cursors().unwrap(), expected);
 }

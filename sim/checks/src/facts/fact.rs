@@ -38,7 +38,13 @@ pub(crate) enum Fact {
         pair: u32,
         up_to: Seq,
     },
-    /// A durable cursor.
+    /// A durable cursor as a commit left it, and where it had stood.
+    CursorMoved {
+        pair: u32,
+        before: u32,
+        up_to: Seq,
+    },
+    /// A durable cursor, as the audit read it.
     Cursor {
         pair: u32,
         up_to: Seq,

@@ -50,6 +50,11 @@ impl Facts {
             Kind::Publish { conversation, seq, devices } => {
                 Some(Fact::Published(self.published(*conversation, *seq, devices)))
             }
+            Kind::Cursor { device, conversation, up_to } => {
+                let pair = self.pair(*device, *conversation, None);
+                let before = std::mem::replace(&mut self.pairs[pair].cursor, small(*up_to));
+                Some(Fact::CursorMoved { pair, before, up_to: *up_to })
+            }
             Kind::Restart => {
                 for shard in self.shards.iter_mut().filter(|shard| shard.host == host) {
                     shard.restarts = shard.restarts.saturating_add(1);

@@ -158,6 +158,8 @@ pub(crate) struct Pair {
     pub run: Range,
     /// The highest place that it told the server it has shown.
     pub acked_up_to: u32,
+    /// Where its cursor stood on disk when a commit last moved it.
+    pub cursor: u32,
     pub sends: u32,
     pub unanswered: u32,
     /// The latest of its sends that was acked, and where.
@@ -177,6 +179,7 @@ impl Pair {
             position: 0,
             run: Range { from: 0, to: 0 },
             acked_up_to: 0,
+            cursor: 0,
             sends: 0,
             unanswered: 0,
             acked_order: 0,

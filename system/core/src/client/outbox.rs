@@ -3,6 +3,7 @@
 //! **Invariant:** numbers are dense; the front of the queue has the lowest one, and an answered message leaves
 //! the queue for good. Guarded by `sim/checks/src/sender_order.rs`.
 
+use crate::plant::{Plant, planted};
 use crate::time::Time;
 use squall_protocol::limits::{ANSWER_LIMIT, MAX_SENDS_IN_FLIGHT, RESEND_AFTER};
 use squall_protocol::{ClientMsgId, ClientSeq, Payload};
@@ -68,6 +69,11 @@ impl Outbox {
     pub fn handle_connected(&mut self) {
         self.waiting_since = None;
         self.rewound_at = None;
+        if planted(Plant::SendAbandonedOnReconnect) {
+            while self.queue.pop_front_if(|pending| pending.seen_wire).is_some() {
+                self.base = self.base.next();
+            }
+        }
         self.rewind();
     }
 
@@ -85,6 +91,9 @@ impl Outbox {
             if !pending.stored && (pending.sent_at.is_none() || overdue) {
                 pending.sent_at = Some(now);
                 let is_resend = std::mem::replace(&mut pending.seen_wire, true);
+                if is_resend && planted(Plant::ResendWithNewId) {
+                    pending.id.0 += 1;
+                }
                 self.waiting_since.get_or_insert(now);
                 out(Transmission { id: pending.id, client_seq, payload: pending.payload.clone(), is_resend });
             }
@@ -156,13 +165,14 @@ impl Outbox {
             .filter_map(|p| p.sent_at)
             .min()
             .map_or(Time::NEVER, |at| at + RESEND_AFTER);
-        let give_up = self.waiting_since.map_or(Time::NEVER, |at| at + ANSWER_LIMIT);
-        resend.min(give_up)
+        let give_up = self.waiting_since.filter(|_| !planted(Plant::HalfOpenNeverNoticed));
+        resend.min(give_up.map_or(Time::NEVER, |at| at + ANSWER_LIMIT))
     }
 
     /// No answer for so long that the connection must be bad.
     pub fn is_unanswered(&self, now: Time) -> bool {
-        self.waiting_since.is_some_and(|at| now.since(at) >= ANSWER_LIMIT)
+        let limit_passed = self.waiting_since.is_some_and(|at| now.since(at) >= ANSWER_LIMIT);
+        limit_passed && !planted(Plant::HalfOpenNeverNoticed)
     }
 }
 

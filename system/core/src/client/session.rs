@@ -1,6 +1,7 @@
 //! The device as a whole: its connection, its heartbeat, its conversations.
 
 use super::thread::{Lack, Thread};
+use crate::plant::{Plant, planted};
 use crate::time::Time;
 use squall_protocol::ids::mix;
 use squall_protocol::limits::{
@@ -383,7 +384,11 @@ impl ClientSession {
         }
         let first = out.len();
         let ack = self.thread(conversation).handle_span(span, via, now, out);
-        let shown = self.thread(conversation).shown;
+        let thread = self.thread(conversation);
+        let (ack, shown) = match planted(Plant::CursorAdvancedOnLaterReceipt) {
+            true => (via != Via::Ack, thread.head),
+            false => (ack, thread.shown),
+        };
         if via != Via::Ack {
             self.settle_own(conversation, first, now, out);
         }
@@ -470,7 +475,8 @@ impl ClientSession {
             return self.give_up("no answer", now, out);
         }
         if ping_sent.is_none() && now >= next_ping {
-            self.phase = Phase::Online { next_ping: now + self.heartbeat_interval(), ping_sent: Some(now) };
+            let ping_sent = Some(now).filter(|_| !planted(Plant::HalfOpenNeverNoticed));
+            self.phase = Phase::Online { next_ping: now + self.heartbeat_interval(), ping_sent };
             out.push(Output::Transmit(ClientFrame::Ping));
         }
         for index in 0..self.threads.len() {

@@ -5,6 +5,7 @@
 
 use super::outbox::Outbox;
 use super::session::{Output, Shown, Via};
+use crate::plant::{Plant, planted};
 use crate::time::Time;
 use squall_protocol::limits::{GAP_GRACE, MAX_HELD_ENTRIES, SYNC_RETRY_AFTER};
 use squall_protocol::{ClientSeq, ConversationId, LogSpan, Seq};
@@ -92,7 +93,7 @@ impl Thread {
     /// that an ack is due.
     pub fn handle_span(&mut self, span: LogSpan, via: Via, now: Time, out: &mut Vec<Output>) -> bool {
         self.head = self.head.max(span.to);
-        if span.from > self.shown.next() {
+        if span.from > self.shown.next() && !planted(Plant::NoGapDetection) {
             self.hold(span, now);
             return false;
         }
@@ -136,15 +137,17 @@ impl Thread {
     fn show(&mut self, span: LogSpan, via: Via, out: &mut Vec<Output>) {
         let conversation = self.id;
         for entry in span.entries {
-            if entry.seq <= self.shown {
+            if entry.seq <= self.shown && !planted(Plant::NoClientDedup) {
                 out.push(Output::Discarded { conversation, seq: entry.seq, client_msg_id: entry.client_msg_id });
                 continue;
             }
             if entry.seq > span.to {
                 break;
             }
-            self.skip_to(entry.seq.prev(), out);
-            self.shown = entry.seq;
+            if !planted(Plant::NoGapDetection) {
+                self.skip_to(entry.seq.prev(), out);
+            }
+            self.shown = self.shown.max(entry.seq);
             out.push(Output::Shown(Shown { conversation, entry, via }));
         }
         self.skip_to(span.to, out);

@@ -12,6 +12,7 @@ use crate::links::{LinkError, Queue, dial, keep_open};
 use crate::net::Connector;
 use crate::observer::Point;
 use futures_util::StreamExt;
+use squall_core::plant::{Plant, planted};
 use squall_core::session::Peer;
 use squall_protocol::frames::FrameError;
 use squall_protocol::ids::rendezvous;
@@ -197,11 +198,14 @@ async fn registry_link(
     {
         // Under the lock, so that no connection comes or goes between the snapshot and what follows it.
         let table = gateway.table();
-        gateway.uplinks.sessions[index as usize].fetch_add(1, Ordering::Relaxed);
+        let earlier = gateway.uplinks.sessions[index as usize].fetch_add(1, Ordering::Relaxed);
         queue.clear();
         queue.push(session_request(SessionKind::Open(wire::Open { gateway: gateway.index })));
         let mut connections = 0;
         for (id, peer) in table.open().filter(|(_, peer)| rendezvous(peer.user.0, registries) == index) {
+            if earlier > 0 && planted(Plant::RegistrationNotRebuilt) {
+                continue;
+            }
             queue.push(session_request(SessionKind::Register(registration(id.0, peer))));
             connections += 1;
         }
@@ -242,6 +246,9 @@ fn registered(gateway: &Gateway, r: &wire::Registered) {
         return;
     }
     drop(table);
+    if !first && planted(Plant::NoSyncAfterRegistration) {
+        return;
+    }
     if !first {
         gateway.observer.passed(&Point::ResyncAfterRegistration { device });
     }

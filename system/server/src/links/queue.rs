@@ -77,6 +77,10 @@ impl<T> Queue<T> {
         self.lock().taken
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.lock().items.is_empty()
+    }
+
     /// Forgets what has waited longer than `age`: whoever asked has asked again since.
     pub fn drop_older_than(&self, age: Duration) {
         let mut inner = self.lock();

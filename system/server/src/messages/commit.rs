@@ -5,10 +5,11 @@
 use super::dispatch::Plan;
 use super::shard::Shard;
 use crate::observer::Point;
-use crate::storage::{Batch, Storage};
+use crate::storage::{Batch, NewEntry, Storage};
 use rustc_hash::{FxHashMap, FxHashSet};
 use squall_core::Time;
-use squall_protocol::{Payload, limits};
+use squall_core::plant::{Plant, planted};
+use squall_protocol::{ConversationId, Payload, UserId, limits};
 use std::sync::Arc;
 
 /// Commits for as long as the shard lives.
@@ -97,6 +98,7 @@ fn finish(shard: &Shard, batch: Batch) {
         // A read has failed in the meantime and everything is about to be recovered from the disk.
         return;
     }
+    let unseen = if planted(Plant::NewcomerMissesRacingEntry) { newcomers(&batch) } else { Vec::new() };
     let mut plans = Vec::with_capacity(batch.entries.len());
     // Who is to have an entry follows from what is durable; memory may be further on.
     let logs: FxHashMap<_, _> = batch.conversations.iter().map(|log| (log.id(), log)).collect();
@@ -104,7 +106,8 @@ fn finish(shard: &Shard, batch: Batch) {
         let (conversation, seq) = (new.conversation, new.entry.seq);
         let log = state.cache.peek_mut(conversation).expect("a conversation with staged entries stays in memory");
         log.handle_durable(seq);
-        let members = logs[&conversation].membership().members_at(seq).collect();
+        let members = logs[&conversation].membership().members_at(seq);
+        let members = members.filter(|user| !unseen.contains(&(*user, conversation))).collect();
         for waiter in state.waiters.remove(&(conversation, seq)).unwrap_or_default() {
             waiter.answer(conversation, seq);
             shard.observer.passed(&Point::Acked {
@@ -122,4 +125,13 @@ fn finish(shard: &Shard, batch: Batch) {
     }
     drop(state);
     shard.dispatcher.plan(plans, shard.clock.now());
+}
+
+/// The bug `newcomer-misses-racing-entry` reads who is a member before the commit: without those who join in it.
+fn newcomers(batch: &Batch) -> Vec<(UserId, ConversationId)> {
+    let joined = |new: &NewEntry| match new.entry.payload {
+        Payload::Joined(user) => Some((user, new.conversation)),
+        _ => None,
+    };
+    batch.entries.iter().filter_map(joined).collect()
 }

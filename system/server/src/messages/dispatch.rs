@@ -16,6 +16,7 @@ use rustc_hash::FxHashMap;
 use squall_core::Time;
 use squall_core::debt::Due;
 use squall_core::fanout::{Location, by_gateway};
+use squall_core::plant::{Plant, planted};
 use squall_protocol::frames::{Entry, LogSpan};
 use squall_protocol::ids::rendezvous;
 use squall_protocol::wire::bus::{Delivery, Publication, Target, ToGateway, to_gateway};
@@ -206,7 +207,10 @@ impl Shard {
     fn deliver(&self, plans: Vec<Plan>, locations: &[Location]) {
         let mut by_user: FxHashMap<UserId, Vec<Location>> = FxHashMap::default();
         for location in locations {
-            by_user.entry(location.user).or_default().push(*location);
+            let places = by_user.entry(location.user).or_default();
+            if places.is_empty() || !planted(Plant::FanOutForgetsSecondDevice) {
+                places.push(*location);
+            }
         }
         let now = self.clock.now();
         for Plan { new, members } in plans {
@@ -218,7 +222,7 @@ impl Shard {
                 new.position,
                 conversation,
                 seq,
-                targets.iter().map(|l| (l.user, l.device)),
+                targets.iter().filter(|_| !planted(Plant::BusDropsSilently)).map(|l| (l.user, l.device)),
                 now,
             );
             for (gateway, targets) in &plan {

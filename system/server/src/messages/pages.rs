@@ -4,6 +4,7 @@ use super::shard::{Shard, State};
 use crate::observer::Point;
 use crate::storage::{Storage, StorageError};
 use squall_core::conversation::Conversation;
+use squall_core::plant::{Plant, planted};
 use squall_protocol::frames::{ErrorCode, Head, LogSpan};
 use squall_protocol::wire::client::Page;
 use squall_protocol::wire::messages::{Caller, HeadsPart, reply};
@@ -39,6 +40,9 @@ impl Shard {
             let entries = storage.entries(conversation, first, head, limits::PAGE_ENTRIES, limits::PAGE_BYTES)?;
             span.to = entries.last().map_or(span.to, |e| e.seq);
             span.entries = entries.into_iter().filter(|e| log.membership().may_see(user, e.seq)).collect();
+            if span.to < head && planted(Plant::PageEdgeOffByOne) {
+                span.entries.pop();
+            }
         }
         let more = span.to < head;
         self.observer.passed(&Point::SyncPage { conversation, device, entries: span.entries.len(), more });
@@ -48,13 +52,17 @@ impl Shard {
     /// Where each of the user's conversations stands, in frames of `HEADS_PER_FRAME`; the last one says so.
     pub fn handle_heads(
         &self,
-        state: &State,
+        state: &mut State,
         storage: &dyn Storage,
-        user: UserId,
+        caller: &Caller,
         request_id: u64,
     ) -> Result<Vec<HeadsPart>, StorageError> {
+        let (user, device) = (UserId(caller.user), DeviceId(caller.device));
         let mut heads = Vec::new();
         for id in storage.conversations_of(user)? {
+            if planted(Plant::HeadsOmitNewConversations) && !has_cursor(state, storage, device, id)? {
+                continue;
+            }
             let head = match state.cache.peek(id) {
                 Some(log) if log.membership_is_durable() => log.membership().head_for(user, log.durable()),
                 _ => storage.conversation(id)?.and_then(|log| log.membership().head_for(user, log.durable())),
@@ -62,6 +70,14 @@ impl Shard {
             if let Some(head) = head.filter(|head| *head > Seq::ZERO) {
                 heads.push(protobuf::head_to_wire(&Head { conversation: id, head }));
             }
+        }
+        if planted(Plant::CursorAdvancedOnConnect) {
+            for head in &heads {
+                self.handle_ack(state, storage, caller, ConversationId(head.conversation), Seq(head.head))?;
+            }
+        }
+        if planted(Plant::RedeliveryStopsAfterReconnect) {
+            state.debts.cancel_timers(device);
         }
         let mut parts: Vec<HeadsPart> = heads
             .chunks(limits::HEADS_PER_FRAME)
@@ -73,4 +89,15 @@ impl Shard {
         }
         Ok(parts)
     }
+}
+
+/// The bug `heads-omit-new-conversations` takes the cursors for the list of a device's conversations.
+fn has_cursor(
+    state: &State,
+    storage: &dyn Storage,
+    device: DeviceId,
+    conversation: ConversationId,
+) -> Result<bool, StorageError> {
+    let stored = storage.cursors()?.iter().any(|(d, c, _)| (*d, *c) == (device, conversation));
+    Ok(stored || state.cursors.contains_key(&(device, conversation)))
 }

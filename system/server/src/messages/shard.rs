@@ -12,6 +12,7 @@ use crate::storage::{NewEntry, OpenStorage, Storage, StorageError};
 use rustc_hash::FxHashMap;
 use squall_core::conversation::{SendRequest, Verdict};
 use squall_core::debt::{Debts, Position};
+use squall_core::plant::{Plant, planted};
 use squall_protocol::wire::client::Send;
 use squall_protocol::wire::messages::request::Request as Kind;
 use squall_protocol::wire::messages::{Caller, Reply, Request, reply};
@@ -136,8 +137,7 @@ impl Shard {
                 })
             }
             Kind::Heads(heads) => {
-                let user = UserId(caller.user);
-                self.handle_heads(&state, storage.as_ref(), user, heads.request_id).map(|parts| {
+                self.handle_heads(&mut state, storage.as_ref(), &caller, heads.request_id).map(|parts| {
                     for part in parts {
                         respond(replies, &caller, reply::Reply::Heads(part));
                     }
@@ -184,10 +184,18 @@ impl Shard {
         let waiter = Waiter { replies: replies.clone(), connection: caller.connection, device, client_msg_id };
         match log.handle_send(request) {
             Verdict::Staged(entry) => {
+                if planted(Plant::AckBeforeCommit) {
+                    waiter.answer(conversation, entry.seq);
+                }
                 state.waiters.insert((conversation, entry.seq), vec![waiter]);
                 let position = state.next_position;
                 state.next_position += 1;
-                state.staged.push(NewEntry { position, conversation, entry });
+                let new = NewEntry { position, conversation, entry };
+                if planted(Plant::DeliverBeforePersist) {
+                    let members = log.membership().members_at(new.entry.seq).collect();
+                    self.dispatcher.plan(vec![Plan { new: new.clone(), members }], self.clock.now());
+                }
+                state.staged.push(new);
                 self.work.notify_one();
             }
             Verdict::Duplicate(seq) => {
@@ -229,7 +237,7 @@ impl Shard {
         Ok(())
     }
 
-    fn handle_ack(
+    pub fn handle_ack(
         &self,
         state: &mut State,
         storage: &dyn Storage,

@@ -79,6 +79,8 @@ pub trait Storage: Send + Sync {
     fn entries_from(&self, position: Position, max: usize) -> Result<Vec<NewEntry>, StorageError>;
     /// The conversations that the user is or was a member of.
     fn conversations_of(&self, user: UserId) -> Result<Vec<ConversationId>, StorageError>;
+    /// Where these cursors stand, 0 for one that does not exist, for an audit.
+    fn cursors_of(&self, pairs: &[(DeviceId, ConversationId)]) -> Result<Vec<Seq>, StorageError>;
     /// All delivery cursors, for an audit.
     fn cursors(&self) -> Result<Vec<(DeviceId, ConversationId, Seq)>, StorageError>;
 }

@@ -12,6 +12,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefin
 use rustc_hash::FxHashMap;
 use squall_core::conversation::Conversation;
 use squall_core::debt::Position;
+use squall_core::plant::{Plant, planted};
 use squall_protocol::limits::INDEX_CHUNK;
 use squall_protocol::wire::log::ConversationRow;
 use squall_protocol::{ConversationId, DeviceId, Entry, Seq, UserId};
@@ -205,7 +206,7 @@ fn commit(database: &Database, batch: &Batch) -> Result<(), StorageError> {
             for (device, conversation, seq) in &batch.cursors {
                 let key = (conversation.0, device.0);
                 let stored = cursors.get(key).map_err(failed)?.map_or(0, |v| v.value());
-                if seq.0 > stored {
+                if seq.0 > stored || planted(Plant::ReceiptGoesBack) {
                     cursors.insert(key, seq.0).map_err(failed)?;
                 }
             }
@@ -289,6 +290,16 @@ impl Storage for RedbStorage {
         let table = read.open_table(MEMBERS).map_err(failed)?;
         let rows = table.range((user.0, 0)..=(user.0, u64::MAX)).map_err(failed)?;
         rows.map(|row| row.map(|(key, _)| ConversationId(key.value().1)).map_err(failed)).collect()
+    }
+
+    fn cursors_of(&self, pairs: &[(DeviceId, ConversationId)]) -> Result<Vec<Seq>, StorageError> {
+        let read = self.database.begin_read().map_err(failed)?;
+        let table = read.open_table(CURSORS).map_err(failed)?;
+        let stored = |(device, conversation): &(DeviceId, ConversationId)| {
+            let row = table.get((conversation.0, device.0)).map_err(failed)?;
+            Ok(row.map_or(Seq::ZERO, |seq| Seq(seq.value())))
+        };
+        pairs.iter().map(stored).collect()
     }
 
     fn cursors(&self) -> Result<Vec<(DeviceId, ConversationId, Seq)>, StorageError> {

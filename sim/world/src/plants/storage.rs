@@ -1,0 +1,101 @@
+//! Bugs that live in what the storage is told and answers.
+
+use squall_core::conversation::Conversation;
+use squall_core::debt::Position;
+use squall_core::plant::{Plant, planted};
+use squall_protocol::{ConversationId, DeviceId, Entry, Payload, Seq, UserId};
+use squall_server::net::BoxFuture;
+use squall_server::storage::{Batch, NewEntry, Recovered, Storage, StorageError};
+
+/// The bugs of this file.
+pub const LIVE_HERE: [Plant; 4] = [
+    Plant::DedupForgottenOnRestart,
+    Plant::SequenceReusedAfterCrash,
+    Plant::OrderByWallClock,
+    Plant::BodyTruncated,
+];
+
+/// What `body-truncated` keeps of a body, in bytes.
+const COLUMN_BYTES: usize = 64;
+
+/// A storage with one of the bugs.
+pub struct PlantedStorage<S> {
+    inner: S,
+}
+
+impl<S: Storage> PlantedStorage<S> {
+    pub fn new(inner: S) -> Self {
+        PlantedStorage { inner }
+    }
+}
+
+fn truncate(entry: &mut Entry) {
+    if let Payload::Text(text) = &mut entry.payload {
+        let end = (0..=COLUMN_BYTES.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+        *text = text[..end.unwrap_or(0)].into();
+    }
+}
+
+/// Numbers entries by the order of their time stamps.
+fn order_by_wall_clock(entries: &mut [Entry]) {
+    let places: Vec<Seq> = entries.iter().map(|entry| entry.seq).collect();
+    entries.sort_by_key(|entry| entry.stored_at_ms);
+    entries.iter_mut().zip(places).for_each(|(entry, seq)| entry.seq = seq);
+}
+
+impl<S: Storage> Storage for PlantedStorage<S> {
+    fn append(&self, mut batch: Batch) -> BoxFuture<'_, Result<(), StorageError>> {
+        if planted(Plant::BodyTruncated) {
+            batch.entries.iter_mut().for_each(|new| truncate(&mut new.entry));
+        }
+        self.inner.append(batch)
+    }
+
+    fn recovered(&self) -> Result<Recovered, StorageError> {
+        self.inner.recovered()
+    }
+
+    /// A shard asks for a conversation that it has not in memory: in a small run only after a restart.
+    fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StorageError> {
+        let Some(stored) = self.inner.conversation(id)? else { return Ok(None) };
+        let (mut head, mut senders) = (stored.head(), stored.senders().to_vec());
+        if planted(Plant::DedupForgottenOnRestart) {
+            senders.clear();
+        }
+        if planted(Plant::SequenceReusedAfterCrash) && head > Seq::ZERO {
+            head = head.prev();
+        }
+        Ok(Some(Conversation::load(id, head, stored.membership().clone(), senders)))
+    }
+
+    fn entries(
+        &self,
+        id: ConversationId,
+        from: Seq,
+        to: Seq,
+        max_entries: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Entry>, StorageError> {
+        let mut entries = self.inner.entries(id, from, to, max_entries, max_bytes)?;
+        if planted(Plant::OrderByWallClock) {
+            order_by_wall_clock(&mut entries);
+        }
+        Ok(entries)
+    }
+
+    fn entries_from(&self, position: Position, max: usize) -> Result<Vec<NewEntry>, StorageError> {
+        self.inner.entries_from(position, max)
+    }
+
+    fn conversations_of(&self, user: UserId) -> Result<Vec<ConversationId>, StorageError> {
+        self.inner.conversations_of(user)
+    }
+
+    fn cursors_of(&self, pairs: &[(DeviceId, ConversationId)]) -> Result<Vec<Seq>, StorageError> {
+        self.inner.cursors_of(pairs)
+    }
+
+    fn cursors(&self) -> Result<Vec<(DeviceId, ConversationId, Seq)>, StorageError> {
+        self.inner.cursors()
+    }
+}

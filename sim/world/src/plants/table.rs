@@ -1,0 +1,216 @@
+//! The table of planted bugs.
+
+use super::Plant;
+
+/// A bug that can be planted, and how it is found.
+#[derive(Debug)]
+pub struct Bug {
+    pub plant: Plant,
+    pub name: &'static str,
+    /// How it happens in real systems, in one sentence.
+    pub how: &'static str,
+    /// The checks of which one must be the first to see it.
+    pub caught_by: &'static [&'static str],
+    /// The scenario of `scenarios/bugs/` that finds it.
+    pub scenario: &'static str,
+    /// The least that shows it: so many devices, so many faults, and why.
+    pub devices: u32,
+    pub faults: u32,
+    pub why: &'static str,
+}
+
+/// The bug of that name.
+pub fn find(name: &str) -> Option<&'static Bug> {
+    BUGS.iter().find(|bug| bug.name == name)
+}
+
+macro_rules! bugs {
+    ($($plant:ident $name:literal: $how:literal
+        [$($check:literal),+] in $scenario:literal, $devices:literal devices, $faults:literal faults: $why:literal)*) => {
+        /// All bugs, in the order of the message path.
+        pub const BUGS: &[Bug] = &[$(Bug {
+            plant: Plant::$plant,
+            name: $name,
+            how: $how,
+            caught_by: &[$($check),+],
+            scenario: $scenario,
+            devices: $devices,
+            faults: $faults,
+            why: $why,
+        }),*];
+    };
+}
+
+bugs! {
+    AckBeforeCommit "ack-before-commit":
+        "The server answers when a message is in memory, to be quick; a crash before the commit loses what was acked."
+        ["acked-is-durable", "dense-sequence"] in "power-loss", 1 devices, 1 faults:
+        "One sender, and a power loss between its ack and the commit."
+    CommitWithoutSync "commit-without-sync":
+        "The disk, or a setting, says \"synced\" and writes later; a power loss takes the last commits."
+        ["acked-is-durable", "dense-sequence"] in "power-loss", 1 devices, 1 faults:
+        "One sender, and a power loss after its ack."
+    NoServerDedup "no-server-dedup":
+        "The server stores whatever comes; a message whose ack was lost is sent again and stored again."
+        ["no-duplicates"] in "lost-acks", 1 devices, 1 faults:
+        "One sender, whose ack is lost."
+    DedupForgottenOnRestart "dedup-forgotten-on-restart":
+        "What has been stored is remembered in memory only; a resend that meets a restarted server is stored again."
+        ["no-duplicates"] in "power-loss", 1 devices, 1 faults:
+        "One sender, whose shard restarts between the commit and the ack."
+    DedupByUserNotDevice "dedup-by-user-not-device":
+        "Messages are numbered by device and deduplicated by user; the second device's first message passes for the first device's."
+        ["dense-sequence", "acked-is-durable"] in "fair-weather", 2 devices, 0 faults:
+        "Two devices of one user that write to the same conversation."
+    SequenceReusedAfterCrash "sequence-reused-after-crash":
+        "The counter of a log is written apart from its entries and is one behind after a crash; the last number is given twice."
+        ["dense-sequence"] in "power-loss", 1 devices, 1 faults:
+        "One sender that goes on after its shard restarted."
+    OrderByWallClock "order-by-wall-clock":
+        "The log is read in the order of time stamps; when a clock jumps, those who sync see another order than those who were there."
+        ["same-order", "dense-sequence"] in "backlog", 2 devices, 2 faults:
+        "A clock that jumps back, and a device that was away over the jump."
+    DeliverBeforePersist "deliver-before-persist":
+        "The fan-out starts beside the commit; a crash between the two leaves a message on screens that no log has."
+        ["same-order", "dense-sequence"] in "power-loss", 2 devices, 1 faults:
+        "A sender, a receiver, and a power loss during the commit."
+    NoClientDedup "no-client-dedup":
+        "The client shows whatever arrives; a delivery whose ack was lost comes again and is shown again."
+        ["no-duplicates"] in "lost-acks", 2 devices, 1 faults:
+        "A sender, and a receiver whose ack is lost."
+    NoGapDetection "no-gap-detection":
+        "The client takes what arrives for what comes next; a lost delivery becomes a hole in the history."
+        ["dense-sequence"] in "lost-acks", 2 devices, 1 faults:
+        "A receiver that was away for one message and is there for the next."
+    CursorAdvancedOnConnect "cursor-advanced-on-connect":
+        "The server takes a device that connects for up to date and moves its cursor to the end of the log."
+        ["cursor-behind-acks"] in "lost-acks", 1 devices, 1 faults:
+        "A device that connects again where entries stand that it never acked."
+    CursorAdvancedOnLaterReceipt "cursor-advanced-on-later-receipt":
+        "The client acks the newest message that it got, not the last one before the first gap."
+        ["cursor-behind-acks"] in "lost-acks", 2 devices, 1 faults:
+        "A receiver that lacks one message and gets the next."
+    PageEdgeOffByOne "page-edge-off-by-one":
+        "A full page leaves out the entry that the next page begins after."
+        ["no-loss"] in "backlog", 2 devices, 0 faults:
+        "A device that comes back to more than a page."
+    NoRedelivery "no-redelivery":
+        "A delivery is sent once; nobody notices that it was not acked."
+        ["no-loss"] in "lost-deliveries", 2 devices, 1 faults:
+        "A bus that loses the last message of a conversation whose device stays connected."
+    RedeliveryStopsAfterReconnect "redelivery-stops-after-reconnect":
+        "The timer of a debt belongs to a connection and ends with it; what the new connection owes joins the old debt and starts none."
+        ["no-loss"] in "lost-deliveries", 2 devices, 2 faults:
+        "An open debt, a reconnect, and another delivery that is lost before the first is acked."
+    RedeliveryGivesUp "redelivery-gives-up":
+        "After the last try the debt is written off, though the order to close the connection was lost like the tries."
+        ["no-loss"] in "lost-deliveries", 2 devices, 1 faults:
+        "A bus that is out of reach for longer than all tries take."
+    WatermarkIgnoresDebts "watermark-ignores-debts":
+        "The mark up to which a restart need not look is moved past entries that nobody has acked."
+        ["no-loss"] in "lost-deliveries", 2 devices, 2 faults:
+        "A delivery that is lost, and a shard that restarts before it tries again."
+    BusDropsSilently "bus-drops-silently":
+        "The bus drops what its small queue cannot hold, and the shard takes published for delivered."
+        ["no-loss"] in "fair-weather", 2 devices, 0 faults:
+        "Two messages in one commit, the last ones of their conversations."
+    StaleRegistryEntryKept "stale-registry-entry-kept":
+        "A good-bye does not clear the registry; whoever has left is delivered to for ever."
+        ["current-routes"] in "long-absences", 2 devices, 0 faults:
+        "A device that leaves, and one that writes to it after it should be known."
+    RegistrationNotRebuilt "registration-not-rebuilt":
+        "The registry restarts empty and the gateways tell it of new connections only."
+        ["no-loss"] in "registry-restart", 2 devices, 1 faults:
+        "A device that stays connected while the registry restarts, and a message after it."
+    NoSyncAfterRegistration "no-sync-after-registration":
+        "The registry is whole again, and nobody tells the devices what was published while it was empty."
+        ["no-loss"] in "registry-restart", 2 devices, 1 faults:
+        "A message that is planned while the registry does not know its receiver."
+    LastWriterWinsRegistration "last-writer-wins-registration":
+        "The last registration of a device wins, also when it is the older connection's that comes late."
+        ["no-loss"] in "old-connections", 2 devices, 2 faults:
+        "A connection that is half open at one gateway, its successor at another, and a registry that asks both."
+    FanOutForgetsSecondDevice "fan-out-forgets-second-device":
+        "The registry's answer is kept in a map by user: of two devices one is delivered to."
+        ["no-loss"] in "fair-weather", 2 devices, 0 faults:
+        "Two devices of one user."
+    ResendReorders "resend-reorders":
+        "The server takes a device's messages in any order; one that was lost and sent again stands behind its successor."
+        ["sender-order"] in "power-loss", 1 devices, 1 faults:
+        "Two sends on the way, of which the first is lost."
+    ShownAfterLeaving "shown-after-leaving":
+        "The fan-out goes to everybody who ever was a member."
+        ["members-only"] in "fair-weather", 2 devices, 0 faults:
+        "A member who leaves, and a message after it."
+    NewcomerMissesRacingEntry "newcomer-misses-racing-entry":
+        "The fan-out reads who is a member before the commit: whoever joins in that commit is not told."
+        ["no-loss"] in "fair-weather", 2 devices, 0 faults:
+        "A join that is the last message of its group."
+    NewcomerSeesAllHistory "newcomer-sees-all-history":
+        "A newcomer may see the log from its beginning, not from shortly before the join."
+        ["members-only"] in "fair-weather", 2 devices, 0 faults:
+        "A join after more entries than a newcomer may see."
+    ReceiptGoesBack "receipt-goes-back":
+        "The last receipt that arrives wins, also when it is an older one that took a longer way."
+        ["cursor-never-back"] in "old-connections", 2 devices, 2 faults:
+        "An ack that is held on its way, and a later one by another gateway."
+    HalfOpenNeverNoticed "half-open-never-noticed":
+        "The client waits for ever on a connection that the network has forgotten."
+        ["no-loss", "every-send-answered"] in "silence", 1 devices, 1 faults:
+        "A connection that goes silent, and a message either way."
+    ResendWithNewId "resend-with-new-id":
+        "The client makes a new id for each attempt, so that no server can tell a resend."
+        ["nothing-unsent"] in "lost-acks", 1 devices, 1 faults:
+        "One sender, whose ack is lost."
+    SendAbandonedOnReconnect "send-abandoned-on-reconnect":
+        "The client forgets what was on the way when its connection breaks."
+        ["every-send-answered"] in "lost-acks", 1 devices, 1 faults:
+        "One sender, whose ack is lost."
+    HeadsOmitNewConversations "heads-omit-new-conversations":
+        "A device is told of the conversations in which it has a cursor; one that was created while it was away has none."
+        ["no-loss"] in "backlog", 2 devices, 0 faults:
+        "A conversation that somebody creates with a device that is away."
+    BodyTruncated "body-truncated":
+        "A column is shorter than the longest message and the database cuts without a word."
+        ["nothing-unsent"] in "fair-weather", 1 devices, 0 faults:
+        "One message that is longer than the column."
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    #[test]
+    fn every_row_names_checks_and_a_scenario_that_exist() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios/bugs");
+        for bug in BUGS {
+            assert!((1..=2).contains(&bug.caught_by.len()), "{} names many checks", bug.name);
+            for check in bug.caught_by {
+                assert!(squall_checks::names().any(|name| name == *check), "{}: no check {check}", bug.name);
+            }
+            let scenario = squall_scenarios::load(&folder.join(format!("{}.toml", bug.scenario)));
+            assert!(scenario.is_ok(), "{}: {:?}", bug.name, scenario.err());
+            assert!(bug.how.ends_with('.') && bug.why.ends_with('.'), "{} has no sentences", bug.name);
+        }
+    }
+
+    #[test]
+    fn every_bug_has_one_name_and_one_row() {
+        let names: BTreeSet<_> = BUGS.iter().map(|bug| bug.name).collect();
+        let plants: BTreeSet<_> = BUGS.iter().map(|bug| bug.plant as u8).collect();
+        assert_eq!((names.len(), plants.len()), (BUGS.len(), BUGS.len()));
+        assert_eq!(plants.last().copied(), Some(BUGS.len() as u8), "a variant has no row");
+        assert!(find("no-redelivery").is_some() && find("no-such-bug").is_none());
+    }
+
+    #[test]
+    fn every_scenario_of_the_folder_finds_something() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios/bugs");
+        for file in squall_scenarios::files_in(&folder).unwrap() {
+            let name = file.file_stem().unwrap().to_string_lossy().into_owned();
+            assert!(BUGS.iter().any(|bug| bug.scenario == name), "{name} finds nothing");
+        }
+    }
+}
