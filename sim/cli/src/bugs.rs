@@ -196,7 +196,7 @@ impl Work<'_> {
         for tried in 1..=self.args.seeds {
             let seed = start * SEEDS_PER_START + tried - 1;
             let Some(run) = self.run(&file, seed, Some(bug)) else { return };
-            match run.as_ref().map(|record| first_violated(record)) {
+            match run.as_ref().map(first_violated) {
                 Ok(None) => continue,
                 Ok(Some((t, checks))) => {
                     if let Some(check) = bug.caught_by.iter().find(|check| checks.contains(*check)) {

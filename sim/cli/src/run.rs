@@ -77,7 +77,7 @@ pub fn main(args: Args) -> u8 {
     }
     if source == Source::Swarm {
         if !quiet {
-            eprintln!("{}", drawn(&scenario, seed));
+            eprintln!("seed {seed} draws: {}", squall_generators::swarm::in_words(&scenario));
         }
         if let Some(out) = &args.out
             && let Err(code) = keep(&scenario, seed, out)
@@ -173,20 +173,6 @@ fn fits(scenario: &Scenario, name: &str, quiet: bool) -> Result<(), u8> {
         _ => {}
     }
     Ok(())
-}
-
-/// What a seed has drawn, in one line.
-fn drawn(scenario: &Scenario, seed: u64) -> String {
-    let faults: Vec<&str> = scenario.faults.iter().map(|fault| fault.kind.name()).collect();
-    let faults = if faults.is_empty() { "none".to_owned() } else { faults.join(", ") };
-    let (hosts, population) = (scenario.topology.hosts(), &scenario.population);
-    format!(
-        "seed {seed} draws: hosts {hosts}, users {}, devices {}, groups {}, load {}, faults: {faults}",
-        population.users,
-        population.devices(),
-        population.groups as usize + population.giants.len(),
-        scenario.phases.load
-    )
 }
 
 /// Writes the scenario that a seed has drawn as a file, with the seed in it.
