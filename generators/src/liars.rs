@@ -124,7 +124,7 @@ impl<C: Copy + Eq> Liars<C> {
     }
 
     fn codec(index: u32) -> Codec {
-        if index / SORTS.len() as u32 % 2 == 0 { Codec::Json } else { Codec::Protobuf }
+        if (index / SORTS.len() as u32).is_multiple_of(2) { Codec::Json } else { Codec::Protobuf }
     }
 
     fn lie<L: LastMile<Conn = C>>(&mut self, index: u32, conn: C, fleet: &mut Fleet<L>, now: Time) {

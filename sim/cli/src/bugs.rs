@@ -4,6 +4,8 @@
 //! A check that is never seen to fail proves nothing. Nor does a scenario that fails by itself: those that find bugs must pass
 //! without one.
 
+mod shrinking;
+
 use crate::child::{self, Children};
 use crate::input::{self, BAD_INPUT};
 use crate::output;
@@ -11,6 +13,7 @@ use crate::source::Source;
 use squall_reports::RunRecord;
 use squall_reports::record::Verdict;
 use squall_reports::text_table::TextTable;
+use squall_scenarios::Span;
 use squall_world::plants::{BUGS, Bug};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsStr;
@@ -25,17 +28,29 @@ pub struct Args {
     #[arg(long)]
     check: bool,
     /// Seeds that are tried from each start.
-    #[arg(long, default_value_t = 50, requires = "check", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=1000))]
     seeds: u64,
     /// Starts: start S tries the seeds S000, S001, and so on.
     #[arg(long, default_value_t = 3, requires = "check", value_parser = clap::value_parser!(u64).range(1..))]
     starts: u64,
     /// Processes at a time; one for each core when absent.
-    #[arg(long, requires = "check")]
+    #[arg(long)]
     jobs: Option<usize>,
     /// The folder of the scenarios that find bugs.
     #[arg(long, value_name = "DIR", default_value = "scenarios/bugs")]
     scenarios: PathBuf,
+    /// Hunt in the standard swarm, which knows none of the bugs, instead of their scenarios.
+    #[arg(long, requires = "check")]
+    swarm: bool,
+    /// Shrink a failing run of each bug, and compare with the least that can show it.
+    #[arg(long, conflicts_with = "check")]
+    shrink: bool,
+    /// Wall time that shrinking one bug may take.
+    #[arg(long, value_name = "TIME", default_value = "90s", requires = "shrink")]
+    limit: Span,
+    /// Write each shrunk scenario into this folder.
+    #[arg(long, value_name = "DIR", requires = "shrink")]
+    out: Option<PathBuf>,
 }
 
 /// How far apart starts are.
@@ -50,7 +65,11 @@ pub fn main(args: Args) -> u8 {
         Ok(named) => named,
         Err(code) => return code,
     };
-    if args.check { check(&args, &bugs) } else { list(&args, &bugs) }
+    match (args.check, args.shrink) {
+        (true, _) => check(&args, &bugs),
+        (false, true) => shrinking::main(&args, &bugs),
+        (false, false) => list(&args, &bugs),
+    }
 }
 
 fn list(args: &Args, bugs: &[&Bug]) -> u8 {
@@ -134,7 +153,11 @@ struct Work<'a> {
 }
 
 fn check(args: &Args, bugs: &[&'static Bug]) -> u8 {
-    let scenarios: BTreeSet<&'static str> = bugs.iter().map(|bug| bug.scenario).collect();
+    let mut scenarios: BTreeSet<&'static str> = bugs.iter().map(|bug| bug.scenario).collect();
+    if args.swarm {
+        // That the swarm passes without a bug is for a sweep to show.
+        scenarios.clear();
+    }
     for scenario in &scenarios {
         if let Err(code) = input::load(&file_of(&args.scenarios, scenario)) {
             return code;
@@ -179,7 +202,7 @@ impl Work<'_> {
 
     fn clean(&self, scenario: &'static str, seed: u64) {
         let file = file_of(&self.args.scenarios, scenario);
-        let Some(run) = self.run(&file, seed, None) else { return };
+        let Some(run) = self.run(&Source::File(file.clone()), seed, None) else { return };
         let mut findings = self.findings();
         findings.clean += 1;
         let verdict = match &run {
@@ -191,20 +214,21 @@ impl Work<'_> {
     }
 
     fn hunt(&self, bug: &'static Bug, start: u64) {
-        let file = file_of(&self.args.scenarios, bug.scenario);
+        let source = match self.args.swarm {
+            true => Source::Swarm,
+            false => Source::File(file_of(&self.args.scenarios, bug.scenario)),
+        };
         let mut hunt = Hunt::default();
         for tried in 1..=self.args.seeds {
             let seed = start * SEEDS_PER_START + tried - 1;
-            let Some(run) = self.run(&file, seed, Some(bug)) else { return };
-            match run.as_ref().map(first_violated) {
-                Ok(None) => continue,
-                Ok(Some((t, checks))) => {
-                    if let Some(check) = bug.caught_by.iter().find(|check| checks.contains(*check)) {
-                        hunt.caught = Some(((*check).to_owned(), tried, t));
-                        break;
-                    }
-                    *hunt.wrong.entry(checks.join(" and ")).or_default() += 1;
+            let Some(run) = self.run(&source, seed, Some(bug)) else { return };
+            match run.as_ref().map(|record| caught(bug, record)) {
+                Ok(Caught::Nothing) => continue,
+                Ok(Caught::By(check, t)) => {
+                    hunt.caught = Some((check, tried, t));
+                    break;
                 }
+                Ok(Caught::ByOthers(checks)) => *hunt.wrong.entry(checks).or_default() += 1,
                 Err(reason) => *hunt.wrong.entry(reason.clone()).or_default() += 1,
             }
         }
@@ -212,10 +236,10 @@ impl Work<'_> {
     }
 
     /// Runs a seed in a process; `None` when everything is to stop. A run that did not finish says why.
-    fn run(&self, file: &Path, seed: u64, bug: Option<&Bug>) -> Option<Result<RunRecord, String>> {
+    fn run(&self, source: &Source, seed: u64, bug: Option<&Bug>) -> Option<Result<RunRecord, String>> {
         let planted = bug.map(|bug| ["--plant".as_ref(), OsStr::new(bug.name)]);
         let extra: Vec<&OsStr> = planted.into_iter().flatten().collect();
-        match self.children.run(&Source::File(file.to_owned()), seed, &extra, &|| false) {
+        match self.children.run(source, seed, &extra, &|| false) {
             Ok(outcome) => outcome.map(|outcome| {
                 let said = outcome.text.lines().last().unwrap_or("it said nothing").to_owned();
                 outcome.record.ok_or_else(|| format!("a run did not finish ({said})"))
@@ -225,11 +249,25 @@ impl Work<'_> {
     }
 }
 
-/// The time of the first violation, and the checks that saw it then.
-fn first_violated(record: &RunRecord) -> Option<(u64, Vec<&str>)> {
+/// What a run with a bug in it came to.
+enum Caught {
+    Nothing,
+    /// By this check first, at this time.
+    By(String, u64),
+    ByOthers(String),
+}
+
+/// Whether the right check caught the bug: the first violation is of one that the bug names, and the one that it names first,
+/// whose property it breaks, is violated by the end of the run.
+fn caught(bug: &Bug, record: &RunRecord) -> Caught {
     let violated = || record.checks.iter().filter_map(|c| Some((c.first.as_ref()?.t, c.name.as_str())));
-    let first = violated().map(|(t, _)| t).min()?;
-    Some((first, violated().filter(|(t, _)| *t == first).map(|(_, name)| name).collect()))
+    let Some(first) = violated().map(|(t, _)| t).min() else { return Caught::Nothing };
+    let checks: Vec<&str> = violated().filter(|(t, _)| *t == first).map(|(_, name)| name).collect();
+    let broken = violated().any(|(_, name)| name == bug.caught_by[0]);
+    match bug.caught_by.iter().find(|check| checks.contains(*check)) {
+        Some(check) if broken => Caught::By((*check).to_owned(), first),
+        _ => Caught::ByOthers(checks.join(" and ")),
+    }
 }
 
 fn conclude(bugs: &[&'static Bug], findings: &Findings, starts: u64, stopped: bool) -> u8 {
@@ -278,10 +316,10 @@ fn conclude(bugs: &[&'static Bug], findings: &Findings, starts: u64, stopped: bo
     }
     let clean = findings.clean - findings.unclean.len() as u64;
     let interrupted = if stopped { "interrupted: " } else { "" };
-    output::line!(
-        "\n{interrupted}{found} of {} found; without a bug {clean} of {} runs passed",
-        bugs.len(),
-        findings.clean
-    );
+    let alone = match findings.clean {
+        0 => String::new(),
+        runs => format!("; without a bug {clean} of {runs} runs passed"),
+    };
+    output::line!("\n{interrupted}{found} of {} found{alone}", bugs.len());
     u8::from(stopped || found < bugs.len() || !findings.unclean.is_empty())
 }

@@ -1,0 +1,120 @@
+//! `squall bugs --shrink`: how close shrinking comes to the least that can show each bug.
+
+use super::{Args, Caught, caught, file_of, print};
+use crate::child::{self, Children};
+use crate::input::BAD_INPUT;
+use crate::output;
+use crate::progress::Meter;
+use crate::shrink::search::{Failing, Limits, first_violated, plant_arguments, shrink};
+use crate::source::Source;
+use squall_reports::text_table::TextTable;
+use squall_world::plants::Bug;
+use std::io;
+
+/// How much larger than the least a shrunk scenario may be.
+const MORE_CLIENTS: u32 = 3;
+const MORE_FAULTS: usize = 1;
+/// The smallest population that a scenario can have.
+const LEAST_CLIENTS: u32 = 2;
+
+pub fn main(args: &Args, bugs: &[&'static Bug]) -> u8 {
+    let made = args.out.as_ref().map_or(Ok(()), std::fs::create_dir_all);
+    let children = match made.and_then(|()| Children::new(child::stop_flag())) {
+        Ok(children) => children,
+        Err(error) => {
+            eprintln!("cannot start runs, or write what they come to: {error}");
+            return BAD_INPUT;
+        }
+    };
+    let mut table = TextTable::new(
+        2,
+        &[
+            "bug",
+            "property",
+            "clients: from",
+            "least",
+            "shrunk",
+            "faults: from",
+            "least",
+            "shrunk",
+            "runs",
+            "s",
+            "small",
+        ],
+    );
+    let mut small = 0;
+    for bug in bugs {
+        if children.stopped() {
+            break;
+        }
+        match one(args, bug, &children) {
+            Ok(Some((row, is_small))) => {
+                small += usize::from(is_small);
+                table.row(row);
+            }
+            Ok(None) => table.row(vec![bug.name.into(), "not found".into()]),
+            Err(error) => {
+                eprintln!("{}: {error}", bug.name);
+                return BAD_INPUT;
+            }
+        }
+    }
+    print(&table);
+    output::line!(
+        "\n{small} of {} with at most {MORE_CLIENTS} clients and {MORE_FAULTS} fault more than the least; no scenario has fewer than {LEAST_CLIENTS} clients",
+        bugs.len()
+    );
+    u8::from(small < bugs.len())
+}
+
+/// Shrinks the first run that finds the bug; its row, and whether it is small enough.
+fn one(args: &Args, bug: &'static Bug, children: &Children) -> io::Result<Option<(Vec<String>, bool)>> {
+    let Some((failing, property)) = first_failing(args, bug, children)? else { return Ok(None) };
+    let limits = Limits { wall: args.limit.as_duration(), jobs: child::jobs(args.jobs) };
+    let mut meter = Meter::new(true);
+    let (clients, faults) = (failing.clients(), failing.faults());
+    let shrunk = shrink(children, failing, Some(bug.name), &property, limits, &mut meter)?;
+    let smallest = &shrunk.smallest;
+    if let Some(out) = &args.out {
+        let mut scenario = smallest.scenario.clone();
+        scenario.name = String::new();
+        scenario.description = format!("The smallest scenario that was found to show {}: {}", bug.name, bug.how);
+        scenario.seed = Some(smallest.seed);
+        std::fs::write(out.join(format!("{}.toml", bug.name)), scenario.to_short_toml())?;
+    }
+    let least = bug.devices.max(LEAST_CLIENTS);
+    let is_small =
+        smallest.clients() <= least + MORE_CLIENTS && smallest.faults() <= bug.faults as usize + MORE_FAULTS;
+    let row = [
+        bug.name.to_owned(),
+        property,
+        clients.to_string(),
+        least.to_string(),
+        smallest.clients().to_string(),
+        faults.to_string(),
+        bug.faults.to_string(),
+        smallest.faults().to_string(),
+        shrunk.runs.to_string(),
+        shrunk.wall.as_secs().to_string(),
+        if is_small { "yes" } else { "no" }.to_owned(),
+    ];
+    Ok(Some((row.into(), is_small)))
+}
+
+/// The first seed of the bug's scenario with which the right check catches it, and that check.
+fn first_failing(args: &Args, bug: &'static Bug, children: &Children) -> io::Result<Option<(Failing, String)>> {
+    let source = Source::File(file_of(&args.scenarios, bug.scenario));
+    for seed in 0..args.seeds {
+        let Ok((scenario, seed)) = source.load(Some(seed)) else { return Ok(None) };
+        let Some(outcome) = children.run(&source, seed, &plant_arguments(Some(bug.name)), &|| false)? else {
+            return Ok(None);
+        };
+        let Some(record) = outcome.record else { continue };
+        let first = first_violated(&record).map(|check| check.name.clone());
+        let first = first.filter(|name| bug.caught_by.contains(&name.as_str()));
+        if let (Caught::By(..), Some(property)) = (caught(bug, &record), first) {
+            return Ok(Some((Failing { scenario, seed, record }, property)));
+        }
+    }
+    Ok(None)
+}
