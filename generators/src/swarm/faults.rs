@@ -88,7 +88,7 @@ fn add(draws: &mut Draws, scenario: &Scenario, name: &str, faults: &mut Vec<Faul
                 _ => some_of(draws, role),
             };
             // It waits for its point as long as it lasts.
-            let lasts = if point.is_some() { draws.ms(3_000, 5_000) } else { short };
+            let lasts = if point.is_some() { draws.ms(5_000, 7_000) } else { short };
             faults.push(fault(at, Some(lasts), FaultKind::Crash { target, point }));
             return with_point(point, at, faults);
         }
@@ -100,7 +100,7 @@ fn add(draws: &mut Draws, scenario: &Scenario, name: &str, faults: &mut Vec<Faul
                 ("messages", None) => shard(draws),
                 _ => some_of(draws, role),
             };
-            let lasts = if point.is_some() { draws.ms(3_000, 5_000) } else { short };
+            let lasts = if point.is_some() { draws.ms(5_000, 7_000) } else { short };
             faults.push(fault(at, Some(lasts), FaultKind::PowerLoss { target, point }));
             return with_point(point, at, faults);
         }
@@ -166,7 +166,7 @@ fn add(draws: &mut Draws, scenario: &Scenario, name: &str, faults: &mut Vec<Faul
             return faults.push(fault(draws.ms(FIRST, 5_000), Some(draws.ms(12_000, 16_000)), kind));
         }
         "slow-disk" => FaultKind::SlowDisk { target: shard(draws), add: draws.ms(50, 900) },
-        "stalled-disk" => FaultKind::StalledDisk { target: shard(draws) },
+        "stalled-disk" => FaultKind::StalledDisk { target: vec!["one of messages-*".to_owned()] },
         "drop-sent-acks" => FaultKind::DropSentAcks { share: draws.share(25, 60) },
         "drop-device-acks" => FaultKind::DropDeviceAcks { share: draws.share(10, 30) },
         "duplicate-acks" => FaultKind::DuplicateAcks { share: draws.share(15, 60) },
@@ -186,11 +186,18 @@ fn add(draws: &mut Draws, scenario: &Scenario, name: &str, faults: &mut Vec<Faul
             FaultKind::ProfileChange { share: draws.share(50, 100), to: draws.pick(profiles) }
         }
         "carrier-gone" => FaultKind::CarrierGone { carrier: None },
-        "disconnect" => FaultKind::Disconnect { share: draws.share(40, 100) },
+        "disconnect" => FaultKind::Disconnect { share: draws.share(50, 100) },
         "half-open" => FaultKind::HalfOpen { share: draws.share(40, 80) },
         other => unreachable!("{other} is among FaultKind::NAMES and is not drawn"),
     };
-    let lasts = (!kind.is_instant()).then_some(long);
+    let lasts = match kind.name() {
+        // These need traffic, which other faults may stop for as long as they last.
+        "drop-sent-acks" | "drop-device-acks" | "duplicate-acks" | "delay-acks" | "duplicate-sends" | "clock" => {
+            draws.ms(11_000, 15_000)
+        }
+        _ => long,
+    };
+    let lasts = (!kind.is_instant()).then_some(lasts);
     faults.push(fault(at, lasts, kind));
 }
 

@@ -14,7 +14,8 @@ pub(super) fn draw(draws: &mut Draws, scenario: &mut Scenario) {
     topology.buses = draws.of(prop_oneof![4 => Just(1u32), 1 => Just(2u32)]);
     topology.commit_latency = draws.ms(1, 25);
     let profiles = [Profile::Wifi, Profile::Lte, Profile::ThreeG, Profile::Flaky];
-    let of = proptest::sample::subsequence(profiles.to_vec(), 1..=2);
+    // Two at least, so that not everybody is behind one carrier.
+    let of = proptest::sample::subsequence(profiles.to_vec(), 2..=3);
     scenario.network.last_mile = draws.of(of).into_iter().map(|profile| (profile, 1.0)).collect();
     scenario.phases.load = draws.ms(24_000, 34_000);
     // Idle hosts cost a step each tick.
@@ -57,8 +58,7 @@ pub(super) fn draw(draws: &mut Draws, scenario: &mut Scenario) {
 /// Everybody talks in one group, over links that can carry it: backlogs of many pages, and messages that are long forgotten
 /// when they come again.
 fn crowd(draws: &mut Draws, scenario: &mut Scenario) {
-    let profile = draws.pick(&[Profile::Wifi, Profile::Lte]);
-    scenario.network.last_mile = [(profile, 1.0)].into();
+    scenario.network.last_mile = [(Profile::Wifi, 1.0), (Profile::Lte, 1.0)].into();
     let (population, workload) = (&mut scenario.population, &mut scenario.workload);
     population.groups = 1;
     population.group_size_min = population.users;
