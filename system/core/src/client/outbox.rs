@@ -42,15 +42,23 @@ pub struct Outbox {
     /// Since when the front message waits for an answer on this connection.
     waiting_since: Option<Time>,
     rewound_at: Option<Time>,
+    /// The number of the front message is a guess, so that nothing may overtake it.
+    guessed: bool,
 }
 
 impl Outbox {
     pub fn new(base: ClientSeq) -> Self {
-        Outbox { base, queue: VecDeque::new(), waiting_since: None, rewound_at: None }
+        Outbox { base, queue: VecDeque::new(), waiting_since: None, rewound_at: None, guessed: false }
     }
 
     pub fn push(&mut self, id: ClientMsgId, payload: Payload) {
         self.queue.push_back(Pending { id, payload, sent_at: None, seen_wire: false, stored: false });
+    }
+
+    /// The device does not know what it sent in an earlier life. Until the shard has answered for a number, one message at a time
+    /// is on the way: of several, one could be taken for its number while the one before it is told another.
+    pub fn guess(&mut self) {
+        self.guessed = true;
     }
 
     pub fn base(&self) -> ClientSeq {
@@ -86,7 +94,8 @@ impl Outbox {
     /// What goes out now: unsent messages inside the window, and those whose ack is overdue.
     pub fn transmit(&mut self, now: Time, mut out: impl FnMut(Transmission)) {
         let mut client_seq = self.base;
-        for pending in self.queue.iter_mut().take(MAX_SENDS_IN_FLIGHT) {
+        let window = if self.guessed { 1 } else { MAX_SENDS_IN_FLIGHT };
+        for pending in self.queue.iter_mut().take(window) {
             let overdue = pending.sent_at.is_some_and(|at| now.since(at) >= RESEND_AFTER);
             if !pending.stored && (pending.sent_at.is_none() || overdue) {
                 pending.sent_at = Some(now);
@@ -110,6 +119,7 @@ impl Outbox {
         let client_seq = ClientSeq(self.base.0 + index as u64);
         let pending = &mut self.queue[index];
         pending.stored = true;
+        self.guessed = false;
         let payload = pending.payload.clone();
         while self.queue.pop_front_if(|p| p.stored).is_some() {
             self.base = self.base.next();
@@ -141,6 +151,7 @@ impl Outbox {
         let is_front = self.queue.front().is_some_and(|p| p.id == id);
         if is_front && expected > self.base {
             self.base = expected;
+            self.guessed = false;
             self.rewind();
             return true;
         }
@@ -235,6 +246,20 @@ mod tests {
         assert_eq!(sent(&mut o, at(5)), [(1, 1, true), (2, 2, true)]);
         assert!(!o.handle_expected(ClientMsgId(2), ClientSeq(1), at(6)));
         assert!(o.handle_expected(ClientMsgId(2), ClientSeq(1), at(600)));
+    }
+
+    #[test]
+    fn a_device_without_memory_lets_nothing_overtake_its_first_message() {
+        let mut o = outbox(2);
+        o.guess();
+        assert_eq!(sent(&mut o, at(0)), [(1, 1, false)]);
+        assert!(o.handle_expected(ClientMsgId(1), ClientSeq(8), at(5)));
+        assert_eq!(sent(&mut o, at(5)), [(1, 8, true), (2, 9, false)]);
+        let mut new_here = outbox(2);
+        new_here.guess();
+        sent(&mut new_here, at(0));
+        new_here.handle_stored(ClientMsgId(1), at(5));
+        assert_eq!(sent(&mut new_here, at(5)), [(2, 2, false)]);
     }
 
     #[test]

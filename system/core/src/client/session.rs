@@ -105,6 +105,8 @@ pub struct ClientSession {
     attempts: u8,
     phase: Phase,
     heartbeat_interval_ms: u32,
+    /// What it sent in an earlier life is forgotten.
+    forgetful: bool,
     /// In order of id.
     threads: Vec<Thread>,
 }
@@ -119,6 +121,7 @@ impl ClientSession {
             attempts: 0,
             phase: Phase::Away,
             heartbeat_interval_ms: HEARTBEAT_INTERVAL.as_millis() as u32,
+            forgetful: false,
             threads: Vec::new(),
         }
     }
@@ -135,6 +138,7 @@ impl ClientSession {
     /// grows by itself, such as seconds since the epoch: the server ignores connections older than the newest.
     pub fn set_connect_count(&mut self, count: u32) {
         self.connect_count = count;
+        self.forgetful = true;
     }
 
     pub fn user(&self) -> UserId {
@@ -227,7 +231,12 @@ impl ClientSession {
         now: Time,
         out: &mut Vec<Output>,
     ) {
-        self.thread(conversation).outbox_mut().push(id, payload);
+        let forgetful = self.forgetful;
+        let thread = self.thread(conversation);
+        if forgetful && thread.is_untried() {
+            thread.outbox_mut().guess();
+        }
+        thread.outbox_mut().push(id, payload);
         self.transmit(conversation, now, out);
     }
 

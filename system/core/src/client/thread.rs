@@ -56,6 +56,11 @@ impl Thread {
         self.outbox.as_deref()
     }
 
+    /// Nothing has been sent or waits to be sent here.
+    pub fn is_untried(&self) -> bool {
+        self.outbox.is_none() && self.next_client_seq == ClientSeq::FIRST
+    }
+
     pub fn outbox_mut(&mut self) -> &mut Outbox {
         self.outbox.get_or_insert_with(|| Box::new(Outbox::new(self.next_client_seq)))
     }
