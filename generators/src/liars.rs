@@ -144,9 +144,15 @@ impl<C: Copy + Eq> Liars<C> {
             let frame = self.frame(index, sort, step, draw, fleet);
             websocket::write(&mut bytes, codec.is_binary(), &codec.encode_client(&frame), draw as u32);
         }
-        self.lies += 1;
+        // The hello of a stranger is true, and a replayer says nothing more than its hello.
+        let is_lie = match sort {
+            Sort::Stranger | Sort::Garbler => step > 1,
+            Sort::Forger => true,
+            Sort::Replayer => step == 1,
+        };
         // What finds no room is a lie less.
-        let _ = fleet.last_mile.write(conn, &bytes);
+        let written = fleet.last_mile.write(conn, &bytes).is_ok_and(|written| written > 0);
+        self.lies += u64::from(is_lie && written);
     }
 
     fn frame<L: LastMile<Conn = C>>(

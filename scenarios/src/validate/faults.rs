@@ -1,7 +1,7 @@
 //! What each fault must satisfy: hosts that exist, times that fit, something to hit.
 
 use super::Findings;
-use crate::hosts::CLIENTS;
+use crate::hosts::{BUSIEST_SHARD, CLIENTS};
 use crate::model::{Backbone, Fault, FaultKind, Point, Scenario};
 use crate::reader::{nearest, quote};
 use crate::span::Span;
@@ -204,7 +204,11 @@ fn particulars(scenario: &Scenario, fault: &Fault, place: &str, findings: &mut F
             let message = "add and jitter are both \"0s\", so this fault would change nothing".to_owned();
             findings.add(&format!("{place}.add"), &["faults"], message, "write e.g. add = \"200ms\"");
         }
-        FaultKind::Flap { down, up, .. } => {
+        FaultKind::Flap { down, up, between, and } => {
+            if between.iter().chain(and).any(|target| target == BUSIEST_SHARD) {
+                let message = "a flap is laid out before the run, when no shard is the busiest yet".to_owned();
+                findings.add(&format!("{place}.kind"), &[], message, "name the shards, or \"messages-*\"");
+            }
             for (key, span) in [("down", down), ("up", up)] {
                 findings.span(&format!("{place}.{key}"), *span, Span::from_millis(1)..=Span::from_secs(86_400));
             }
@@ -228,6 +232,17 @@ fn particulars(scenario: &Scenario, fault: &Fault, place: &str, findings: &mut F
         FaultKind::Pause { .. } if scenario.network.backbone == Backbone::Turmoil => {
             let message = "all hosts share one clock on backbone = \"turmoil\", so none can be paused".to_owned();
             findings.add(&format!("{place}.kind"), &["network"], message, "leave the fault or the backbone out");
+        }
+        FaultKind::Clock { .. } if scenario.network.backbone == Backbone::Turmoil => {
+            let message = "all hosts share one clock on backbone = \"turmoil\", so none can be wrong".to_owned();
+            findings.add(&format!("{place}.kind"), &["network"], message, "leave the fault or the backbone out");
+        }
+        FaultKind::RollingRestart { .. } | FaultKind::Swizzle { .. }
+            if fault.kind.targets().iter().any(|(_, targets)| targets.iter().any(|t| t == BUSIEST_SHARD)) =>
+        {
+            let message =
+                format!("a {} is laid out before the run, when no shard is the busiest yet", fault.kind.name());
+            findings.add(&format!("{place}.kind"), &[], message, "name the shards, or \"messages-*\"");
         }
         FaultKind::Clock { ahead, behind, drift_ppm, .. } => {
             findings.number(&format!("{place}.drift_ppm"), *drift_ppm, -100_000.0..=100_000.0);

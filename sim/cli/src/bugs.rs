@@ -225,8 +225,15 @@ impl Work<'_> {
             match run.as_ref().map(|record| caught(bug, record)) {
                 Ok(Caught::Nothing) => continue,
                 Ok(Caught::By(check, t)) => {
-                    hunt.caught = Some((check, tried, t));
-                    break;
+                    // It must be the bug that was caught: without it, nothing is violated.
+                    match self.run(&source, seed, None) {
+                        None => return,
+                        Some(Ok(record)) if record.verdict != Verdict::Violated => {
+                            hunt.caught = Some((check, tried, t));
+                            break;
+                        }
+                        Some(_) => *hunt.wrong.entry("what is violated without it too".into()).or_default() += 1,
+                    }
                 }
                 Ok(Caught::ByOthers(checks)) => *hunt.wrong.entry(checks).or_default() += 1,
                 Err(reason) => *hunt.wrong.entry(reason.clone()).or_default() += 1,

@@ -3,6 +3,7 @@
 //! A process a run, because what is interposed and what libraries keep for a process belong to one run. **Invariant:** a child
 //! does not outlive its parent, and what children write is gone when [`Children`] is.
 
+use crate::progress::Stopwatch;
 use crate::source::Source;
 use squall_reports::RunRecord;
 use std::ffi::OsStr;
@@ -14,6 +15,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+/// Wall time after which a run is taken for stuck and ended.
+const RUN_LIMIT: Duration = Duration::from_secs(1_200);
 /// How often a running process is looked at.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -84,7 +87,14 @@ impl Children {
     }
 
     fn wait(&self, mut child: Child, enough: &dyn Fn() -> bool) -> io::Result<Option<Output>> {
+        let watch = Stopwatch::start();
         loop {
+            if watch.elapsed() > RUN_LIMIT {
+                child.kill()?;
+                child.wait()?;
+                let limit = RUN_LIMIT.as_secs();
+                return Err(io::Error::other(format!("it was not over after {limit} s, and was ended")));
+            }
             if child.try_wait()?.is_some() {
                 // A run prints a few lines, far less than a pipe holds.
                 return child.wait_with_output().map(Some);

@@ -143,6 +143,10 @@ pub fn main(args: Args) -> u8 {
         eprintln!("{error}");
         return BAD_INPUT;
     }
+    if digests {
+        // What is not there when a run could not be finished.
+        print_line(&serde_json::json!({ "end": record.digest }).to_string());
+    }
     if args.quiet {
         print_line(&one_line(&record));
     } else if !machine_readable {

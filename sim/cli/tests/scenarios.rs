@@ -43,6 +43,15 @@ fn every_scenario_of_the_library_passes_and_exercises_what_it_declares() {
 }
 
 #[test]
+fn what_was_a_bug_once_passes() {
+    for file in squall_scenarios::files_in(&root().join("scenarios/regressions")).unwrap() {
+        let run = squall(&["run", file.to_str().unwrap(), "--quiet"]);
+        let text = String::from_utf8_lossy(&run.stdout).into_owned() + &String::from_utf8_lossy(&run.stderr);
+        assert_eq!(run.status.code(), Some(0), "{}: {text}", file.display());
+    }
+}
+
+#[test]
 fn smoke_reaches_the_same_verdict_on_turmoils_tcp() {
     let source = std::fs::read_to_string(root().join("scenarios/smoke.toml")).unwrap();
     let file = scratch("turmoil").join("smoke.toml");

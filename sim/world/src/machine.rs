@@ -293,15 +293,17 @@ impl Machine {
         group.crash(&self.name);
     }
 
-    /// A machine whose process is dead loses its power too: what its kernel still held goes.
-    pub fn lose_power_while_down(&mut self) {
-        if self.power == Power::Crashed {
+    /// A machine whose process is dead loses its power too: what its kernel still held goes. False: it had none any more.
+    pub fn lose_power_while_down(&mut self) -> bool {
+        let had_power = self.power == Power::Crashed;
+        if had_power {
             self.power = Power::Dark;
             self.probe.network.power_off(self.probe.host);
             if let Some(disk) = &self.probe.disk {
                 disk.power_loss();
             }
         }
+        had_power
     }
 
     /// The probe has seen to disk and network: end the host's tasks.

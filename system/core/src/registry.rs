@@ -79,6 +79,18 @@ struct GatewaySession {
     lease_until: Time,
 }
 
+/// What becomes of a registration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Registered {
+    /// The entry is visible; with `created`, the device had none, or that of another connection: what was planned until now
+    /// did not come here.
+    Visible { created: bool },
+    /// The device's entry is that of another connection, which is newer or was there first.
+    Superseded,
+    /// The session is old: nobody waits for an answer.
+    Ignored,
+}
+
 /// The table of one registry.
 #[derive(Debug, Default)]
 pub struct RegistryTable {
@@ -118,12 +130,10 @@ impl RegistryTable {
         }
     }
 
-    /// Registers a connection; `Some(created)` once it is visible, with `created` when the device had no entry, or that of
-    /// another connection: what was planned until now did not come here.
-    /// `None`: the session is old, or the device has connected elsewhere since.
-    pub fn handle_register(&mut self, id: SessionId, r: Registration) -> Option<bool> {
+    /// Registers a connection.
+    pub fn handle_register(&mut self, id: SessionId, r: Registration) -> Registered {
         if !self.is_current(id) {
-            return None;
+            return Registered::Ignored;
         }
         let row = Row {
             device: r.device,
@@ -135,12 +145,12 @@ impl RegistryTable {
         match self.users.get_mut(&r.user) {
             None => {
                 self.users.insert(r.user, Rows::One(row));
-                Some(true)
+                Registered::Visible { created: true }
             }
             Some(rows) => match rows.as_mut_slice().iter_mut().find(|x| x.device == r.device) {
                 None => {
                     rows.push(row);
-                    Some(true)
+                    Registered::Visible { created: true }
                 }
                 // The same count from another connection is a `hello` that somebody says again.
                 Some(old)
@@ -149,13 +159,13 @@ impl RegistryTable {
                             || (old.connect_count == r.connect_count
                                 && (old.connection, old.gateway) != (r.connection, id.gateway))) =>
                 {
-                    None
+                    Registered::Superseded
                 }
                 Some(old) => {
                     // An older connection's entry may have been created a moment ago, when the registry had forgotten both.
                     let moved = (old.gateway, old.connection) != (row.gateway, row.connection);
                     *old = row;
-                    Some(moved)
+                    Registered::Visible { created: moved }
                 }
             },
         }
@@ -253,9 +263,9 @@ mod tests {
     fn the_highest_connect_count_of_a_device_wins_whatever_the_order() {
         let mut t = RegistryTable::default();
         let (a, b) = (t.handle_open(0, Time::ZERO), t.handle_open(1, Time::ZERO));
-        assert_eq!(t.handle_register(b, reg(1, 50, 2)), Some(true));
-        assert_eq!(t.handle_register(a, reg(1, 40, 1)), None);
-        assert_eq!(t.handle_register(a, reg(2, 41, 1)), Some(true));
+        assert_eq!(t.handle_register(b, reg(1, 50, 2)), Registered::Visible { created: true });
+        assert_eq!(t.handle_register(a, reg(1, 40, 1)), Registered::Superseded);
+        assert_eq!(t.handle_register(a, reg(2, 41, 1)), Registered::Visible { created: true });
         assert_eq!(connections(&t), [(0, 41), (1, 50)]);
         assert!(!t.handle_unregister(a, U, DeviceId(1), 40));
         assert!(t.handle_unregister(b, U, DeviceId(1), 50));
@@ -266,10 +276,14 @@ mod tests {
     fn a_hello_that_is_said_again_elsewhere_does_not_take_a_device_over() {
         let mut t = RegistryTable::default();
         let (a, b) = (t.handle_open(0, Time::ZERO), t.handle_open(1, Time::ZERO));
-        assert_eq!(t.handle_register(a, reg(1, 40, 3)), Some(true));
-        assert_eq!(t.handle_register(b, reg(1, 50, 3)), None);
-        assert_eq!(t.handle_register(a, reg(1, 41, 3)), None);
-        assert_eq!(t.handle_register(a, reg(1, 40, 3)), Some(false), "the same connection, told in a new session");
+        assert_eq!(t.handle_register(a, reg(1, 40, 3)), Registered::Visible { created: true });
+        assert_eq!(t.handle_register(b, reg(1, 50, 3)), Registered::Superseded);
+        assert_eq!(t.handle_register(a, reg(1, 41, 3)), Registered::Superseded);
+        assert_eq!(
+            t.handle_register(a, reg(1, 40, 3)),
+            Registered::Visible { created: false },
+            "the same connection, told in a new session"
+        );
         assert_eq!(connections(&t), [(0, 40)]);
     }
 
@@ -280,20 +294,20 @@ mod tests {
         t.handle_register(old, reg(1, 1, 1));
         t.handle_register(old, reg(2, 2, 1));
         let new = t.handle_open(0, Time(5));
-        assert_eq!(t.handle_register(new, reg(2, 2, 1)), Some(false));
+        assert_eq!(t.handle_register(new, reg(2, 2, 1)), Registered::Visible { created: false });
         assert_eq!(connections(&t), [(0, 1), (0, 2)]);
         assert_eq!(t.handle_snapshot_end(new), 1);
         assert_eq!(connections(&t), [(0, 2)]);
-        assert_eq!(t.handle_register(old, reg(3, 3, 1)), None);
+        assert_eq!(t.handle_register(old, reg(3, 3, 1)), Registered::Ignored);
     }
 
     #[test]
     fn a_connection_that_takes_the_entry_of_an_older_one_is_told_so() {
         let mut t = RegistryTable::default();
         let (a, b) = (t.handle_open(0, Time::ZERO), t.handle_open(1, Time::ZERO));
-        assert_eq!(t.handle_register(a, reg(1, 40, 1)), Some(true));
-        assert_eq!(t.handle_register(b, reg(1, 40, 2)), Some(true));
-        assert_eq!(t.handle_register(b, reg(1, 40, 2)), Some(false));
+        assert_eq!(t.handle_register(a, reg(1, 40, 1)), Registered::Visible { created: true });
+        assert_eq!(t.handle_register(b, reg(1, 40, 2)), Registered::Visible { created: true });
+        assert_eq!(t.handle_register(b, reg(1, 40, 2)), Registered::Visible { created: false });
     }
 
     #[test]

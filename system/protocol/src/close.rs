@@ -23,6 +23,8 @@ pub enum CloseReason {
     TooSlow,
     /// Deliveries stayed unacked after all tries.
     Unacked,
+    /// The device's place in the registry is another connection's.
+    Superseded,
 }
 
 impl CloseReason {
@@ -39,6 +41,7 @@ impl CloseReason {
             CloseReason::Silence => 4004,
             CloseReason::TooSlow => 4005,
             CloseReason::Unacked => 4006,
+            CloseReason::Superseded => 4007,
         }
     }
 
@@ -55,6 +58,7 @@ impl CloseReason {
             CloseReason::Silence => "silent for too long",
             CloseReason::TooSlow => "reads too slowly",
             CloseReason::Unacked => "deliveries stayed unacked",
+            CloseReason::Superseded => "connected elsewhere",
         }
     }
 }

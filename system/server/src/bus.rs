@@ -24,7 +24,7 @@ impl Role {
         let topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
         for publication in publications {
             let topic = topics.get(&publication.gateway).filter(|topic| topic.has_taker());
-            let topic = topic.filter(|topic| topic.is_empty() || !planted(Plant::BusDropsSilently));
+            let topic = topic.filter(|topic| !planted(Plant::BusDropsSilently) || topic.is_empty());
             if !topic.is_some_and(|topic| topic.push(publication.payload)) {
                 self.observer.passed(&Point::TopicDropped { gateway: publication.gateway });
             }

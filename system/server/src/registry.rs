@@ -8,7 +8,7 @@ use crate::links::{Queue, Replies, incoming, serve_grpc};
 use crate::net::Listener;
 use crate::observer::{Observer, Point};
 use futures_util::StreamExt;
-use squall_core::registry::{Registration, RegistryTable, SessionId};
+use squall_core::registry::{Registered, Registration, RegistryTable, SessionId};
 use squall_protocol::wire::registry as wire;
 use squall_protocol::wire::registry::session_request::Request as SessionKind;
 use squall_protocol::{DeviceId, UserId, limits};
@@ -44,8 +44,14 @@ impl Role {
         match (kind, *session) {
             (SessionKind::Open(open), None) => *session = Some(table.handle_open(open.gateway, now)),
             (SessionKind::Register(r), Some(id)) => {
-                if let Some(created) = table.handle_register(id, registration(&r)) {
-                    let registered = wire::Registered { connection: r.connection, device: r.device, created };
+                let (created, superseded) = match table.handle_register(id, registration(&r)) {
+                    Registered::Visible { created } => (Some(created), false),
+                    Registered::Superseded => (Some(false), true),
+                    Registered::Ignored => (None, false),
+                };
+                if let Some(created) = created {
+                    let registered =
+                        wire::Registered { connection: r.connection, device: r.device, created, superseded };
                     // A full queue means a gateway that does not read; its lease will tell.
                     replies.push(registered);
                 }

@@ -58,11 +58,11 @@ impl Tally {
             Ok(outcome) => (outcome.status, outcome.text, outcome.record),
             Err(error) => (None, format!("{}: cannot run it: {error}", run.source.name()), None),
         };
-        // 3 without a record: the harness or its disk failed, which proves as little.
+        // 3 without a record: a role, the harness or its disk failed, which no share of inconclusive runs excuses.
         let (count, next) = match (status, &record) {
             (Some(0), Some(_)) => (&mut self.passed, None),
             (Some(1), Some(_)) => (&mut self.violated, Some(run.source.command("shrink", run.seed))),
-            (Some(3), _) => (&mut self.inconclusive, None),
+            (Some(3), Some(_)) => (&mut self.inconclusive, None),
             _ => (&mut self.failed, None),
         };
         *count += 1;
@@ -144,7 +144,16 @@ impl Tally {
 
     /// JUnit XML of all runs that have ended.
     pub fn junit(&self) -> String {
-        let unfinished: Vec<Unfinished> = self.unfinished.values().cloned().collect();
+        let mut unfinished: Vec<Unfinished> = self.unfinished.values().cloned().collect();
+        if self.done() < self.total {
+            // Or an interrupted sweep would look green.
+            unfinished.push(Unfinished {
+                scenario: "the sweep".into(),
+                seed: 0,
+                reproduce: String::new(),
+                message: format!("interrupted: {} of {} runs", self.done(), self.total),
+            });
+        }
         junit::render_all(self.records.values(), &unfinished)
     }
 
@@ -152,11 +161,12 @@ impl Tally {
     pub fn exit_status(&self, inconclusive_percent: f64) -> u8 {
         let complete = self.done() == self.total;
         let few = 100.0 * self.inconclusive as f64 <= inconclusive_percent * self.done() as f64;
-        match (self.failed, self.violated) {
+        match (self.violated, self.failed) {
             (0, 0) if complete && few => 0,
             (0, 0) => 3,
-            (0, _) => 1,
-            _ => BAD_INPUT,
+            // A violation is what a sweep is for: nothing hides it.
+            (0, _) => BAD_INPUT,
+            _ => 1,
         }
     }
 }

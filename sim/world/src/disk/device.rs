@@ -9,7 +9,7 @@ use std::io;
 
 use super::faults::{Draws, FaultSet};
 use super::platter::{BLOCK_BYTES, Lost, Platter};
-use super::{CutPoint, DiskConfig, DiskStats};
+use super::{CutId, CutPoint, DiskConfig, DiskStats};
 
 /// Which concern a stream of draws serves. Faults use their ids, which start at 1, in a seed of their own.
 const POWER_STREAM: u64 = 1;
@@ -18,6 +18,7 @@ const FAULT_STREAM: u64 = 3;
 
 #[derive(Debug)]
 struct ArmedCut {
+    id: CutId,
     point: CutPoint,
     /// Operations that still succeed before the one that meets the cut.
     left: u64,
@@ -36,6 +37,8 @@ pub(super) struct Device {
     power_draws: Draws,
     io_draws: Draws,
     armed: Vec<ArmedCut>,
+    /// Cuts that were ever armed.
+    cuts: u64,
     handles: u64,
     exclusive: Option<u64>,
     shared: Vec<u64>,
@@ -58,6 +61,7 @@ impl Device {
             power_draws: Draws::new(seed, POWER_STREAM),
             io_draws: Draws::new(seed, FAILED_IO_STREAM),
             armed: Vec::new(),
+            cuts: 0,
             handles: 0,
             exclusive: None,
             shared: Vec::new(),
@@ -124,18 +128,21 @@ impl Device {
         Ok(())
     }
 
-    pub fn arm(&mut self, point: CutPoint) {
+    pub fn arm(&mut self, point: CutPoint) -> CutId {
         let (CutPoint::Write(nth) | CutPoint::Sync(nth)) = point;
         assert!(nth > 0, "the first write or sync from now is number 1");
-        self.armed.push(ArmedCut { point, left: nth - 1 });
+        self.cuts += 1;
+        let id = CutId(self.cuts);
+        self.armed.push(ArmedCut { id, point, left: nth - 1 });
+        id
     }
 
-    pub fn has_armed_cuts(&self) -> bool {
-        !self.armed.is_empty()
+    pub fn armed_cuts(&self) -> usize {
+        self.armed.len()
     }
 
-    pub fn disarm(&mut self) {
-        self.armed.clear();
+    pub fn disarm(&mut self, cut: CutId) {
+        self.armed.retain(|armed| armed.id != cut);
     }
 
     /// The process is gone: its handles are dead and its locks are free. What it wrote stays in the page cache.

@@ -44,6 +44,10 @@ impl Default for DiskConfig {
     }
 }
 
+/// An armed power cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CutId(u64);
+
 /// Where an armed power cut strikes, counted from 1 for the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CutPoint {
@@ -154,13 +158,18 @@ impl Disk {
     }
 
     /// Arms a power cut at the k-th write or sync from now. Cuts add up; each strikes once.
-    pub fn cut_power_at(&self, point: CutPoint) {
-        self.settled().arm(point);
+    pub fn cut_power_at(&self, point: CutPoint) -> CutId {
+        self.settled().arm(point)
     }
 
-    /// Forgets every armed cut that has not struck.
-    pub fn disarm_cuts(&self) {
-        self.settled().disarm();
+    /// Forgets this cut if it has not struck.
+    pub fn disarm(&self, cut: CutId) {
+        self.settled().disarm(cut);
+    }
+
+    /// How many armed cuts have not struck.
+    pub fn armed_cuts(&self) -> usize {
+        self.settled().armed_cuts()
     }
 
     /// What to call when an armed cut strikes. It runs inside the write or sync that met the cut, on the
@@ -241,7 +250,7 @@ impl Disk {
     /// around.
     pub(crate) fn begin_proposed(&self) {
         let Some((commit, committer)) = lock(&self.0.proposed).take() else { return };
-        if !committer.is_beside() || self.settled().has_armed_cuts() {
+        if !committer.is_beside() || self.settled().armed_cuts() > 0 {
             self.settle();
             commit.run();
         } else {

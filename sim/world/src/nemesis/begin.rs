@@ -1,14 +1,14 @@
 //! How each fault begins.
 
 use super::links::machines_of;
-use super::strike::{State, shuffle};
+use super::strike::{State, draw_hosts};
 use super::{Nemesis, Order, Stage};
 use crate::board::{Armed, Covered, Cut, Meddler, Moved, Share};
 use crate::disk::{CutPoint, DiskFault};
 use crate::machine::Power;
 use squall_generators::{Fleet, LastMile, Meddle, Meddled};
 use squall_network::{CloseStyle, ConnId, Fault, FaultKind as LinkFault, HostId};
-use squall_scenarios::{Choice, DiskOperation, FaultKind, Point, Scenario, choice};
+use squall_scenarios::{DiskOperation, FaultKind, Point, Scenario};
 
 /// A cut in the middle of a commit strikes at one of this many writes from its beginning on.
 const MID_COMMIT_WRITES: u64 = 24;
@@ -37,9 +37,6 @@ impl Nemesis {
                     self.hold_down(index, machine, stage);
                     if stage.machines[machine].power == Power::Up {
                         self.crash(index, machine, stage);
-                    } else {
-                        // It stays down until this one ends as well.
-                        self.count(index, "held_down", 1);
                     }
                 }
             }
@@ -51,8 +48,8 @@ impl Nemesis {
                     } else {
                         // Another fault has it down already: it stays down until this one ends as well.
                         self.hold_down(index, machine, stage);
-                        self.count(index, "hosts", 1);
-                        stage.machines[machine].lose_power_while_down();
+                        let lost = stage.machines[machine].lose_power_while_down();
+                        self.count(index, "hosts", u64::from(lost));
                     }
                 }
                 self.collect(stage);
@@ -63,7 +60,8 @@ impl Nemesis {
                         // One of the writes of the next commits, or a sync.
                         let nth = 1 + self.stream.below(MID_COMMIT_WRITES);
                         let sync = self.stream.chance(0.3);
-                        disk.cut_power_at(if sync { CutPoint::Sync(1) } else { CutPoint::Write(nth) });
+                        let cut = disk.cut_power_at(if sync { CutPoint::Sync(1) } else { CutPoint::Write(nth) });
+                        self.strikes[index].cuts.push((machine, cut));
                     }
                     stage.board.lock().armed.push(Armed {
                         host: machine as u16,
@@ -210,26 +208,9 @@ impl Nemesis {
     /// Draws the hosts of targets that say how many are meant, and finds those that are known by what they do.
     fn resolve_targets(&mut self, index: usize, scenario: &Scenario, stage: &Stage<'_>) {
         let mut kind = self.strikes[index].kind.clone();
+        let busiest = stage.board.lock().busiest_shard(scenario.topology.messages);
         for targets in kind.targets_mut() {
-            let mut hosts = Vec::new();
-            for target in targets.iter() {
-                let (choice, _) = choice(target);
-                let mut meant = scenario.expand_target(target);
-                match choice {
-                    Choice::All => {}
-                    Choice::One => meant = vec![meant[self.stream.below(meant.len() as u64) as usize].clone()],
-                    Choice::Share(share) => {
-                        shuffle(&mut meant, &mut self.stream);
-                        meant.truncate(((meant.len() as f64 * share).ceil() as usize).max(1));
-                    }
-                    Choice::Busiest => {
-                        let shard = stage.board.lock().busiest_shard(scenario.topology.messages);
-                        meant = vec![format!("messages-{shard}")];
-                    }
-                }
-                hosts.extend(meant);
-            }
-            *targets = hosts;
+            *targets = draw_hosts(scenario, targets, &mut self.stream, busiest);
         }
         self.strikes[index].kind = kind;
     }

@@ -1,10 +1,9 @@
 //! How each fault ends, and what it has hit by then.
 
-use super::links::machines_of;
 use super::strike::State;
 use super::{Nemesis, Order, Stage};
 use squall_history::{Entity, Event, Kind};
-use squall_scenarios::{FaultKind, Point, Scenario};
+use squall_scenarios::{FaultKind, Scenario};
 use squall_server::Role;
 
 impl Nemesis {
@@ -30,11 +29,9 @@ impl Nemesis {
             }
             _ => {}
         }
-        if let FaultKind::PowerLoss { target, point: Some(Point::MidCommit) } = &self.strikes[index].kind {
-            for machine in machines_of(scenario, stage, &target.clone()) {
-                if let Some(disk) = &stage.machines[machine].probe.disk {
-                    disk.disarm_cuts();
-                }
+        for (machine, cut) in std::mem::take(&mut self.strikes[index].cuts) {
+            if let Some(disk) = &stage.machines[machine].probe.disk {
+                disk.disarm(cut);
             }
         }
         for id in std::mem::take(&mut self.strikes[index].links) {
@@ -76,6 +73,10 @@ impl Nemesis {
         for machine in std::mem::take(&mut self.strikes[index].down) {
             stage.machines[machine].held_down -= 1;
             if stage.machines[machine].held_down == 0 {
+                if !self.strikes[index].affected.values().any(|count| *count > 0) {
+                    // It was down already, and this fault is why it stayed so.
+                    self.count(index, "held_down", 1);
+                }
                 if matches!(stage.machines[machine].role, Role::Messages(_)) && stage.unanswered > 0 {
                     stage.board.lock().add("shard_restarted_with_sends_waiting", 1);
                 }

@@ -20,6 +20,7 @@ use squall_network::{CloseStyle, ConnId, HostId, Network, ProfileId};
 use squall_reports::FaultRecord;
 use squall_scenarios::{FaultKind, Profile, Scenario};
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use strike::{State, Strike};
 
 /// What the nemesis wants of those whom it cannot reach itself.
@@ -152,7 +153,12 @@ impl Nemesis {
         let late = stage.board.lock().take_late();
         for armed in late {
             let probe = stage.machines[usize::from(armed.host)].probe.clone();
-            probe.strike(&mut stage.board.lock(), armed);
+            if probe.alive.load(Ordering::Relaxed) {
+                probe.strike(&mut stage.board.lock(), armed);
+            } else {
+                // Something else has struck it in this tick: it goes on waiting.
+                stage.board.lock().armed.push(armed);
+            }
         }
         let (struck, hits) = {
             let mut board = stage.board.lock();

@@ -1,9 +1,9 @@
 //! When each fault of a scenario strikes: its occurrences, with drawn times drawn, and compound faults taken apart.
 
-use crate::disk::FaultId as DiskFaultId;
+use crate::disk::{CutId, FaultId as DiskFaultId};
 use squall_generators::rng::Stream;
 use squall_network::FaultId;
-use squall_scenarios::{Fault, FaultKind, Occurrence, Scenario};
+use squall_scenarios::{Choice, Fault, FaultKind, Occurrence, Scenario, choice};
 use std::collections::BTreeMap;
 
 /// Strikes that one flapping link may come to: more is a slip of a unit.
@@ -29,6 +29,8 @@ pub(super) struct Strike {
     pub paused: Vec<usize>,
     /// Faults of disks, each with its machine.
     pub disks: Vec<(usize, DiskFaultId)>,
+    /// Power cuts that wait inside a disk, each with its machine.
+    pub cuts: Vec<(usize, CutId)>,
     /// Entries that machines with a wrong clock had stamped before.
     pub stamped: Vec<(u16, u64)>,
     /// Lies that had been told before.
@@ -57,6 +59,7 @@ impl Strike {
             down: Vec::new(),
             paused: Vec::new(),
             disks: Vec::new(),
+            cuts: Vec::new(),
             stamped: Vec::new(),
             lies_before: 0,
             affected: BTreeMap::new(),
@@ -95,7 +98,31 @@ fn take_apart(
     stream: &mut Stream,
 ) -> Vec<Strike> {
     let strike = |kind, begins, ends| Strike::new(fault, kind, begins, ends);
-    match &fault.kind {
+    // What is drawn for a compound fault is drawn once, for all its parts.
+    let kind = match &fault.kind {
+        kind @ (FaultKind::RollingRestart { .. } | FaultKind::Swizzle { .. } | FaultKind::Flap { .. }) => {
+            let mut kind = kind.clone();
+            for targets in kind.targets_mut() {
+                *targets = draw_hosts(scenario, targets, stream, 0);
+            }
+            kind
+        }
+        kind => kind.clone(),
+    };
+    match &kind {
+        FaultKind::Crash { target, point: Some(_) } | FaultKind::PowerLoss { target, point: Some(_) }
+            if target.iter().all(|target| choice(target).0 == Choice::All) =>
+        {
+            // Each host waits for the point by itself, and is down for as long by itself.
+            let hosts = scenario.expand_targets(target).into_iter();
+            hosts
+                .map(|host| {
+                    let mut own = kind.clone();
+                    own.targets_mut().into_iter().for_each(|targets| *targets = vec![host.clone()]);
+                    strike(own, begins, ends)
+                })
+                .collect()
+        }
         FaultKind::RollingRestart { target, gap } => {
             let down = ends - begins;
             let step = down + gap.as_micros();
@@ -135,6 +162,30 @@ fn take_apart(
         }
         kind => vec![strike(kind.clone(), begins, ends)],
     }
+}
+
+/// The hosts that targets mean, with those drawn that are to be drawn. `busiest` is the shard with the busiest conversation.
+pub(super) fn draw_hosts(
+    scenario: &Scenario,
+    targets: &[String],
+    stream: &mut Stream,
+    busiest: u32,
+) -> Vec<String> {
+    let mut hosts = Vec::new();
+    for target in targets {
+        let mut meant = scenario.expand_target(target);
+        match choice(target).0 {
+            Choice::All => {}
+            Choice::One => meant = vec![meant[stream.below(meant.len() as u64) as usize].clone()],
+            Choice::Share(share) => {
+                shuffle(&mut meant, stream);
+                meant.truncate(((meant.len() as f64 * share).ceil() as usize).max(1));
+            }
+            Choice::Busiest => meant = vec![format!("messages-{busiest}")],
+        }
+        hosts.extend(meant);
+    }
+    hosts
 }
 
 /// An exponential time of this mean, at least a millisecond and at most four times the mean.
@@ -183,6 +234,29 @@ mod tests {
         assert!(!ends.is_sorted_by(|a, b| a > b) && !ends.is_sorted(), "{ends:?}");
         ends.sort_unstable();
         assert_eq!(ends, [15_000, 16_000, 17_000, 18_000, 19_000, 20_000]);
+    }
+
+    #[test]
+    fn what_is_drawn_for_a_compound_fault_is_one_thing_and_a_point_is_each_hosts_own() {
+        let target = |fault: &str| {
+            let text = format!("[topology]\ngateways = 3\n[phases]\nload = \"40s\"\n[[faults]]\n{fault}\n");
+            let scenario = parse(&text, Path::new("x.toml")).expect("a sound scenario");
+            let planned = plan(&scenario, 3_000_000, &mut Stream::new(7, "test"));
+            planned.iter().map(|s| format!("{:?}", s.kind.targets())).collect::<Vec<_>>()
+        };
+        let flaps = target(
+            "kind = \"flap\"\nbetween = [\"one of gateway-*\"]\nand = [\"bus-0\"]\ndown = \"500ms\"\nup = \"1s\"\nat = \"5s\"",
+        );
+        assert!(
+            flaps.len() > 5 && flaps.iter().all(|flap| *flap == flaps[0] && !flap.contains("one of")),
+            "{flaps:?}"
+        );
+        let restarts =
+            target("kind = \"rolling-restart\"\ntarget = [\"50% of gateway-*\"]\nat = \"5s\"\nfor = \"2s\"");
+        assert_eq!(restarts.len(), 2);
+        let points =
+            target("kind = \"crash\"\ntarget = [\"messages-*\"]\npoint = \"acked\"\nat = \"5s\"\nfor = \"2s\"");
+        assert_eq!(points, ["[(\"target\", [\"messages-0\"])]", "[(\"target\", [\"messages-1\"])]"]);
     }
 
     #[test]

@@ -49,9 +49,11 @@ const FAULTS: &[(&str, &str)] = &[
 /// The load begins here, µs.
 const LOAD: u64 = 1_000_000;
 
+/// Kinds that are over at once and leave nothing in force.
+const INSTANT: [&str; 3] = ["disconnect", "half-open", "resend-everything"];
+
 fn said((kind, rest): (&str, &str), at: u64) -> String {
-    let instant = ["disconnect", "half-open", "resend-everything"].contains(&kind);
-    let lasts = if instant { "" } else { "for = \"4s\"\n" };
+    let lasts = if INSTANT.contains(&kind) { "" } else { "for = \"4s\"\n" };
     format!("[[faults]]\nkind = \"{kind}\"\nat = \"{at}s\"\n{lasts}{rest}\n")
 }
 
@@ -78,6 +80,8 @@ fn in_force(faults: &str) -> Vec<String> {
         all.push(format!("{} up {}", machine.name, machine.power == crate::machine::Power::Up));
         all.push(format!("{} paused {}", machine.name, machine.paused > 0));
         all.push(format!("{} skew {}", machine.name, group.clock_skew()));
+        let cuts = machine.probe.disk.iter().map(|disk| disk.armed_cuts()).sum::<usize>();
+        all.push(format!("{} power cuts in the disk {cuts}", machine.name));
         let hits = machine.probe.disk.iter().flat_map(|disk| disk.fault_hits());
         all.extend(hits.filter(|hits| hits.active).map(|hits| format!("{} {:?}", machine.name, hits.fault)));
     }
@@ -93,8 +97,7 @@ fn the_end_of_a_fault_undoes_no_other_for_every_pair_of_kinds() {
     for second in FAULTS {
         // The second is written first, so that what it draws before the run is the same with and without the other.
         let alone = in_force(&said(*second, 3));
-        let instant = ["disconnect", "half-open", "resend-everything"].contains(&second.0);
-        assert!(instant || alone != nothing, "{second:?} has no effect to be undone");
+        assert!(INSTANT.contains(&second.0) || alone != nothing, "{second:?} has no effect to be undone");
         for first in FAULTS {
             let both = in_force(&format!("{}{}", said(*second, 3), said(*first, 1)));
             assert_eq!(both, alone, "after {first:?} has ended, {second:?} is not what it was");

@@ -47,11 +47,11 @@ bugs! {
         ["acked-is-durable", "dense-sequence"] in "power-loss", 1 devices, 1 faults:
         "One sender, and a power loss between its ack and the commit."
     CommitWithoutSync "commit-without-sync":
-        "The disk, or a setting, says \"synced\" and writes later; a power loss takes the last commits."
+        "A setting, or a buffer of the process, says \"synced\" and writes later; a crash or a power loss takes the last commits."
         ["acked-is-durable", "dense-sequence"] in "power-loss", 1 devices, 1 faults:
         "One sender, and a power loss after its ack."
     NoServerDedup "no-server-dedup":
-        "The server stores whatever comes; a message whose ack was lost is sent again and stored again."
+        "The server stores whatever comes, whatever its id and number; a message whose ack was lost is sent again and stored again."
         ["no-duplicates"] in "lost-acks", 1 devices, 1 faults:
         "One sender, whose ack is lost."
     DedupForgottenOnRestart "dedup-forgotten-on-restart":
@@ -60,7 +60,7 @@ bugs! {
         "One sender, whose shard restarts between the commit and the ack."
     DedupByUserNotDevice "dedup-by-user-not-device":
         "Messages are numbered by device and deduplicated by user; the second device's first message passes for the first device's."
-        ["dense-sequence", "acked-is-durable"] in "fair-weather", 2 devices, 0 faults:
+        ["acked-is-durable", "dense-sequence"] in "fair-weather", 2 devices, 0 faults:
         "Two devices of one user that write to the same conversation."
     SequenceReusedAfterCrash "sequence-reused-after-crash":
         "The counter of a log is written apart from its entries and is one behind after a crash; the last number is given twice."

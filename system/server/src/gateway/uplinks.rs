@@ -14,6 +14,7 @@ use crate::observer::Point;
 use futures_util::StreamExt;
 use squall_core::plant::{Plant, planted};
 use squall_core::session::Peer;
+use squall_protocol::close::CloseReason;
 use squall_protocol::frames::FrameError;
 use squall_protocol::ids::rendezvous;
 use squall_protocol::wire::messages::request::Request as Kind;
@@ -236,6 +237,9 @@ fn registered(gateway: &Gateway, r: &wire::Registered) {
     let mut table = gateway.table();
     let Some(connection) = table.get_device(id, device) else { return };
     let Some(peer) = connection.peer else { return };
+    if r.superseded {
+        return connection.close(CloseReason::Superseded);
+    }
     let registry = rendezvous(peer.user.0, gateway.uplinks.registries.len() as u32) as usize;
     let session = gateway.uplinks.sessions[registry].load(Ordering::Relaxed);
     let before = std::mem::replace(&mut connection.registered_in, session);

@@ -64,7 +64,7 @@ fn cut_and_recover(seed: u64, config: DiskConfig, rounds: u64) -> (u64, DiskStat
     let (mut acked, mut attempted) = (0, 0);
     for round in 0..rounds {
         let nth = 1 + draws.below(60);
-        disk.cut_power_at(if draws.chance(0.7) { CutPoint::Write(nth) } else { CutPoint::Sync(1 + nth / 4) });
+        let cut = disk.cut_power_at(if draws.chance(0.7) { CutPoint::Write(nth) } else { CutPoint::Sync(1 + nth / 4) });
         if let Ok(db) = database(&disk) {
             let found = count_rows(&db);
             assert!(
@@ -80,7 +80,7 @@ fn cut_and_recover(seed: u64, config: DiskConfig, rounds: u64) -> (u64, DiskStat
                 acked = attempted;
             }
         }
-        disk.disarm_cuts();
+        disk.disarm(cut);
         disk.power_loss();
         disk.process_started();
         let mut db = database(&disk).unwrap_or_else(|error| panic!("seed {seed} round {round}: {error}"));
