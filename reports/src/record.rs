@@ -135,6 +135,9 @@ pub struct FaultRecord {
     pub kind: String,
     pub at_ms: u64,
     pub until_ms: u64,
+    /// The hosts that it was on, drawn ones as they were drawn; for links, each with its side.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<String>,
     /// What it hit, counted by kind of thing.
     pub affected: BTreeMap<String, u64>,
 }

@@ -16,6 +16,7 @@ pub fn against(kind: &str, roles: &[&str]) -> &'static [&'static str] {
         "partition" | "partition-one-way" if strikes("gateway") && strikes("messages") => &["every-send-answered"],
         "drop-sent-acks" => &["no-duplicates", "every-send-answered"],
         "drop-device-acks" | "duplicate-sends" | "resend-everything" => &["no-duplicates"],
+        "liars" => &["members-only", "nothing-unsent"],
         "disconnect" | "half-open" => &["no-loss"],
         _ => &[],
     }
@@ -29,7 +30,8 @@ mod tests {
     fn names_only_checks_that_exist() {
         let roles = ["gateway", "messages", "registry", "bus"];
         let kinds = ["crash", "power-loss", "partition", "partition-one-way", "hold", "latency", "drop-sent-acks"];
-        let of_devices = ["drop-device-acks", "duplicate-sends", "resend-everything", "disconnect", "half-open"];
+        let of_devices =
+            ["drop-device-acks", "duplicate-sends", "resend-everything", "liars", "disconnect", "half-open"];
         for kind in kinds.into_iter().chain(of_devices).chain(["rolling-restart", "no such fault"]) {
             for role in roles {
                 for name in against(kind, &[role]).iter().chain(against(kind, &roles)) {

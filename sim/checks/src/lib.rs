@@ -96,6 +96,19 @@ impl Checks {
         self.judge(fact);
     }
 
+    /// Counts what a check was exposed to without an event of its own: lies that were told, each of which it had to miss.
+    ///
+    /// # Panics
+    /// When the name is none of [`names`].
+    pub fn expose(&mut self, name: &str, items: u64) {
+        self.tally_of(name).exposed += items;
+    }
+
+    fn tally_of(&mut self, name: &str) -> &mut Tally {
+        let index = properties::TABLE.iter().position(|property| property.name == name);
+        &mut self.tallies[index.unwrap_or_else(|| panic!("no check is named {name:?}"))]
+    }
+
     /// Makes these checks inconclusive unless they are exposed to something: a scenario declares faults
     /// [`against`] them.
     ///
@@ -103,9 +116,7 @@ impl Checks {
     /// When a name is none of [`names`].
     pub fn require_exposure(&mut self, names: &[&str]) {
         for name in names {
-            let index = properties::TABLE.iter().position(|property| property.name == *name);
-            let index = index.unwrap_or_else(|| panic!("no check is named {name:?}"));
-            self.tallies[index].exposure_required = true;
+            self.tally_of(name).exposure_required = true;
         }
     }
 

@@ -13,7 +13,7 @@ pub(crate) const PROPERTY: Property = Property {
     name: NAME,
     guarantee: "Nobody is shown an entry that their membership does not cover.",
     evaluation: "displayed entries compared with membership",
-    exposure: "entries displayed in conversations whose members changed",
+    exposure: "entries displayed in conversations whose members changed, and lies told",
     judge: |_: &Fact, _: &Facts, _: &mut Tally| {},
     conclude,
 };

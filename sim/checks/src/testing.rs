@@ -267,7 +267,11 @@ impl History {
     /// A fault begins or ends.
     pub fn fault(&mut self, name: &str, active: bool) -> &mut Self {
         let t = self.waited + self.events.len() as u64;
-        self.events.push(Event { t, at: Entity::World, kind: Kind::Fault { name: name.into(), active } });
+        self.events.push(Event {
+            t,
+            at: Entity::World,
+            kind: Kind::Fault { name: name.into(), active, targets: Vec::new() },
+        });
         self
     }
 

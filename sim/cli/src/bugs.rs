@@ -65,6 +65,9 @@ pub fn main(args: Args) -> u8 {
         Ok(named) => named,
         Err(code) => return code,
     };
+    if (args.check || args.shrink) && !has_scenarios(&args) {
+        return BAD_INPUT;
+    }
     match (args.check, args.shrink) {
         (true, _) => check(&args, &bugs),
         (false, true) => shrinking::main(&args, &bugs),
@@ -150,6 +153,18 @@ struct Work<'a> {
     children: Children,
     tasks: Mutex<VecDeque<Task>>,
     findings: Mutex<Findings>,
+}
+
+/// Whether the scenarios that find bugs are there; says what to do where they are not.
+fn has_scenarios(args: &Args) -> bool {
+    let there = args.scenarios.is_dir();
+    if !there {
+        eprintln!(
+            "{}: no such folder; run this in a checkout, or name the folder of scenarios/bugs with --scenarios",
+            args.scenarios.display()
+        );
+    }
+    there
 }
 
 fn check(args: &Args, bugs: &[&'static Bug]) -> u8 {

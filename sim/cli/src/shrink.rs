@@ -53,6 +53,16 @@ fn shrink_and_tell(args: Args) -> Result<(), u8> {
     let source = Source::of(args.file, args.swarm)?;
     let (scenario, seed) = source.load(args.seed)?;
     let out = args.out.unwrap_or_else(|| PathBuf::from(format!("{}-shrunk.toml", source.stem(seed))));
+    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+        // Found out now rather than when the time is up.
+        eprintln!(
+            "{}: there is no folder {}; make it, or name another file with --out",
+            out.display(),
+            folder.display()
+        );
+        return Err(BAD_INPUT);
+    }
     let plant = args.plant.as_deref();
     let children =
         Children::new(child::stop_flag()).map_err(told("cannot start runs in processes of their own"))?;

@@ -41,8 +41,8 @@ pub fn main(args: Args) -> u8 {
     let mut worst = 0;
     for source in sources {
         match compare(&source, args.seed) {
-            Ok(Ok(seconds)) => {
-                output::line!("same      {} seed {}: {seconds} simulated seconds", source.name(), args.seed)
+            Ok(Ok(agreed)) => {
+                output::line!("same      {} seed {}: {agreed}", source.name(), args.seed)
             }
             Ok(Err(difference)) => {
                 output::line!("DIFFERENT {} seed {}: {difference}", source.name(), args.seed);
@@ -108,8 +108,8 @@ impl Drop for Load {
     }
 }
 
-/// The number of seconds that agree, or what does not.
-fn compare(source: &Source, seed: u64) -> std::io::Result<Result<usize, String>> {
+/// What agrees, in words, or what does not.
+fn compare(source: &Source, seed: u64) -> std::io::Result<Result<String, String>> {
     let load = Load::start();
     let mut steady = start(source, seed, false, &["--digests"])?;
     let mut stopped = start(source, seed, true, &["--digests"])?;
@@ -132,7 +132,8 @@ fn compare(source: &Source, seed: u64) -> std::io::Result<Result<usize, String>>
         let event = first_event(source, seed, second)?;
         return Ok(Err(format!("second {second}, {hosts}; {event}")));
     }
-    Ok(Ok(a.len() - 1))
+    let digest = a.last().and_then(|last| last.split('"').nth(3)).unwrap_or_default();
+    Ok(Ok(format!("{} simulated seconds, digest {digest}, one process stopped {stops} times", a.len() - 1)))
 }
 
 #[expect(

@@ -117,8 +117,13 @@ pub enum Kind {
     PowerLoss { unsynced_blocks: u64 },
     /// A host's process runs again.
     Restart,
-    /// The nemesis began or ended a fault.
-    Fault { name: String, active: bool },
+    /// The nemesis began or ended a fault, on these hosts; for a link, each with its side.
+    Fault {
+        name: String,
+        active: bool,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        targets: Vec<String>,
+    },
     /// A phase began: `ramp`, `load`, `heal`, `quiet`, `audit`.
     Phase { name: &'static str },
 }
@@ -237,7 +242,7 @@ impl Event {
             Kind::Crash => add(14),
             Kind::PowerLoss { unsynced_blocks } => [15, *unsynced_blocks].into_iter().for_each(add),
             Kind::Restart => add(16),
-            Kind::Fault { name, active } => {
+            Kind::Fault { name, active, .. } => {
                 [17, body_hash(name.as_bytes()), u64::from(*active)].into_iter().for_each(add)
             }
             Kind::Phase { name } => [18, body_hash(name.as_bytes())].into_iter().for_each(add),

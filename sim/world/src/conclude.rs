@@ -10,7 +10,7 @@ use squall_reports::record::{
     ratio,
 };
 use squall_reports::{Histogram, RunRecord, Verdict};
-use squall_scenarios::{Measure, ServiceLevel};
+use squall_scenarios::{FaultKind, Measure, ServiceLevel};
 use std::collections::BTreeMap;
 
 impl World<'_> {
@@ -27,6 +27,8 @@ impl World<'_> {
                 self.look_at_memory();
             }
         }
+        let lies = self.liars.lies();
+        ["members-only", "nothing-unsent"].iter().for_each(|name| checks.expose(name, lies));
         let charged = Account::Checks.enter();
         let population = self.fleet.population();
         for client in 0..population.devices() {
@@ -59,11 +61,7 @@ impl World<'_> {
             because.push("nothing was acked".into());
         }
         because.extend(
-            faults
-                .iter()
-                .filter(|_| expected)
-                .filter(|f| !f.has_hit())
-                .map(|f| format!("fault {} hit nothing", f.name)),
+            faults.iter().filter(|_| expected).filter(|f| !f.has_hit()).map(|f| self.hit_nothing(&f.name)),
         );
         for check in checks.iter().filter(|c| expected && c.verdict == Verdict::Inconclusive) {
             because.push(format!(
@@ -117,6 +115,17 @@ impl World<'_> {
                 ledger: self.peak.into_ledger(),
             },
         })
+    }
+
+    /// Why a fault proves nothing.
+    fn hit_nothing(&self, name: &str) -> String {
+        let fault = self.scenario.faults.iter().find(|fault| fault.name == name);
+        let point = fault.is_some_and(|fault| match fault.kind {
+            FaultKind::Crash { point, .. } | FaultKind::PowerLoss { point, .. } => point.is_some(),
+            _ => false,
+        });
+        let why = if point { ": its point was not passed while it waited" } else { "" };
+        format!("fault {name} hit nothing{why}")
     }
 
     /// Every point with its hits: what hosts and world have passed, and what the fleet has seen.

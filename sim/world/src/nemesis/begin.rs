@@ -23,6 +23,13 @@ impl Nemesis {
     ) {
         self.strikes[index].state = State::Active;
         self.resolve_targets(index, scenario, stage);
+        if let FaultKind::CarrierGone { carrier } = self.strikes[index].kind {
+            let drawn = self.stream.below(self.places.len() as u64) as usize;
+            let place = self.places.iter().find(|place| Some(place.profile) == carrier);
+            let gone = place.unwrap_or(&self.places[drawn]).host;
+            self.strikes[index].targets = vec![stage.network.host_name(gone)];
+            self.strikes[index].carrier = Some(gone);
+        }
         self.tell(index, true, stage);
         match self.strikes[index].kind.clone() {
             FaultKind::Crash { target, point: Some(point) } => {
@@ -167,13 +174,11 @@ impl Nemesis {
                 let changed = self.set_profiles(stage);
                 self.count(index, "connections", changed);
             }
-            FaultKind::CarrierGone { carrier } => {
-                let drawn = self.stream.below(self.places.len() as u64) as usize;
-                let place = self.places.iter().find(|place| Some(place.profile) == carrier);
-                let gone = place.unwrap_or(&self.places[drawn]).host;
+            FaultKind::CarrierGone { .. } => {
+                let gone = self.strikes[index].carrier;
                 let gateways = machines_of(scenario, stage, &["gateway-*".to_owned()]);
                 let gateways: Vec<HostId> = gateways.into_iter().map(|m| stage.machines[m].probe.host).collect();
-                let fault = Fault::between([gone], gateways, LinkFault::Block);
+                let fault = Fault::between(Vec::from_iter(gone), gateways, LinkFault::Block);
                 self.strikes[index].links.push(stage.network.add_fault(fault));
             }
             FaultKind::Disconnect { share } => {
@@ -212,6 +217,12 @@ impl Nemesis {
         for targets in kind.targets_mut() {
             *targets = draw_hosts(scenario, targets, &mut self.stream, busiest);
         }
+        let sides = kind.targets();
+        let named = sides.iter().flat_map(|(key, hosts)| {
+            let side = if *key == "target" { String::new() } else { format!("{key} ") };
+            hosts.iter().flat_map(|host| scenario.expand_target(host)).map(move |host| format!("{side}{host}"))
+        });
+        self.strikes[index].targets = named.collect();
         self.strikes[index].kind = kind;
     }
 

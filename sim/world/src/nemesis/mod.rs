@@ -124,8 +124,9 @@ impl Nemesis {
     }
 
     fn tell(&self, index: usize, active: bool, stage: &mut Stage<'_>) {
-        let name = self.strikes[index].name.clone();
-        stage.events.push(Event { t: stage.now, at: Entity::World, kind: Kind::Fault { name, active } });
+        let Strike { name, targets, .. } = &self.strikes[index];
+        let kind = Kind::Fault { name: name.clone(), active, targets: targets.clone() };
+        stage.events.push(Event { t: stage.now, at: Entity::World, kind });
     }
 
     /// Counts what a fault has hit.
@@ -194,12 +195,16 @@ impl Nemesis {
                     kind: strike.declared.to_owned(),
                     at_ms,
                     until_ms,
+                    targets: Vec::new(),
                     affected: BTreeMap::new(),
                 });
                 records.len() - 1
             });
             let record = &mut records[place];
             record.until_ms = record.until_ms.max(until_ms);
+            record.targets.extend(strike.targets.iter().cloned());
+            record.targets.sort();
+            record.targets.dedup();
             for (what, count) in &strike.affected {
                 *record.affected.entry(what.clone()).or_default() += count;
             }

@@ -2,7 +2,7 @@
 
 use crate::disk::{CutId, FaultId as DiskFaultId};
 use squall_generators::rng::Stream;
-use squall_network::FaultId;
+use squall_network::{FaultId, HostId};
 use squall_scenarios::{Choice, Fault, FaultKind, Occurrence, Scenario, choice};
 use std::collections::BTreeMap;
 
@@ -22,6 +22,8 @@ pub(super) struct Strike {
     /// How long the scenario wants it, µs.
     pub length: u64,
     pub state: State,
+    /// The hosts that it is on, for people.
+    pub targets: Vec<String>,
     pub links: Vec<FaultId>,
     /// Machines that this strike holds down.
     pub down: Vec<usize>,
@@ -33,6 +35,8 @@ pub(super) struct Strike {
     pub cuts: Vec<(usize, CutId)>,
     /// Entries that machines with a wrong clock had stamped before.
     pub stamped: Vec<(u16, u64)>,
+    /// The site of the carrier that is gone.
+    pub carrier: Option<HostId>,
     /// Lies that had been told before.
     pub lies_before: u64,
     pub affected: BTreeMap<String, u64>,
@@ -55,12 +59,14 @@ impl Strike {
             ends,
             length: ends - begins,
             state: State::Waiting,
+            targets: Vec::new(),
             links: Vec::new(),
             down: Vec::new(),
             paused: Vec::new(),
             disks: Vec::new(),
             cuts: Vec::new(),
             stamped: Vec::new(),
+            carrier: None,
             lies_before: 0,
             affected: BTreeMap::new(),
         }

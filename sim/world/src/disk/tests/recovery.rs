@@ -64,7 +64,8 @@ fn cut_and_recover(seed: u64, config: DiskConfig, rounds: u64) -> (u64, DiskStat
     let (mut acked, mut attempted) = (0, 0);
     for round in 0..rounds {
         let nth = 1 + draws.below(60);
-        let cut = disk.cut_power_at(if draws.chance(0.7) { CutPoint::Write(nth) } else { CutPoint::Sync(1 + nth / 4) });
+        let cut =
+            disk.cut_power_at(if draws.chance(0.7) { CutPoint::Write(nth) } else { CutPoint::Sync(1 + nth / 4) });
         if let Ok(db) = database(&disk) {
             let found = count_rows(&db);
             assert!(
