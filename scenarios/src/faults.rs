@@ -12,6 +12,45 @@ pub struct Occurrence {
     pub ends: Span,
 }
 
+/// The lists of targets of a kind, each with its key: by reference or to be changed, as the kind is given.
+macro_rules! lists_of_targets {
+    ($kind:expr) => {
+        match $kind {
+            FaultKind::Crash { target, .. }
+            | FaultKind::RollingRestart { target, .. }
+            | FaultKind::PowerLoss { target, .. }
+            | FaultKind::Pause { target }
+            | FaultKind::Clock { target, .. }
+            | FaultKind::DiskErrors { target, .. }
+            | FaultKind::DiskFull { target }
+            | FaultKind::SlowDisk { target, .. }
+            | FaultKind::StalledDisk { target } => vec![("target", target)],
+            FaultKind::Partition { between, and }
+            | FaultKind::Swizzle { between, and }
+            | FaultKind::Flap { between, and, .. }
+            | FaultKind::Hold { between, and }
+            | FaultKind::Latency { between, and, .. }
+            | FaultKind::SlowLink { between, and, .. }
+            | FaultKind::Loss { between, and, .. } => vec![("between", between), ("and", and)],
+            FaultKind::PartitionOneWay { from, to } | FaultKind::Refuse { from, to } => {
+                vec![("from", from), ("to", to)]
+            }
+            FaultKind::DropSentAcks { .. }
+            | FaultKind::DropDeviceAcks { .. }
+            | FaultKind::DuplicateAcks { .. }
+            | FaultKind::DelayAcks { .. }
+            | FaultKind::DuplicateSends { .. }
+            | FaultKind::ResendEverything { .. }
+            | FaultKind::Liars { .. }
+            | FaultKind::SlowReader { .. }
+            | FaultKind::ProfileChange { .. }
+            | FaultKind::CarrierGone { .. }
+            | FaultKind::Disconnect { .. }
+            | FaultKind::HalfOpen { .. } => Vec::new(),
+        }
+    };
+}
+
 impl FaultKind {
     /// Every kind, as files name it.
     pub const NAMES: &[&str] = &[
@@ -85,52 +124,12 @@ impl FaultKind {
 
     /// Its lists of targets, each with the key that holds it.
     pub fn targets(&self) -> Vec<(&'static str, &[String])> {
-        match self {
-            FaultKind::Crash { target, .. }
-            | FaultKind::RollingRestart { target, .. }
-            | FaultKind::PowerLoss { target, .. }
-            | FaultKind::Pause { target }
-            | FaultKind::Clock { target, .. }
-            | FaultKind::DiskErrors { target, .. }
-            | FaultKind::DiskFull { target }
-            | FaultKind::SlowDisk { target, .. }
-            | FaultKind::StalledDisk { target } => vec![("target", target)],
-            FaultKind::Partition { between, and }
-            | FaultKind::Swizzle { between, and }
-            | FaultKind::Flap { between, and, .. }
-            | FaultKind::Hold { between, and }
-            | FaultKind::Latency { between, and, .. }
-            | FaultKind::SlowLink { between, and, .. }
-            | FaultKind::Loss { between, and, .. } => vec![("between", between), ("and", and)],
-            FaultKind::PartitionOneWay { from, to } | FaultKind::Refuse { from, to } => {
-                vec![("from", from), ("to", to)]
-            }
-            _ => Vec::new(),
-        }
+        lists_of_targets!(self).into_iter().map(|(key, list)| (key, list.as_slice())).collect()
     }
 
     /// The same lists, to be rewritten: targets that are drawn become hosts when the fault begins.
     pub fn targets_mut(&mut self) -> Vec<&mut Vec<String>> {
-        match self {
-            FaultKind::Crash { target, .. }
-            | FaultKind::RollingRestart { target, .. }
-            | FaultKind::PowerLoss { target, .. }
-            | FaultKind::Pause { target }
-            | FaultKind::Clock { target, .. }
-            | FaultKind::DiskErrors { target, .. }
-            | FaultKind::DiskFull { target }
-            | FaultKind::SlowDisk { target, .. }
-            | FaultKind::StalledDisk { target } => vec![target],
-            FaultKind::Partition { between, and }
-            | FaultKind::Swizzle { between, and }
-            | FaultKind::Flap { between, and, .. }
-            | FaultKind::Hold { between, and }
-            | FaultKind::Latency { between, and, .. }
-            | FaultKind::SlowLink { between, and, .. }
-            | FaultKind::Loss { between, and, .. } => vec![between, and],
-            FaultKind::PartitionOneWay { from, to } | FaultKind::Refuse { from, to } => vec![from, to],
-            _ => Vec::new(),
-        }
+        lists_of_targets!(self).into_iter().map(|(_, list)| list).collect()
     }
 
     /// Its share, when it strikes a share of something.

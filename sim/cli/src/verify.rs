@@ -32,6 +32,9 @@ pub struct Args {
 const STOPS: u32 = 3;
 const STOP_FOR: Duration = Duration::from_millis(1_100);
 const RUN_BETWEEN: Duration = Duration::from_millis(150);
+/// The load beside them spins so often (some ten milliseconds), then pauses.
+const LOAD_SPINS: u64 = 500_000;
+const LOAD_PAUSE: Duration = Duration::from_millis(20);
 
 pub fn main(args: Args) -> u8 {
     let sources = match Source::all_of(&args.files, args.swarm) {
@@ -90,8 +93,14 @@ impl Load {
         let over = Arc::new(AtomicBool::new(false));
         let until = Arc::clone(&over);
         let thread = std::thread::spawn(move || {
+            // Busy every other moment: what others get of the cores then changes all the time.
+            let mut spins = 0u64;
             while !until.load(Ordering::Relaxed) {
                 std::hint::spin_loop();
+                spins += 1;
+                if spins.is_multiple_of(LOAD_SPINS) {
+                    std::thread::park_timeout(LOAD_PAUSE);
+                }
             }
         });
         Load { over, thread: Some(thread) }

@@ -318,7 +318,7 @@ impl<'a> World<'a> {
         }
         self.step_until(load_end)?;
         self.enter_phase("heal");
-        self.with_stage(|nemesis, scenario, stage| nemesis.heal(scenario, stage));
+        self.with_stage(|nemesis, scenario, stage, _| nemesis.heal(scenario, stage));
         self.drain_events();
         let orders = std::mem::take(&mut self.orders);
         self.carry_out(orders);
@@ -350,7 +350,10 @@ impl<'a> World<'a> {
         }
     }
 
-    fn with_stage<R>(&mut self, act: impl FnOnce(&mut Nemesis, &Scenario, &mut Stage<'_>) -> R) -> R {
+    fn with_stage(
+        &mut self,
+        act: impl FnOnce(&mut Nemesis, &Scenario, &mut Stage<'_>, &Fleet<SimulatedLastMile>),
+    ) {
         let mut stage = Stage {
             machines: &mut self.machines,
             groups: &mut self.groups,
@@ -361,7 +364,7 @@ impl<'a> World<'a> {
             unanswered: unanswered(&self.fleet),
             now: self.now,
         };
-        act(&mut self.nemesis, self.scenario, &mut stage)
+        act(&mut self.nemesis, self.scenario, &mut stage, &self.fleet);
     }
 
     fn step_until(&mut self, end: u64) -> Result<(), RunError> {
@@ -378,17 +381,7 @@ impl<'a> World<'a> {
 
     /// Begins and ends the faults that are due; what it wants of fleet and liars.
     pub(crate) fn let_nemesis_act(&mut self) -> Vec<Order> {
-        let mut stage = Stage {
-            machines: &mut self.machines,
-            groups: &mut self.groups,
-            network: &self.network,
-            board: &self.board,
-            events: &mut self.events,
-            orders: &mut self.orders,
-            unanswered: unanswered(&self.fleet),
-            now: self.now,
-        };
-        self.nemesis.step(self.scenario, &mut stage, &self.fleet);
+        self.with_stage(|nemesis, scenario, stage, fleet| nemesis.step(scenario, stage, fleet));
         std::mem::take(&mut self.orders)
     }
 
@@ -408,7 +401,7 @@ impl<'a> World<'a> {
         }
         self.step_fleet();
         self.step_hosts()?;
-        self.with_stage(|nemesis, _, stage| nemesis.collect(stage));
+        self.with_stage(|nemesis, _, stage, _| nemesis.collect(stage));
         self.drain_events();
         let failures = std::mem::take(&mut *self.failures.lock().unwrap_or_else(PoisonError::into_inner));
         if let Some(failure) = failures.into_iter().next() {

@@ -205,7 +205,8 @@ mod tests {
         assert_eq!(counted(99, 0, 1, 0, 100).exit_status(1.0), 0);
         assert_eq!(counted(98, 0, 2, 0, 100).exit_status(1.0), 3);
         assert_eq!(counted(98, 1, 1, 0, 100).exit_status(100.0), 1);
-        assert_eq!(counted(97, 1, 1, 1, 100).exit_status(100.0), 2);
+        assert_eq!(counted(97, 1, 1, 1, 100).exit_status(100.0), 1, "nothing hides a violation");
+        assert_eq!(counted(98, 0, 1, 1, 100).exit_status(100.0), 2);
         assert_eq!(counted(9, 0, 0, 0, 10).exit_status(100.0), 3, "an interrupted sweep proves too little");
     }
 
@@ -213,8 +214,14 @@ mod tests {
     fn a_run_without_a_record_never_passes() {
         assert_eq!(tally(&[Some(0)], 1).exit_status(0.0), 2);
         assert_eq!(tally(&[Some(1)], 1).exit_status(0.0), 2);
-        assert_eq!(tally(&[Some(3)], 1).exit_status(0.0), 3);
+        assert_eq!(tally(&[Some(3)], 1).exit_status(100.0), 2, "a role that ended is no inconclusive run");
         assert_eq!(tally(&[None], 1).exit_status(0.0), 2);
         assert!(tally(&[Some(3)], 1).junit().contains("what it said"));
+    }
+
+    #[test]
+    fn an_interrupted_sweep_does_not_look_green_in_junit() {
+        assert!(tally(&[Some(3)], 4).junit().contains("interrupted: 1 of 4 runs"));
+        assert!(!tally(&[Some(3)], 1).junit().contains("interrupted"));
     }
 }
