@@ -35,10 +35,10 @@ pub type Edit = fn(&Scenario, &Failure<'_>) -> Vec<Candidate>;
 /// Every way, in the order in which they pay: what makes runs short comes first, what only makes files short last.
 pub const EDITS: &[Edit] = &[
     faults::fewer,
-    phases::shorter_quiet,
-    phases::shorter_load,
     people::fewer_users,
     people::fewer_devices,
+    phases::shorter_quiet,
+    phases::shorter_load,
     people::no_crowds,
     people::fewer_groups,
     people::fewer_conversations,

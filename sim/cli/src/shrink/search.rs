@@ -228,8 +228,8 @@ impl Search<'_> {
     /// The seeds to try: the one that failed last, and others; fewer where a run takes long.
     fn seeds(&self) -> VecDeque<u64> {
         let others = match self.smallest.record.wall_ms {
-            0..2_000 => 8,
-            2_000..10_000 => 3,
+            0..700 => 8,
+            700..10_000 => 3,
             _ => 1,
         };
         let last = self.smallest.seed;
