@@ -277,7 +277,7 @@ impl Board {
         all
     }
 
-    /// Counts a point that the world or the fleet has reached.
+    /// Counts a point that the world itself has reached.
     pub fn add(&mut self, name: &'static str, hits: u64) {
         debug_assert!(SOMETIMES.contains(&name), "{name} is no point");
         *self.sometimes.entry(name).or_default() += hits;
