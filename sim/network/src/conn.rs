@@ -96,6 +96,10 @@ pub(crate) struct Conn {
     pub told_readable: u32,
     /// Position in each host's list of connections.
     pub positions: [u32; 2],
+    /// Bytes that each side has written in this turn.
+    pub said: [u32; 2],
+    /// Each side has closed its direction in this turn.
+    pub said_all: [bool; 2],
     pub port: u16,
 }
 
@@ -110,6 +114,8 @@ impl Conn {
             rare_wakers: None,
             generation: 0,
             positions: [0; 2],
+            said: [0; 2],
+            said_all: [false; 2],
             told_readable: 0,
             hosts: [0; 2],
             port: 0,

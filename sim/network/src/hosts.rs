@@ -7,6 +7,7 @@ use crate::conn::{EndState, Phase};
 use crate::events::Event;
 use crate::ids::{ConnId, Micros};
 use crate::state::{Host, Power, State};
+use crate::turn::Notes;
 
 /// How a dead process's connections end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,6 +31,7 @@ impl Host {
             pumped: false,
             pump: None,
             woken: Vec::new(),
+            notes: Notes::default(),
         }
     }
 }

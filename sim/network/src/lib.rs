@@ -28,8 +28,8 @@
 //! # Files
 //!
 //! `network` is the handle, `stream` and `sync_io` the two ways to use a connection; `state` holds everything,
-//! `transmit`, `deliver`, `handshake`, `ends` and `hosts` are what happens to it; `conn`, `queue`, `events`,
-//! `segments` and `links` are its parts.
+//! `transmit`, `deliver`, `handshake`, `ends` and `hosts` are what happens to it; `turn` lets hosts act beside each
+//! other; `conn`, `queue`, `events`, `segments` and `links` are its parts.
 
 mod conn;
 mod deliver;
@@ -53,6 +53,7 @@ mod stream;
 mod sync_io;
 mod tokens;
 mod transmit;
+mod turn;
 
 pub use conn::{EndState, Phase};
 pub use fault::{Fault, FaultKind, Hits, Predicate, Scope, Travel};

@@ -267,7 +267,10 @@ impl Network {
                 .hosts
                 .iter()
                 .map(|host| {
-                    size_of::<Host>() + host.conns.capacity() * 4 + host.woken.capacity() * size_of::<Waker>()
+                    size_of::<Host>()
+                        + host.conns.capacity() * 4
+                        + host.woken.capacity() * size_of::<Waker>()
+                        + host.notes.memory_bytes()
                 })
                 .sum();
             size_of::<State>()

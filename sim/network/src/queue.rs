@@ -44,6 +44,8 @@ pub(crate) struct Queue {
     unacked: u32,
     /// Bytes read of which the sender's window does not know yet.
     unadvertised: u32,
+    /// Readable bytes that the reader has taken in this turn; they are consumed when it ends.
+    taken: u32,
     pub stall: Stall,
     /// In the network's list of stalled directions.
     pub listed: bool,
@@ -71,6 +73,7 @@ impl Queue {
             readable: 0,
             unacked: 0,
             unadvertised: 0,
+            taken: 0,
             stall: Stall::Flowing,
             listed: false,
             patience_set: false,
@@ -161,8 +164,19 @@ impl Queue {
         &self.buffer[start..start + len]
     }
 
+    /// What was delivered and not yet read, in this turn neither.
     pub fn readable_bytes(&self) -> &[u8] {
-        &self.buffer[self.head as usize..(self.head + self.readable) as usize]
+        &self.buffer[(self.head + self.taken) as usize..(self.head + self.readable) as usize]
+    }
+
+    /// The reader has `count` readable bytes; they stay here until they are [put down](Self::put_down) and consumed.
+    pub fn take_in_turn(&mut self, count: usize) {
+        self.taken += count as u32;
+    }
+
+    /// The turn is over: `count` bytes that were taken in it can be consumed.
+    pub fn put_down(&mut self, count: usize) {
+        self.taken -= count as u32;
     }
 
     /// Takes `count` readable bytes out.

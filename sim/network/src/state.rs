@@ -5,6 +5,7 @@
 //! exactly when neither end has an owner or a kernel that knows it (`settle`).
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::Waker;
 
 use crate::conn::{EndState, Phase, Table};
@@ -19,6 +20,7 @@ use crate::rng::Rng;
 use crate::segments::SegmentKind;
 use crate::stats::{SegmentTrace, Stats, TraceFn};
 use crate::tokens::Tokens;
+use crate::turn::{Notes, Place};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Power {
@@ -49,6 +51,8 @@ pub(crate) struct Host {
     pub pumped: bool,
     pub pump: Option<Waker>,
     pub woken: Vec<Waker>,
+    /// What its programs have asked for in this turn.
+    pub notes: Notes,
 }
 
 /// What is to be done once the lock is released.
@@ -81,6 +85,10 @@ pub(crate) struct State {
     pub stats: Stats,
     pub trace: Option<TraceFn>,
     pub effects: Effects,
+    /// Hosts act beside each other, and what they do is noted.
+    pub in_turn: bool,
+    /// Attempts to connect of this turn, and whose they are.
+    pub dialling: Vec<(Arc<Place>, usize)>,
 }
 
 impl State {
@@ -104,6 +112,8 @@ impl State {
             stats: Stats::default(),
             trace: None,
             effects: Effects::default(),
+            in_turn: false,
+            dialling: Vec::new(),
         }
     }
 

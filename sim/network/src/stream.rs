@@ -6,6 +6,7 @@
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -16,10 +17,11 @@ use crate::ids::{ConnId, HostId, ProfileId, Side};
 use crate::network::Network;
 use crate::state::{ListenerState, Power, State};
 use crate::sync_io::error_of;
+use crate::turn::{Dialled, Place};
 
 impl State {
     /// Remembers who waits to read on `side`.
-    fn register_reader(&mut self, slot: u32, side: usize, waker: &Waker) {
+    pub fn register_reader(&mut self, slot: u32, side: usize, waker: &Waker) {
         let conn = self.conns.at_mut(slot);
         let place = if side == Side::Acceptor as usize {
             &mut conn.acceptor_read
@@ -56,9 +58,25 @@ impl Stream {
     pub fn side(&self) -> Side {
         self.side
     }
+}
 
-    fn poll_connected(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = self.network.with_conn(self.conn, |state, slot| {
+/// A stream that connects. Dropped before it has, it closes what it has begun.
+struct Dialling {
+    network: Network,
+    place: Arc<Place>,
+}
+
+impl Dialling {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Stream>> {
+        let conn = match &mut *self.place.lock() {
+            Dialled::Asked(waker) => {
+                *waker = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            Dialled::Begun(conn) => *conn,
+            Dialled::Over => return Poll::Ready(Err(ErrorKind::NotConnected.into())),
+        };
+        let polled = self.network.with_conn(conn, |state, slot| {
             let conn = state.conns.at(slot);
             match conn.ends[0].state {
                 _ if !conn.ends[0].owned => Poll::Ready(Err(ErrorKind::NotConnected.into())),
@@ -70,18 +88,27 @@ impl Stream {
                 failed => Poll::Ready(Err(error_of(failed))),
             }
         });
-        polled.unwrap_or(Poll::Ready(Err(ErrorKind::NotConnected.into())))
+        match polled.unwrap_or(Poll::Ready(Err(ErrorKind::NotConnected.into()))) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Ready(Ok(())) => {
+                *self.place.lock() = Dialled::Over;
+                Poll::Ready(Ok(Stream { network: self.network.clone(), conn, side: Side::Opener }))
+            }
+        }
+    }
+}
+
+impl Drop for Dialling {
+    fn drop(&mut self) {
+        self.network.with(|state| state.host_hangs_up(&self.place));
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
         let side = self.side as usize;
-        self.network.with_conn(self.conn, |state, slot| {
-            if state.conns.at(slot).ends[side].owned {
-                state.close_end(slot, side);
-            }
-        });
+        self.network.with_conn(self.conn, |state, slot| state.host_closes(slot, side));
     }
 }
 
@@ -92,7 +119,7 @@ impl AsyncRead for Stream {
             return Poll::Ready(Ok(()));
         }
         let polled = self.network.with_conn(self.conn, |state, slot| {
-            match state.read(slot, side, buf.remaining(), |bytes| buf.put_slice(bytes)) {
+            match state.host_reads(slot, side, buf.remaining(), |bytes| buf.put_slice(bytes)) {
                 Ok(Some(_)) => Poll::Ready(Ok(())),
                 Ok(None) => {
                     state.register_reader(slot, side, cx.waker());
@@ -108,7 +135,7 @@ impl AsyncRead for Stream {
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let side = self.side as usize;
-        let polled = self.network.with_conn(self.conn, |state, slot| match state.write(slot, side, bytes) {
+        let polled = self.network.with_conn(self.conn, |state, slot| match state.host_writes(slot, side, bytes) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 state.register_writer(slot, side, cx.waker());
                 Poll::Pending
@@ -126,11 +153,7 @@ impl AsyncWrite for Stream {
     /// Sends FIN behind everything written. The stream can still read.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         let side = self.side as usize;
-        self.network.with_conn(self.conn, |state, slot| {
-            if state.conns.at(slot).ends[side].owned {
-                state.shutdown_end(slot, side);
-            }
-        });
+        self.network.with_conn(self.conn, |state, slot| state.host_shuts_down(slot, side));
         Poll::Ready(Ok(()))
     }
 }
@@ -199,9 +222,7 @@ impl Drop for Listener {
             let listener = host.listeners.remove(index);
             state.effects.trash.extend(listener.waker);
             for conn in listener.ready {
-                if state.conns.contains(conn) {
-                    state.abort_end(conn.slot, Side::Acceptor as usize);
-                }
+                state.host_rejects(conn);
             }
         });
     }
@@ -237,14 +258,13 @@ impl Network {
     /// `ConnectionRefused`: answered with RST. `TimedOut`: not answered in the profile's time. `NetworkDown`: the
     /// host itself is down.
     pub async fn connect(&self, from: HostId, to: HostId, port: u16, profile: ProfileId) -> io::Result<Stream> {
-        let conn = self.with(|state| {
+        let place = self.with(|state| {
             if state.hosts[from.index()].power != Power::Up {
                 return Err(io::Error::from(ErrorKind::NetworkDown));
             }
-            Ok(state.open(&Attempt { from, to, port, profile, token: None }))
+            Ok(state.host_dials(Attempt { from, to, port, profile, token: None }))
         })?;
-        let stream = Stream { network: self.clone(), conn, side: Side::Opener };
-        poll_fn(|cx| stream.poll_connected(cx)).await?;
-        Ok(stream)
+        let mut dialling = Dialling { network: self.clone(), place };
+        poll_fn(|cx| dialling.poll(cx)).await
     }
 }

@@ -26,6 +26,15 @@ pub(crate) fn error_of(state: EndState) -> io::Error {
 impl State {
     /// Takes what fits into the send buffer. `WouldBlock` if nothing does; the writer is told when there is room.
     pub fn write(&mut self, slot: u32, side: usize, bytes: &[u8]) -> io::Result<usize> {
+        let taken = self.fits(slot, side, bytes.len())?;
+        if taken > 0 {
+            self.put(slot, side, &bytes[..taken]);
+        }
+        Ok(taken)
+    }
+
+    /// How many of `len` bytes a write takes now, at least one of any. It takes none when it fails.
+    pub fn fits(&mut self, slot: u32, side: usize, len: usize) -> io::Result<usize> {
         let conn = self.conns.at(slot);
         let end = conn.ends[side];
         if !end.owned {
@@ -34,20 +43,24 @@ impl State {
         if !end.is_live() {
             return Err(error_of(end.state));
         }
-        if end.closed {
+        if end.closed || conn.said_all[side] {
             return Err(ErrorKind::BrokenPipe.into());
         }
-        if bytes.is_empty() {
+        if len == 0 {
             return Ok(0);
         }
-        let taken = self.send_room(slot, side).min(bytes.len());
+        let taken = self.send_room(slot, side).saturating_sub(conn.said[side] as usize).min(len);
         if taken == 0 || conn.phase == Phase::Connecting {
             self.conns.at_mut(slot).ends[side].write_blocked = true;
             return Err(ErrorKind::WouldBlock.into());
         }
-        self.queue(slot, side).append(&bytes[..taken]);
-        self.transmit(slot, side);
         Ok(taken)
+    }
+
+    /// Sends bytes that fit.
+    pub fn put(&mut self, slot: u32, side: usize, bytes: &[u8]) {
+        self.queue(slot, side).append(bytes);
+        self.transmit(slot, side);
     }
 
     /// Hands up to `limit` readable bytes to `take`. `Ok(None)`: nothing now. `Ok(Some(0))`: the end of the stream.
@@ -58,29 +71,51 @@ impl State {
         limit: usize,
         take: impl FnOnce(&[u8]),
     ) -> io::Result<Option<usize>> {
-        let sender = 1 - side;
-        let conn = self.conns.at_mut(slot);
+        let count = self.look(slot, side, limit, take)?;
+        if let Some(count) = count.filter(|count| *count > 0) {
+            self.consume(slot, side, count);
+        }
+        Ok(count)
+    }
+
+    /// As [`State::read`], but what is handed out stays where it is.
+    pub fn look(
+        &self,
+        slot: u32,
+        side: usize,
+        limit: usize,
+        take: impl FnOnce(&[u8]),
+    ) -> io::Result<Option<usize>> {
+        let conn = self.conns.at(slot);
         let end = conn.ends[side];
         if !end.owned {
             return Err(ErrorKind::NotConnected.into());
         }
-        let sender_lives = conn.ends[sender].is_live();
-        let Some(queue) = conn.queues[sender].as_mut().filter(|queue| queue.readable() > 0) else {
+        let readable = conn.queues[1 - side].as_ref().map_or(&[][..], |queue| queue.readable_bytes());
+        if readable.is_empty() {
             return match end.state {
                 EndState::Live if end.eof => Ok(Some(0)),
                 EndState::Live => Ok(None),
                 failed => Err(error_of(failed)),
             };
-        };
-        let count = queue.readable().min(limit);
-        take(&queue.readable_bytes()[..count]);
+        }
+        let count = readable.len().min(limit);
+        take(&readable[..count]);
+        Ok(Some(count))
+    }
+
+    /// The owner of `side` has read `count` bytes.
+    pub fn consume(&mut self, slot: u32, side: usize, count: usize) {
+        let sender = 1 - side;
+        let conn = self.conns.at_mut(slot);
+        let both_live = conn.ends[sender].is_live() && conn.ends[side].is_live();
+        let Some(queue) = &mut conn.queues[sender] else { return };
         queue.consume(count);
         let sender_waits = queue.unsent() > 0;
-        if sender_lives && end.is_live() {
+        if both_live {
             self.open_window(slot, sender, count, sender_waits);
         }
         self.shrink(slot, sender);
-        Ok(Some(count))
     }
 
     /// Room in the window takes its way to the sender: one latency, and not across a partition. It costs an event

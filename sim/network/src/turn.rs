@@ -1,0 +1,256 @@
+//! A turn, in which hosts may act beside each other, on threads of their own.
+//!
+//! Outside of a turn what a host does takes effect at once. In a turn a host's call is answered from the state at its
+//! beginning and from the host's own calls, and is noted; at the end all that was noted takes effect, in the order of hosts and
+//! then of calls. That is what would have happened if the hosts had acted one after the other, for nothing that one
+//! of them does reaches another before the next [`advance`](crate::Network::advance).
+//!
+//! **Invariant:** which host acts first in a turn, or on which thread, changes nothing that anybody can see. Checked by
+//! `tests/turns.rs`, with hosts that act in any order.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use crate::handshake::Attempt;
+use crate::ids::{ConnId, Side};
+use crate::network::Network;
+use crate::state::State;
+
+/// What a host has asked for in a turn, until it takes effect.
+#[derive(Default)]
+pub(crate) struct Notes {
+    asked: Vec<Asked>,
+    /// The bytes of its writes, one after the other.
+    said: Vec<u8>,
+}
+
+impl Notes {
+    pub fn memory_bytes(&self) -> usize {
+        self.asked.capacity() * size_of::<Asked>() + self.said.capacity()
+    }
+}
+
+enum Asked {
+    Write { conn: ConnId, side: u8, len: u32 },
+    Consume { conn: ConnId, side: u8, count: u32 },
+    Shutdown { conn: ConnId, side: u8 },
+    Close { conn: ConnId, side: u8 },
+    Reject(ConnId),
+    Dial(Box<Attempt>, Arc<Place>),
+    HangUp(Arc<Place>),
+}
+
+/// Where an attempt to connect finds its connection.
+pub(crate) struct Place(Mutex<Dialled>);
+
+pub(crate) enum Dialled {
+    /// It begins when the turn ends, and this is who waits for it.
+    Asked(Option<Waker>),
+    Begun(ConnId),
+    /// Somebody else has the connection, or nobody.
+    Over,
+}
+
+impl Place {
+    pub fn lock(&self) -> MutexGuard<'_, Dialled> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn note(&mut self, conn: ConnId, side: usize, asked: Asked) -> &mut Notes {
+        let host = self.conns.at(conn.slot).hosts[side] as usize;
+        let notes = &mut self.hosts[host].notes;
+        notes.asked.push(asked);
+        notes
+    }
+
+    /// A host's program writes, as in [`State::write`].
+    pub fn host_writes(&mut self, slot: u32, side: usize, bytes: &[u8]) -> io::Result<usize> {
+        if !self.in_turn {
+            return self.write(slot, side, bytes);
+        }
+        let taken = self.fits(slot, side, bytes.len())?;
+        if taken > 0 {
+            let conn = self.conns.id(slot);
+            self.conns.at_mut(slot).said[side] += taken as u32;
+            let note = Asked::Write { conn, side: side as u8, len: taken as u32 };
+            self.note(conn, side, note).said.extend_from_slice(&bytes[..taken]);
+        }
+        Ok(taken)
+    }
+
+    /// A host's program reads, as in [`State::read`].
+    pub fn host_reads(
+        &mut self,
+        slot: u32,
+        side: usize,
+        limit: usize,
+        take: impl FnOnce(&[u8]),
+    ) -> io::Result<Option<usize>> {
+        if !self.in_turn {
+            return self.read(slot, side, limit, take);
+        }
+        let count = self.look(slot, side, limit, take)?;
+        if let Some(count) = count.filter(|count| *count > 0) {
+            let conn = self.conns.id(slot);
+            if let Some(queue) = &mut self.conns.at_mut(slot).queues[1 - side] {
+                queue.take_in_turn(count);
+            }
+            self.note(conn, side, Asked::Consume { conn, side: side as u8, count: count as u32 });
+        }
+        Ok(count)
+    }
+
+    /// A host's program says that it writes no more.
+    pub fn host_shuts_down(&mut self, slot: u32, side: usize) {
+        let conn = self.conns.at_mut(slot);
+        if !conn.ends[side].owned {
+            return;
+        }
+        if !self.in_turn {
+            return self.shutdown_end(slot, side);
+        }
+        conn.said_all[side] = true;
+        let conn = self.conns.id(slot);
+        self.note(conn, side, Asked::Shutdown { conn, side: side as u8 });
+    }
+
+    /// A host's program lets go of its end.
+    pub fn host_closes(&mut self, slot: u32, side: usize) {
+        if !self.conns.at(slot).ends[side].owned {
+            return;
+        }
+        if !self.in_turn {
+            return self.close_end(slot, side);
+        }
+        let conn = self.conns.id(slot);
+        self.note(conn, side, Asked::Close { conn, side: side as u8 });
+    }
+
+    /// A listener goes away and nobody accepts this connection any more.
+    pub fn host_rejects(&mut self, conn: ConnId) {
+        let acceptor = Side::Acceptor as usize;
+        if !self.conns.contains(conn) {
+            return;
+        }
+        if self.in_turn {
+            self.note(conn, acceptor, Asked::Reject(conn));
+        } else {
+            self.abort_end(conn.slot, acceptor);
+        }
+    }
+
+    /// A host's program begins to connect.
+    pub fn host_dials(&mut self, attempt: Attempt) -> Arc<Place> {
+        let host = attempt.from.index();
+        let dialled = if self.in_turn { Dialled::Asked(None) } else { Dialled::Begun(self.open(&attempt)) };
+        let place = Arc::new(Place(Mutex::new(dialled)));
+        if self.in_turn {
+            self.hosts[host].notes.asked.push(Asked::Dial(Box::new(attempt), Arc::clone(&place)));
+            self.dialling.push((Arc::clone(&place), host));
+        }
+        place
+    }
+
+    /// A host's program gives up connecting, if it still does.
+    pub fn host_hangs_up(&mut self, place: &Arc<Place>) {
+        let conn = match &*place.lock() {
+            Dialled::Over => return,
+            Dialled::Asked(_) => None,
+            Dialled::Begun(conn) => Some(*conn),
+        };
+        if !self.in_turn {
+            return self.hang_up(place);
+        }
+        let asked_here = self.dialling.iter().find(|(other, _)| Arc::ptr_eq(other, place)).map(|(_, host)| *host);
+        let opener = Side::Opener as usize;
+        let begun_before = conn
+            .filter(|conn| self.conns.contains(*conn))
+            .map(|conn| self.conns.at(conn.slot).hosts[opener] as usize);
+        if let Some(host) = asked_here.or(begun_before) {
+            self.hosts[host].notes.asked.push(Asked::HangUp(Arc::clone(place)));
+        }
+    }
+
+    fn hang_up(&mut self, place: &Place) {
+        let dialled = std::mem::replace(&mut *place.lock(), Dialled::Over);
+        let opener = Side::Opener as usize;
+        if let Dialled::Begun(conn) = dialled
+            && self.conns.contains(conn)
+            && self.conns.at(conn.slot).ends[opener].owned
+        {
+            self.close_end(conn.slot, opener);
+        }
+    }
+
+    fn end_turn(&mut self) {
+        self.in_turn = false;
+        self.dialling.clear();
+        for host in 0..self.hosts.len() {
+            let Notes { mut asked, mut said } = std::mem::take(&mut self.hosts[host].notes);
+            let mut from = 0;
+            for asked in asked.drain(..) {
+                if let Asked::Write { len, .. } = asked {
+                    self.carry_out(asked, &said[from..from + len as usize]);
+                    from += len as usize;
+                } else {
+                    self.carry_out(asked, &[]);
+                }
+            }
+            said.clear();
+            self.hosts[host].notes = Notes { asked, said };
+        }
+    }
+
+    fn carry_out(&mut self, asked: Asked, bytes: &[u8]) {
+        match asked {
+            Asked::Write { conn, side, len } if self.conns.contains(conn) => {
+                let state = self.conns.at_mut(conn.slot);
+                state.said[usize::from(side)] -= len;
+                assert!(state.ends[usize::from(side)].is_live(), "nobody else ends an end in a turn");
+                assert!(self.send_room(conn.slot, side.into()) >= bytes.len(), "all of it was found to fit");
+                self.put(conn.slot, side.into(), bytes);
+            }
+            Asked::Consume { conn, side, count } if self.conns.contains(conn) => {
+                if let Some(queue) = &mut self.conns.at_mut(conn.slot).queues[1 - usize::from(side)] {
+                    queue.put_down(count as usize);
+                }
+                self.consume(conn.slot, side.into(), count as usize);
+            }
+            Asked::Shutdown { conn, side } if self.conns.contains(conn) => {
+                self.conns.at_mut(conn.slot).said_all[usize::from(side)] = false;
+                self.shutdown_end(conn.slot, side.into());
+            }
+            Asked::Close { conn, side } if self.conns.contains(conn) => self.close_end(conn.slot, side.into()),
+            Asked::Reject(conn) if self.conns.contains(conn) => self.abort_end(conn.slot, Side::Acceptor as usize),
+            Asked::Dial(attempt, place) => {
+                let conn = self.open(&attempt);
+                let asked = std::mem::replace(&mut *place.lock(), Dialled::Begun(conn));
+                if let Dialled::Asked(Some(waker)) = asked {
+                    self.register_reader(conn.slot, Side::Opener as usize, &waker);
+                    self.effects.trash.push(waker);
+                }
+            }
+            Asked::HangUp(place) => self.hang_up(&place),
+            // The connection has ended meanwhile.
+            Asked::Write { .. } | Asked::Consume { .. } | Asked::Shutdown { .. } => {}
+            Asked::Close { .. } | Asked::Reject(_) => {}
+        }
+    }
+}
+
+/// For whoever runs hosts on several threads.
+impl Network {
+    /// Until [`end_turn`](Self::end_turn) hosts may act in any order, on any threads, and nothing but hosts acts: no virtual
+    /// client, no fault, no passing of time.
+    pub fn begin_turn(&self) {
+        self.with(|state| state.in_turn = true);
+    }
+
+    /// What hosts have done since the turn began takes effect, in the order of hosts.
+    pub fn end_turn(&self) {
+        self.with(State::end_turn);
+    }
+}
