@@ -41,6 +41,10 @@ pub struct Args {
     /// Like --history, with only what this conversation or device (by its number) had part in. Can be given several times.
     #[arg(long, value_name = "ID", requires = "out")]
     history_of: Vec<u64>,
+    /// On how many threads hosts step; the run is the same on any number. One in a run of less than 5,000 clients and as many as
+    /// there are cores in a larger one, when absent.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=64))]
+    threads: Option<u64>,
     /// Print one line instead of the summary and no progress.
     #[arg(long)]
     quiet: bool,
@@ -105,6 +109,7 @@ pub fn main(args: Args) -> u8 {
     }
     // A thread of its own: what libraries keep for a thread then belongs to the run.
     let (digests, trace_second) = (args.digests, args.trace_second);
+    let threads = args.threads.map(|threads| threads as usize);
     let result = std::thread::Builder::new()
         .name("run".into())
         .stack_size(16 << 20)
@@ -121,6 +126,7 @@ pub fn main(args: Args) -> u8 {
                 trace_second,
                 on_trace: trace_second.map(|_| Box::new(print_line) as Box<dyn FnMut(&str)>),
                 on_progress: Some(Box::new(move |progress| on_progress.borrow_mut().show(progress))),
+                threads,
                 stop,
             };
             let result = squall_world::run(&scenario, options);

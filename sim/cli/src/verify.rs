@@ -1,7 +1,7 @@
 //! `squall verify-determinism`: a seed in two processes that have as little in common as can be arranged.
 //!
-//! One process is stopped for over a second several times, a busy core runs beside them, and they differ in environment and, by the
-//! kernel's address randomisation, in addresses. Every simulated second's digests of wire bytes, events and durable writes must agree.
+//! One process is stopped for over a second several times, a busy core runs beside them, and they differ in environment, in the
+//! number of threads on which hosts step and, by the kernel's address randomisation, in addresses. Every simulated second's digests of wire bytes, events and durable writes must agree.
 //! Where they do not, both run again and the first event that differs is named.
 
 use crate::child::dies_with_its_parent;
@@ -32,6 +32,8 @@ pub struct Args {
 const STOPS: u32 = 3;
 const STOP_FOR: Duration = Duration::from_millis(1_100);
 const RUN_BETWEEN: Duration = Duration::from_millis(150);
+/// On how many threads the hosts of the other one step.
+const OTHER_THREADS: &str = "3";
 /// The load beside them spins so often (some ten milliseconds), then pauses.
 const LOAD_SPINS: u64 = 500_000;
 const LOAD_PAUSE: Duration = Duration::from_millis(20);
@@ -67,6 +69,7 @@ fn start(source: &Source, seed: u64, other: bool, extra: &[&str]) -> std::io::Re
     if other {
         command.env("SQUALL_OTHER_ENVIRONMENT", "x".repeat(5_000)).env_remove("HOME");
     }
+    command.args(["--threads", if other { OTHER_THREADS } else { "1" }]);
     dies_with_its_parent(&mut command);
     command.spawn()
 }

@@ -76,8 +76,7 @@ impl Program {
             if what < 6 || count == 0 {
                 let to = hosts[(self.index + 1 + (number >> 8) as usize % (HOSTS - 1)) % HOSTS];
                 let (net, from) = (net.clone(), hosts[self.index]);
-                let mut attempt: Connecting =
-                    Box::pin(async move { net.connect(from, to, PORT, profile).await });
+                let mut attempt: Connecting = Box::pin(async move { net.connect(from, to, PORT, profile).await });
                 assert!(attempt.as_mut().poll(cx).is_pending());
                 if what != 0 {
                     self.connecting.push(attempt);

@@ -240,6 +240,21 @@ impl Board {
         std::mem::take(&mut self.found)
     }
 
+    /// Whether something may strike from inside a host, and act on the world in the middle of a tick.
+    pub fn may_strike_inside(&self) -> bool {
+        !self.armed.is_empty() || !self.sent_ack_cuts.is_empty()
+    }
+
+    /// Puts what hosts have told in this tick in the order of hosts, as if they had stepped one after the other.
+    pub fn sort_by_host(&mut self) {
+        let host = |event: &Event| match event.at {
+            Entity::Host(host) => host,
+            _ => unreachable!("only hosts tell the board"),
+        };
+        self.events.sort_by_key(host);
+        self.found.sort_by_key(host);
+    }
+
     pub fn take_late(&mut self) -> Vec<Armed> {
         std::mem::take(&mut self.late)
     }

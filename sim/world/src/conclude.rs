@@ -2,7 +2,8 @@
 
 use crate::accounts::{Account, resident_bytes};
 use crate::audit;
-use crate::machine::{Group, Machine};
+use crate::group::Group;
+use crate::machine::Machine;
 use crate::run::{RunError, World};
 use squall_checks::{AuditDevice, Checks, Config};
 use squall_reports::record::{

@@ -1,16 +1,13 @@
 //! A machine: one role of the chat system on a turmoil host, with its own power, disk, clock and randomness.
-//!
-//! Each machine has a `turmoil::Sim` of its own on our network, since turmoil's cost grows with the cube of the hosts of
-//! one `Sim`; on turmoil's TCP they share one.
 
-use crate::accounts::Account;
 use crate::backbone::{
     EDGE_PORT, INTERNAL_PORT, SimulatedConnector, SimulatedListener, TurmoilConnector, TurmoilListener,
 };
 use crate::board::Probe;
 use crate::committer::{Commits, Committer, CursorListener, SettledStorage};
 use crate::disk::Disk;
-use crate::interpose::{HostContext, SimulatedClock, enter_host};
+use crate::group::Group;
+use crate::interpose::SimulatedClock;
 use crate::plants;
 use squall_generators::rng::{Stream, key};
 use squall_network::CloseStyle;
@@ -99,100 +96,25 @@ pub struct Machine {
     missed: u64,
 }
 
-/// One `turmoil::Sim` and the machines in it.
-pub struct Group {
-    sim: turmoil::Sim<'static>,
-    context: HostContext,
-    account: Account,
-}
-
-impl Group {
-    pub fn new(common: &Common, name: &str, account: Account) -> Self {
-        let mut builder = turmoil::Builder::new();
-        builder
-            .tick_duration(common.tick)
-            .rng_seed(key(common.seed, name))
-            .epoch(std::time::UNIX_EPOCH + Duration::from_micros(EPOCH_US))
-            // Runs end when the scenario does.
-            .simulation_duration(Duration::from_secs(u64::from(u32::MAX)))
-            .tcp_capacity(65_536)
-            .min_message_latency(Duration::from_micros(200))
-            .max_message_latency(Duration::from_millis(2));
-        let context = HostContext::new(key(common.seed, &format!("host {name}")), common.clock.clone(), EPOCH_US);
-        // tokio reads the clock when a runtime is built.
-        let guard = enter_host(&context);
-        let charged = account.enter();
-        let sim = builder.build();
-        drop((guard, charged));
-        Group { sim, context, account }
-    }
-
-    fn enter(&self) -> (crate::interpose::Guard, squall_ledger::Guard) {
-        (enter_host(&self.context), self.account.enter())
-    }
-
-    /// Runs its hosts for one tick.
-    pub fn step(&mut self) -> Result<(), String> {
-        let _guards = self.enter();
-        self.sim.step().map(|_| ()).map_err(|error| error.to_string())
-    }
-
-    fn crash(&mut self, name: &str) {
-        let _guards = self.enter();
-        self.sim.crash(name);
-    }
-
-    fn bounce(&mut self, name: &str) {
-        let _guards = self.enter();
-        self.sim.bounce(name);
-    }
-
-    /// Ends all that runs here.
-    pub fn end(self) {
-        let Group { sim, context, account } = self;
-        let _guards = (enter_host(&context), account.enter());
-        drop(sim);
-    }
-
-    /// Sets how far its hosts' wall clock is ahead, in µs.
-    pub fn set_clock_skew(&self, skew_us: i64) {
-        self.context.set_skew_us(skew_us);
-    }
-
-    #[cfg(test)]
-    pub fn clock_skew(&self) -> i64 {
-        self.context.skew_us()
-    }
-
-    pub fn sim(&self) -> &turmoil::Sim<'static> {
-        &self.sim
-    }
-
-    /// Adds a machine, running.
-    pub fn add(&mut self, name: &str, role: Role, probe: &Arc<Probe>, common: &Common) {
-        let guards = self.enter();
-        let (probe, common, host_name) = (Arc::clone(probe), common.clone(), name.to_owned());
-        let commit_stream = Stream::new(common.seed, &format!("commits {name}"));
-        self.sim.host(name, move || {
-            let (probe, common, name) = (Arc::clone(&probe), common.clone(), host_name.clone());
-            let commit_stream = commit_stream.clone();
-            async move {
-                if let Err(error) = boot(role, Arc::clone(&probe), &common, commit_stream).await
-                    && probe.alive.load(Ordering::Relaxed)
-                {
-                    common
-                        .failures
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .push(format!("{name}: {error}"));
-                }
-                // A role whose listener went away with its power has nothing more to do.
-                std::future::pending::<()>().await;
-                Ok(())
+/// Starts a role on a host of `sim`.
+pub(crate) fn start(sim: &mut turmoil::Sim<'static>, name: &str, role: Role, probe: &Arc<Probe>, common: &Common) {
+    let (probe, common, host_name) = (Arc::clone(probe), common.clone(), name.to_owned());
+    let commit_stream = Stream::new(common.seed, &format!("commits {name}"));
+    sim.host(name, move || {
+        let (probe, common, name) = (Arc::clone(&probe), common.clone(), host_name.clone());
+        let commit_stream = commit_stream.clone();
+        async move {
+            if let Err(error) = boot(role, Arc::clone(&probe), &common, commit_stream).await
+                && probe.alive.load(Ordering::Relaxed)
+            {
+                let mut failures = common.failures.lock().unwrap_or_else(PoisonError::into_inner);
+                failures.push(format!("{name}: {error}"));
             }
-        });
-        drop(guards);
-    }
+            // A role whose listener went away with its power has nothing more to do.
+            std::future::pending::<()>().await;
+            Ok(())
+        }
+    });
 }
 
 type BootError = Box<dyn std::error::Error>;

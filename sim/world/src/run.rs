@@ -5,9 +5,11 @@ use crate::backbone::{INTERNAL_PORT, SimulatedConnector};
 use crate::board::{Probe, SharedBoard};
 use crate::committer::Committer;
 use crate::disk::{Disk, DiskConfig};
+use crate::group::Group;
 use crate::interpose::{SimulatedClock, WorldContext, enter_world};
+use crate::lanes::{self, Lane};
 use crate::last_mile::{SimulatedLastMile, Site};
-use crate::machine::{Common, Group, Machine};
+use crate::machine::{Common, Machine};
 use crate::nemesis::{Nemesis, Order, Stage};
 use crate::observatory::Observatory;
 use crate::plants::Bug;
@@ -28,6 +30,7 @@ use squall_server::storage::StorageError;
 use squall_server::{Cluster, Role};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -61,6 +64,9 @@ pub struct RunOptions {
     pub on_trace: Option<Listener<str>>,
     /// Called now and then.
     pub on_progress: Option<Listener<Progress>>,
+    /// On how many threads hosts step; the run is the same on any number. `None`: as many as there are cores in a large run, one
+    /// in a small one.
+    pub threads: Option<usize>,
     /// Set from outside to stop early; what was judged until then is reported, inconclusive.
     pub stop: Arc<AtomicBool>,
 }
@@ -132,6 +138,8 @@ pub(crate) struct World<'a> {
     pub(crate) network: Network,
     pub(crate) machines: Vec<Machine>,
     pub(crate) groups: Vec<Group>,
+    /// The threads beside this one on which hosts step.
+    lanes: Vec<Rc<Lane>>,
     pub(crate) board: SharedBoard,
     pub(crate) fleet: Fleet<SimulatedLastMile>,
     pub(crate) liars: Liars<ConnId>,
@@ -182,10 +190,12 @@ impl<'a> World<'a> {
             committer: Arc::new(Committer::for_clients(clients)),
             failures: Arc::default(),
         };
+        let threads = options.threads.unwrap_or_else(|| lanes::threads_for(clients)).min(names.len()).max(1);
+        let lanes: Vec<Rc<Lane>> = (1..threads).filter(|_| !turmoil).map(|number| Lane::start(number)).collect();
         let mut groups = Vec::new();
         let mut machines = Vec::new();
         if turmoil {
-            groups.push(Group::new(&common, "all hosts", Account::World));
+            groups.push(Group::new(&common, "all hosts", Account::World, None));
         }
         for (index, (name, host)) in names.iter().zip(&hosts).enumerate() {
             let role = role_of(name);
@@ -210,7 +220,9 @@ impl<'a> World<'a> {
                 });
             }
             if !turmoil {
-                groups.push(Group::new(&common, name, Account::of(role)));
+                // This thread is one of them.
+                let lane = (index % (lanes.len() + 1)).checked_sub(1).map(|lane| &lanes[lane]);
+                groups.push(Group::new(&common, name, Account::of(role), lane));
             }
             groups.last_mut().expect("one was just pushed").add(name, role, &probe, &common);
             machines.push(Machine::new(name.clone(), role, probe));
@@ -258,6 +270,7 @@ impl<'a> World<'a> {
             network,
             machines,
             groups,
+            lanes,
             board,
             fleet,
             liars,
@@ -404,7 +417,7 @@ impl<'a> World<'a> {
         self.with_stage(|nemesis, _, stage, _| nemesis.collect(stage));
         self.drain_events();
         let failures = std::mem::take(&mut *self.failures.lock().unwrap_or_else(PoisonError::into_inner));
-        if let Some(failure) = failures.into_iter().next() {
+        if let Some(failure) = failures.into_iter().min() {
             return Err(RunError::Host(failure));
         }
         Ok(())
@@ -413,16 +426,18 @@ impl<'a> World<'a> {
     /// Every host does a tick; what it wants to commit begins as soon as it has.
     fn step_hosts(&mut self) -> Result<(), RunError> {
         let one_each = self.groups.len() == self.machines.len();
-        for (index, group) in self.groups.iter_mut().enumerate() {
-            // Machines that share a group cannot be paused.
-            let ticks = if one_each { self.machines[index].ticks_due() } else { 1 };
-            for _ in 0..ticks {
-                group.step().map_err(RunError::Host)?;
-            }
-            let stepped = if one_each { &self.machines[index..=index] } else { &self.machines[..] };
-            stepped.iter().filter_map(|m| m.probe.disk.as_ref()).for_each(Disk::begin_proposed);
+        // Machines that share a group cannot be paused.
+        let ticks = |machine: &mut Machine| if one_each { machine.ticks_due() } else { 1 };
+        if self.lanes.is_empty() || self.board.lock().may_strike_inside() {
+            let mut stepped = self.groups.iter_mut().zip(&mut self.machines);
+            return stepped.try_for_each(|(group, m)| group.step(ticks(m)).map_err(RunError::Host));
         }
-        Ok(())
+        let ticks: Vec<u64> = self.machines.iter_mut().map(ticks).collect();
+        self.network.begin_turn();
+        let stepped = lanes::step_all(&self.lanes, &mut self.groups, &ticks);
+        self.network.end_turn();
+        self.board.lock().sort_by_host();
+        stepped.map_err(RunError::Host)
     }
 
     fn step_fleet(&mut self) {

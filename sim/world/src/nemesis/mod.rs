@@ -11,8 +11,9 @@ mod strike;
 mod tests;
 
 use crate::board::{SharedBoard, Struck};
+use crate::group::Group;
 use crate::last_mile::Site;
-use crate::machine::{Group, Machine};
+use crate::machine::Machine;
 use squall_generators::rng::Stream;
 use squall_generators::{Fleet, LastMile};
 use squall_history::{Entity, Event, Kind};
