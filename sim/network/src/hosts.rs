@@ -70,6 +70,7 @@ impl State {
     }
 
     pub fn crash(&mut self, host: usize, style: CloseStyle) {
+        assert!(!self.in_turn, "nothing but hosts and virtual clients acts in a turn");
         if self.hosts[host].power != Power::Up {
             return;
         }
@@ -95,6 +96,7 @@ impl State {
     }
 
     pub fn power_off(&mut self, host: usize) {
+        assert!(!self.in_turn, "nothing but hosts and virtual clients acts in a turn");
         if self.hosts[host].power == Power::Off {
             return;
         }
@@ -146,6 +148,7 @@ impl State {
 
     /// Both ends are reset, now or after a delay in which they are silently dead.
     pub fn cut(&mut self, slot: u32, delay: Option<Micros>) {
+        assert!(!self.in_turn, "nothing but hosts and virtual clients acts in a turn");
         let id = self.conns.id(slot);
         self.drop_in_flight(slot);
         let Some(delay) = delay else {

@@ -3,7 +3,8 @@
 //! Outside of a turn what a host does takes effect at once. In a turn a host's call is answered from the state at its
 //! beginning and from the host's own calls, and is noted; at the end all that was noted takes effect, in the order of hosts and
 //! then of calls. That is what would have happened if the hosts had acted one after the other, for nothing that one
-//! of them does reaches another before the next [`advance`](crate::Network::advance).
+//! of them does reaches another before the next [`advance`](crate::Network::advance). Virtual clients may act in a turn too: what
+//! they do takes effect at once, as if they had acted before the hosts.
 //!
 //! **Invariant:** which host acts first in a turn, or on which thread, changes nothing that anybody can see. Checked by
 //! `tests/turns.rs`, with hosts that act in any order.
@@ -243,8 +244,8 @@ impl State {
 
 /// For whoever runs hosts on several threads.
 impl Network {
-    /// Until [`end_turn`](Self::end_turn) hosts may act in any order, on any threads, and nothing but hosts acts: no virtual
-    /// client, no fault, no passing of time.
+    /// Until [`end_turn`](Self::end_turn) hosts may act in any order, on any threads. Virtual clients may, too, on one thread,
+    /// as if before them; nothing else does: no fault begins or strikes, and no time passes.
     pub fn begin_turn(&self) {
         self.with(|state| state.in_turn = true);
     }

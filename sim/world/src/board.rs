@@ -240,9 +240,9 @@ impl Board {
         std::mem::take(&mut self.found)
     }
 
-    /// Whether something may strike from inside a host, and act on the world in the middle of a tick.
+    /// Whether something may strike from inside a host or the fleet, and act on the world in the middle of a tick.
     pub fn may_strike_inside(&self) -> bool {
-        !self.armed.is_empty() || !self.sent_ack_cuts.is_empty()
+        !self.armed.is_empty() || !self.sent_ack_cuts.is_empty() || !self.device_ack_cuts.is_empty()
     }
 
     /// Puts what hosts have told in this tick in the order of hosts, as if they had stepped one after the other.

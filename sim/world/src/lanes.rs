@@ -2,13 +2,15 @@
 //!
 //! Hosts meet only in the network, on the board and through their disks' commits. In a [turn](squall_network::Network::begin_turn)
 //! the network answers each of them as if it were alone; what they told the board is put in the order of hosts afterwards; and a
-//! disk has one host. So a run is the same on one thread and on many. Where a fault is to strike from inside a host, which
-//! acts on the world at once, hosts step one after the other, wherever they live.
+//! disk has one host. Nor do they meet the fleet, which acts meanwhile. So a run is the same on one thread and on many. Where a
+//! fault is to strike from inside a host or the fleet, and acts on the world at once, first the fleet steps and then the
+//! hosts, one after the other, wherever they live.
 //!
 //! **Invariant:** the number of threads changes nothing of a run. Checked by `squall verify-determinism`, whose second
 //! process runs on another number of them than the first, and by `tests/threads.rs`.
 
 use crate::group::{Group, Hosts};
+use squall_server::Role;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -96,13 +98,36 @@ impl Drop for Lane {
     }
 }
 
-/// Steps every group for its number of ticks, those of the lanes beside those of this thread. The first error in the order of
-/// groups.
-///
-/// # Panics
-/// As a host does.
-pub fn step_all(lanes: &[Rc<Lane>], groups: &mut [Group], ticks: &[u64]) -> Result<(), String> {
-    let begun: Vec<_> = lanes
+/// What the fleet takes of a tick, and each role's hosts together, as shares of the whole: measured under the reference load.
+const FLEET_SHARE: f64 = 0.35;
+const GATEWAYS_SHARE: f64 = 0.37;
+const SHARDS_SHARE: f64 = 0.20;
+const OTHERS_SHARE: f64 = 0.08;
+
+/// Which of the threads each host lives on, so that all have about as much to do; 0 is the run's own, which has the fleet.
+pub fn spread(roles: &[Role], threads: usize) -> Vec<usize> {
+    let kind = |role: &Role| match role {
+        Role::Gateway(_) => GATEWAYS_SHARE,
+        Role::Messages(_) => SHARDS_SHARE,
+        Role::Registry(_) | Role::Bus(_) => OTHERS_SHARE,
+    };
+    let mut loads = vec![0.0; threads];
+    loads[0] = FLEET_SHARE;
+    let place = |role: &Role| {
+        let alike = roles.iter().filter(|other| kind(other) == kind(role)).count();
+        let (thread, _) = loads.iter().enumerate().min_by(|a, b| a.1.total_cmp(b.1)).expect("there is a thread");
+        loads[thread] += kind(role) / alike as f64;
+        thread
+    };
+    roles.iter().map(place).collect()
+}
+
+/// A tick of the lanes' hosts, under way.
+pub struct Tick(Vec<Doing<Result<(), (usize, String)>>>);
+
+/// Begins a tick: the hosts of the lanes step, each for its number of ticks.
+pub fn begin_tick(lanes: &[Rc<Lane>], groups: &[Group], ticks: &[u64]) -> Tick {
+    let begun = lanes
         .iter()
         .map(|lane| {
             let theirs = groups.iter().zip(ticks).enumerate().filter_map(|(index, (group, ticks))| {
@@ -119,19 +144,44 @@ pub fn step_all(lanes: &[Rc<Lane>], groups: &mut [Group], ticks: &[u64]) -> Resu
             })
         })
         .collect();
-    let mut first: Option<(usize, String)> = None;
-    for (index, group) in groups.iter_mut().enumerate().filter(|(_, group)| group.beside().is_none()) {
-        if let Err(error) = group.step(ticks[index]) {
-            first = Some((index, error));
-            break;
+    Tick(begun)
+}
+
+impl Tick {
+    /// Steps the hosts of this thread and waits for those of the lanes. The first error in the order of groups.
+    ///
+    /// # Panics
+    /// As a host does.
+    pub fn finish(self, groups: &mut [Group], ticks: &[u64]) -> Result<(), String> {
+        let mut first: Option<(usize, String)> = None;
+        for (index, group) in groups.iter_mut().enumerate().filter(|(_, group)| group.beside().is_none()) {
+            if let Err(error) = group.step(ticks[index]) {
+                first = Some((index, error));
+                break;
+            }
         }
-    }
-    for doing in begun {
-        if let Err((index, error)) = doing.wait()
-            && first.as_ref().is_none_or(|(earlier, _)| index < *earlier)
-        {
-            first = Some((index, error));
+        for doing in self.0 {
+            if let Err((index, error)) = doing.wait()
+                && first.as_ref().is_none_or(|(earlier, _)| index < *earlier)
+            {
+                first = Some((index, error));
+            }
         }
+        first.map_or(Ok(()), |(_, error)| Err(error))
     }
-    first.map_or(Ok(()), |(_, error)| Err(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_thread_has_about_as_much_to_do() {
+        let roles: Vec<Role> = (0..20).map(Role::Gateway).chain((0..4).map(Role::Messages)).collect();
+        let count = |threads, thread| spread(&roles, threads).iter().filter(|t| **t == thread).count();
+        assert_eq!(count(1, 0), 24);
+        assert!((4..9).contains(&count(2, 0)), "{} hosts beside the fleet", count(2, 0));
+        assert!(count(4, 0) <= 1, "the fleet is enough for one of four");
+        assert!((1..4).all(|thread| (6..10).contains(&count(4, thread))));
+    }
 }

@@ -191,14 +191,16 @@ impl<'a> World<'a> {
             failures: Arc::default(),
         };
         let threads = options.threads.unwrap_or_else(|| lanes::threads_for(clients)).min(names.len()).max(1);
-        let lanes: Vec<Rc<Lane>> = (1..threads).filter(|_| !turmoil).map(|number| Lane::start(number)).collect();
+        let lanes: Vec<Rc<Lane>> = (1..threads).filter(|_| !turmoil).map(Lane::start).collect();
+        let roles: Vec<Role> = names.iter().map(|name| role_of(name)).collect();
+        let places = lanes::spread(&roles, lanes.len() + 1);
         let mut groups = Vec::new();
         let mut machines = Vec::new();
         if turmoil {
             groups.push(Group::new(&common, "all hosts", Account::World, None));
         }
         for (index, (name, host)) in names.iter().zip(&hosts).enumerate() {
-            let role = role_of(name);
+            let role = roles[index];
             let disk =
                 matches!(role, Role::Messages(_)).then(|| Disk::new(key(seed, &format!("disk {name}")), DISK));
             let probe = Arc::new(Probe {
@@ -220,8 +222,8 @@ impl<'a> World<'a> {
                 });
             }
             if !turmoil {
-                // This thread is one of them.
-                let lane = (index % (lanes.len() + 1)).checked_sub(1).map(|lane| &lanes[lane]);
+                // The first thread is this one.
+                let lane = places[index].checked_sub(1).map(|lane| &lanes[lane]);
                 groups.push(Group::new(&common, name, Account::of(role), lane));
             }
             groups.last_mut().expect("one was just pushed").add(name, role, &probe, &common);
@@ -412,8 +414,7 @@ impl<'a> World<'a> {
             let _account = Account::Network.enter();
             self.network.advance(now);
         }
-        self.step_fleet();
-        self.step_hosts()?;
+        self.step_all()?;
         self.with_stage(|nemesis, _, stage, _| nemesis.collect(stage));
         self.drain_events();
         let failures = std::mem::take(&mut *self.failures.lock().unwrap_or_else(PoisonError::into_inner));
@@ -423,18 +424,21 @@ impl<'a> World<'a> {
         Ok(())
     }
 
-    /// Every host does a tick; what it wants to commit begins as soon as it has.
-    fn step_hosts(&mut self) -> Result<(), RunError> {
+    /// The fleet does a tick, and every host; what a host wants to commit begins as soon as it has stepped.
+    fn step_all(&mut self) -> Result<(), RunError> {
         let one_each = self.groups.len() == self.machines.len();
         // Machines that share a group cannot be paused.
         let ticks = |machine: &mut Machine| if one_each { machine.ticks_due() } else { 1 };
         if self.lanes.is_empty() || self.board.lock().may_strike_inside() {
+            self.step_fleet();
             let mut stepped = self.groups.iter_mut().zip(&mut self.machines);
             return stepped.try_for_each(|(group, m)| group.step(ticks(m)).map_err(RunError::Host));
         }
         let ticks: Vec<u64> = self.machines.iter_mut().map(ticks).collect();
         self.network.begin_turn();
-        let stepped = lanes::step_all(&self.lanes, &mut self.groups, &ticks);
+        let tick = lanes::begin_tick(&self.lanes, &self.groups, &ticks);
+        self.step_fleet();
+        let stepped = tick.finish(&mut self.groups, &ticks);
         self.network.end_turn();
         self.board.lock().sort_by_host();
         stepped.map_err(RunError::Host)
