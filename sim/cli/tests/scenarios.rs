@@ -74,6 +74,25 @@ fn a_seed_repeats_to_the_byte_and_another_seed_does_not() {
     assert_ne!(digest("6", "digest-c"), first);
 }
 
+/// Faults that strike from inside hosts and the fleet, a paused host and a wrong clock among them.
+#[test]
+fn a_run_is_the_same_on_any_number_of_threads() {
+    for scenario in ["smoke", "messages-power-loss", "stalls"] {
+        let run = |threads: &str| {
+            let out = scratch(&format!("threads-{scenario}-{threads}"));
+            let file = format!("scenarios/{scenario}.toml");
+            let args = ["run", &file, "--threads", threads, "--quiet", "--history", "--out", out.to_str().unwrap()];
+            let run = squall(&args);
+            assert_eq!(run.status.code(), Some(0), "{}", String::from_utf8_lossy(&run.stdout));
+            let digest = record(&out)["digest"].as_str().unwrap().to_owned();
+            (digest, std::fs::read_to_string(out.join("history.jsonl")).unwrap())
+        };
+        let (alone, many) = (run("1"), run("3"));
+        assert_eq!(alone.0, many.0, "{scenario}");
+        assert!(alone.1 == many.1, "{scenario}: the digests agree and the histories do not");
+    }
+}
+
 /// The stamp of an entry is in the bytes that leave its shard, and nothing else differs between these runs.
 #[test]
 fn a_clock_that_is_further_off_stamps_other_times() {

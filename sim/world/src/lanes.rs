@@ -7,7 +7,7 @@
 //! hosts, one after the other, wherever they live.
 //!
 //! **Invariant:** the number of threads changes nothing of a run. Checked by `squall verify-determinism`, whose second
-//! process runs on another number of them than the first, and by `tests/threads.rs`.
+//! process runs on another number of them than the first, and by `a_run_is_the_same_on_any_number_of_threads`.
 
 use crate::group::{Group, Hosts};
 use squall_server::Role;
