@@ -314,6 +314,19 @@ impl<L: LastMile> Fleet<L> {
         self.act(device, now, sink, |session, out| session.send(conversation, client_msg_id, payload, now, out));
     }
 
+    /// Reads a little of what signals to these clients are about to use. Among millions each client is a cache miss, and reads
+    /// that do not depend on each other overlap where handling one signal after the other would wait for each.
+    pub fn touch(&self, clients: impl Iterator<Item = u32>) {
+        let read = clients.filter_map(|index| self.clients.get(index as usize)).fold(0, |read, client| {
+            read ^ client.session.connect_count()
+                ^ client.timer.0
+                ^ client.online_since.0
+                ^ u64::from(client.was_online)
+                ^ u64::from(client.session.is_online())
+        });
+        std::hint::black_box(read);
+    }
+
     /// The network tells a client something.
     pub fn handle_signal(&mut self, index: u32, conn: L::Conn, signal: Signal, now: Time, sink: &mut impl Sink) {
         let client = &mut self.clients[index as usize];

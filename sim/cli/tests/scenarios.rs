@@ -81,7 +81,8 @@ fn a_run_is_the_same_on_any_number_of_threads() {
         let run = |threads: &str| {
             let out = scratch(&format!("threads-{scenario}-{threads}"));
             let file = format!("scenarios/{scenario}.toml");
-            let args = ["run", &file, "--threads", threads, "--quiet", "--history", "--out", out.to_str().unwrap()];
+            let args =
+                ["run", &file, "--threads", threads, "--quiet", "--history", "--out", out.to_str().unwrap()];
             let run = squall(&args);
             assert_eq!(run.status.code(), Some(0), "{}", String::from_utf8_lossy(&run.stdout));
             let digest = record(&out)["digest"].as_str().unwrap().to_owned();

@@ -13,7 +13,7 @@ use crate::state::State;
 use crate::transmit::{Obstacle, retransmission_at};
 
 /// Events whose memory is fetched together.
-const BATCH: usize = 16;
+pub(crate) const BATCH: usize = 16;
 
 impl State {
     /// Delivers everything that is due up to `now`.

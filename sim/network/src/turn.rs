@@ -13,6 +13,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
+use crate::deliver::BATCH;
 use crate::handshake::Attempt;
 use crate::ids::{ConnId, Side};
 use crate::network::Network;
@@ -192,17 +193,43 @@ impl State {
         for host in 0..self.hosts.len() {
             let Notes { mut asked, mut said } = std::mem::take(&mut self.hosts[host].notes);
             let mut from = 0;
-            for asked in asked.drain(..) {
-                if let Asked::Write { len, .. } = asked {
-                    self.carry_out(asked, &said[from..from + len as usize]);
-                    from += len as usize;
-                } else {
-                    self.carry_out(asked, &[]);
+            let mut rest = asked.drain(..);
+            while !rest.as_slice().is_empty() {
+                self.touch_all(&rest.as_slice()[..rest.len().min(BATCH)]);
+                for asked in rest.by_ref().take(BATCH) {
+                    if let Asked::Write { len, .. } = asked {
+                        self.carry_out(asked, &said[from..from + len as usize]);
+                        from += len as usize;
+                    } else {
+                        self.carry_out(asked, &[]);
+                    }
                 }
             }
+            drop(rest);
             said.clear();
             self.hosts[host].notes = Notes { asked, said };
         }
+    }
+
+    /// Reads a little of what a batch is about to use, as [`State::touch`] does.
+    fn touch_all(&self, batch: &[Asked]) {
+        let mut queues = [false; BATCH];
+        for (queue, asked) in queues.iter_mut().zip(batch) {
+            let (conn, sender) = match asked {
+                Asked::Write { conn, side, .. } => (conn, usize::from(*side)),
+                Asked::Consume { conn, side, .. } => (conn, 1 - usize::from(*side)),
+                _ => continue,
+            };
+            *queue = self.conns.at(conn.slot).queues[sender].is_some();
+        }
+        std::hint::black_box(queues);
+        for (queue, asked) in queues.iter_mut().zip(batch) {
+            if let Asked::Consume { conn, side, .. } = asked {
+                let queue_of = &self.conns.at(conn.slot).queues[1 - usize::from(*side)];
+                *queue = queue_of.as_ref().is_some_and(|queue| queue.warm_up());
+            }
+        }
+        std::hint::black_box(queues);
     }
 
     fn carry_out(&mut self, asked: Asked, bytes: &[u8]) {

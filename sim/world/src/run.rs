@@ -37,6 +37,9 @@ use std::time::{Duration, Instant};
 
 const SECOND_US: u64 = 1_000_000;
 
+/// Clients whose memory is fetched together.
+const TOUCHED: usize = 16;
+
 /// A power cut loses most of what was not synced, keeps some of it, and may tear a block.
 const DISK: DiskConfig =
     DiskConfig { capacity_bytes: 64 << 30, sector_bytes: 512, survive_share: 0.2, tear: true };
@@ -449,7 +452,10 @@ impl<'a> World<'a> {
         let now = Time(self.now);
         let mut signals = std::mem::take(&mut self.signals);
         self.network.drain_events(&mut signals);
-        for event in signals.drain(..) {
+        for (index, event) in signals.iter().enumerate() {
+            if index % TOUCHED == 0 {
+                self.fleet.touch(signals[index..].iter().take(TOUCHED).map(|event| event.token as u32));
+            }
             let signal = match event.kind {
                 FleetEventKind::Connected => Signal::Connected,
                 FleetEventKind::Readable => Signal::Readable,
@@ -471,6 +477,7 @@ impl<'a> World<'a> {
                 let _ = self.network.close(conn);
             }
         }
+        signals.clear();
         self.signals = signals;
         self.fleet.step(now, &mut self.observatory);
         self.liars.step(&mut self.fleet, now);
