@@ -78,8 +78,6 @@ pub const MAX_OWN_FRAMES: usize = 1_024;
 pub const MAX_LOOKUPS_OPEN: usize = 8_192;
 /// Cursors are written at the latest this long after the ack.
 pub const CURSOR_FLUSH_INTERVAL: Duration = Duration::from_millis(500);
-/// Cursors in one commit; what is more goes into the commits that follow, so that no send waits for all of them.
-pub const MAX_CURSORS_IN_COMMIT: usize = 1_024;
 
 /// A gateway's lease on its registry entries, and how often it renews.
 pub const LEASE: Duration = Duration::from_secs(30);

@@ -3,14 +3,13 @@
 //! Commits are grouped: what is staged while one commit runs goes into the next.
 
 use super::dispatch::Plan;
-use super::shard::{Flush, Shard, State};
+use super::shard::Shard;
 use crate::observer::Point;
 use crate::storage::{Batch, NewEntry, Storage};
 use rustc_hash::{FxHashMap, FxHashSet};
 use squall_core::Time;
 use squall_core::plant::{Plant, planted};
 use squall_protocol::{ConversationId, Payload, UserId, limits};
-use std::ops::Bound;
 use std::sync::Arc;
 
 /// Commits for as long as the shard lives.
@@ -75,35 +74,18 @@ fn cut(shard: &Shard, cursors_written: &mut Time) -> Batch {
             Payload::Text(_) | Payload::Left(_) => {}
         }
     }
-    if state.flush.is_none() && now.since(*cursors_written) >= limits::CURSOR_FLUSH_INTERVAL {
+    if now.since(*cursors_written) >= limits::CURSOR_FLUSH_INTERVAL {
         *cursors_written = now;
-        state.flush = Some(Flush { after: None, dispatched: state.debts.dispatched() });
-    }
-    if let Some(flush) = state.flush.take() {
-        state.flush = take_cursors(&mut state, &mut batch, flush);
+        let cursors = std::mem::take(&mut state.cursors);
+        batch.cursors = cursors.into_iter().map(|((device, c), seq)| (device, c, seq)).collect();
+        let dispatched = state.debts.dispatched();
+        if dispatched > state.dispatched {
+            state.dispatched = dispatched;
+            batch.dispatched = Some(dispatched);
+        }
     }
     batch.entries = entries;
     batch
-}
-
-/// Puts cursors into the batch, as many as a commit takes; what is left of the flush. The watermark goes with the last of them:
-/// on disk it must not be ahead of a cursor that it rests on.
-fn take_cursors(state: &mut State, batch: &mut Batch, flush: Flush) -> Option<Flush> {
-    let from = flush.after.map_or(Bound::Unbounded, Bound::Excluded);
-    let range = state.cursors.range((from, Bound::Unbounded));
-    let taken: Vec<_> = range.take(limits::MAX_CURSORS_IN_COMMIT).map(|(key, seq)| (*key, *seq)).collect();
-    for (key, seq) in &taken {
-        state.cursors.remove(key);
-        batch.cursors.push((key.0, key.1, *seq));
-    }
-    if taken.len() == limits::MAX_CURSORS_IN_COMMIT {
-        return Some(Flush { after: taken.last().map(|(key, _)| *key), ..flush });
-    }
-    if flush.dispatched > state.dispatched {
-        state.dispatched = flush.dispatched;
-        batch.dispatched = Some(flush.dispatched);
-    }
-    None
 }
 
 /// The batch is durable: tell the senders, then plan the fan-out.

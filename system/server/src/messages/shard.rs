@@ -46,18 +46,7 @@ pub struct State {
     pub debts: Debts,
     /// Cursors that have moved since the last commit.
     pub cursors: BTreeMap<(DeviceId, ConversationId), Seq>,
-    /// The cursors are being written, and some are left.
-    pub flush: Option<Flush>,
     /// The dispatch watermark as it is on disk.
-    pub dispatched: Position,
-}
-
-/// All cursors on their way to the disk, in the order of their keys.
-#[derive(Debug, Clone, Copy)]
-pub struct Flush {
-    /// Those up to here are in earlier commits.
-    pub after: Option<(DeviceId, ConversationId)>,
-    /// The watermark as it was when this began: the acks that it rests on are all among these cursors.
     pub dispatched: Position,
 }
 
@@ -72,7 +61,6 @@ impl State {
             next_position: 0,
             debts: Debts::default(),
             cursors: BTreeMap::new(),
-            flush: None,
             dispatched: 0,
         }
     }
