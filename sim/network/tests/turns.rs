@@ -1,4 +1,5 @@
-//! Hosts that act beside each other do what they would have done one after the other.
+//! Hosts that act beside each other, and virtual clients beside them, do what they would have done one after the other, the
+//! clients first.
 
 mod common;
 
@@ -14,14 +15,14 @@ use squall_network::*;
 const HOSTS: usize = 4;
 const TICKS: u64 = 120;
 
-/// How the hosts of a tick act.
+/// How clients and hosts of a tick act.
 #[derive(Clone, Copy, Debug)]
 enum Order {
-    /// One after the other, each call taking effect at once.
+    /// Clients, then hosts, one after the other, each call taking effect at once.
     AtOnce,
     /// In a turn, in an order that this number decides.
     InTurn(u64),
-    /// In a turn, each on a thread of its own.
+    /// In a turn, each host on a thread of its own and the clients on another.
     OnThreads,
 }
 
@@ -114,6 +115,47 @@ impl Program {
     }
 }
 
+/// Virtual clients that come, talk to any host, and go.
+struct Clients {
+    site: HostId,
+    conns: Vec<ConnId>,
+    events: Vec<FleetEvent>,
+    saw: Vec<String>,
+}
+
+impl Clients {
+    fn act(&mut self, net: &Network, hosts: &[HostId], profile: ProfileId, seed: u64, tick: u64) {
+        net.drain_events(&mut self.events);
+        self.saw.extend(self.events.drain(..).map(|event| format!("{tick} {} {:?}", event.token, event.kind)));
+        for step in 0..1 + draw(seed, [tick, 77, 99]) % 20 {
+            let number = draw(seed, [tick, 77, step]);
+            let (what, size) = (number % 100, 1 + (number >> 32) as usize % 2_000);
+            let count = self.conns.len();
+            if what < 10 || count == 0 {
+                let to = hosts[(number >> 8) as usize % HOSTS];
+                self.conns.push(net.open(self.site, to, PORT, profile, tick << 8 | step));
+                continue;
+            }
+            let place = (number >> 16) as usize % count;
+            let conn = self.conns[place];
+            let seen = match what {
+                10..55 => format!("wrote {:?}", net.write(conn, &vec![step as u8; size]).map_err(|e| e.kind())),
+                55..92 => {
+                    let mut bytes = Vec::new();
+                    let read = net.read(conn, &mut bytes).map_err(|e| e.kind());
+                    format!("read {read:?} {:?}", bytes.first())
+                }
+                _ => {
+                    self.conns.swap_remove(place);
+                    let left = if what < 97 { net.close(conn) } else { net.reset(conn) };
+                    format!("left {:?}", left.map_err(|e| e.kind()))
+                }
+            };
+            self.saw.push(format!("{tick} {conn:?} {seen}"));
+        }
+    }
+}
+
 #[derive(Debug, PartialEq)]
 struct Outcome {
     digests: Vec<Vec<(HostId, u64)>>,
@@ -145,16 +187,30 @@ fn play(seed: u64, order: Order) -> Outcome {
             saw: Vec::new(),
         })
         .collect();
+    let site = net.add_host("clients");
+    let mut clients = Clients { site, conns: Vec::new(), events: Vec::new(), saw: Vec::new() };
     let mut digests = Vec::new();
     for tick in 0..TICKS {
         net.advance((tick + 1) * 20 * MS);
         match order {
-            Order::AtOnce => programs.iter_mut().for_each(|p| p.act(&net, &hosts, profile, seed, tick)),
+            Order::AtOnce => {
+                clients.act(&net, &hosts, profile, seed, tick);
+                programs.iter_mut().for_each(|p| p.act(&net, &hosts, profile, seed, tick));
+            }
             Order::InTurn(key) => {
                 net.begin_turn();
                 let mut any: Vec<_> = programs.iter_mut().collect();
                 any.sort_by_key(|p| draw(key, [tick, p.index as u64, 0]));
-                any.into_iter().for_each(|p| p.act(&net, &hosts, profile, seed, tick));
+                let clients_at = draw(key, [tick, 77, 0]) as usize % (HOSTS + 1);
+                for (place, program) in any.into_iter().enumerate() {
+                    if place == clients_at {
+                        clients.act(&net, &hosts, profile, seed, tick);
+                    }
+                    program.act(&net, &hosts, profile, seed, tick);
+                }
+                if clients_at == HOSTS {
+                    clients.act(&net, &hosts, profile, seed, tick);
+                }
                 net.end_turn();
             }
             Order::OnThreads => {
@@ -164,6 +220,7 @@ fn play(seed: u64, order: Order) -> Outcome {
                         let (net, hosts) = (&net, &hosts);
                         scope.spawn(move || program.act(net, hosts, profile, seed, tick));
                     }
+                    clients.act(&net, &hosts, profile, seed, tick);
                 });
                 net.end_turn();
             }
@@ -172,7 +229,8 @@ fn play(seed: u64, order: Order) -> Outcome {
     }
     net.set_trace(None);
     let trace = std::mem::take(&mut *trace.lock().unwrap());
-    let saw = programs.iter_mut().map(|p| std::mem::take(&mut p.saw)).collect();
+    let mut saw: Vec<_> = programs.iter_mut().map(|p| std::mem::take(&mut p.saw)).collect();
+    saw.push(clients.saw);
     Outcome { digests, trace, stats: net.stats(), saw }
 }
 
@@ -195,6 +253,10 @@ fn what_the_comparison_sees_is_worth_seeing() {
     for (what, least) in [
         ("wrote Ready(Ok(", 100),
         ("wrote Pending", 10),
+        ("wrote Ok(", 100),
+        ("wrote Err(WouldBlock)", 10),
+        ("read Ok(Data(", 100),
+        ("left Ok", 20),
         ("read Ready(Ok((", 100),
         ("accepted", 20),
         ("connected as", 20),
