@@ -42,7 +42,7 @@ pub struct Args {
     #[arg(long, value_name = "ID", requires = "out")]
     history_of: Vec<u64>,
     /// On how many threads hosts step; the run is the same on any number. One in a run of less than 5,000 clients and as many as
-    /// there are cores in a larger one, when absent.
+    /// there are cores, at most eight, in a larger one, when absent.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=64))]
     threads: Option<u64>,
     /// Print one line instead of the summary and no progress.

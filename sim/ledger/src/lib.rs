@@ -163,18 +163,22 @@ fn open(account: usize) -> *mut mi::mi_theap_t {
 ///
 /// By default each heap is searched for free pages every 10,000 slow allocations, which is a walk over all of its pages, and
 /// freed memory goes back to the kernel after 10 ms, to be zeroed and faulted in again a moment later: together about a
-/// seventh of the time of a run of 200,000 clients.
+/// seventh of the time of a run of 200,000 clients. And it goes back in pieces that split the huge page in which
+/// they lie; in whole huge pages a run of 300,000 clients takes 2 % more memory and a tenth less time.
 pub fn tune() {
     // SAFETY: plain setters of process-wide options.
     unsafe {
         mi::mi_option_set(MI_OPTION_GENERIC_COLLECT, 1_000_000);
         mi::mi_option_set(MI_OPTION_PURGE_DELAY, 1_000);
+        mi::mi_option_set(MI_OPTION_ALLOW_THP, 2);
     }
 }
 
 /// Options by their place in the enumeration of `mimalloc.h`; the binding has no names for them, so its version is pinned.
 const MI_OPTION_PURGE_DELAY: mi::mi_option_t = 15;
 const MI_OPTION_GENERIC_COLLECT: mi::mi_option_t = 34;
+/// 2: what is not used is given back in whole huge pages.
+const MI_OPTION_ALLOW_THP: mi::mi_option_t = 43;
 
 /// What an account holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -18,7 +18,7 @@ pub(crate) const BATCH: usize = 16;
 impl State {
     /// Delivers everything that is due up to `now`.
     pub fn advance(&mut self, now: Micros) {
-        assert!(!self.in_turn, "nothing but hosts and virtual clients acts in a turn");
+        self.assert_between_turns();
         self.round = self.round.wrapping_add(1).max(1);
         let mut batch = std::mem::take(&mut self.batch);
         loop {

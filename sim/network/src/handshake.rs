@@ -171,6 +171,7 @@ impl State {
 
     /// What is on its way goes on as it left; what leaves from now on follows the new profile.
     pub fn set_profile(&mut self, slot: u32, profile: ProfileId) -> bool {
+        self.assert_between_turns();
         if self.conns.at(slot).profile == profile.0 {
             return false;
         }

@@ -70,7 +70,7 @@ impl State {
     }
 
     pub fn crash(&mut self, host: usize, style: CloseStyle) {
-        assert!(!self.in_turn, "nothing but hosts and virtual clients acts in a turn");
+        self.assert_between_turns();
         if self.hosts[host].power != Power::Up {
             return;
         }
@@ -96,7 +96,7 @@ impl State {
     }
 
     pub fn power_off(&mut self, host: usize) {
-        assert!(!self.in_turn, "nothing but hosts and virtual clients acts in a turn");
+        self.assert_between_turns();
         if self.hosts[host].power == Power::Off {
             return;
         }
@@ -110,6 +110,7 @@ impl State {
 
     /// The machine answers again, and its process may listen and connect.
     pub fn power_on(&mut self, host: usize) {
+        self.assert_between_turns();
         let was_off = self.hosts[host].power == Power::Off;
         self.hosts[host].power = Power::Up;
         if was_off {
@@ -118,11 +119,13 @@ impl State {
     }
 
     pub fn pause(&mut self, host: usize) {
+        self.assert_between_turns();
         self.hosts[host].paused = true;
     }
 
     /// Wakes every task that waits on the network: what it waits for may have come meanwhile.
     pub fn resume_host(&mut self, host: usize) {
+        self.assert_between_turns();
         if !std::mem::take(&mut self.hosts[host].paused) {
             return;
         }
@@ -148,7 +151,7 @@ impl State {
 
     /// Both ends are reset, now or after a delay in which they are silently dead.
     pub fn cut(&mut self, slot: u32, delay: Option<Micros>) {
-        assert!(!self.in_turn, "nothing but hosts and virtual clients acts in a turn");
+        self.assert_between_turns();
         let id = self.conns.id(slot);
         self.drop_in_flight(slot);
         let Some(delay) = delay else {
@@ -168,6 +171,7 @@ impl State {
 
     /// The connection becomes half-open: nothing gets through, and nobody is told.
     pub fn freeze(&mut self, slot: u32) {
+        self.assert_between_turns();
         self.conns.at_mut(slot).frozen = true;
     }
 
@@ -185,6 +189,7 @@ impl State {
 
     /// A middlebox closes both sides: what is queued arrives, then each end sees EOF.
     pub fn close_both(&mut self, slot: u32) {
+        self.assert_between_turns();
         let id = self.conns.id(slot);
         for side in 0..2 {
             if self.conns.contains(id) {

@@ -164,6 +164,7 @@ impl Network {
     /// Adds a fault to the active set.
     pub fn add_fault(&self, fault: Fault) -> FaultId {
         self.with(|state| {
+            state.assert_between_turns();
             let freezes = fault.kind == FaultKind::Freeze;
             let id = state.links.add(fault, state.now);
             if freezes {
@@ -177,6 +178,7 @@ impl Network {
     /// active.
     pub fn remove_fault(&self, id: FaultId) -> bool {
         self.with(|state| {
+            state.assert_between_turns();
             let removed = state.links.remove(id);
             if removed {
                 state.retry_stalled();

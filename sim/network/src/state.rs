@@ -20,7 +20,7 @@ use crate::rng::Rng;
 use crate::segments::SegmentKind;
 use crate::stats::{SegmentTrace, Stats, TraceFn};
 use crate::tokens::Tokens;
-use crate::turn::{Notes, Place};
+use crate::turn::{Dial, Notes};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Power {
@@ -88,7 +88,7 @@ pub(crate) struct State {
     /// Hosts act beside each other, and what they do is noted.
     pub in_turn: bool,
     /// Attempts to connect of this turn, and whose they are.
-    pub dialling: Vec<(Arc<Place>, usize)>,
+    pub dialling: Vec<(Arc<Dial>, usize)>,
 }
 
 impl State {

@@ -17,7 +17,7 @@ use crate::ids::{ConnId, HostId, ProfileId, Side};
 use crate::network::Network;
 use crate::state::{ListenerState, Power, State};
 use crate::sync_io::error_of;
-use crate::turn::{Dialled, Place};
+use crate::turn::{Dial, Dialled};
 
 impl State {
     /// Remembers who waits to read on `side`.
@@ -63,12 +63,12 @@ impl Stream {
 /// A stream that connects. Dropped before it has, it closes what it has begun.
 struct Dialling {
     network: Network,
-    place: Arc<Place>,
+    dial: Arc<Dial>,
 }
 
 impl Dialling {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Stream>> {
-        let conn = match &mut *self.place.lock() {
+        let conn = match &mut *self.dial.lock() {
             Dialled::Asked(waker) => {
                 *waker = Some(cx.waker().clone());
                 return Poll::Pending;
@@ -92,7 +92,7 @@ impl Dialling {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Ready(Ok(())) => {
-                *self.place.lock() = Dialled::Over;
+                *self.dial.lock() = Dialled::Over;
                 Poll::Ready(Ok(Stream { network: self.network.clone(), conn, side: Side::Opener }))
             }
         }
@@ -101,7 +101,7 @@ impl Dialling {
 
 impl Drop for Dialling {
     fn drop(&mut self) {
-        self.network.with(|state| state.host_hangs_up(&self.place));
+        self.network.with(|state| state.host_hangs_up(&self.dial));
     }
 }
 
@@ -258,13 +258,13 @@ impl Network {
     /// `ConnectionRefused`: answered with RST. `TimedOut`: not answered in the profile's time. `NetworkDown`: the
     /// host itself is down.
     pub async fn connect(&self, from: HostId, to: HostId, port: u16, profile: ProfileId) -> io::Result<Stream> {
-        let place = self.with(|state| {
+        let dial = self.with(|state| {
             if state.hosts[from.index()].power != Power::Up {
                 return Err(io::Error::from(ErrorKind::NetworkDown));
             }
             Ok(state.host_dials(Attempt { from, to, port, profile, token: None }))
         })?;
-        let mut dialling = Dialling { network: self.clone(), place };
+        let mut dialling = Dialling { network: self.clone(), dial };
         poll_fn(|cx| dialling.poll(cx)).await
     }
 }

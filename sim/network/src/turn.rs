@@ -39,12 +39,12 @@ enum Asked {
     Shutdown { conn: ConnId, side: u8 },
     Close { conn: ConnId, side: u8 },
     Reject(ConnId),
-    Dial(Box<Attempt>, Arc<Place>),
-    HangUp(Arc<Place>),
+    Connect(Box<Attempt>, Arc<Dial>),
+    HangUp(Arc<Dial>),
 }
 
 /// Where an attempt to connect finds its connection.
-pub(crate) struct Place(Mutex<Dialled>);
+pub(crate) struct Dial(Mutex<Dialled>);
 
 pub(crate) enum Dialled {
     /// It begins when the turn ends, and this is who waits for it.
@@ -54,13 +54,19 @@ pub(crate) enum Dialled {
     Over,
 }
 
-impl Place {
+impl Dial {
     pub fn lock(&self) -> MutexGuard<'_, Dialled> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
+    /// # Panics
+    /// In a turn: only hosts and virtual clients act then.
+    pub fn assert_between_turns(&self) {
+        assert!(!self.in_turn, "nothing but hosts and virtual clients acts in a turn");
+    }
+
     fn note(&mut self, conn: ConnId, side: usize, asked: Asked) -> &mut Notes {
         let host = self.conns.at(conn.slot).hosts[side] as usize;
         let notes = &mut self.hosts[host].notes;
@@ -145,39 +151,39 @@ impl State {
     }
 
     /// A host's program begins to connect.
-    pub fn host_dials(&mut self, attempt: Attempt) -> Arc<Place> {
+    pub fn host_dials(&mut self, attempt: Attempt) -> Arc<Dial> {
         let host = attempt.from.index();
         let dialled = if self.in_turn { Dialled::Asked(None) } else { Dialled::Begun(self.open(&attempt)) };
-        let place = Arc::new(Place(Mutex::new(dialled)));
+        let dial = Arc::new(Dial(Mutex::new(dialled)));
         if self.in_turn {
-            self.hosts[host].notes.asked.push(Asked::Dial(Box::new(attempt), Arc::clone(&place)));
-            self.dialling.push((Arc::clone(&place), host));
+            self.hosts[host].notes.asked.push(Asked::Connect(Box::new(attempt), Arc::clone(&dial)));
+            self.dialling.push((Arc::clone(&dial), host));
         }
-        place
+        dial
     }
 
     /// A host's program gives up connecting, if it still does.
-    pub fn host_hangs_up(&mut self, place: &Arc<Place>) {
-        let conn = match &*place.lock() {
+    pub fn host_hangs_up(&mut self, dial: &Arc<Dial>) {
+        let conn = match &*dial.lock() {
             Dialled::Over => return,
             Dialled::Asked(_) => None,
             Dialled::Begun(conn) => Some(*conn),
         };
         if !self.in_turn {
-            return self.hang_up(place);
+            return self.hang_up(dial);
         }
-        let asked_here = self.dialling.iter().find(|(other, _)| Arc::ptr_eq(other, place)).map(|(_, host)| *host);
+        let asked_here = self.dialling.iter().find(|(other, _)| Arc::ptr_eq(other, dial)).map(|(_, host)| *host);
         let opener = Side::Opener as usize;
         let begun_before = conn
             .filter(|conn| self.conns.contains(*conn))
             .map(|conn| self.conns.at(conn.slot).hosts[opener] as usize);
         if let Some(host) = asked_here.or(begun_before) {
-            self.hosts[host].notes.asked.push(Asked::HangUp(Arc::clone(place)));
+            self.hosts[host].notes.asked.push(Asked::HangUp(Arc::clone(dial)));
         }
     }
 
-    fn hang_up(&mut self, place: &Place) {
-        let dialled = std::mem::replace(&mut *place.lock(), Dialled::Over);
+    fn hang_up(&mut self, dial: &Dial) {
+        let dialled = std::mem::replace(&mut *dial.lock(), Dialled::Over);
         let opener = Side::Opener as usize;
         if let Dialled::Begun(conn) = dialled
             && self.conns.contains(conn)
@@ -253,15 +259,15 @@ impl State {
             }
             Asked::Close { conn, side } if self.conns.contains(conn) => self.close_end(conn.slot, side.into()),
             Asked::Reject(conn) if self.conns.contains(conn) => self.abort_end(conn.slot, Side::Acceptor as usize),
-            Asked::Dial(attempt, place) => {
+            Asked::Connect(attempt, dial) => {
                 let conn = self.open(&attempt);
-                let asked = std::mem::replace(&mut *place.lock(), Dialled::Begun(conn));
+                let asked = std::mem::replace(&mut *dial.lock(), Dialled::Begun(conn));
                 if let Dialled::Asked(Some(waker)) = asked {
                     self.register_reader(conn.slot, Side::Opener as usize, &waker);
                     self.effects.trash.push(waker);
                 }
             }
-            Asked::HangUp(place) => self.hang_up(&place),
+            Asked::HangUp(dial) => self.hang_up(&dial),
             // The connection has ended meanwhile.
             Asked::Write { .. } | Asked::Consume { .. } | Asked::Shutdown { .. } => {}
             Asked::Close { .. } | Asked::Reject(_) => {}
@@ -274,7 +280,10 @@ impl Network {
     /// Until [`end_turn`](Self::end_turn) hosts may act in any order, on any threads. Virtual clients may, too, on one thread,
     /// as if before them; nothing else does: no fault begins or strikes, and no time passes.
     pub fn begin_turn(&self) {
-        self.with(|state| state.in_turn = true);
+        self.with(|state| {
+            state.assert_between_turns();
+            state.in_turn = true;
+        });
     }
 
     /// What hosts have done since the turn began takes effect, in the order of hosts.

@@ -74,7 +74,7 @@ impl Peak {
     /// hold less: freed memory goes back to the kernel after a while.
     ///
     /// # Safety
-    /// No commit is under way on another thread: the accounts are this thread's alone.
+    /// No commit is under way and no host steps on another thread: the accounts are this thread's alone.
     pub unsafe fn look(&mut self) {
         let resident = resident_bytes("VmRSS:");
         if resident as f64 <= self.resident as f64 * WORTH_A_LOOK {

@@ -5,13 +5,14 @@
 //! later tick. So a run is the same whichever thread is faster, as if the commit had taken no time at all.
 //!
 //! **Invariants:** a disk has at most one commit proposed or under way; nothing but that commit touches the disk or its
-//! database meanwhile ([`Disk::settle`], [`SettledStorage`]); while a power cut is armed a disk commits on the simulation's
-//! own thread, for the cut acts on the world. Guarded by `squall verify-determinism`, which stops one of two processes,
+//! database meanwhile ([`Disk::settle`], [`SettledStorage`]); while a power cut is armed a disk commits on its host's
+//! thread, for the cut acts on the world. Guarded by `squall verify-determinism`, which stops one of two processes,
 //! and by the tests below.
 
 use crate::accounts::Account;
 use crate::disk::Disk;
-use crate::interpose::{HostContext, SimulatedClock, enter_host};
+use crate::interpose::{HostContext, SimulatedClock, WorldContext, enter_host, enter_world};
+use crate::lanes::prime_thread;
 use squall_core::conversation::Conversation;
 use squall_core::debt::Position;
 use squall_protocol::{ConversationId, DeviceId, Entry, Seq, UserId};
@@ -140,6 +141,11 @@ impl Committer {
     pub fn start() -> Self {
         let (jobs, queue) = channel::<Job>();
         let thread = std::thread::Builder::new().name("commits".into()).spawn(move || {
+            {
+                let context = WorldContext::new(0);
+                let _guard = enter_world(&context);
+                prime_thread();
+            }
             for job in queue {
                 job.run();
             }
@@ -325,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn an_armed_cut_strikes_on_the_thread_of_the_simulation() {
+    fn an_armed_cut_strikes_on_the_thread_of_the_host() {
         let (commits, disk) = commits();
         let here = std::thread::current().id();
         let struck = Arc::new(Mutex::new(None));

@@ -81,7 +81,7 @@ impl Hosts {
     }
 }
 
-enum Place {
+enum Home {
     Here(Box<Hosts>),
     /// On another thread, by their number there.
     Beside(Rc<Lane>, usize),
@@ -89,7 +89,7 @@ enum Place {
 
 /// Hosts that step together.
 pub struct Group {
-    place: Place,
+    home: Home,
     context: HostContext,
 }
 
@@ -97,25 +97,25 @@ impl Group {
     /// Without hosts, on this thread or on a lane.
     pub fn new(common: &Common, name: &str, account: Account, lane: Option<&Rc<Lane>>) -> Self {
         let context = HostContext::new(key(common.seed, &format!("host {name}")), common.clock.clone(), EPOCH_US);
-        let place = match lane {
-            None => Place::Here(Box::new(Hosts::new(common, name, context.clone(), account))),
+        let home = match lane {
+            None => Home::Here(Box::new(Hosts::new(common, name, context.clone(), account))),
             Some(lane) => {
                 let (common, name, context) = (common.clone(), name.to_owned(), context.clone());
                 let number = lane.run(move |all| {
                     all.push(Some(Hosts::new(&common, &name, context, account)));
                     all.len() - 1
                 });
-                Place::Beside(Rc::clone(lane), number)
+                Home::Beside(Rc::clone(lane), number)
             }
         };
-        Group { place, context }
+        Group { home, context }
     }
 
     /// Does something where the hosts live.
     fn at_home<T: Send + 'static>(&mut self, act: impl FnOnce(&mut Hosts) -> T + Send + 'static) -> T {
-        match &mut self.place {
-            Place::Here(hosts) => act(hosts),
-            Place::Beside(lane, number) => {
+        match &mut self.home {
+            Home::Here(hosts) => act(hosts),
+            Home::Beside(lane, number) => {
                 let number = *number;
                 lane.run(move |all| act(all[number].as_mut().expect("hosts live until their group ends")))
             }
@@ -124,9 +124,9 @@ impl Group {
 
     /// The lane and the number of hosts that live on another thread.
     pub(crate) fn beside(&self) -> Option<(&Rc<Lane>, usize)> {
-        match &self.place {
-            Place::Here(_) => None,
-            Place::Beside(lane, number) => Some((lane, *number)),
+        match &self.home {
+            Home::Here(_) => None,
+            Home::Beside(lane, number) => Some((lane, *number)),
         }
     }
 
@@ -147,9 +147,9 @@ impl Group {
 
     /// Ends all that runs here.
     pub fn end(self) {
-        match self.place {
-            Place::Here(hosts) => hosts.end(),
-            Place::Beside(lane, number) => lane.run(move |all| {
+        match self.home {
+            Home::Here(hosts) => hosts.end(),
+            Home::Beside(lane, number) => lane.run(move |all| {
                 if let Some(hosts) = all[number].take() {
                     hosts.end();
                 }
@@ -172,9 +172,9 @@ impl Group {
     /// # Panics
     /// When the hosts live on another thread: those that share a `Sim` never do.
     pub fn sim(&self) -> &turmoil::Sim<'static> {
-        match &self.place {
-            Place::Here(hosts) => &hosts.sim,
-            Place::Beside(..) => unreachable!("hosts that share a Sim live on the run's own thread"),
+        match &self.home {
+            Home::Here(hosts) => &hosts.sim,
+            Home::Beside(..) => unreachable!("hosts that share a Sim live on the run's own thread"),
         }
     }
 

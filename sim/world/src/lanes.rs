@@ -10,9 +10,13 @@
 //! process runs on another number of them than the first, and by `a_run_is_the_same_on_any_number_of_threads`.
 
 use crate::group::{Group, Hosts};
+use crate::interpose::{WorldContext, enter_world};
 use squall_server::Role;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
@@ -21,7 +25,8 @@ const WORTH_THREADS: u32 = 5_000;
 /// More threads than this have too little to do between two ticks.
 const MOST_THREADS: usize = 8;
 
-/// On how many threads the hosts of a run of so many clients step, where nobody has asked for a number.
+/// On how many threads the hosts of a run of so many clients step, where nobody has asked for a number: one, or as many as there
+/// are cores, up to a limit.
 pub fn threads_for(clients: u32) -> usize {
     match clients < WORTH_THREADS {
         true => 1,
@@ -32,10 +37,19 @@ pub fn threads_for(clients: u32) -> usize {
 type All = Vec<Option<Hosts>>;
 type Deed = Box<dyn FnOnce(&mut All) + Send>;
 
+/// Has std draw the keys that it keeps for a thread now, in the scope that has been entered. Otherwise the first host that runs on
+/// the thread would draw them from its own stream, and which that is depends on the number of threads.
+pub fn prime_thread() {
+    std::hint::black_box(std::hash::RandomState::new());
+}
+
 /// A thread with hosts of its own.
 pub struct Lane {
     deeds: Option<Sender<Deed>>,
     thread: Option<JoinHandle<()>>,
+    /// Deeds that it was given, and those of which nothing is left, not even their memory.
+    given: Cell<u64>,
+    over: Arc<AtomicU64>,
 }
 
 /// Something that a lane does, until it is waited for.
@@ -55,16 +69,23 @@ impl<T> Doing<T> {
 impl Lane {
     /// # Panics
     /// When the system gives no thread.
-    pub fn start(number: usize) -> Rc<Self> {
+    pub fn start(number: usize, seed: u64) -> Rc<Self> {
         let (deeds, queue) = channel::<Deed>();
+        let over = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&over);
         let thread = std::thread::Builder::new().name(format!("hosts-{number}")).stack_size(16 << 20);
         let thread = thread.spawn(move || {
+            let context = WorldContext::new(seed);
+            let _guard = enter_world(&context);
+            prime_thread();
             let mut all = All::new();
             for deed in queue {
                 deed(&mut all);
+                counter.fetch_add(1, Ordering::Release);
             }
         });
-        Rc::new(Lane { deeds: Some(deeds), thread: Some(thread.expect("a thread can be started")) })
+        let thread = Some(thread.expect("a thread can be started"));
+        Rc::new(Lane { deeds: Some(deeds), thread, given: Cell::new(0), over })
     }
 
     fn begin<T: Send + 'static>(&self, act: impl FnOnce(&mut All) -> T + Send + 'static) -> Doing<T> {
@@ -76,7 +97,15 @@ impl Lane {
         });
         let sent = self.deeds.as_ref().is_some_and(|deeds| deeds.send(deed).is_ok());
         assert!(sent, "a lane takes deeds for as long as it lives");
+        self.given.set(self.given.get() + 1);
         Doing(doing)
+    }
+
+    /// Waits until the thread has nothing in hand any more: a deed is answered a moment before its memory is given back.
+    pub fn settle(&self) {
+        while self.over.load(Ordering::Acquire) < self.given.get() {
+            std::thread::yield_now();
+        }
     }
 
     /// Does something among the lane's hosts and waits for it.

@@ -120,10 +120,12 @@ fn link_profile(profile: Profile) -> LinkProfile {
     }
 }
 
-/// Runs a scenario on this thread, which should be fresh: what libraries keep for a thread is then the run's own.
+/// Runs a scenario on this thread, which should be fresh, as are those that it starts: what libraries keep for a thread is then the
+/// run's own.
 pub fn run(scenario: &Scenario, options: RunOptions) -> Result<RunRecord, RunError> {
     let context = WorldContext::new(key(options.seed, "world"));
     let _guard = enter_world(&context);
+    lanes::prime_thread();
     let _account = Account::World.enter();
     if let Some(bug) = options.plant {
         squall_core::plant::plant(bug.plant);
@@ -142,7 +144,7 @@ pub(crate) struct World<'a> {
     pub(crate) machines: Vec<Machine>,
     pub(crate) groups: Vec<Group>,
     /// The threads beside this one on which hosts step.
-    lanes: Vec<Rc<Lane>>,
+    pub(crate) lanes: Vec<Rc<Lane>>,
     pub(crate) board: SharedBoard,
     pub(crate) fleet: Fleet<SimulatedLastMile>,
     pub(crate) liars: Liars<ConnId>,
@@ -194,7 +196,8 @@ impl<'a> World<'a> {
             failures: Arc::default(),
         };
         let threads = options.threads.unwrap_or_else(|| lanes::threads_for(clients)).min(names.len()).max(1);
-        let lanes: Vec<Rc<Lane>> = (1..threads).filter(|_| !turmoil).map(Lane::start).collect();
+        let lanes: Vec<Rc<Lane>> =
+            (1..threads).filter(|_| !turmoil).map(|number| Lane::start(number, key(seed, "world"))).collect();
         let roles: Vec<Role> = names.iter().map(|name| role_of(name)).collect();
         let places = lanes::spread(&roles, lanes.len() + 1);
         let mut groups = Vec::new();
@@ -442,7 +445,10 @@ impl<'a> World<'a> {
         let tick = lanes::begin_tick(&self.lanes, &self.groups, &ticks);
         self.step_fleet();
         let stepped = tick.finish(&mut self.groups, &ticks);
-        self.network.end_turn();
+        {
+            let _account = Account::Network.enter();
+            self.network.end_turn();
+        }
         self.board.lock().sort_by_host();
         stepped.map_err(RunError::Host)
     }

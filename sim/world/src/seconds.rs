@@ -39,8 +39,9 @@ impl World<'_> {
     /// Draws up the ledger of memory if the process has grown.
     pub(crate) fn look_at_memory(&mut self) {
         self.machines.iter().filter_map(|m| m.probe.disk.as_ref()).for_each(Disk::settle);
-        // SAFETY: every commit that had begun is over, hosts on other threads step only in a tick and not between two, and nothing
-        // else of a run has a thread of its own.
+        self.lanes.iter().for_each(|lane| lane.settle());
+        // SAFETY: every commit that had begun is over, the threads of other hosts have nothing in hand until the next tick, and
+        // nothing else of a run has a thread of its own.
         unsafe { self.peak.look() };
     }
 

@@ -173,7 +173,7 @@ impl Disk {
     }
 
     /// What to call when an armed cut strikes. It runs inside the write or sync that met the cut, on the
-    /// simulation's thread, after the disk is dead and without any of its locks.
+    /// thread of its host, after the disk is dead and without any of its locks.
     pub fn set_on_power_cut(&self, callback: impl FnMut() + Send + 'static) {
         *lock(&self.0.on_power_cut) = Some(Box::new(callback));
     }

@@ -13,6 +13,8 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::server::{Connected, Router};
 use tonic::transport::{Channel, Endpoint, Server};
+use tower::layer::util::{Identity, Stack};
+use tower::util::MapResponseLayer;
 
 /// Flow-control windows: room for several batches in flight.
 const WINDOW_BYTES: u32 = 4 * limits::MAX_BATCH_BYTES as u32;
@@ -63,9 +65,28 @@ pub enum LinkError {
     Stream(#[from] tonic::Status),
 }
 
+type Answer = http::Response<tonic::body::Body>;
+/// Answers with a date of their own.
+pub type Dated = Stack<MapResponseLayer<fn(Answer) -> Answer>, Identity>;
+
+/// Dates an answer by the clock of the host. Left to hyper, the date would be one that it keeps for a thread: on a thread with
+/// several hosts, another one's.
+fn date(mut answer: Answer) -> Answer {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the header is the host's wall clock, which whoever runs it answers"
+    )]
+    let now = std::time::SystemTime::now();
+    if let Ok(date) = http::HeaderValue::from_str(&httpdate::fmt_http_date(now)) {
+        answer.headers_mut().insert(http::header::DATE, date);
+    }
+    answer
+}
+
 /// A server builder with the keep-alive and windows of all internal services.
-pub fn serve_grpc() -> Server {
+pub fn serve_grpc() -> Server<Dated> {
     Server::builder()
+        .layer(MapResponseLayer::new(date as fn(Answer) -> Answer))
         .http2_keepalive_interval(Some(limits::LINK_KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(limits::LINK_KEEPALIVE_TIMEOUT))
         .initial_stream_window_size(WINDOW_BYTES)
@@ -73,7 +94,7 @@ pub fn serve_grpc() -> Server {
 }
 
 /// Serves until the listener fails.
-pub async fn incoming(router: Router, listener: Box<dyn Listener>) -> Result<(), tonic::transport::Error> {
+pub async fn incoming(router: Router<Dated>, listener: Box<dyn Listener>) -> Result<(), tonic::transport::Error> {
     router.serve_with_incoming(Incoming::new(listener)).await
 }
 
