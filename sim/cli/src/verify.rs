@@ -1,8 +1,8 @@
 //! `squall verify-determinism`: a seed in two processes that have as little in common as can be arranged.
 //!
 //! One process is stopped for over a second several times, a busy core runs beside them, and they differ in environment, in the
-//! number of threads on which hosts step and, by the kernel's address randomisation, in addresses. Every simulated second's digests of wire bytes, events and durable writes must agree.
-//! Where they do not, both run again and the first event that differs is named.
+//! number of threads on which hosts step and, by the kernel's address randomisation, in addresses. Every simulated second's
+//! digests of wire bytes, events and durable writes must agree. Where they do not, both run again and the first event that differs is named.
 
 use crate::child::dies_with_its_parent;
 use crate::input::BAD_INPUT;

@@ -5,7 +5,6 @@
 //! exactly when neither end has an owner or a kernel that knows it (`settle`).
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::task::Waker;
 
 use crate::conn::{EndState, Phase, Table};
@@ -20,7 +19,7 @@ use crate::rng::Rng;
 use crate::segments::SegmentKind;
 use crate::stats::{SegmentTrace, Stats, TraceFn};
 use crate::tokens::Tokens;
-use crate::turn::{Dial, Notes};
+use crate::turn::Notes;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Power {
@@ -87,8 +86,6 @@ pub(crate) struct State {
     pub effects: Effects,
     /// Hosts act beside each other, and what they do is noted.
     pub in_turn: bool,
-    /// Attempts to connect of this turn, and whose they are.
-    pub dialling: Vec<(Arc<Dial>, usize)>,
 }
 
 impl State {
@@ -113,7 +110,6 @@ impl State {
             trace: None,
             effects: Effects::default(),
             in_turn: false,
-            dialling: Vec::new(),
         }
     }
 

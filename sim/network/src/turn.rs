@@ -44,7 +44,11 @@ enum Asked {
 }
 
 /// Where an attempt to connect finds its connection.
-pub(crate) struct Dial(Mutex<Dialled>);
+pub(crate) struct Dial {
+    /// Who connects.
+    host: usize,
+    dialled: Mutex<Dialled>,
+}
 
 pub(crate) enum Dialled {
     /// It begins when the turn ends, and this is who waits for it.
@@ -56,7 +60,7 @@ pub(crate) enum Dialled {
 
 impl Dial {
     pub fn lock(&self) -> MutexGuard<'_, Dialled> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.dialled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -154,31 +158,22 @@ impl State {
     pub fn host_dials(&mut self, attempt: Attempt) -> Arc<Dial> {
         let host = attempt.from.index();
         let dialled = if self.in_turn { Dialled::Asked(None) } else { Dialled::Begun(self.open(&attempt)) };
-        let dial = Arc::new(Dial(Mutex::new(dialled)));
+        let dial = Arc::new(Dial { host, dialled: Mutex::new(dialled) });
         if self.in_turn {
             self.hosts[host].notes.asked.push(Asked::Connect(Box::new(attempt), Arc::clone(&dial)));
-            self.dialling.push((Arc::clone(&dial), host));
         }
         dial
     }
 
     /// A host's program gives up connecting, if it still does.
     pub fn host_hangs_up(&mut self, dial: &Arc<Dial>) {
-        let conn = match &*dial.lock() {
-            Dialled::Over => return,
-            Dialled::Asked(_) => None,
-            Dialled::Begun(conn) => Some(*conn),
-        };
-        if !self.in_turn {
-            return self.hang_up(dial);
+        if matches!(*dial.lock(), Dialled::Over) {
+            return;
         }
-        let asked_here = self.dialling.iter().find(|(other, _)| Arc::ptr_eq(other, dial)).map(|(_, host)| *host);
-        let opener = Side::Opener as usize;
-        let begun_before = conn
-            .filter(|conn| self.conns.contains(*conn))
-            .map(|conn| self.conns.at(conn.slot).hosts[opener] as usize);
-        if let Some(host) = asked_here.or(begun_before) {
-            self.hosts[host].notes.asked.push(Asked::HangUp(Arc::clone(dial)));
+        if self.in_turn {
+            self.hosts[dial.host].notes.asked.push(Asked::HangUp(Arc::clone(dial)));
+        } else {
+            self.hang_up(dial);
         }
     }
 
@@ -195,7 +190,6 @@ impl State {
 
     fn end_turn(&mut self) {
         self.in_turn = false;
-        self.dialling.clear();
         for host in 0..self.hosts.len() {
             let Notes { mut asked, mut said } = std::mem::take(&mut self.hosts[host].notes);
             let mut from = 0;

@@ -280,3 +280,20 @@ fn what_the_comparison_sees_is_worth_seeing() {
         assert!(saw(what) >= least, "{what}: {}", saw(what));
     }
 }
+
+#[test]
+fn who_begins_to_connect_in_a_turn_is_woken_when_connected() {
+    let world = world(1, plain());
+    let from = world.net.add_host("host");
+    let bell = Arc::new(Bell::default());
+    let waker = Waker::from(bell.clone());
+    world.net.begin_turn();
+    let (net, server, profile) = (world.net.clone(), world.server, world.profile);
+    let mut connecting: Connecting = Box::pin(async move { net.connect(from, server, PORT, profile).await });
+    assert!(connecting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    world.net.end_turn();
+    assert_eq!(bell.rings(), 0);
+    world.net.advance(S);
+    assert_eq!(bell.rings(), 1);
+    assert!(matches!(connecting.as_mut().poll(&mut Context::from_waker(&waker)), Poll::Ready(Ok(_))));
+}
