@@ -1,6 +1,7 @@
 //! Which hosts a scenario has, and which of them a target means.
 
 use crate::model::{Scenario, Topology};
+use squall_protocol::{HostName, Role};
 
 /// The target that means all devices instead of a host.
 pub const CLIENTS: &str = "clients";
@@ -36,27 +37,36 @@ pub fn choice(target: &str) -> (Choice, &str) {
 }
 
 impl Topology {
+    /// The number of hosts of a role.
+    pub fn count(&self, role: Role) -> u32 {
+        match role {
+            Role::Gateway => self.gateways,
+            Role::Messages => self.messages,
+            Role::Registry => self.registries,
+            Role::Bus => self.buses,
+        }
+    }
+
     /// Every role with the number of its hosts, in the order in which hosts are named.
-    pub fn roles(&self) -> [(&'static str, u32); 4] {
-        [
-            ("gateway", self.gateways),
-            ("messages", self.messages),
-            ("registry", self.registries),
-            ("bus", self.buses),
-        ]
+    pub fn roles(&self) -> impl Iterator<Item = (Role, u32)> {
+        Role::ALL.iter().map(|role| (*role, self.count(*role)))
     }
 
     /// The number of hosts.
     pub fn hosts(&self) -> u32 {
-        self.roles().iter().map(|(_, count)| count).fold(0, |sum, count| sum.saturating_add(*count))
+        self.roles().map(|(_, count)| count).fold(0, u32::saturating_add)
     }
 }
 
 impl Scenario {
+    /// Every host, in the order of roles and then of their numbers.
+    pub fn hosts(&self) -> Vec<HostName> {
+        self.topology.roles().flat_map(|(role, count)| (0..count).map(move |index| role.host(index))).collect()
+    }
+
     /// Every host's name: `gateway-0`, …, `messages-0`, …, `registry-0`, …, `bus-0`, ….
     pub fn host_names(&self) -> Vec<String> {
-        let roles = self.topology.roles();
-        roles.iter().flat_map(|(role, count)| (0..*count).map(move |index| format!("{role}-{index}"))).collect()
+        self.hosts().iter().map(HostName::to_string).collect()
     }
 
     /// The hosts that one target can mean, in the order of `host_names`: a host's own name, all of a role for `gateway-*`,
@@ -66,8 +76,8 @@ impl Scenario {
         if target == CLIENTS && choice == Choice::All {
             return vec![CLIENTS.to_owned()];
         }
-        let found = self.topology.roles().into_iter().find_map(|(role, count)| {
-            let index = target.strip_prefix(role)?.strip_prefix('-')?;
+        let found = self.topology.roles().find_map(|(role, count)| {
+            let index = target.strip_prefix(role.name())?.strip_prefix('-')?;
             Some((role, count, index))
         });
         match found {

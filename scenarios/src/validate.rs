@@ -47,7 +47,7 @@ impl Scenario {
             findings.span("phases.liveness_bound", bound, Span::from_secs(1)..=DAY);
         }
         // Host names are built for the targets: not for the billions of hosts that a slip may ask for.
-        if self.topology.roles().iter().all(|(_, count)| *count <= MAX_HOSTS_OF_A_ROLE) {
+        if self.topology.roles().all(|(_, count)| count <= MAX_HOSTS_OF_A_ROLE) {
             faults::faults(self, &mut findings);
         }
         service_levels(self, &mut findings);

@@ -6,7 +6,7 @@
 //! libraries.
 
 use squall_ledger::{Guard, balance, enter};
-use squall_server::Role;
+use squall_protocol::Role;
 use std::collections::BTreeMap;
 
 /// A component that memory is charged to.
@@ -45,10 +45,10 @@ const ALL: [(Account, &str); 11] = [
 impl Account {
     pub fn of(role: Role) -> Self {
         match role {
-            Role::Gateway(_) => Account::Gateways,
-            Role::Messages(_) => Account::Messages,
-            Role::Registry(_) => Account::Registries,
-            Role::Bus(_) => Account::Buses,
+            Role::Gateway => Account::Gateways,
+            Role::Messages => Account::Messages,
+            Role::Registry => Account::Registries,
+            Role::Bus => Account::Buses,
         }
     }
 

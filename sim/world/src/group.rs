@@ -11,7 +11,7 @@ use crate::interpose::{Guard, HostContext, enter_host};
 use crate::lanes::Lane;
 use crate::machine::{Common, EPOCH_US, start};
 use squall_generators::rng::key;
-use squall_server::Role;
+use squall_protocol::HostName;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,10 +58,10 @@ impl Hosts {
         Ok(())
     }
 
-    fn add(&mut self, name: &str, role: Role, probe: &Arc<Probe>, common: &Common) {
+    fn add(&mut self, name: &str, host: HostName, probe: &Arc<Probe>, common: &Common) {
         self.disks.extend(probe.disk.clone());
         let _guards = self.enter();
-        start(&mut self.sim, name, role, probe, common);
+        start(&mut self.sim, name, host, probe, common);
     }
 
     fn crash(&mut self, name: &str) {
@@ -179,8 +179,8 @@ impl Group {
     }
 
     /// Adds a machine, running.
-    pub fn add(&mut self, name: &str, role: Role, probe: &Arc<Probe>, common: &Common) {
+    pub fn add(&mut self, name: &str, host: HostName, probe: &Arc<Probe>, common: &Common) {
         let (name, probe, common) = (name.to_owned(), Arc::clone(probe), common.clone());
-        self.at_home(move |hosts| hosts.add(&name, role, &probe, &common));
+        self.at_home(move |hosts| hosts.add(&name, host, &probe, &common));
     }
 }

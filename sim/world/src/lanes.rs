@@ -11,7 +11,7 @@
 
 use crate::group::{Group, Hosts};
 use crate::interpose::{WorldContext, enter_world};
-use squall_server::Role;
+use squall_protocol::{HostName, Role};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
@@ -134,25 +134,25 @@ const GATEWAYS_SHARE: f64 = 0.26;
 const OTHERS_SHARE: f64 = 0.07;
 
 /// Which of the threads each host lives on, so that all have about as much to do; 0 is the run's own, which has the fleet.
-pub fn spread(roles: &[Role], threads: usize) -> Vec<usize> {
-    let together = |role: &Role| match role {
-        Role::Gateway(_) => GATEWAYS_SHARE,
-        Role::Messages(_) => SHARDS_SHARE,
-        Role::Registry(_) | Role::Bus(_) => OTHERS_SHARE,
+pub fn spread(hosts: &[HostName], threads: usize) -> Vec<usize> {
+    let together = |host: &HostName| match host.role {
+        Role::Gateway => GATEWAYS_SHARE,
+        Role::Messages => SHARDS_SHARE,
+        Role::Registry | Role::Bus => OTHERS_SHARE,
     };
-    let share = |role: &Role| {
-        let alike = roles.iter().filter(|other| together(other) == together(role)).count();
-        together(role) / alike as f64
+    let share = |host: &HostName| {
+        let alike = hosts.iter().filter(|other| together(other) == together(host)).count();
+        together(host) / alike as f64
     };
     let mut loads = vec![0.0; threads];
     loads[0] = FLEET_SHARE;
-    let mut places = vec![0; roles.len()];
+    let mut places = vec![0; hosts.len()];
     // The largest first, so that small ones even out what is left.
-    let mut order: Vec<usize> = (0..roles.len()).collect();
-    order.sort_by(|a, b| share(&roles[*b]).total_cmp(&share(&roles[*a])));
+    let mut order: Vec<usize> = (0..hosts.len()).collect();
+    order.sort_by(|a, b| share(&hosts[*b]).total_cmp(&share(&hosts[*a])));
     for index in order {
         let (thread, _) = loads.iter().enumerate().min_by(|a, b| a.1.total_cmp(b.1)).expect("there is a thread");
-        loads[thread] += share(&roles[index]);
+        loads[thread] += share(&hosts[index]);
         places[index] = thread;
     }
     places
@@ -213,9 +213,10 @@ mod tests {
 
     #[test]
     fn every_thread_has_about_as_much_to_do() {
-        let roles: Vec<Role> = (0..20).map(Role::Gateway).chain((0..4).map(Role::Messages)).collect();
+        let gateways = (0..20).map(|index| Role::Gateway.host(index));
+        let all: Vec<HostName> = gateways.chain((0..4).map(|index| Role::Messages.host(index))).collect();
         let hosts = |threads, thread| {
-            let places = spread(&roles, threads);
+            let places = spread(&all, threads);
             let here = |from: usize, to: usize| places[from..to].iter().filter(|place| **place == thread).count();
             (here(0, 20), here(20, 24))
         };

@@ -12,9 +12,10 @@ use crate::plants;
 use squall_generators::rng::{Stream, key};
 use squall_network::CloseStyle;
 use squall_protocol::token::TokenSecret;
+use squall_protocol::{HostName, Role};
 use squall_server::net::{BoxFuture, Connector};
 use squall_server::storage::{Commit, CommitLane, OpenStorage, StorageError};
-use squall_server::{Cluster, Env, Role, serve};
+use squall_server::{Cluster, Env, serve};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -85,7 +86,7 @@ pub enum Power {
 /// A machine of the run.
 pub struct Machine {
     pub name: String,
-    pub role: Role,
+    pub host: HostName,
     pub probe: Arc<Probe>,
     pub power: Power,
     /// Faults that hold it down.
@@ -97,14 +98,20 @@ pub struct Machine {
 }
 
 /// Starts a role on a host of `sim`.
-pub(crate) fn start(sim: &mut turmoil::Sim<'static>, name: &str, role: Role, probe: &Arc<Probe>, common: &Common) {
+pub(crate) fn start(
+    sim: &mut turmoil::Sim<'static>,
+    name: &str,
+    host: HostName,
+    probe: &Arc<Probe>,
+    common: &Common,
+) {
     let (probe, common, host_name) = (Arc::clone(probe), common.clone(), name.to_owned());
     let commit_stream = Stream::new(common.seed, &format!("commits {name}"));
     sim.host(name, move || {
         let (probe, common, name) = (Arc::clone(&probe), common.clone(), host_name.clone());
         let commit_stream = commit_stream.clone();
         async move {
-            if let Err(error) = boot(role, Arc::clone(&probe), &common, commit_stream).await
+            if let Err(error) = boot(host, Arc::clone(&probe), &common, commit_stream).await
                 && probe.alive.load(Ordering::Relaxed)
             {
                 let mut failures = common.failures.lock().unwrap_or_else(PoisonError::into_inner);
@@ -120,7 +127,7 @@ pub(crate) fn start(sim: &mut turmoil::Sim<'static>, name: &str, role: Role, pro
 type BootError = Box<dyn std::error::Error>;
 
 /// The role's process from its start: the same `serve()` as in reality.
-async fn boot(role: Role, probe: Arc<Probe>, common: &Common, commit_stream: Stream) -> Result<(), BootError> {
+async fn boot(name: HostName, probe: Arc<Probe>, common: &Common, commit_stream: Stream) -> Result<(), BootError> {
     let (network, host) = (probe.network.clone(), probe.host);
     // Wakes what the network has for this host from inside its runtime, where that is cheap.
     let pump = network.clone();
@@ -131,7 +138,7 @@ async fn boot(role: Role, probe: Arc<Probe>, common: &Common, commit_stream: Str
             }
         }
     });
-    let port = if matches!(role, Role::Gateway(_)) { EDGE_PORT } else { INTERNAL_PORT };
+    let port = if name.role == Role::Gateway { EDGE_PORT } else { INTERNAL_PORT };
     let (listener, connector) = match &common.connector {
         Some(connector) => {
             (SimulatedListener::bind(&network, host, port)?, Arc::new(connector(host)) as Arc<dyn Connector>)
@@ -143,7 +150,7 @@ async fn boot(role: Role, probe: Arc<Probe>, common: &Common, commit_stream: Str
     };
     let open_storage = probe.disk.clone().map(|disk| storage(disk, common, commit_stream, &probe));
     let env = Env { listener, connector, wall_ms, observer: probe, secret: common.secret.clone(), open_storage };
-    Ok(serve(role, common.cluster.clone(), env).await?)
+    Ok(serve(name, common.cluster.clone(), env).await?)
 }
 
 fn storage(disk: Disk, common: &Common, stream: Stream, probe: &Arc<Probe>) -> OpenStorage {
@@ -174,8 +181,8 @@ fn wall_ms() -> u64 {
 }
 
 impl Machine {
-    pub fn new(name: String, role: Role, probe: Arc<Probe>) -> Self {
-        Machine { name, role, probe, power: Power::Up, held_down: 0, paused: 0, missed: 0 }
+    pub fn new(name: String, host: HostName, probe: Arc<Probe>) -> Self {
+        Machine { name, host, probe, power: Power::Up, held_down: 0, paused: 0, missed: 0 }
     }
 
     /// Nothing of its process runs until as many `resume`s.

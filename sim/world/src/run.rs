@@ -21,13 +21,13 @@ use squall_generators::{Fleet, LastMile, Liars, Signal, Sink};
 use squall_history::{Entity, Event, Kind, Recorder};
 use squall_network::{ConnId, FleetEvent, FleetEventKind, HostId, Network, Profile as LinkProfile, ProfileId};
 use squall_protocol::ids::mix;
-use squall_protocol::limits;
 use squall_protocol::token::TokenSecret;
+use squall_protocol::{Role, limits};
 use squall_reports::RunRecord;
 use squall_reports::record::PhaseRecord;
 use squall_scenarios::{BUSIEST_SHARD, Backbone, FaultKind, Profile, Scenario};
+use squall_server::Cluster;
 use squall_server::storage::StorageError;
-use squall_server::{Cluster, Role};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -198,17 +198,16 @@ impl<'a> World<'a> {
         let threads = options.threads.unwrap_or_else(|| lanes::threads_for(clients)).min(names.len()).max(1);
         let lanes: Vec<Rc<Lane>> =
             (1..threads).filter(|_| !turmoil).map(|number| Lane::start(number, key(seed, "world"))).collect();
-        let roles: Vec<Role> = names.iter().map(|name| role_of(name)).collect();
-        let places = lanes::spread(&roles, lanes.len() + 1);
+        let named = scenario.hosts();
+        let places = lanes::spread(&named, lanes.len() + 1);
         let mut groups = Vec::new();
         let mut machines = Vec::new();
         if turmoil {
             groups.push(Group::new(&common, "all hosts", Account::World, None));
         }
         for (index, (name, host)) in names.iter().zip(&hosts).enumerate() {
-            let role = roles[index];
-            let disk =
-                matches!(role, Role::Messages(_)).then(|| Disk::new(key(seed, &format!("disk {name}")), DISK));
+            let named = named[index];
+            let disk = (named.role == Role::Messages).then(|| Disk::new(key(seed, &format!("disk {name}")), DISK));
             let probe = Arc::new(Probe {
                 index: index as u16,
                 host: *host,
@@ -230,10 +229,10 @@ impl<'a> World<'a> {
             if !turmoil {
                 // The first thread is this one.
                 let lane = places[index].checked_sub(1).map(|lane| &lanes[lane]);
-                groups.push(Group::new(&common, name, Account::of(role), lane));
+                groups.push(Group::new(&common, name, Account::of(named.role), lane));
             }
-            groups.last_mut().expect("one was just pushed").add(name, role, &probe, &common);
-            machines.push(Machine::new(name.clone(), role, probe));
+            groups.last_mut().expect("one was just pushed").add(name, named, &probe, &common);
+            machines.push(Machine::new(name.clone(), named, probe));
         }
         let sites = sites(scenario, &network);
         let site_names = sites.iter().map(|site| network.host_name(site.host)).collect();
@@ -256,7 +255,7 @@ impl<'a> World<'a> {
         let shards = machines
             .iter()
             .enumerate()
-            .filter(|(_, m)| matches!(m.role, Role::Messages(_)))
+            .filter(|(_, m)| m.host.role == Role::Messages)
             .map(|(index, _)| index as u16)
             .collect();
         let mut checks = Checks::new(Config { shards });
@@ -532,24 +531,10 @@ fn connector(network: &Network, profile: ProfileId, names: &[String], hosts: &[H
 }
 
 fn cluster(scenario: &Scenario) -> Cluster {
-    let addresses = |role: &str, count: u32| (0..count).map(|i| format!("{role}-{i}:{INTERNAL_PORT}")).collect();
-    let t = &scenario.topology;
-    Cluster {
-        messages: addresses("messages", t.messages),
-        registries: addresses("registry", t.registries),
-        buses: addresses("bus", t.buses),
-    }
-}
-
-fn role_of(name: &str) -> Role {
-    let (role, index) = name.rsplit_once('-').expect("hosts are named role-index");
-    let index = index.parse().expect("hosts are numbered");
-    match role {
-        "gateway" => Role::Gateway(index),
-        "messages" => Role::Messages(index),
-        "registry" => Role::Registry(index),
-        _ => Role::Bus(index),
-    }
+    Cluster::from_fn(|role| {
+        let hosts = 0..scenario.topology.count(role);
+        hosts.map(|index| format!("{}:{INTERNAL_PORT}", role.host(index))).collect()
+    })
 }
 
 /// A site for each last-mile profile of the scenario.

@@ -1,4 +1,4 @@
-//! What devices and servers say to each other: identifiers, frames, their two codecs, close codes and limits.
+//! What devices and servers say to each other: identifiers, frames, their two codecs, close codes, roles and limits.
 //!
 //! No I/O and no clock. `frames` are the domain's own types; `wire` is what prost makes of the `.proto` files.
 
@@ -8,6 +8,7 @@ pub mod ids;
 pub mod json;
 pub mod limits;
 pub mod protobuf;
+pub mod role;
 pub mod token;
 
 /// The messages of the `.proto` files, as prost generates them.
@@ -22,3 +23,4 @@ pub mod wire {
 
 pub use frames::{ClientFrame, Codec, Entry, FrameError, Head, LogSpan, Payload, Refusal, ServerFrame};
 pub use ids::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId};
+pub use role::{HostName, PerRole, Role};

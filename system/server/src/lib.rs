@@ -6,6 +6,7 @@
 
 mod bus;
 pub mod clock;
+mod cluster;
 mod gateway;
 mod links;
 pub mod local;
@@ -16,4 +17,5 @@ mod registry;
 mod serve;
 pub mod storage;
 
-pub use serve::{Cluster, Env, Role, ServeError, serve};
+pub use cluster::Cluster;
+pub use serve::{Env, ServeError, serve};

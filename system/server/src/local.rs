@@ -3,11 +3,13 @@
 //! **Invariant:** the number of shards of a data directory never changes, for who owns a conversation follows from it.
 //! The first start writes it down; a later one that says otherwise is refused.
 
+use crate::cluster::Cluster;
 use crate::net::Tcp;
 use crate::observer::{Observer, Point};
-use crate::serve::{Cluster, Env, Role, ServeError, serve};
+use crate::serve::{Env, ServeError, serve};
 use crate::storage::{OpenStorage, RedbStorage, Storage, StorageError, WriterThread};
 use squall_protocol::token::TokenSecret;
+use squall_protocol::{HostName, Role};
 use std::fs;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -51,7 +53,7 @@ pub enum LocalError {
     #[error(transparent)]
     Role(#[from] ServeError),
     #[error("{0} ended though its listener is open")]
-    Ended(Role),
+    Ended(HostName),
     #[error("a role panicked: {0}")]
     Panicked(tokio::task::JoinError),
 }
@@ -60,7 +62,7 @@ pub enum LocalError {
 #[derive(Debug)]
 pub struct Local {
     gateways: Vec<SocketAddr>,
-    roles: JoinSet<(Role, Result<(), ServeError>)>,
+    roles: JoinSet<(HostName, Result<(), ServeError>)>,
 }
 
 impl Local {
@@ -70,14 +72,15 @@ impl Local {
         let messages = bind_internal(config.shards as usize).await?;
         let (registries, buses) = (bind_internal(1).await?, bind_internal(1).await?);
         let storages = open_all(&config.data, config.shards, config.cache_bytes)?;
-        let cluster = Cluster {
-            messages: addresses(&messages),
-            registries: addresses(&registries),
-            buses: addresses(&buses),
-        };
+        let cluster = Cluster::from_fn(|role| match role {
+            Role::Gateway => Vec::new(),
+            Role::Messages => addresses(&messages),
+            Role::Registry => addresses(&registries),
+            Role::Bus => addresses(&buses),
+        });
         let mut local =
             Local { gateways: gateways.iter().map(|(address, _)| *address).collect(), roles: JoinSet::new() };
-        let mut start = |role, listener: TcpListener, open_storage| {
+        let mut start = |host: HostName, listener: TcpListener, open_storage| {
             let env = Env {
                 listener: Box::new(listener),
                 connector: Arc::new(Tcp),
@@ -87,19 +90,19 @@ impl Local {
                 open_storage,
             };
             let cluster = cluster.clone();
-            local.roles.spawn(async move { (role, serve(role, cluster, env).await) });
+            local.roles.spawn(async move { (host, serve(host, cluster, env).await) });
         };
         for (index, (_, listener)) in (0..).zip(registries) {
-            start(Role::Registry(index), listener, None);
+            start(Role::Registry.host(index), listener, None);
         }
         for (index, (_, listener)) in (0..).zip(buses) {
-            start(Role::Bus(index), listener, None);
+            start(Role::Bus.host(index), listener, None);
         }
         for (index, ((_, listener), storage)) in (0..).zip(messages.into_iter().zip(storages)) {
-            start(Role::Messages(index), listener, Some(storage));
+            start(Role::Messages.host(index), listener, Some(storage));
         }
         for (index, (_, listener)) in (0..).zip(gateways) {
-            start(Role::Gateway(index), listener, None);
+            start(Role::Gateway.host(index), listener, None);
         }
         Ok(local)
     }
@@ -113,7 +116,7 @@ impl Local {
     pub async fn ended(&mut self) -> LocalError {
         match self.roles.join_next().await {
             Some(Ok((_, Err(error)))) => error.into(),
-            Some(Ok((role, Ok(())))) => LocalError::Ended(role),
+            Some(Ok((host, Ok(())))) => LocalError::Ended(host),
             Some(Err(error)) => LocalError::Panicked(error),
             None => std::future::pending().await,
         }

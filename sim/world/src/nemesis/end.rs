@@ -3,8 +3,8 @@
 use super::strike::State;
 use super::{Nemesis, Order, Stage};
 use squall_history::{Entity, Event, Kind};
+use squall_protocol::Role;
 use squall_scenarios::{FaultKind, Scenario};
-use squall_server::Role;
 
 impl Nemesis {
     pub(super) fn end(&mut self, index: usize, scenario: &Scenario, stage: &mut Stage<'_>) {
@@ -77,7 +77,7 @@ impl Nemesis {
                     // It was down already, and this fault is why it stayed so.
                     self.count(index, "held_down", 1);
                 }
-                if matches!(stage.machines[machine].role, Role::Messages(_)) && stage.unanswered > 0 {
+                if stage.machines[machine].host.role == Role::Messages && stage.unanswered > 0 {
                     stage.board.lock().add("shard_restarted_with_sends_waiting", 1);
                 }
                 let group = machine.min(stage.groups.len() - 1);

@@ -3,6 +3,7 @@
 use super::Gateway;
 use super::outgoing::Outgoing;
 use super::table::ConnectionId;
+use crate::cluster::Cluster;
 use crate::links::services::bus::bus_client::BusClient;
 use crate::links::{LinkError, dial, keep_open};
 use crate::net::Connector;
@@ -11,11 +12,12 @@ use prost::Message;
 use squall_protocol::close::CloseReason;
 use squall_protocol::ids::rendezvous;
 use squall_protocol::wire::bus::{Subscription, Target, ToGateway, to_gateway};
-use squall_protocol::{DeviceId, ServerFrame, UserId, limits, protobuf};
+use squall_protocol::{DeviceId, Role, ServerFrame, UserId, limits, protobuf};
 use std::sync::Arc;
 
 /// Subscribes to this gateway's topic, which lives on one of the buses.
-pub fn start(gateway: &Arc<Gateway>, connector: &Arc<dyn Connector>, buses: Vec<String>) {
+pub fn start(gateway: &Arc<Gateway>, connector: &Arc<dyn Connector>, cluster: &Cluster) {
+    let buses = &cluster[Role::Bus];
     let Some(address) = buses.get(rendezvous(u64::from(gateway.index), buses.len() as u32) as usize) else {
         return;
     };

@@ -14,11 +14,11 @@ mod uplinks;
 mod websocket;
 
 use crate::clock::Clock;
+use crate::cluster::Cluster;
 use crate::net::{Connector, Listener};
 use crate::observer::Observer;
-use crate::serve::Cluster;
-use squall_protocol::limits;
 use squall_protocol::token::TokenSecret;
+use squall_protocol::{Role, limits};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use table::Table;
@@ -58,11 +58,11 @@ pub async fn run(mut parts: Parts) -> io::Result<()> {
         clock: parts.clock,
         observer: parts.observer,
         secret: parts.secret,
-        uplinks: Uplinks::new(parts.cluster.messages.len(), parts.cluster.registries.len()),
+        uplinks: Uplinks::new(parts.cluster[Role::Messages].len(), parts.cluster[Role::Registry].len()),
         table: Mutex::new(Table::default()),
     });
-    uplinks::start(&gateway, &parts.connector, parts.cluster.messages, parts.cluster.registries);
-    downlink::start(&gateway, &parts.connector, parts.cluster.buses);
+    uplinks::start(&gateway, &parts.connector, &parts.cluster);
+    downlink::start(&gateway, &parts.connector, &parts.cluster);
     tokio::spawn(deadlines::run(Arc::clone(&gateway)));
     loop {
         let stream = parts.listener.accept().await?;

@@ -6,6 +6,7 @@
 use super::Gateway;
 use super::outgoing::Outgoing;
 use super::table::{ConnectionId, Deadline};
+use crate::cluster::Cluster;
 use crate::links::services::messages::messages_client::MessagesClient;
 use crate::links::services::registry::registry_client::RegistryClient;
 use crate::links::{LinkError, Queue, dial, keep_open};
@@ -21,7 +22,7 @@ use squall_protocol::wire::messages::request::Request as Kind;
 use squall_protocol::wire::messages::{Caller, HeadsOf, Reply, Request, Requests, reply};
 use squall_protocol::wire::registry as wire;
 use squall_protocol::wire::registry::session_request::Request as SessionKind;
-use squall_protocol::{ClientFrame, DeviceId, ServerFrame, UserId, limits, protobuf};
+use squall_protocol::{ClientFrame, DeviceId, Role, ServerFrame, UserId, limits, protobuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -117,20 +118,15 @@ impl Uplinks {
 }
 
 /// Opens the links.
-pub fn start(
-    gateway: &Arc<Gateway>,
-    connector: &Arc<dyn Connector>,
-    shards: Vec<String>,
-    registries: Vec<String>,
-) {
-    for (index, address) in shards.into_iter().enumerate() {
+pub fn start(gateway: &Arc<Gateway>, connector: &Arc<dyn Connector>, cluster: &Cluster) {
+    for (index, address) in cluster[Role::Messages].iter().cloned().enumerate() {
         let (gateway, connector) = (Arc::clone(gateway), Arc::clone(connector));
         let observer = Arc::clone(&gateway.observer);
         tokio::spawn(keep_open(address.clone(), observer, move || {
             shard_link(Arc::clone(&gateway), Arc::clone(&connector), address.clone(), index)
         }));
     }
-    for (index, address) in registries.into_iter().enumerate() {
+    for (index, address) in cluster[Role::Registry].iter().cloned().enumerate() {
         let (gateway, connector) = (Arc::clone(gateway), Arc::clone(connector));
         let observer = Arc::clone(&gateway.observer);
         tokio::spawn(keep_open(address.clone(), observer, move || {

@@ -90,9 +90,9 @@ fn nearest_host(scenario: &Scenario, target: &str) -> String {
     if !scenario.expand_target(target).is_empty() {
         return target.to_owned();
     }
-    let another = scenario.topology.roles().iter().find_map(|(role, count)| {
-        let index: u32 = target.strip_prefix(role)?.strip_prefix('-')?.parse().ok()?;
-        Some(format!("{role}-{}", index.checked_rem(*count)?))
+    let another = scenario.topology.roles().find_map(|(role, count)| {
+        let index: u32 = target.strip_prefix(role.name())?.strip_prefix('-')?.parse().ok()?;
+        Some(role.host(index.checked_rem(count)?).to_string())
     });
     another.unwrap_or_else(|| target.to_owned())
 }
