@@ -113,10 +113,12 @@ pub struct Struck {
 }
 
 /// A share of something that a fault strikes while it lasts.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Share {
     pub fault: usize,
     pub share: f64,
+    /// The fault's own, so that no other changes what it strikes.
+    pub stream: Stream,
 }
 
 /// The clients that a fault is about: a share of them, the same as long as it lasts.
@@ -141,7 +143,7 @@ pub struct Moved {
 }
 
 /// What a fault does to single frames.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Meddler {
     pub share: Share,
     pub frames: &'static [Meddled],
@@ -175,9 +177,6 @@ pub struct Board {
     pub lies: u64,
     /// Entries by conversation, counted where a fault asks for the busiest.
     busiest: Option<FxHashMap<ConversationId, u64>>,
-    meddling_stream: Stream,
-    sent_stream: Stream,
-    device_stream: Stream,
 }
 
 /// The board, shared.
@@ -190,7 +189,7 @@ pub struct SharedBoard {
 
 impl SharedBoard {
     /// With `watches`, entries are counted by conversation.
-    pub fn new(seed: u64, with_history: bool, watches: bool) -> Self {
+    pub fn new(with_history: bool, watches: bool) -> Self {
         let board = Board {
             events: Vec::new(),
             appended: with_history.then(FxHashSet::default),
@@ -209,9 +208,6 @@ impl SharedBoard {
             hits: BTreeMap::new(),
             lies: 0,
             busiest: watches.then(FxHashMap::default),
-            sent_stream: Stream::new(seed, "sent ack cuts"),
-            device_stream: Stream::new(seed, "device ack cuts"),
-            meddling_stream: Stream::new(seed, "meddling"),
         };
         SharedBoard { board: Arc::new(Mutex::new(board)), roused: Arc::default() }
     }
@@ -266,7 +262,7 @@ impl Board {
 
     /// Whether a fault strikes this ack of a delivery; counts it.
     pub fn strikes_device_ack(&mut self) -> bool {
-        let fault = strike(&self.device_ack_cuts, &mut self.device_stream);
+        let fault = strike(&mut self.device_ack_cuts);
         fault.is_some_and(|fault| {
             self.hit(fault, "connections");
             true
@@ -300,13 +296,13 @@ impl Board {
 
     /// What a fault does to such a frame; counts it.
     pub fn meddle(&mut self, frame: Meddled) -> Meddle {
-        let stream = &mut self.meddling_stream;
-        let meddlers = self.meddlers.iter().filter(|meddler| meddler.frames.contains(&frame));
-        let struck = meddlers.into_iter().find(|meddler| stream.chance(meddler.share.share)).copied();
-        struck.map_or(Meddle::Pass, |meddler| {
-            self.hit(meddler.share.fault, "frames");
-            meddler.what
-        })
+        let meddlers = self.meddlers.iter_mut().filter(|meddler| meddler.frames.contains(&frame));
+        let Some(fault) = strike(meddlers.map(|meddler| &mut meddler.share)) else { return Meddle::Pass };
+        self.hit(fault, "frames");
+        self.meddlers
+            .iter()
+            .find(|meddler| meddler.share.fault == fault)
+            .map_or(Meddle::Pass, |meddler| meddler.what)
     }
 
     /// Whether the client reads; counts it when it does not.
@@ -341,9 +337,10 @@ impl Board {
     }
 }
 
-/// The first of the shares that strikes.
-fn strike(shares: &[Share], stream: &mut Stream) -> Option<usize> {
-    shares.iter().find(|s| stream.chance(s.share)).map(|s| s.fault)
+/// The first of the shares that strikes. Every one draws, even after one has struck, so that each keeps its own sequence.
+fn strike<'a>(shares: impl IntoIterator<Item = &'a mut Share>) -> Option<usize> {
+    let struck = shares.into_iter().filter_map(|s| s.stream.chance(s.share).then_some(s.fault));
+    struck.fold(None, |first, fault| first.or(Some(fault)))
 }
 
 /// One host's power, process and voice.
@@ -410,7 +407,7 @@ impl Probe {
     }
 
     fn cut_sender(&self, board: &mut Board, device: DeviceId) {
-        let Some(fault) = strike(&board.sent_ack_cuts, &mut board.sent_stream) else { return };
+        let Some(fault) = strike(&mut board.sent_ack_cuts) else { return };
         let token = device.0 - 1;
         if let Some(conn) = self.network.connection_for_token(token)
             && self.network.cut(conn)

@@ -349,7 +349,7 @@ mod tests {
     #[test]
     fn a_failed_sync_is_told_to_whoever_waits() {
         let (commits, disk) = commits();
-        disk.add_fault(DiskFault::SyncError { share: 1.0 });
+        disk.add_fault(DiskFault::SyncError { share: 1.0 }, 1);
         let pending = commits.propose(slow_write(&disk), 5);
         disk.begin_proposed();
         assert!(pending.take().is_err());

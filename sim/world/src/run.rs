@@ -178,7 +178,7 @@ impl<'a> World<'a> {
         let now_cell = Arc::new(AtomicU64::new(0));
         let targets = scenario.faults.iter().flat_map(|fault| fault.kind.targets());
         let watches = targets.into_iter().any(|(_, targets)| targets.iter().any(|target| target == BUSIEST_SHARD));
-        let board = SharedBoard::new(seed, options.history.is_some(), watches);
+        let board = SharedBoard::new(options.history.is_some(), watches);
         let names = scenario.host_names();
         let hosts: Vec<HostId> = names.iter().map(|name| network.add_host(name.clone())).collect();
         let backbone = network.add_profile(link_profile(scenario.network.data_centre));

@@ -97,10 +97,11 @@ impl FaultSet {
         Self { seed, next_id: 1, active: Vec::new(), ended: Vec::new() }
     }
 
-    pub fn add(&mut self, fault: DiskFault) -> FaultId {
+    /// `key` names the fault's stream: what it draws depends on nothing else.
+    pub fn add(&mut self, fault: DiskFault, key: u64) -> FaultId {
         let id = FaultId(self.next_id);
         self.next_id += 1;
-        self.active.push(Active { id, fault, draws: Draws::new(self.seed, id.0), hits: 0 });
+        self.active.push(Active { id, fault, draws: Draws::new(self.seed, key), hits: 0 });
         id
     }
 

@@ -178,8 +178,9 @@ impl Disk {
         *lock(&self.0.on_power_cut) = Some(Box::new(callback));
     }
 
-    pub fn add_fault(&self, fault: DiskFault) -> FaultId {
-        self.settled().faults.add(fault)
+    /// `key` names the stream from which the fault draws, for itself alone.
+    pub fn add_fault(&self, fault: DiskFault, key: u64) -> FaultId {
+        self.settled().faults.add(fault, key)
     }
 
     /// Ends one fault and no other; false if it was not active. Its hits stay in [`Disk::fault_hits`].

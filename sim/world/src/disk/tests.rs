@@ -215,7 +215,7 @@ fn an_armed_cut_strikes_once_and_calls_back_without_a_lock() {
 /// Adds a fault, works, and returns how often the work failed and how often the fault says that it bit.
 fn under(fault: DiskFault, mut work: impl FnMut(&Disk, &Backend) -> bool) -> (u64, u64) {
     let (disk, backend) = filled(DiskConfig::default(), 4, 1);
-    let id = disk.add_fault(fault);
+    let id = disk.add_fault(fault, 1);
     let failed = (0..100).filter(|_| !work(&disk, &backend)).count() as u64;
     assert!(disk.remove_fault(id) && !disk.remove_fault(id));
     assert!((0..100).all(|_| work(&disk, &backend)), "{fault:?} has ended");
@@ -242,7 +242,7 @@ fn errors_bite_by_their_share_and_count() {
 fn a_failed_sync_leaves_each_block_durable_or_unsynced() {
     let (disk, backend) = filled(DiskConfig::default(), 64, 1);
     backend.write(0, &[2; 64 * BLOCK]).unwrap();
-    disk.add_fault(DiskFault::SyncError { share: 1.0 });
+    disk.add_fault(DiskFault::SyncError { share: 1.0 }, 1);
     assert!(backend.sync_data().is_err());
     assert_eq!(contents(&backend), vec![2; 64 * BLOCK], "the page cache still has all of it");
     let unsynced = disk.stats().unsynced_blocks;
@@ -254,7 +254,7 @@ fn a_failed_sync_leaves_each_block_durable_or_unsynced() {
 fn a_full_disk_rewrites_what_it_has_and_refuses_new_blocks() {
     let (disk, backend) = filled(DiskConfig { capacity_bytes: 4 * BLOCK as u64, ..DiskConfig::default() }, 3, 1);
     backend.set_len(8 * BLOCK as u64).unwrap();
-    let full = disk.add_fault(DiskFault::Full);
+    let full = disk.add_fault(DiskFault::Full, 1);
     backend.write(0, &[2; BLOCK]).unwrap();
     assert_eq!(backend.write(3 * BLOCK as u64, &[2; BLOCK]).unwrap_err().kind(), ErrorKind::StorageFull);
     disk.remove_fault(full);
@@ -267,7 +267,7 @@ fn a_full_disk_rewrites_what_it_has_and_refuses_new_blocks() {
 #[test]
 fn a_lying_sync_loses_what_it_confirmed() {
     let (disk, backend) = filled(DiskConfig::default(), 1, 1);
-    let lie = disk.add_fault(DiskFault::LyingSync);
+    let lie = disk.add_fault(DiskFault::LyingSync, 1);
     backend.sync_data().unwrap();
     assert_eq!(disk.fault_hits()[0].hits, 0, "nothing was there to lie about");
     backend.write(0, &[2; BLOCK]).unwrap();
@@ -281,9 +281,9 @@ fn a_lying_sync_loses_what_it_confirmed() {
 #[test]
 fn sync_delays_add_up_and_end_one_by_one() {
     let disk = disk();
-    let slow = disk.add_fault(DiskFault::SlowSync { extra_us: 100 });
-    disk.add_fault(DiskFault::SlowSync { extra_us: 20 });
-    let stall = disk.add_fault(DiskFault::Stalled { until_us: 5_000 });
+    let slow = disk.add_fault(DiskFault::SlowSync { extra_us: 100 }, 1);
+    disk.add_fault(DiskFault::SlowSync { extra_us: 20 }, 1);
+    let stall = disk.add_fault(DiskFault::Stalled { until_us: 5_000 }, 1);
     assert_eq!(disk.extra_sync_delay(1_000), 4_120);
     assert_eq!(disk.extra_sync_delay(5_000), 120);
     disk.remove_fault(slow);
@@ -295,8 +295,8 @@ fn sync_delays_add_up_and_end_one_by_one() {
 #[test]
 fn power_loss_faults_bite_and_count() {
     let (disk, backend) = filled(DiskConfig::default(), 64, 1);
-    disk.add_fault(DiskFault::TornBlock);
-    disk.add_fault(DiskFault::UnsyncedSurvive { share: 0.5 });
+    disk.add_fault(DiskFault::TornBlock, 1);
+    disk.add_fault(DiskFault::UnsyncedSurvive { share: 0.5 }, 1);
     backend.write(0, &[2; 64 * BLOCK]).unwrap();
     let lost = disk.power_loss();
     assert_eq!(disk.fault_hits().iter().map(|f| f.hits).collect::<Vec<_>>(), [1, 64 - lost]);
@@ -306,8 +306,8 @@ fn power_loss_faults_bite_and_count() {
 fn a_fault_draws_alike_whatever_other_faults_do() {
     let bitten = |with_another: bool| {
         let (disk, backend) = filled(DiskConfig::default(), 1, 1);
-        disk.add_fault(DiskFault::ReadError { share: 0.3 });
-        let other = with_another.then(|| disk.add_fault(DiskFault::ReadError { share: 0.5 }));
+        disk.add_fault(DiskFault::ReadError { share: 0.3 }, 1);
+        let other = with_another.then(|| disk.add_fault(DiskFault::ReadError { share: 0.5 }, 2));
         for round in 0..200 {
             if round == 100 {
                 other.map(|id| disk.remove_fault(id));

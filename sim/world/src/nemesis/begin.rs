@@ -6,6 +6,7 @@ use super::{Nemesis, Order, Stage};
 use crate::board::{Armed, Covered, Cut, Meddler, Moved, Share};
 use crate::disk::{CutPoint, DiskFault};
 use crate::machine::Power;
+use squall_generators::rng::Stream;
 use squall_generators::{Fleet, LastMile, Meddle, Meddled};
 use squall_network::{CloseStyle, ConnId, Fault, FaultKind as LinkFault, HostId};
 use squall_scenarios::{DiskOperation, FaultKind, Point, Scenario};
@@ -24,7 +25,7 @@ impl Nemesis {
         self.strikes[index].state = State::Active;
         self.resolve_targets(index, scenario, stage);
         if let FaultKind::CarrierGone { carrier } = self.strikes[index].kind {
-            let drawn = self.stream.below(self.places.len() as u64) as usize;
+            let drawn = self.strikes[index].stream.below(self.places.len() as u64) as usize;
             let place = self.places.iter().find(|place| Some(place.profile) == carrier);
             let gone = place.unwrap_or(&self.places[drawn]).host;
             self.strikes[index].targets = vec![stage.network.host_name(gone)];
@@ -34,7 +35,8 @@ impl Nemesis {
         match self.strikes[index].kind.clone() {
             FaultKind::Crash { target, point: Some(point) } => {
                 for machine in machines_of(scenario, stage, &target) {
-                    let style = if self.stream.chance(0.5) { CloseStyle::Fin } else { CloseStyle::Rst };
+                    let style =
+                        if self.strikes[index].stream.chance(0.5) { CloseStyle::Fin } else { CloseStyle::Rst };
                     let cut = Cut::Process(style);
                     stage.board.lock().armed.push(Armed { host: machine as u16, point, fault: index, cut });
                 }
@@ -65,8 +67,8 @@ impl Nemesis {
                 for machine in machines_of(scenario, stage, &target) {
                     if let (Point::MidCommit, Some(disk)) = (point, &stage.machines[machine].probe.disk) {
                         // One of the writes of the next commits, or a sync.
-                        let nth = 1 + self.stream.below(MID_COMMIT_WRITES);
-                        let sync = self.stream.chance(0.3);
+                        let nth = 1 + self.strikes[index].stream.below(MID_COMMIT_WRITES);
+                        let sync = self.strikes[index].stream.chance(0.3);
                         let cut = disk.cut_power_at(if sync { CutPoint::Sync(1) } else { CutPoint::Write(nth) });
                         self.strikes[index].cuts.push((machine, cut));
                     }
@@ -132,11 +134,9 @@ impl Nemesis {
                 let stalled = DiskFault::Stalled { until_us: self.strikes[index].ends };
                 self.disk(index, scenario, stage, &target, stalled);
             }
-            FaultKind::DropSentAcks { share } => {
-                stage.board.lock().sent_ack_cuts.push(Share { fault: index, share })
-            }
+            FaultKind::DropSentAcks { share } => stage.board.lock().sent_ack_cuts.push(self.share(index, share)),
             FaultKind::DropDeviceAcks { share } => {
-                stage.board.lock().device_ack_cuts.push(Share { fault: index, share })
+                stage.board.lock().device_ack_cuts.push(self.share(index, share))
             }
             FaultKind::RollingRestart { .. } | FaultKind::Swizzle { .. } | FaultKind::Flap { .. } => {
                 unreachable!("these are taken apart before they strike")
@@ -153,7 +153,7 @@ impl Nemesis {
             }
             FaultKind::ResendEverything { share } => {
                 for client in 0..fleet.clients() {
-                    if self.stream.chance(share) && fleet.is_online(client) {
+                    if self.strikes[index].stream.chance(share) && fleet.is_online(client) {
                         stage.orders.push(Order::ResendEverything { fault: index, client });
                     }
                 }
@@ -163,12 +163,12 @@ impl Nemesis {
                 self.set_liars(stage);
             }
             FaultKind::SlowReader { share } => {
-                let key = self.stream.next_u64();
+                let key = self.strikes[index].stream.next_u64();
                 stage.board.lock().slow_readers.push(Covered { fault: index, key, share });
                 stage.board.rouse();
             }
             FaultKind::ProfileChange { share, to } => {
-                let covered = Covered { fault: index, key: self.stream.next_u64(), share };
+                let covered = Covered { fault: index, key: self.strikes[index].stream.next_u64(), share };
                 stage.board.lock().moved.push(Moved { covered, profile: self.profiles[&to] });
                 stage.board.rouse();
                 let changed = self.set_profiles(stage);
@@ -182,11 +182,11 @@ impl Nemesis {
                 self.strikes[index].links.push(stage.network.add_fault(fault));
             }
             FaultKind::Disconnect { share } => {
-                let cut = self.each_online(fleet, share, |conn| stage.network.cut(conn));
+                let cut = self.each_online(index, fleet, share, |conn| stage.network.cut(conn));
                 self.count(index, "connections", cut);
             }
             FaultKind::HalfOpen { share } => {
-                let frozen = self.each_online(fleet, share, |conn| stage.network.freeze(conn));
+                let frozen = self.each_online(index, fleet, share, |conn| stage.network.freeze(conn));
                 self.count(index, "connections", frozen);
             }
         }
@@ -194,13 +194,14 @@ impl Nemesis {
 
     fn each_online<L: LastMile<Conn = ConnId>>(
         &mut self,
+        index: usize,
         fleet: &Fleet<L>,
         share: f64,
         mut strike: impl FnMut(ConnId) -> bool,
     ) -> u64 {
         let mut struck = 0;
         for client in 0..fleet.clients() {
-            if self.stream.chance(share)
+            if self.strikes[index].stream.chance(share)
                 && fleet.is_online(client)
                 && let Some(conn) = fleet.conn(client)
             {
@@ -215,7 +216,7 @@ impl Nemesis {
         let mut kind = self.strikes[index].kind.clone();
         let busiest = stage.board.lock().busiest_shard(scenario.topology.messages);
         for targets in kind.targets_mut() {
-            *targets = draw_hosts(scenario, targets, &mut self.stream, busiest);
+            *targets = draw_hosts(scenario, targets, &mut self.strikes[index].stream, busiest);
         }
         let sides = kind.targets();
         let named = sides.iter().flat_map(|(key, hosts)| {
@@ -226,8 +227,15 @@ impl Nemesis {
         self.strikes[index].kind = kind;
     }
 
-    fn meddle(&self, fault: usize, stage: &Stage<'_>, frames: &'static [Meddled], share: f64, what: Meddle) {
-        stage.board.lock().meddlers.push(Meddler { share: Share { fault, share }, frames, what });
+    /// A share of something that this strike draws by itself.
+    fn share(&mut self, index: usize, share: f64) -> Share {
+        let stream = Stream::from_key(self.strikes[index].stream.next_u64());
+        Share { fault: index, share, stream }
+    }
+
+    fn meddle(&mut self, fault: usize, stage: &Stage<'_>, frames: &'static [Meddled], share: f64, what: Meddle) {
+        let share = self.share(fault, share);
+        stage.board.lock().meddlers.push(Meddler { share, frames, what });
         stage.board.rouse();
     }
 

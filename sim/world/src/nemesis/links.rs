@@ -36,7 +36,8 @@ impl Nemesis {
     ) {
         for machine in machines_of(scenario, stage, target) {
             if let Some(disk) = &stage.machines[machine].probe.disk {
-                self.strikes[index].disks.push((machine, disk.add_fault(fault)));
+                let key = self.strikes[index].stream.next_u64();
+                self.strikes[index].disks.push((machine, disk.add_fault(fault, key)));
             }
         }
     }

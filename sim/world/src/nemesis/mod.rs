@@ -14,7 +14,6 @@ use crate::board::{SharedBoard, Struck};
 use crate::group::Group;
 use crate::last_mile::Site;
 use crate::machine::Machine;
-use squall_generators::rng::Stream;
 use squall_generators::{Fleet, LastMile};
 use squall_history::{Entity, Event, Kind};
 use squall_network::{CloseStyle, ConnId, HostId, Network, ProfileId};
@@ -59,7 +58,6 @@ pub struct Place {
 /// All faults of a run.
 pub struct Nemesis {
     strikes: Vec<Strike>,
-    stream: Stream,
     places: Vec<Place>,
     /// The network's profiles, by the scenario's.
     profiles: BTreeMap<Profile, ProfileId>,
@@ -78,13 +76,12 @@ impl Nemesis {
         profiles: BTreeMap<Profile, ProfileId>,
         turmoil: bool,
     ) -> Self {
-        let stream = Stream::new(seed, "nemesis");
-        let strikes = strike::plan(scenario, load, &mut Stream::new(seed, "times of faults"));
+        let strikes = strike::plan(scenario, load, seed);
         let places = scenario.network.last_mile.keys().zip(sites);
         let places = places
             .map(|(profile, site)| Place { host: site.host, profile: *profile, link: site.profile })
             .collect();
-        Nemesis { strikes, stream, places, profiles, turmoil }
+        Nemesis { strikes, places, profiles, turmoil }
     }
 
     /// Applies what is due at `stage.now`.
@@ -141,7 +138,7 @@ impl Nemesis {
     }
 
     fn crash(&mut self, index: usize, machine: usize, stage: &mut Stage<'_>) {
-        let style = if self.stream.chance(0.5) { CloseStyle::Fin } else { CloseStyle::Rst };
+        let style = if self.strikes[index].stream.chance(0.5) { CloseStyle::Fin } else { CloseStyle::Rst };
         let connections = stage.network.connections_of(stage.machines[machine].probe.host).len() as u64;
         self.count(index, "processes", 1);
         self.count(index, "connections", connections);

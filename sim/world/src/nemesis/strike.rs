@@ -22,6 +22,8 @@ pub(super) struct Strike {
     /// How long the scenario wants it, µs.
     pub length: u64,
     pub state: State,
+    /// What is drawn for this strike alone.
+    pub stream: Stream,
     /// The hosts that it is on, for people.
     pub targets: Vec<String>,
     pub links: Vec<FaultId>,
@@ -50,7 +52,7 @@ pub(super) enum State {
 }
 
 impl Strike {
-    fn new(fault: &Fault, kind: FaultKind, begins: u64, ends: u64) -> Self {
+    fn new(fault: &Fault, kind: FaultKind, begins: u64, ends: u64, stream: Stream) -> Self {
         Strike {
             name: fault.name.clone(),
             declared: fault.kind.name(),
@@ -59,6 +61,7 @@ impl Strike {
             ends,
             length: ends - begins,
             state: State::Waiting,
+            stream,
             targets: Vec::new(),
             links: Vec::new(),
             down: Vec::new(),
@@ -79,16 +82,26 @@ impl Strike {
 }
 
 /// Every strike of a scenario, in the order of its faults. `load` is when the load phase begins, in µs of the run.
-pub(super) fn plan(scenario: &Scenario, load: u64, stream: &mut Stream) -> Vec<Strike> {
+///
+/// Each occurrence of a fault, and each part of a compound one, draws from a stream of its own, keyed by the fault's name and
+/// the number of the occurrence: a fault that is left out changes nothing that is drawn for another.
+pub(super) fn plan(scenario: &Scenario, load: u64, seed: u64) -> Vec<Strike> {
     let heal = load + scenario.phases.load.as_micros();
     let mut strikes = Vec::new();
     for fault in &scenario.faults {
-        for Occurrence { begins, ends } in fault.occurrences(scenario.phases.load) {
+        for (number, Occurrence { begins, ends }) in
+            fault.occurrences(scenario.phases.load).into_iter().enumerate()
+        {
+            let mut stream = Stream::new(seed, &format!("fault {} {number}", fault.name));
             let later = fault.within.map_or(0, |within| stream.below(within.as_micros() + 1));
             let begins = (load + begins.as_micros() + later).min(heal);
             let ends = (load + ends.as_micros() + later).min(heal);
             if begins < heal {
-                strikes.extend(take_apart(scenario, fault, begins, ends, heal, stream));
+                let parts = take_apart(scenario, fault, (begins, ends), heal, &mut stream);
+                strikes.extend((0..).zip(parts).map(|(part, (kind, begins, ends))| {
+                    let own = Stream::new(seed, &format!("fault {} {number} part {part}", fault.name));
+                    Strike::new(fault, kind, begins, ends, own)
+                }));
             }
         }
     }
@@ -98,12 +111,11 @@ pub(super) fn plan(scenario: &Scenario, load: u64, stream: &mut Stream) -> Vec<S
 fn take_apart(
     scenario: &Scenario,
     fault: &Fault,
-    begins: u64,
-    ends: u64,
+    (begins, ends): (u64, u64),
     heal: u64,
     stream: &mut Stream,
-) -> Vec<Strike> {
-    let strike = |kind, begins, ends| Strike::new(fault, kind, begins, ends);
+) -> Vec<(FaultKind, u64, u64)> {
+    let strike = |kind, begins, ends| (kind, begins, ends);
     // What is drawn for a compound fault is drawn once, for all its parts.
     let kind = match &fault.kind {
         kind @ (FaultKind::RollingRestart { .. } | FaultKind::Swizzle { .. } | FaultKind::Flap { .. }) => {
@@ -216,7 +228,7 @@ mod tests {
     fn strikes(fault: &str) -> (Scenario, Vec<(u64, u64)>) {
         let text = format!("[topology]\ngateways = 3\n[phases]\nload = \"40s\"\n[[faults]]\n{fault}\n");
         let scenario = parse(&text, Path::new("x.toml")).expect("a sound scenario");
-        let planned = plan(&scenario, 3_000_000, &mut Stream::new(7, "test"));
+        let planned = plan(&scenario, 3_000_000, 7);
         let times = planned.iter().map(|s| (s.begins / 1_000, s.ends / 1_000)).collect();
         (scenario, times)
     }
@@ -247,7 +259,7 @@ mod tests {
         let target = |fault: &str| {
             let text = format!("[topology]\ngateways = 3\n[phases]\nload = \"40s\"\n[[faults]]\n{fault}\n");
             let scenario = parse(&text, Path::new("x.toml")).expect("a sound scenario");
-            let planned = plan(&scenario, 3_000_000, &mut Stream::new(7, "test"));
+            let planned = plan(&scenario, 3_000_000, 7);
             planned.iter().map(|s| format!("{:?}", s.kind.targets())).collect::<Vec<_>>()
         };
         let flaps = target(
@@ -283,5 +295,22 @@ mod tests {
         let places: Vec<u64> = (0..).zip(&times).map(|(n, (begins, _))| begins - 8_000 - 8_000 * n).collect();
         assert!(places.len() >= 4 && places.iter().all(|place| *place <= 4_000), "{places:?}");
         assert!(places.iter().any(|place| *place != places[0]), "{places:?}");
+    }
+
+    #[test]
+    fn a_fault_that_is_left_out_changes_nothing_that_is_drawn_for_another() {
+        let first =
+            "[[faults]]\nname = \"first\"\nkind = \"disconnect\"\nshare = 0.5\nat = \"1s\"\nwithin = \"9s\"\n";
+        let second = "[[faults]]\nname = \"second\"\nkind = \"flap\"\nbetween = [\"one of gateway-*\"]\nand = [\"bus-0\"]\n\
+             down = \"1s\"\nup = \"2s\"\nat = \"5s\"\nwithin = \"4s\"\nfor = \"20s\"\n";
+        let drawn = |faults: &str| {
+            let text = format!("[topology]\ngateways = 8\n[phases]\nload = \"40s\"\n{faults}");
+            let scenario = parse(&text, Path::new("x.toml")).expect("a sound scenario");
+            let strikes = plan(&scenario, 3_000_000, 7).into_iter().filter(|s| s.name == "second");
+            let drawn = strikes.map(|mut s| (s.begins, s.ends, format!("{:?}", s.kind), s.stream.next_u64()));
+            drawn.collect::<Vec<_>>()
+        };
+        assert!(drawn(second).len() > 3);
+        assert_eq!(drawn(&format!("{first}{second}")), drawn(second));
     }
 }

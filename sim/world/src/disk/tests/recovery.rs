@@ -166,7 +166,7 @@ fn every_acked_row_survives_failing_reads_writes_and_syncs() {
             DiskFault::WriteError { share },
             DiskFault::SyncError { share: 5.0 * share },
         ] {
-            disk.add_fault(fault);
+            disk.add_fault(fault, 1);
         }
         let (mut acked, mut attempted) = (0, 0);
         for _ in 0..20 {
