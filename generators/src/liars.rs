@@ -90,6 +90,11 @@ impl<C: Copy + Eq> Liars<C> {
         }
     }
 
+    /// How many act at the moment.
+    pub fn active(&self) -> u32 {
+        self.active
+    }
+
     /// Lies told so far: frames that no honest client sends.
     pub fn lies(&self) -> u64 {
         self.lies

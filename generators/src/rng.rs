@@ -50,6 +50,13 @@ impl Stream {
     }
 }
 
+/// Puts items in an order drawn from the stream (Fisher and Yates).
+pub fn shuffle<T>(items: &mut [T], stream: &mut Stream) {
+    for last in (1..items.len()).rev() {
+        items.swap(last, stream.below(last as u64 + 1) as usize);
+    }
+}
+
 /// Maps 64 random bits to `0..bound` (Lemire's multiply-shift; the bias is below 2^-32 for our bounds).
 pub fn below(bits: u64, bound: u64) -> u64 {
     ((u128::from(bits) * u128::from(bound)) >> 64) as u64

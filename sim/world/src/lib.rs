@@ -8,25 +8,15 @@ compile_error!(
     "squall-world needs --cfg tokio_unstable, which .cargo/config.toml sets; an environment's RUSTFLAGS overrides it: add it there"
 );
 
-mod accounts;
-mod audit;
-mod backbone;
-mod board;
-mod committer;
-mod conclude;
+mod clients;
 pub mod disk;
-mod group;
-pub mod interpose;
-mod lanes;
-mod last_mile;
-mod machine;
+mod hosts;
 pub mod memory;
 mod nemesis;
-mod observatory;
 pub mod plants;
 mod run;
-mod seconds;
 
-pub use board::SOMETIMES;
+pub use hosts::interpose;
+pub use hosts::points::SOMETIMES;
 pub use run::{Progress, RunError, RunOptions, SecondDigest, run};
 pub use squall_generators::Forecast;

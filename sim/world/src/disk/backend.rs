@@ -12,7 +12,7 @@ use redb::{BackendError, StorageBackend};
 
 use super::Disk;
 use super::device::Device;
-use crate::accounts::Account;
+use crate::memory::accounts::Account;
 
 /// One open of a [`Disk`] by the process that runs on its host.
 pub struct Backend {

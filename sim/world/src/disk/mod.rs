@@ -19,7 +19,6 @@ mod tests;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::committer::{Committer, Job, Pending};
 pub use backend::Backend;
 use device::Device;
 pub use faults::{DiskFault, FaultHits, FaultId};
@@ -91,14 +90,21 @@ pub struct DiskStats {
 
 type OnPowerCut = Box<dyn FnMut() + Send>;
 
+/// Waits for a commit that runs on another thread.
+pub type Running = Box<dyn FnOnce() + Send>;
+
+/// Begins a commit. It is told whether a power cut is armed, which acts on the world around, so that the commit must run here
+/// and now; what it gives back is to be waited for before anybody else looks at the disk.
+pub type Proposal = Box<dyn FnOnce(bool) -> Option<Running> + Send>;
+
 struct Shared {
     device: Mutex<Device>,
     /// A lock of its own, so that the callback may call the disk.
     on_power_cut: Mutex<Option<OnPowerCut>>,
     /// The commit that is to begin when the host has stepped.
-    proposed: Mutex<Option<(Job, Arc<Committer>)>>,
+    proposed: Mutex<Option<Proposal>>,
     /// The commit that runs on another thread.
-    busy: Mutex<Option<Pending>>,
+    busy: Mutex<Option<Running>>,
 }
 
 /// A cheap handle on the disk of one host, for the world. The process on that host uses a [`Backend`].
@@ -242,28 +248,24 @@ impl Disk {
     ///
     /// # Panics
     /// When one waits already: a database has one writer.
-    pub(crate) fn propose(&self, commit: Job, committer: &Arc<Committer>) {
-        let before = lock(&self.0.proposed).replace((commit, Arc::clone(committer)));
+    pub fn propose(&self, commit: Proposal) {
+        let before = lock(&self.0.proposed).replace(commit);
         assert!(before.is_none(), "a disk has at most one commit proposed");
     }
 
-    /// Begins the proposed commit, if there is one: on another thread if there is one, unless an armed cut may act on the world
-    /// around.
-    pub(crate) fn begin_proposed(&self) {
-        let Some((commit, committer)) = lock(&self.0.proposed).take() else { return };
-        if !committer.is_beside() || self.settled().armed_cuts() > 0 {
-            self.settle();
-            commit.run();
-        } else {
-            let pending = committer.submit(commit);
-            *lock(&self.0.busy) = Some(pending);
+    /// Begins the proposed commit, if there is one.
+    pub fn begin_proposed(&self) {
+        let Some(begin) = lock(&self.0.proposed).take() else { return };
+        let cut_is_armed = self.settled().armed_cuts() > 0;
+        if let Some(running) = begin(cut_is_armed) {
+            *lock(&self.0.busy) = Some(running);
         }
     }
 
     /// Waits for the commit that is under way on another thread, if there is one.
-    pub(crate) fn settle(&self) {
-        if let Some(pending) = lock(&self.0.busy).take() {
-            pending.settle();
+    pub fn settle(&self) {
+        if let Some(wait) = lock(&self.0.busy).take() {
+            wait();
         }
     }
 

@@ -1,110 +1,117 @@
-//! Faults of links, disks and clocks: what is in force is always computed from all active faults.
+//! Links that are cut, held, slow, lossy or closed to newcomers: `partition`, `partition-one-way`, `hold`, `latency`, `slow-link`,
+//! `loss`, `refuse`, `carrier-gone`. Flapping links and swizzles are taken apart into partitions.
+//!
+//! **Invariant:** a fault describes itself only; what a link does now the network computes from all that are active. On turmoil's
+//! TCP [`apply_turmoil`] does.
 
-use super::strike::State;
-use super::{Nemesis, Stage};
-use crate::disk::DiskFault;
-use squall_network::{Fault, FaultKind as LinkFault, HostId};
-use squall_scenarios::{CLIENTS, FaultKind, Scenario};
+use super::Stage;
+use super::strike::{Held as AnyHeld, Strike};
+use squall_network::{Fault, FaultId, FaultKind as LinkFault, HostId};
+use squall_protocol::Role;
+use squall_scenarios::{Backbone, CLIENTS, FaultKind, Profile};
 
-impl Nemesis {
-    #[expect(clippy::too_many_arguments, reason = "two sides, a direction and a kind are what a link fault is")]
-    pub(super) fn link(
-        &mut self,
-        index: usize,
-        scenario: &Scenario,
-        stage: &mut Stage<'_>,
-        a: &[String],
-        b: &[String],
-        both_ways: bool,
-        kind: LinkFault,
-    ) {
-        let (a, b) = (self.hosts_of(scenario, stage, a), self.hosts_of(scenario, stage, b));
-        let fault = if both_ways { Fault::between(a, b, kind) } else { Fault::one_way(a, b, kind) };
-        self.strikes[index].links.push(stage.network.add_fault(fault));
-        if self.turmoil {
-            self.apply_turmoil(scenario, stage);
-        }
-    }
+/// The network's faults that a strike holds.
+pub(in crate::nemesis) struct Held(FaultId);
 
-    pub(super) fn disk(
-        &mut self,
-        index: usize,
-        scenario: &Scenario,
-        stage: &Stage<'_>,
-        target: &[String],
-        fault: DiskFault,
-    ) {
-        for machine in machines_of(scenario, stage, target) {
-            if let Some(disk) = &stage.machines[machine].probe.disk {
-                let key = self.strikes[index].stream.next_u64();
-                self.strikes[index].disks.push((machine, disk.add_fault(fault, key)));
-            }
-        }
-    }
+/// Both ways between two sides.
+pub(super) fn between(a: &[String], b: &[String], kind: LinkFault, stage: &Stage<'_>) -> Held {
+    Held(stage.network.add_fault(Fault::between(stage.hosts_of(a), stage.hosts_of(b), kind)))
+}
 
-    /// Sets every host's clock to what all active faults together say.
-    pub(super) fn set_clocks(&self, scenario: &Scenario, stage: &mut Stage<'_>) {
-        for machine in 0..stage.machines.len() {
-            let mut skew = 0.0;
-            for strike in self.strikes.iter().filter(|s| s.state == State::Active) {
-                if let FaultKind::Clock { target, ahead, behind, drift_ppm } = &strike.kind
-                    && scenario.expand_targets(target).contains(&stage.machines[machine].name)
-                {
-                    let lasted = stage.now.saturating_sub(strike.begins) as f64;
-                    skew += ahead.as_micros() as f64 - behind.as_micros() as f64 + lasted * drift_ppm / 1e6;
-                }
-            }
-            let group = machine.min(stage.groups.len() - 1);
-            stage.groups[group].set_clock_skew(skew as i64);
-        }
-    }
+/// From one side to the other.
+pub(super) fn one_way(from: &[String], to: &[String], kind: LinkFault, stage: &Stage<'_>) -> Held {
+    Held(stage.network.add_fault(Fault::one_way(stage.hosts_of(from), stage.hosts_of(to), kind)))
+}
 
-    fn hosts_of(&self, scenario: &Scenario, stage: &Stage<'_>, targets: &[String]) -> Vec<HostId> {
-        let mut hosts = Vec::new();
-        for name in scenario.expand_targets(targets) {
-            if name == CLIENTS {
-                hosts.extend(self.places.iter().map(|place| place.host));
-            } else if let Some(machine) = stage.machines.iter().find(|m| m.name == name) {
-                hosts.push(machine.probe.host);
-            }
-        }
-        hosts
-    }
+/// The carrier that a strike takes away: the scenario's, or one that is drawn.
+pub(super) fn draw_carrier(strike: &mut Strike, carrier: Option<Profile>, stage: &Stage<'_>) -> HostId {
+    let places = &stage.sites.places;
+    let drawn = strike.stream.below(places.len() as u64) as usize;
+    let named = places.iter().find(|place| Some(place.profile) == carrier);
+    let gone = named.unwrap_or(&places[drawn]).host;
+    strike.targets = vec![stage.network.host_name(gone)];
+    gone
+}
 
-    /// Sets turmoil's links to what all active faults together say. turmoil does not count what a fault stops; the
-    /// links that it covers are counted instead.
-    pub(super) fn apply_turmoil(&mut self, scenario: &Scenario, stage: &Stage<'_>) {
-        let sim = stage.groups[0].sim();
-        let names: Vec<&str> = stage.machines.iter().map(|m| m.name.as_str()).collect();
-        for (i, a) in names.iter().enumerate() {
-            for b in &names[i + 1..] {
-                sim.repair(*a, *b);
-                sim.release(*a, *b);
-            }
-        }
-        for strike in self.strikes.iter_mut().filter(|s| s.state == State::Active) {
-            let (a, b, one_way, hold) = match &strike.kind {
-                FaultKind::Partition { between, and } => (between, and, false, false),
-                FaultKind::PartitionOneWay { from, to } => (from, to, true, false),
-                FaultKind::Hold { between, and } => (between, and, false, true),
-                _ => continue,
-            };
-            for a in scenario.expand_targets(a).iter().filter(|name| *name != CLIENTS) {
-                for b in scenario.expand_targets(b).iter().filter(|name| *name != CLIENTS) {
-                    match (one_way, hold) {
-                        (true, _) => sim.partition_oneway(a.as_str(), b.as_str()),
-                        (false, true) => sim.hold(a.as_str(), b.as_str()),
-                        (false, false) => sim.partition(a.as_str(), b.as_str()),
-                    }
-                    *strike.affected.entry("links".to_owned()).or_default() += 1;
-                }
-            }
+/// Every device of this site is out of reach.
+pub(super) fn carrier_gone(site: HostId, stage: &Stage<'_>) -> Held {
+    let gateways = stage.machines.iter().filter(|machine| machine.host.role == Role::Gateway);
+    let gateways: Vec<HostId> = gateways.map(|machine| machine.probe.host).collect();
+    Held(stage.network.add_fault(Fault::between(vec![site], gateways, LinkFault::Block)))
+}
+
+pub(super) fn end(Held(id): Held, strike: &mut Strike, stage: &Stage<'_>) {
+    stage.network.remove_fault(id);
+    let hits = stage.network.fault_hits(id);
+    for (what, hit) in [
+        ("segments_stalled", hits.segments_stalled),
+        ("segments_held", hits.segments_held),
+        ("segments_delayed", hits.segments_delayed),
+        ("segments_lost", hits.segments_lost),
+        ("connects_refused", hits.connects_refused),
+        ("connects_stalled", hits.connects_stalled),
+    ] {
+        if hit > 0 {
+            strike.count(what, hit);
         }
     }
 }
 
-/// The machines that targets mean, by their place on the stage.
-pub(super) fn machines_of(scenario: &Scenario, stage: &Stage<'_>, targets: &[String]) -> Vec<usize> {
-    let names = scenario.expand_targets(targets);
-    stage.machines.iter().enumerate().filter(|(_, m)| names.contains(&m.name)).map(|(i, _)| i).collect()
+/// The links between hosts that a strike covers on turmoil's TCP, and how.
+fn turmoil_links(strike: &Strike, stage: &Stage<'_>) -> Option<(Vec<(String, String)>, TurmoilFault)> {
+    let (a, b, fault) = match &strike.kind {
+        FaultKind::Partition { between, and } => (between, and, TurmoilFault::Partition),
+        FaultKind::PartitionOneWay { from, to } => (from, to, TurmoilFault::PartitionOneWay),
+        FaultKind::Hold { between, and } => (between, and, TurmoilFault::Hold),
+        // Nothing else of a link can be said in turmoil's words; the scenario is refused where it asks for it between hosts.
+        _ => return None,
+    };
+    let hosts = |targets: &[String]| {
+        let names = stage.scenario.expand_targets(targets);
+        names.into_iter().filter(|name| name != CLIENTS).collect::<Vec<_>>()
+    };
+    let (a, b) = (hosts(a), hosts(b));
+    let links = a.iter().flat_map(|a| b.iter().map(move |b| (a.clone(), b.clone())));
+    Some((links.collect(), fault))
+}
+
+#[derive(Clone, Copy)]
+enum TurmoilFault {
+    Partition,
+    PartitionOneWay,
+    Hold,
+}
+
+/// turmoil does not count what a fault stops; the links that it covers are counted instead.
+pub(super) fn count_turmoil(strike: &mut Strike, stage: &Stage<'_>) {
+    if stage.scenario.network.backbone == Backbone::Turmoil
+        && let Some((links, _)) = turmoil_links(strike, stage)
+    {
+        strike.count("links", links.len() as u64);
+    }
+}
+
+/// Sets turmoil's links to what all active faults together say.
+pub(super) fn apply_turmoil(strikes: &[Strike], stage: &Stage<'_>) {
+    if stage.scenario.network.backbone != Backbone::Turmoil {
+        return;
+    }
+    let sim = stage.groups[0].sim();
+    let names: Vec<&str> = stage.machines.iter().map(|machine| machine.name.as_str()).collect();
+    for (i, a) in names.iter().enumerate() {
+        for b in &names[i + 1..] {
+            sim.repair(*a, *b);
+            sim.release(*a, *b);
+        }
+    }
+    for strike in strikes.iter().filter(|strike| matches!(strike.held(), Some(AnyHeld::Links(_)))) {
+        let Some((links, fault)) = turmoil_links(strike, stage) else { continue };
+        for (a, b) in links {
+            match fault {
+                TurmoilFault::Partition => sim.partition(a, b),
+                TurmoilFault::PartitionOneWay => sim.partition_oneway(a, b),
+                TurmoilFault::Hold => sim.hold(a, b),
+            }
+        }
+    }
 }

@@ -1,185 +1,259 @@
 //! The nemesis: begins and ends the scenario's faults, and counts what each of them hit.
 //!
-//! **Invariant:** what is down or cut follows from the set of active faults, so the end of one never undoes another: a
-//! machine starts again when the last fault that holds it down has ended, and links are the network's to compute.
+//! | file | is |
+//! |---|---|
+//! | `plan` | when each fault strikes: occurrences, drawn times, compound faults taken apart |
+//! | `targets` | whom it is about |
+//! | `strike` | one occurrence, and what it holds while it lasts |
+//! | `processes`, `power`, `links`, `disks`, `clocks`, `frames`, `clients` | a family of faults each: how one begins, what it holds, how it ends and what it hit, and the rule that computes the state in force from everything that is held |
+//!
+//! **Invariant:** what is down, cut or wrong follows from the set of active strikes, so the end of one never undoes another.
+//! Checked by `the_end_of_a_fault_undoes_no_other_for_every_pair_of_kinds`.
 
-mod begin;
-mod end;
+mod clients;
+mod clocks;
+mod disks;
+mod frames;
 mod links;
+mod plan;
+mod power;
+mod processes;
+mod stage;
 mod strike;
+mod targets;
 #[cfg(test)]
 mod tests;
 
-use crate::board::{SharedBoard, Struck};
-use crate::group::Group;
-use crate::last_mile::Site;
-use crate::machine::Machine;
-use squall_generators::{Fleet, LastMile};
+pub use stage::{Place, Sites, Stage};
+
+use crate::disk::DiskFault;
+use crate::hosts::points::Struck;
+use squall_generators::Meddle;
 use squall_history::{Entity, Event, Kind};
-use squall_network::{CloseStyle, ConnId, HostId, Network, ProfileId};
+use squall_network::FaultKind as LinkFault;
 use squall_reports::FaultRecord;
-use squall_scenarios::{FaultKind, Profile, Scenario};
+use squall_scenarios::{DiskOperation, FaultKind, Scenario};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
-use strike::{State, Strike};
-
-/// What the nemesis wants of those whom it cannot reach itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
-    /// This client sends everything again, for this fault.
-    ResendEverything { fault: usize, client: u32 },
-    /// This client reads on.
-    ReadOn { client: u32 },
-    /// So many liars act from now on.
-    Liars { active: u32 },
-}
-
-/// What the nemesis works on.
-pub struct Stage<'a> {
-    pub machines: &'a mut [Machine],
-    pub groups: &'a mut [Group],
-    pub network: &'a Network,
-    pub board: &'a SharedBoard,
-    pub events: &'a mut Vec<Event>,
-    pub orders: &'a mut Vec<Order>,
-    /// Sends without an answer.
-    pub unanswered: u64,
-    pub now: u64,
-}
-
-/// Where devices are, as the nemesis needs it.
-#[derive(Debug, Clone, Copy)]
-pub struct Place {
-    host: HostId,
-    profile: Profile,
-    link: ProfileId,
-}
+use strike::{Held, State, Strike};
 
 /// All faults of a run.
 pub struct Nemesis {
     strikes: Vec<Strike>,
-    places: Vec<Place>,
-    /// The network's profiles, by the scenario's.
-    profiles: BTreeMap<Profile, ProfileId>,
-    /// Links between hosts are turmoil's.
-    turmoil: bool,
 }
 
 impl Nemesis {
-    /// `load` is when the load phase begins, in µs of the run; `sites` has one for each last-mile profile of the scenario,
-    /// in their order.
-    pub fn new(
-        scenario: &Scenario,
-        seed: u64,
-        load: u64,
-        sites: &[Site],
-        profiles: BTreeMap<Profile, ProfileId>,
-        turmoil: bool,
-    ) -> Self {
-        let strikes = strike::plan(scenario, load, seed);
-        let places = scenario.network.last_mile.keys().zip(sites);
-        let places = places
-            .map(|(profile, site)| Place { host: site.host, profile: *profile, link: site.profile })
-            .collect();
-        Nemesis { strikes, places, profiles, turmoil }
+    /// `load` is when the load phase begins, in µs of the run.
+    pub fn new(scenario: &Scenario, seed: u64, load: u64) -> Self {
+        Nemesis { strikes: plan::plan(scenario, load, seed) }
     }
 
-    /// Applies what is due at `stage.now`.
-    pub fn step<L: LastMile<Conn = ConnId>>(
-        &mut self,
-        scenario: &Scenario,
-        stage: &mut Stage<'_>,
-        fleet: &Fleet<L>,
-    ) {
+    /// Applies what is due at `stage.now`: first ends, then beginnings.
+    pub fn step(&mut self, stage: &mut Stage<'_>) {
         for index in 0..self.strikes.len() {
-            if self.strikes[index].state == State::Active && self.strikes[index].ends <= stage.now {
-                self.end(index, scenario, stage);
+            let strike = &self.strikes[index];
+            if strike.held().is_some() && strike.ends <= stage.now {
+                self.end(index, stage);
             }
         }
         for index in 0..self.strikes.len() {
-            if self.strikes[index].state == State::Waiting && self.strikes[index].begins <= stage.now {
-                self.begin(index, scenario, stage, fleet);
+            let strike = &self.strikes[index];
+            if matches!(strike.state, State::Waiting) && strike.begins <= stage.now {
+                self.begin(index, stage);
                 if self.strikes[index].kind.is_instant() {
-                    self.end(index, scenario, stage);
+                    self.end(index, stage);
                 }
             }
         }
-        // A clock that drifts is a little further off at every tick; `end` sets it right again.
-        if self.strikes.iter().any(|s| s.state == State::Active && matches!(s.kind, FaultKind::Clock { .. })) {
-            self.set_clocks(scenario, stage);
+        // A clock that drifts is a little further off at every tick.
+        if clocks::any(&self.strikes) {
+            clocks::apply(&self.strikes, stage);
         }
     }
 
     /// Ends everything: the heal.
-    pub fn heal(&mut self, scenario: &Scenario, stage: &mut Stage<'_>) {
+    pub fn heal(&mut self, stage: &mut Stage<'_>) {
         for index in 0..self.strikes.len() {
             match self.strikes[index].state {
-                State::Active => self.end(index, scenario, stage),
+                State::Active(_) => self.end(index, stage),
                 State::Waiting => self.strikes[index].state = State::Over,
                 State::Over => {}
             }
         }
     }
 
-    fn tell(&self, index: usize, active: bool, stage: &mut Stage<'_>) {
-        let Strike { name, targets, .. } = &self.strikes[index];
-        let kind = Kind::Fault { name: name.clone(), active, targets: targets.clone() };
-        stage.events.push(Event { t: stage.now, at: Entity::World, kind });
+    fn begin(&mut self, index: usize, stage: &mut Stage<'_>) {
+        let strike = &mut self.strikes[index];
+        targets::resolve(strike, stage);
+        let carrier = match strike.kind {
+            FaultKind::CarrierGone { carrier } => Some(links::draw_carrier(strike, carrier, stage)),
+            _ => None,
+        };
+        tell(strike, true, stage);
+        let held = match &strike.kind.clone() {
+            FaultKind::Crash { target, point: None } => Held::Processes(processes::crash(strike, target, stage)),
+            FaultKind::Crash { target, point: Some(point) } => {
+                Held::Processes(processes::crash_at(index, strike, *point, target, stage))
+            }
+            FaultKind::Pause { target } => Held::Processes(processes::pause(strike, target, stage)),
+            FaultKind::PowerLoss { target, point: None } => Held::Power(power::lose(index, strike, target, stage)),
+            FaultKind::PowerLoss { target, point: Some(point) } => {
+                Held::Power(power::lose_at(index, strike, *point, target, stage))
+            }
+            FaultKind::Partition { between, and } => {
+                Held::Links(links::between(between, and, LinkFault::Block, stage))
+            }
+            FaultKind::PartitionOneWay { from, to } => {
+                Held::Links(links::one_way(from, to, LinkFault::Block, stage))
+            }
+            FaultKind::Hold { between, and } => Held::Links(links::between(between, and, LinkFault::Hold, stage)),
+            FaultKind::Latency { between, and, add, jitter } => {
+                let latency = LinkFault::Latency { add: add.as_micros(), jitter: jitter.as_micros() };
+                Held::Links(links::between(between, and, latency, stage))
+            }
+            FaultKind::SlowLink { between, and, bytes_per_s } => {
+                let slow = LinkFault::Slow { bytes_per_s: *bytes_per_s };
+                Held::Links(links::between(between, and, slow, stage))
+            }
+            FaultKind::Loss { between, and, share } => {
+                Held::Links(links::between(between, and, LinkFault::Loss { p: *share }, stage))
+            }
+            FaultKind::Refuse { from, to } => Held::Links(links::one_way(from, to, LinkFault::Refuse, stage)),
+            FaultKind::CarrierGone { .. } => {
+                let site = carrier.expect("the carrier has been drawn");
+                Held::Links(links::carrier_gone(site, stage))
+            }
+            FaultKind::DiskErrors { target, operation, share } => {
+                let share = *share;
+                let fault = match operation {
+                    DiskOperation::Read => DiskFault::ReadError { share },
+                    DiskOperation::Write => DiskFault::WriteError { share },
+                    DiskOperation::Sync => DiskFault::SyncError { share },
+                };
+                Held::Disks(disks::begin(strike, target, fault, stage))
+            }
+            FaultKind::DiskFull { target } => Held::Disks(disks::begin(strike, target, DiskFault::Full, stage)),
+            FaultKind::SlowDisk { target, add } => {
+                let slow = DiskFault::SlowSync { extra_us: add.as_micros() };
+                Held::Disks(disks::begin(strike, target, slow, stage))
+            }
+            FaultKind::StalledDisk { target } => {
+                let stalled = DiskFault::Stalled { until_us: strike.ends };
+                Held::Disks(disks::begin(strike, target, stalled, stage))
+            }
+            FaultKind::Clock { target, .. } => Held::Clocks(clocks::begin(target, stage)),
+            FaultKind::DropSentAcks { share } => frames::cut_sent_acks(index, strike, *share, stage),
+            FaultKind::DropDeviceAcks { share } => frames::cut_device_acks(index, strike, *share, stage),
+            FaultKind::DuplicateAcks { share } => {
+                frames::begin(index, strike, *share, (frames::ACKS, Meddle::Twice), stage)
+            }
+            FaultKind::DelayAcks { share, by } => {
+                let late = Meddle::Late(by.as_duration());
+                frames::begin(index, strike, *share, (frames::ACKS, late), stage)
+            }
+            FaultKind::DuplicateSends { share } => {
+                frames::begin(index, strike, *share, (frames::SENDS, Meddle::Twice), stage)
+            }
+            FaultKind::ResendEverything { share } => {
+                Held::Clients(clients::resend_everything(strike, *share, stage))
+            }
+            FaultKind::Liars { .. } => Held::Clients(clients::liars(stage)),
+            FaultKind::SlowReader { share } => Held::Clients(clients::slow_reader(index, strike, *share, stage)),
+            FaultKind::ProfileChange { share, to } => {
+                Held::Clients(clients::profile_change(index, strike, *share, *to, stage))
+            }
+            FaultKind::Disconnect { share } => Held::Clients(clients::disconnect(strike, *share, stage)),
+            FaultKind::HalfOpen { share } => Held::Clients(clients::half_open(strike, *share, stage)),
+            FaultKind::RollingRestart { .. } | FaultKind::Swizzle { .. } | FaultKind::Flap { .. } => {
+                unreachable!("these are taken apart before they strike")
+            }
+        };
+        let of = Family::of(&held);
+        strike.state = State::Active(held);
+        if of == Family::Links {
+            links::count_turmoil(strike, stage);
+        }
+        self.apply(of, stage);
+        // A power loss at a time has struck inside its hosts.
+        self.collect(stage);
     }
 
-    /// Counts what a fault has hit.
-    pub fn count(&mut self, index: usize, what: &str, by: u64) {
-        *self.strikes[index].affected.entry(what.to_owned()).or_default() += by;
+    fn end(&mut self, index: usize, stage: &mut Stage<'_>) {
+        let strike = &mut self.strikes[index];
+        strike.ends = stage.now;
+        let State::Active(held) = std::mem::replace(&mut strike.state, State::Over) else { return };
+        let of = Family::of(&held);
+        // Faults of clients and frames stand under their number, whatever their family.
+        let read_again = stage.client_faults.end(index);
+        let resends = match &held {
+            Held::Clients(clients::Held::Resends(clients)) => clients.clone(),
+            _ => Vec::new(),
+        };
+        match held {
+            Held::Processes(held) => processes::end(index, held, strike, stage),
+            Held::Power(held) => power::end(index, held, strike, stage),
+            Held::Links(held) => links::end(held, strike, stage),
+            Held::Disks(held) => disks::end(held, strike, stage),
+            Held::Clocks(held) => clocks::end(held, strike, stage),
+            Held::Frames => {}
+            Held::Clients(held) => clients::end(held, strike, stage),
+        }
+        self.apply(of, stage);
+        tell(&self.strikes[index], false, stage);
+        stage.read_on(read_again);
+        clients::resend(&resends, &mut self.strikes[index], stage);
     }
 
-    fn hold_down(&mut self, index: usize, machine: usize, stage: &mut Stage<'_>) {
-        stage.machines[machine].held_down += 1;
-        self.strikes[index].down.push(machine);
+    /// Computes the state in force from everything that is held, for a family whose set of strikes has changed.
+    fn apply(&self, family: Family, stage: &mut Stage<'_>) {
+        match family {
+            Family::Links => links::apply_turmoil(&self.strikes, stage),
+            Family::Clocks => clocks::apply(&self.strikes, stage),
+            Family::Clients => clients::apply_liars(&self.strikes, stage),
+            // Machines count who holds them; disks and the last mile compute for themselves.
+            Family::Processes | Family::Power | Family::Disks | Family::Frames => {}
+        }
     }
 
-    fn crash(&mut self, index: usize, machine: usize, stage: &mut Stage<'_>) {
-        let style = if self.strikes[index].stream.chance(0.5) { CloseStyle::Fin } else { CloseStyle::Rst };
-        let connections = stage.network.connections_of(stage.machines[machine].probe.host).len() as u64;
-        self.count(index, "processes", 1);
-        self.count(index, "connections", connections);
-        let group = machine.min(stage.groups.len() - 1);
-        stage.machines[machine].crash(&mut stage.groups[group], style);
-        stage.events.push(Event { t: stage.now, at: Entity::Host(machine as u16), kind: Kind::Crash });
-    }
-
-    /// Takes in the power cuts that have struck inside hosts, and ends those hosts' tasks.
+    /// Takes in the cuts of power and of processes that have struck inside hosts, ends those hosts' tasks, and counts what faults
+    /// of clients and frames have hit.
     pub fn collect(&mut self, stage: &mut Stage<'_>) {
-        let late = stage.board.lock().take_late();
-        for armed in late {
+        for armed in stage.armed.take_late() {
             let probe = stage.machines[usize::from(armed.host)].probe.clone();
             if probe.alive.load(Ordering::Relaxed) {
-                probe.strike(&mut stage.board.lock(), armed);
+                probe.strike(armed);
             } else {
                 // Something else has struck it in this tick: it goes on waiting.
-                stage.board.lock().armed.push(armed);
+                stage.armed.arm(armed);
             }
         }
-        let (struck, hits) = {
-            let mut board = stage.board.lock();
-            (std::mem::take(&mut board.struck), std::mem::take(&mut board.hits))
-        };
-        for Struck { host, fault, lost_power, unsynced_blocks, connections } in struck {
-            let machine = usize::from(host);
-            self.hold_down(fault, machine, stage);
-            self.count(fault, if lost_power { "hosts" } else { "processes" }, 1);
-            self.count(fault, "unsynced_blocks", unsynced_blocks);
-            self.count(fault, "connections", connections);
-            if self.strikes[fault].waits_for_a_point() {
-                // The dark time counts from the strike, not from when the point was armed.
-                let strike = &mut self.strikes[fault];
-                strike.ends = strike.ends.max(stage.now + strike.length);
-            }
-            let group = machine.min(stage.groups.len() - 1);
-            stage.machines[machine].is_down(&mut stage.groups[group], lost_power);
+        for struck in stage.armed.take_struck() {
+            self.take_in(struck, stage);
         }
-        for ((fault, what), hits) in hits {
-            self.count(fault, what, hits);
+        if stage.client_faults.ever() {
+            let hits = stage.client_faults.lock().take_hits();
+            hits.into_iter().for_each(|((fault, what), hits)| self.strikes[fault].count(what, hits));
         }
+    }
+
+    fn take_in(&mut self, struck: Struck, stage: &mut Stage<'_>) {
+        let Struck { host, fault, lost_power, unsynced_blocks, connections } = struck;
+        let (machine, strike) = (usize::from(host), &mut self.strikes[fault]);
+        match &mut strike.state {
+            State::Active(Held::Power(held)) => held.down.hold(machine, stage),
+            State::Active(Held::Processes(processes::Held::Down(down))) => down.hold(machine, stage),
+            State::Active(_) | State::Waiting | State::Over => unreachable!("what is over has disarmed its cuts"),
+        }
+        strike.count(if lost_power { "hosts" } else { "processes" }, 1);
+        strike.count("unsynced_blocks", unsynced_blocks);
+        strike.count("connections", connections);
+        if let FaultKind::PowerLoss { point: Some(_), .. } | FaultKind::Crash { point: Some(_), .. } = strike.kind
+        {
+            // The dark time counts from the strike, not from when the point was armed.
+            strike.ends = strike.ends.max(stage.now + strike.length);
+        }
+        let group = stage.group_of(machine);
+        stage.machines[machine].is_down(&mut stage.groups[group], lost_power);
     }
 
     /// One record a fault, its occurrences added up.
@@ -203,7 +277,7 @@ impl Nemesis {
             record.targets.extend(strike.targets.iter().cloned());
             record.targets.sort();
             record.targets.dedup();
-            for (what, count) in &strike.affected {
+            for (what, count) in &strike.hits {
                 *record.affected.entry(what.clone()).or_default() += count;
             }
         }
@@ -226,4 +300,35 @@ impl Nemesis {
         names.dedup();
         names
     }
+}
+
+/// The families of faults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Family {
+    Processes,
+    Power,
+    Links,
+    Disks,
+    Clocks,
+    Frames,
+    Clients,
+}
+
+impl Family {
+    fn of(held: &Held) -> Self {
+        match held {
+            Held::Processes(_) => Family::Processes,
+            Held::Power(_) => Family::Power,
+            Held::Links(_) => Family::Links,
+            Held::Disks(_) => Family::Disks,
+            Held::Clocks(_) => Family::Clocks,
+            Held::Frames => Family::Frames,
+            Held::Clients(_) => Family::Clients,
+        }
+    }
+}
+
+fn tell(strike: &Strike, active: bool, stage: &mut Stage<'_>) {
+    let kind = Kind::Fault { name: strike.name.clone(), active, targets: strike.targets.clone() };
+    stage.tell(Event { t: stage.now, at: Entity::World, kind });
 }

@@ -1,8 +1,7 @@
 //! The end of one fault never undoes another: for every pair of kinds, what is in force once the first has ended is what
 //! the second alone would have put in force.
 
-use super::Order;
-use crate::interpose::{WorldContext, enter_world};
+use crate::hosts::interpose::{WorldContext, enter_world};
 use crate::run::{RunOptions, World};
 use squall_generators::rng::key;
 use squall_scenarios::{FaultKind, Scenario, parse};
@@ -64,20 +63,16 @@ fn in_force(faults: &str) -> Vec<String> {
     let context = WorldContext::new(key(0, "world"));
     let _guard = enter_world(&context);
     let mut world = World::build(&scenario, RunOptions::default()).expect("the world builds");
-    let mut liars = 0;
     for tick in 0..=55 {
         world.now = LOAD + tick * 100_000;
-        for order in world.let_nemesis_act() {
-            if let Order::Liars { active } = order {
-                liars = active;
-            }
-        }
+        world.let_nemesis_act();
     }
     let mut all = world.network.active_faults();
-    all.extend(world.board.lock().in_force());
-    all.push(format!("liars {liars}"));
+    all.extend(world.armed.in_force());
+    all.extend(world.client_faults.lock().in_force());
+    all.push(format!("liars {}", world.liars.active()));
     for (machine, group) in world.machines.iter().zip(&world.groups) {
-        all.push(format!("{} up {}", machine.name, machine.power == crate::machine::Power::Up));
+        all.push(format!("{} up {}", machine.name, machine.power == crate::hosts::machine::Power::Up));
         all.push(format!("{} paused {}", machine.name, machine.paused > 0));
         all.push(format!("{} skew {}", machine.name, group.clock_skew()));
         let cuts = machine.probe.disk.iter().map(|disk| disk.armed_cuts()).sum::<usize>();

@@ -9,10 +9,10 @@
 //! thread, for the cut acts on the world. Guarded by `squall verify-determinism`, which stops one of two processes,
 //! and by the tests below.
 
-use crate::accounts::Account;
-use crate::disk::Disk;
-use crate::interpose::{HostContext, SimulatedClock, WorldContext, enter_host, enter_world};
-use crate::lanes::prime_thread;
+use super::interpose::{HostContext, SimulatedClock, WorldContext, enter_host, enter_world};
+use super::threads::prime_thread;
+use crate::disk::{Disk, Running};
+use crate::memory::accounts::Account;
 use squall_core::conversation::Conversation;
 use squall_core::debt::Position;
 use squall_protocol::{ConversationId, DeviceId, Entry, Seq, UserId};
@@ -198,7 +198,15 @@ impl Commits {
         self.clock.set_us(now_us);
         let pending = Pending::new();
         let job = Job { commit: Some(commit), context: self.context.clone(), pending: pending.clone() };
-        self.disk.propose(job, &self.committer);
+        let committer = Arc::clone(&self.committer);
+        self.disk.propose(Box::new(move |cut_is_armed| {
+            if cut_is_armed || !committer.is_beside() {
+                job.run();
+                return None;
+            }
+            let pending = committer.submit(job);
+            Some(Box::new(move || pending.settle()) as Running)
+        }));
         pending
     }
 }

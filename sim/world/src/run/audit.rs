@@ -1,7 +1,7 @@
 //! The audit: what the shards' disks hold when all is over, read from the platters and not from the server's word.
 
-use crate::accounts::Account;
 use crate::disk::Disk;
+use crate::memory::accounts::Account;
 use squall_checks::{AuditEntry, Checks};
 use squall_core::debt::Position;
 use squall_generators::fleet::{payload_hash, what};

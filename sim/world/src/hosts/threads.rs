@@ -1,7 +1,7 @@
 //! Threads on which hosts step beside each other, each host always on the same one.
 //!
-//! Hosts meet only in the network, on the board and through their disks' commits. In a [turn](squall_network::Network::begin_turn)
-//! the network answers each of them as if it were alone; what they told the board is put in the order of hosts afterwards; and a
+//! Hosts meet only in the network, in the mailbox and through their disks' commits. In a [turn](squall_network::Network::begin_turn)
+//! the network answers each of them as if it were alone; what they told the mailbox is put in the order of hosts afterwards; and a
 //! disk has one host. Nor do they meet the fleet, which acts meanwhile. So a run is the same on one thread and on many. Where a
 //! fault is to strike from inside a host or the fleet, and acts on the world at once, first the fleet steps and then the
 //! hosts, one after the other, wherever they live.
@@ -9,8 +9,7 @@
 //! **Invariant:** the number of threads changes nothing of a run. Checked by `squall verify-determinism`, whose second
 //! process runs on another number of them than the first, and by `a_run_is_the_same_on_any_number_of_threads`.
 
-use crate::group::{Group, Hosts};
-use crate::interpose::{WorldContext, enter_world};
+use super::interpose::{WorldContext, enter_world};
 use squall_protocol::{HostName, Role};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -34,8 +33,7 @@ pub fn threads_for(clients: u32) -> usize {
     }
 }
 
-type All = Vec<Option<Hosts>>;
-type Deed = Box<dyn FnOnce(&mut All) + Send>;
+type Task<S> = Box<dyn FnOnce(&mut S) + Send>;
 
 /// Has std draw the keys that it keeps for a thread now, in the scope that has been entered. Otherwise the first host that runs on
 /// the thread would draw them from its own stream, and which that is depends on the number of threads.
@@ -43,34 +41,34 @@ pub fn prime_thread() {
     std::hint::black_box(std::hash::RandomState::new());
 }
 
-/// A thread with hosts of its own.
-pub struct Lane {
-    deeds: Option<Sender<Deed>>,
+/// A thread with hosts of its own, of type `S`: they are made, used and dropped there.
+pub struct HostThread<S> {
+    tasks: Option<Sender<Task<S>>>,
     thread: Option<JoinHandle<()>>,
-    /// Deeds that it was given, and those of which nothing is left, not even their memory.
+    /// Tasks that it was given, and those of which nothing is left, not even their memory.
     given: Cell<u64>,
     over: Arc<AtomicU64>,
 }
 
-/// Something that a lane does, until it is waited for.
-struct Doing<T>(Receiver<std::thread::Result<T>>);
+/// What a task will answer.
+pub struct Answer<T>(Receiver<std::thread::Result<T>>);
 
-impl<T> Doing<T> {
+impl<T> Answer<T> {
     /// # Panics
-    /// As the deed did.
-    fn wait(self) -> T {
-        match self.0.recv().expect("a lane answers every deed") {
+    /// As the task did.
+    pub fn wait(self) -> T {
+        match self.0.recv().expect("a host thread answers every task") {
             Ok(done) => done,
             Err(panic) => resume_unwind(panic),
         }
     }
 }
 
-impl Lane {
+impl<S: Default + 'static> HostThread<S> {
     /// # Panics
     /// When the system gives no thread.
     pub fn start(number: usize, seed: u64) -> Rc<Self> {
-        let (deeds, queue) = channel::<Deed>();
+        let (tasks, queue) = channel::<Task<S>>();
         let over = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&over);
         let thread = std::thread::Builder::new().name(format!("hosts-{number}")).stack_size(16 << 20);
@@ -78,50 +76,51 @@ impl Lane {
             let context = WorldContext::new(seed);
             let _guard = enter_world(&context);
             prime_thread();
-            let mut all = All::new();
-            for deed in queue {
-                deed(&mut all);
+            let mut hosts = S::default();
+            for task in queue {
+                task(&mut hosts);
                 counter.fetch_add(1, Ordering::Release);
             }
         });
         let thread = Some(thread.expect("a thread can be started"));
-        Rc::new(Lane { deeds: Some(deeds), thread, given: Cell::new(0), over })
+        Rc::new(HostThread { tasks: Some(tasks), thread, given: Cell::new(0), over })
     }
 
-    fn begin<T: Send + 'static>(&self, act: impl FnOnce(&mut All) -> T + Send + 'static) -> Doing<T> {
-        let (answer, doing) = channel();
-        let deed: Deed = Box::new(move |all| {
-            let done = catch_unwind(AssertUnwindSafe(|| act(all)));
+    /// Begins a task among the thread's hosts.
+    pub fn begin<T: Send + 'static>(&self, act: impl FnOnce(&mut S) -> T + Send + 'static) -> Answer<T> {
+        let (sender, answer) = channel();
+        let task: Task<S> = Box::new(move |hosts| {
+            let done = catch_unwind(AssertUnwindSafe(|| act(hosts)));
             // Nobody waits any more when the run has failed elsewhere.
-            let _ = answer.send(done);
+            let _ = sender.send(done);
         });
-        let sent = self.deeds.as_ref().is_some_and(|deeds| deeds.send(deed).is_ok());
-        assert!(sent, "a lane takes deeds for as long as it lives");
+        let sent = self.tasks.as_ref().is_some_and(|tasks| tasks.send(task).is_ok());
+        assert!(sent, "a host thread takes tasks for as long as it lives");
         self.given.set(self.given.get() + 1);
-        Doing(doing)
+        Answer(answer)
     }
 
-    /// Waits until the thread has nothing in hand any more: a deed is answered a moment before its memory is given back.
+    /// Waits until the thread has nothing in hand any more: a task is answered a moment before its memory is given back.
     pub fn settle(&self) {
         while self.over.load(Ordering::Acquire) < self.given.get() {
             std::thread::yield_now();
         }
     }
 
-    /// Does something among the lane's hosts and waits for it.
+    /// Does something among the thread's hosts and waits for it.
     ///
     /// # Panics
-    /// As the deed does.
-    pub(crate) fn run<T: Send + 'static>(&self, act: impl FnOnce(&mut All) -> T + Send + 'static) -> T {
+    /// As the task does.
+    pub fn run<T: Send + 'static>(&self, act: impl FnOnce(&mut S) -> T + Send + 'static) -> T {
         self.begin(act).wait()
     }
 }
 
-impl Drop for Lane {
+impl<S> Drop for HostThread<S> {
     fn drop(&mut self) {
-        self.deeds.take();
+        self.tasks.take();
         if let Some(thread) = self.thread.take() {
-            // It has caught every panic of a deed.
+            // It has caught every panic of a task.
             let _ = thread.join();
         }
     }
@@ -156,55 +155,6 @@ pub fn spread(hosts: &[HostName], threads: usize) -> Vec<usize> {
         places[index] = thread;
     }
     places
-}
-
-/// A tick of the lanes' hosts, under way.
-pub struct Tick(Vec<Doing<Result<(), (usize, String)>>>);
-
-/// Begins a tick: the hosts of the lanes step, each for its number of ticks.
-pub fn begin_tick(lanes: &[Rc<Lane>], groups: &[Group], ticks: &[u64]) -> Tick {
-    let begun = lanes
-        .iter()
-        .map(|lane| {
-            let theirs = groups.iter().zip(ticks).enumerate().filter_map(|(index, (group, ticks))| {
-                let (of, number) = group.beside()?;
-                Rc::ptr_eq(of, lane).then_some((index, number, *ticks))
-            });
-            let theirs: Vec<(usize, usize, u64)> = theirs.collect();
-            lane.begin(move |all| {
-                for (index, number, ticks) in theirs {
-                    let hosts = all[number].as_mut().expect("hosts live until their group ends");
-                    hosts.step(ticks).map_err(|error| (index, error))?;
-                }
-                Ok(())
-            })
-        })
-        .collect();
-    Tick(begun)
-}
-
-impl Tick {
-    /// Steps the hosts of this thread and waits for those of the lanes. The first error in the order of groups.
-    ///
-    /// # Panics
-    /// As a host does.
-    pub fn finish(self, groups: &mut [Group], ticks: &[u64]) -> Result<(), String> {
-        let mut first: Option<(usize, String)> = None;
-        for (index, group) in groups.iter_mut().enumerate().filter(|(_, group)| group.beside().is_none()) {
-            if let Err(error) = group.step(ticks[index]) {
-                first = Some((index, error));
-                break;
-            }
-        }
-        for doing in self.0 {
-            if let Err((index, error)) = doing.wait()
-                && first.as_ref().is_none_or(|(earlier, _)| index < *earlier)
-            {
-                first = Some((index, error));
-            }
-        }
-        first.map_or(Ok(()), |(_, error)| Err(error))
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Takes every event of a run: to the checks, the history file, the digest and the latency histograms.
 
-use crate::accounts::Account;
+use crate::memory::accounts::Account;
 use rustc_hash::FxHashMap;
 use squall_checks::Checks;
 use squall_generators::{Latency, Sink};

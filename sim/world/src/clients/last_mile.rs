@@ -1,8 +1,8 @@
 //! The fleet's network: our own, seen from the devices' side.
 
-use crate::accounts::Account;
-use crate::backbone::EDGE_PORT;
-use crate::board::SharedBoard;
+use super::faults::SharedClientFaults;
+use crate::hosts::backbone::EDGE_PORT;
+use crate::memory::accounts::Account;
 use squall_generators::rng::below;
 use squall_generators::{LastMile, Meddle, Meddled};
 use squall_network::{ConnId, HostId, Network, ProfileId};
@@ -23,7 +23,7 @@ pub struct SimulatedLastMile {
     pub gateways: Vec<HostId>,
     pub sites: Vec<Site>,
     pub seed: u64,
-    pub board: SharedBoard,
+    pub faults: SharedClientFaults,
 }
 
 impl SimulatedLastMile {
@@ -40,7 +40,7 @@ impl LastMile for SimulatedLastMile {
         let _account = Account::Network.enter();
         let site = self.site(client);
         let gateway = self.gateways[gateway as usize];
-        let moved = self.board.is_roused().then(|| self.board.lock().moved_to(client)).flatten();
+        let moved = self.faults.ever().then(|| self.faults.lock().profile_of(client)).flatten();
         let profile = moved.unwrap_or(site.profile);
         self.network.open(site.host, gateway, EDGE_PORT, profile, u64::from(client))
     }
@@ -61,8 +61,7 @@ impl LastMile for SimulatedLastMile {
     }
 
     fn strikes_ack(&mut self, _client: u32, conn: ConnId) -> bool {
-        let mut board = self.board.lock();
-        if board.device_ack_cuts.is_empty() || !board.strikes_device_ack() {
+        if !self.faults.ever() || !self.faults.lock().cuts_device_ack() {
             return false;
         }
         self.network.cut(conn);
@@ -70,10 +69,10 @@ impl LastMile for SimulatedLastMile {
     }
 
     fn meddle(&mut self, _client: u32, frame: Meddled) -> Meddle {
-        if self.board.is_roused() { self.board.lock().meddle(frame) } else { Meddle::Pass }
+        if self.faults.ever() { self.faults.lock().meddle(frame) } else { Meddle::Pass }
     }
 
     fn reads(&mut self, client: u32) -> bool {
-        !self.board.is_roused() || self.board.lock().reads(client)
+        !self.faults.ever() || self.faults.lock().reads(client)
     }
 }

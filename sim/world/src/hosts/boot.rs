@@ -1,16 +1,14 @@
-//! A machine: one role of the chat system on a turmoil host, with its own power, disk, clock and randomness.
+//! Starts a role on a host as in reality: an `Env` with simulated seams, and the same `serve()`.
 
-use crate::backbone::{
+use super::backbone::{
     EDGE_PORT, INTERNAL_PORT, SimulatedConnector, SimulatedListener, TurmoilConnector, TurmoilListener,
 };
-use crate::board::Probe;
-use crate::committer::{Commits, Committer, CursorListener, SettledStorage};
+use super::commits::{Commits, Committer, CursorListener, SettledStorage};
+use super::interpose::SimulatedClock;
+use super::probe::Probe;
 use crate::disk::Disk;
-use crate::group::Group;
-use crate::interpose::SimulatedClock;
 use crate::plants;
 use squall_generators::rng::{Stream, key};
-use squall_network::CloseStyle;
 use squall_protocol::token::TokenSecret;
 use squall_protocol::{HostName, Role};
 use squall_server::net::{BoxFuture, Connector};
@@ -44,8 +42,8 @@ pub struct Common {
     pub failures: Arc<Mutex<Vec<String>>>,
 }
 
-/// Commits inside simulated time: some of it before the durable point, which is the end of a tick, some after.
-struct SimulatedLane {
+/// Commits inside simulated time: some of a commit's latency passes before the durable point, which is the end of a tick, some after.
+struct SimulatedCommits {
     stream: Mutex<Stream>,
     latency: Duration,
     disk: Disk,
@@ -53,7 +51,7 @@ struct SimulatedLane {
     clock: SimulatedClock,
 }
 
-impl CommitLane for SimulatedLane {
+impl CommitLane for SimulatedCommits {
     fn run(&self, commit: Commit) -> BoxFuture<'static, Result<(), StorageError>> {
         let (total, before) = {
             let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
@@ -73,28 +71,6 @@ impl CommitLane for SimulatedLane {
             pending.take()
         })
     }
-}
-
-/// Whether a machine runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Power {
-    Up,
-    Crashed,
-    Dark,
-}
-
-/// A machine of the run.
-pub struct Machine {
-    pub name: String,
-    pub host: HostName,
-    pub probe: Arc<Probe>,
-    pub power: Power,
-    /// Faults that hold it down.
-    pub held_down: u32,
-    /// Faults that have paused it.
-    pub paused: u32,
-    /// Ticks that it has missed in a pause.
-    missed: u64,
 }
 
 /// Starts a role on a host of `sim`.
@@ -156,7 +132,7 @@ async fn boot(name: HostName, probe: Arc<Probe>, common: &Common, commit_stream:
 fn storage(disk: Disk, common: &Common, stream: Stream, probe: &Arc<Probe>) -> OpenStorage {
     let committer = Arc::clone(&common.committer);
     let seed = key(common.seed, &format!("commit thread {}", probe.index));
-    let lane: Arc<dyn CommitLane> = Arc::new(SimulatedLane {
+    let lane: Arc<dyn CommitLane> = Arc::new(SimulatedCommits {
         stream: Mutex::new(stream),
         latency: common.commit_latency,
         disk: disk.clone(),
@@ -178,88 +154,4 @@ fn wall_ms() -> u64 {
     #[expect(clippy::disallowed_methods, reason = "inside a host the interposer answers with its simulated clock")]
     let now = std::time::SystemTime::now();
     now.duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
-}
-
-impl Machine {
-    pub fn new(name: String, host: HostName, probe: Arc<Probe>) -> Self {
-        Machine { name, host, probe, power: Power::Up, held_down: 0, paused: 0, missed: 0 }
-    }
-
-    /// Nothing of its process runs until as many `resume`s.
-    pub fn pause(&mut self) {
-        self.paused += 1;
-        self.probe.network.pause(self.probe.host);
-    }
-
-    pub fn resume(&mut self) {
-        self.paused -= 1;
-        if self.paused == 0 {
-            self.probe.network.resume(self.probe.host);
-        }
-    }
-
-    /// How many ticks its host has to run now: none while it is paused; after that those that it has missed as well, so that
-    /// every timer that is late runs at once.
-    pub fn ticks_due(&mut self) -> u64 {
-        if self.paused > 0 {
-            self.missed += 1;
-            return 0;
-        }
-        1 + std::mem::take(&mut self.missed)
-    }
-
-    /// The process dies; its kernel says good-bye for it.
-    pub fn crash(&mut self, group: &mut Group, style: CloseStyle) {
-        if self.power != Power::Up {
-            return;
-        }
-        self.power = Power::Crashed;
-        self.probe.alive.store(false, Ordering::Relaxed);
-        self.probe.network.crash(self.probe.host, style);
-        if let Some(disk) = &self.probe.disk {
-            disk.process_died();
-        }
-        group.crash(&self.name);
-    }
-
-    /// A machine whose process is dead loses its power too: what its kernel still held goes. False: it had none any more.
-    pub fn lose_power_while_down(&mut self) -> bool {
-        let had_power = self.power == Power::Crashed;
-        if had_power {
-            self.power = Power::Dark;
-            self.probe.network.power_off(self.probe.host);
-            if let Some(disk) = &self.probe.disk {
-                disk.power_loss();
-            }
-        }
-        had_power
-    }
-
-    /// The probe has seen to disk and network: end the host's tasks.
-    pub fn is_down(&mut self, group: &mut Group, lost_power: bool) {
-        self.power = if lost_power { Power::Dark } else { Power::Crashed };
-        group.crash(&self.name);
-    }
-
-    /// The run is over: what the process still does as it is dropped reaches nothing.
-    pub fn retire(&self) {
-        self.probe.alive.store(false, Ordering::Relaxed);
-        if let Some(disk) = &self.probe.disk {
-            disk.process_died();
-        }
-    }
-
-    pub fn restart(&mut self, group: &mut Group) {
-        match self.power {
-            Power::Up => return,
-            Power::Crashed => self.probe.network.start(self.probe.host),
-            Power::Dark => self.probe.network.power_on(self.probe.host),
-        }
-        if let Some(disk) = &self.probe.disk {
-            disk.process_started();
-        }
-        self.power = Power::Up;
-        self.probe.alive.store(true, Ordering::Relaxed);
-        group.bounce(&self.name);
-    }
 }

@@ -1,10 +1,11 @@
 //! The end of a run: the audit, the verdict, and the record of everything.
 
-use crate::accounts::{Account, resident_bytes};
-use crate::audit;
-use crate::group::Group;
-use crate::machine::Machine;
-use crate::run::{RunError, World};
+use super::audit;
+use super::options::RunError;
+use super::world::World;
+use crate::hosts::group::Group;
+use crate::hosts::machine::Machine;
+use crate::memory::accounts::{Account, resident_bytes};
 use squall_checks::{AuditDevice, Checks, Config};
 use squall_reports::record::{
     CheckRecord, ClientCounts, FirstViolation, MemoryRecord, MessageCounts, SometimesRecord, overall_verdict,
@@ -137,8 +138,8 @@ impl World<'_> {
             "gap_filled" => totals.gaps_filled,
             _ => hits,
         };
-        let board = self.board.lock();
-        let points = board.sometimes();
+        let mailbox = self.mailbox.lock();
+        let points = mailbox.sometimes();
         points
             .map(|(name, hits)| SometimesRecord { name: name.to_owned(), hits: with_fleets(name, hits) })
             .collect()

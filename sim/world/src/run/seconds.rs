@@ -1,8 +1,9 @@
 //! The end of every simulated second: its digests, its trace, the ledger of memory, progress.
 
+use super::observatory::Trace;
+use super::options::{Progress, SecondDigest};
+use super::world::World;
 use crate::disk::Disk;
-use crate::observatory::Trace;
-use crate::run::{Progress, SecondDigest, World};
 use squall_network::SegmentTrace;
 use squall_protocol::ids::mix;
 use std::sync::atomic::Ordering;
@@ -39,7 +40,7 @@ impl World<'_> {
     /// Draws up the ledger of memory if the process has grown.
     pub(crate) fn look_at_memory(&mut self) {
         self.machines.iter().filter_map(|m| m.probe.disk.as_ref()).for_each(Disk::settle);
-        self.lanes.iter().for_each(|lane| lane.settle());
+        self.threads.iter().for_each(|thread| thread.settle());
         // SAFETY: every commit that had begun is over, the threads of other hosts have nothing in hand until the next tick, and
         // nothing else of a run has a thread of its own.
         unsafe { self.peak.look() };

@@ -4,12 +4,12 @@
 //! turmoil's TCP they share one. A `Sim` cannot leave its thread: a [`Group`] is the handle that the world holds, wherever the
 //! hosts are.
 
-use crate::accounts::Account;
-use crate::board::Probe;
+use super::boot::{Common, EPOCH_US, start};
+use super::interpose::{Guard, HostContext, enter_host};
+use super::probe::Probe;
+use super::threads::{Answer, HostThread};
 use crate::disk::Disk;
-use crate::interpose::{Guard, HostContext, enter_host};
-use crate::lanes::Lane;
-use crate::machine::{Common, EPOCH_US, start};
+use crate::memory::accounts::Account;
 use squall_generators::rng::key;
 use squall_protocol::HostName;
 use std::rc::Rc;
@@ -81,10 +81,16 @@ impl Hosts {
     }
 }
 
+/// The hosts of one thread, by their number there; `None` once they have ended.
+type Hosted = Vec<Option<Hosts>>;
+
+/// A thread on which groups live.
+pub type GroupThread = HostThread<Hosted>;
+
 enum Home {
     Here(Box<Hosts>),
     /// On another thread, by their number there.
-    Beside(Rc<Lane>, usize),
+    Beside(Rc<GroupThread>, usize),
 }
 
 /// Hosts that step together.
@@ -94,18 +100,18 @@ pub struct Group {
 }
 
 impl Group {
-    /// Without hosts, on this thread or on a lane.
-    pub fn new(common: &Common, name: &str, account: Account, lane: Option<&Rc<Lane>>) -> Self {
+    /// Without hosts, on this thread or on another.
+    pub fn new(common: &Common, name: &str, account: Account, thread: Option<&Rc<GroupThread>>) -> Self {
         let context = HostContext::new(key(common.seed, &format!("host {name}")), common.clock.clone(), EPOCH_US);
-        let home = match lane {
+        let home = match thread {
             None => Home::Here(Box::new(Hosts::new(common, name, context.clone(), account))),
-            Some(lane) => {
+            Some(thread) => {
                 let (common, name, context) = (common.clone(), name.to_owned(), context.clone());
-                let number = lane.run(move |all| {
+                let number = thread.run(move |all| {
                     all.push(Some(Hosts::new(&common, &name, context, account)));
                     all.len() - 1
                 });
-                Home::Beside(Rc::clone(lane), number)
+                Home::Beside(Rc::clone(thread), number)
             }
         };
         Group { home, context }
@@ -115,18 +121,18 @@ impl Group {
     fn at_home<T: Send + 'static>(&mut self, act: impl FnOnce(&mut Hosts) -> T + Send + 'static) -> T {
         match &mut self.home {
             Home::Here(hosts) => act(hosts),
-            Home::Beside(lane, number) => {
+            Home::Beside(thread, number) => {
                 let number = *number;
-                lane.run(move |all| act(all[number].as_mut().expect("hosts live until their group ends")))
+                thread.run(move |all| act(all[number].as_mut().expect("hosts live until their group ends")))
             }
         }
     }
 
-    /// The lane and the number of hosts that live on another thread.
-    pub(crate) fn beside(&self) -> Option<(&Rc<Lane>, usize)> {
+    /// The thread and the number there of hosts that live on another one.
+    fn beside(&self) -> Option<(&Rc<GroupThread>, usize)> {
         match &self.home {
             Home::Here(_) => None,
-            Home::Beside(lane, number) => Some((lane, *number)),
+            Home::Beside(thread, number) => Some((thread, *number)),
         }
     }
 
@@ -149,7 +155,7 @@ impl Group {
     pub fn end(self) {
         match self.home {
             Home::Here(hosts) => hosts.end(),
-            Home::Beside(lane, number) => lane.run(move |all| {
+            Home::Beside(thread, number) => thread.run(move |all| {
                 if let Some(hosts) = all[number].take() {
                     hosts.end();
                 }
@@ -182,5 +188,54 @@ impl Group {
     pub fn add(&mut self, name: &str, host: HostName, probe: &Arc<Probe>, common: &Common) {
         let (name, probe, common) = (name.to_owned(), Arc::clone(probe), common.clone());
         self.at_home(move |hosts| hosts.add(&name, host, &probe, &common));
+    }
+}
+
+/// A tick of the hosts on other threads, under way.
+pub struct Tick(Vec<Answer<Result<(), (usize, String)>>>);
+
+/// Begins a tick: the hosts of the other threads step, each for its number of ticks.
+pub fn begin_tick(threads: &[Rc<GroupThread>], groups: &[Group], ticks: &[u64]) -> Tick {
+    let begun = threads
+        .iter()
+        .map(|thread| {
+            let theirs = groups.iter().zip(ticks).enumerate().filter_map(|(index, (group, ticks))| {
+                let (of, number) = group.beside()?;
+                Rc::ptr_eq(of, thread).then_some((index, number, *ticks))
+            });
+            let theirs: Vec<(usize, usize, u64)> = theirs.collect();
+            thread.begin(move |all| {
+                for (index, number, ticks) in theirs {
+                    let hosts = all[number].as_mut().expect("hosts live until their group ends");
+                    hosts.step(ticks).map_err(|error| (index, error))?;
+                }
+                Ok(())
+            })
+        })
+        .collect();
+    Tick(begun)
+}
+
+impl Tick {
+    /// Steps the hosts of this thread and waits for those of the others. The first error in the order of groups.
+    ///
+    /// # Panics
+    /// As a host does.
+    pub fn finish(self, groups: &mut [Group], ticks: &[u64]) -> Result<(), String> {
+        let mut first: Option<(usize, String)> = None;
+        for (index, group) in groups.iter_mut().enumerate().filter(|(_, group)| group.beside().is_none()) {
+            if let Err(error) = group.step(ticks[index]) {
+                first = Some((index, error));
+                break;
+            }
+        }
+        for answer in self.0 {
+            if let Err((index, error)) = answer.wait()
+                && first.as_ref().is_none_or(|(earlier, _)| index < *earlier)
+            {
+                first = Some((index, error));
+            }
+        }
+        first.map_or(Ok(()), |(_, error)| Err(error))
     }
 }

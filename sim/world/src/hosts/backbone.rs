@@ -1,6 +1,6 @@
 //! What carries the traffic between hosts: our network, or turmoil's TCP as the second opinion.
 
-use crate::accounts::Account;
+use crate::memory::accounts::Account;
 use squall_network::{HostId, Network, ProfileId};
 use squall_server::net::{BoxFuture, BoxStream, Connector, Listener};
 use std::collections::BTreeMap;

@@ -1,0 +1,211 @@
+//! What faults do to single clients and frames while they last, and what they hit there.
+//!
+//! **Invariant:** every active fault draws from a stream of its own, even after another has struck, so that no fault changes what
+//! another strikes.
+
+use squall_generators::rng::{Stream, unit};
+use squall_generators::{Meddle, Meddled};
+use squall_network::ProfileId;
+use squall_protocol::ids::mix;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A share of something that a fault strikes while it lasts.
+#[derive(Debug, Clone)]
+pub struct Share {
+    pub fault: usize,
+    pub share: f64,
+    pub stream: Stream,
+}
+
+/// The clients that a fault is about: a share of them, the same as long as it lasts.
+#[derive(Debug, Clone, Copy)]
+pub struct Cohort {
+    pub fault: usize,
+    pub key: u64,
+    pub share: f64,
+}
+
+impl Cohort {
+    fn has(&self, client: u32) -> bool {
+        unit(mix(self.key ^ mix(u64::from(client)))) < self.share
+    }
+}
+
+/// Something that a fault does to clients or frames as long as it lasts.
+#[derive(Debug, Clone)]
+pub enum ClientFault {
+    /// The connection of a sender is cut between the commit of its message and the ack.
+    CutSentAcks(Share),
+    /// The connection of a device is cut before its ack of a delivery leaves.
+    CutDeviceAcks(Share),
+    /// This happens to frames of these sorts.
+    Frames { share: Share, frames: &'static [Meddled], what: Meddle },
+    /// Clients do not read.
+    SlowReaders(Cohort),
+    /// Clients are on another last-mile profile than their own.
+    ProfileChange { cohort: Cohort, profile: ProfileId },
+}
+
+impl ClientFault {
+    fn fault(&self) -> usize {
+        match self {
+            ClientFault::CutSentAcks(share)
+            | ClientFault::CutDeviceAcks(share)
+            | ClientFault::Frames { share, .. } => share.fault,
+            ClientFault::SlowReaders(cohort) | ClientFault::ProfileChange { cohort, .. } => cohort.fault,
+        }
+    }
+}
+
+/// All that is in force, in the order in which it began.
+#[derive(Default)]
+pub struct ClientFaults {
+    active: Vec<ClientFault>,
+    /// Clients with something to read that do not read.
+    unread: BTreeSet<u32>,
+    /// What faults have hit, by fault and what it was.
+    hits: BTreeMap<(usize, &'static str), u64>,
+}
+
+/// The faults of clients, shared by the last mile, the hosts' probes and the nemesis.
+#[derive(Clone, Default)]
+pub struct SharedClientFaults {
+    faults: Arc<Mutex<ClientFaults>>,
+    /// Some fault has been about single clients or frames: only then is anybody asked for each of them.
+    ever: Arc<AtomicBool>,
+}
+
+impl SharedClientFaults {
+    pub fn lock(&self) -> MutexGuard<'_, ClientFaults> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there has been one at all: a run without them does not pay for the questions.
+    pub fn ever(&self) -> bool {
+        self.ever.load(Ordering::Relaxed)
+    }
+
+    pub fn begin(&self, fault: ClientFault) {
+        self.lock().active.push(fault);
+        self.ever.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends all that this fault does; clients that read again because of it.
+    pub fn end(&self, fault: usize) -> Vec<u32> {
+        let mut faults = self.lock();
+        faults.active.retain(|active| active.fault() != fault);
+        faults.take_readers()
+    }
+
+    /// Whether something may cut a connection from inside a host or the fleet, in the middle of a tick.
+    pub fn may_cut(&self) -> bool {
+        let cuts = |fault: &ClientFault| match fault {
+            ClientFault::CutSentAcks(_) | ClientFault::CutDeviceAcks(_) => true,
+            ClientFault::Frames { .. } | ClientFault::SlowReaders(_) | ClientFault::ProfileChange { .. } => false,
+        };
+        self.ever() && self.lock().active.iter().any(cuts)
+    }
+
+    /// The fault that cuts a sender off from the ack that would come now. Whoever finds a connection counts the hit.
+    pub fn cuts_sent_ack(&self) -> Option<usize> {
+        if self.ever() { self.lock().cuts_sent_ack() } else { None }
+    }
+}
+
+impl ClientFaults {
+    fn cuts_sent_ack(&mut self) -> Option<usize> {
+        first_that_strikes(self.active.iter_mut().filter_map(|fault| match fault {
+            ClientFault::CutSentAcks(share) => Some(share),
+            _ => None,
+        }))
+    }
+
+    /// Whether a fault strikes this ack of a delivery; counts it.
+    pub fn cuts_device_ack(&mut self) -> bool {
+        let fault = first_that_strikes(self.active.iter_mut().filter_map(|fault| match fault {
+            ClientFault::CutDeviceAcks(share) => Some(share),
+            _ => None,
+        }));
+        fault.is_some_and(|fault| {
+            self.hit(fault, "connections", 1);
+            true
+        })
+    }
+
+    /// What a fault does to such a frame; counts it.
+    pub fn meddle(&mut self, frame: Meddled) -> Meddle {
+        let mut struck = None;
+        for fault in &mut self.active {
+            if let ClientFault::Frames { share, frames, what } = fault
+                && frames.contains(&frame)
+                && share.stream.chance(share.share)
+            {
+                struck = struck.or(Some((share.fault, *what)));
+            }
+        }
+        let Some((fault, what)) = struck else { return Meddle::Pass };
+        self.hit(fault, "frames", 1);
+        what
+    }
+
+    /// Whether the client reads; counts it when it does not.
+    pub fn reads(&mut self, client: u32) -> bool {
+        let Some(fault) = self.slow_reader(client) else { return true };
+        self.hit(fault, "reads", 1);
+        self.unread.insert(client);
+        false
+    }
+
+    /// The fault that keeps this client from reading.
+    fn slow_reader(&self, client: u32) -> Option<usize> {
+        self.active.iter().find_map(|fault| match fault {
+            ClientFault::SlowReaders(cohort) if cohort.has(client) => Some(cohort.fault),
+            _ => None,
+        })
+    }
+
+    fn take_readers(&mut self) -> Vec<u32> {
+        let unread = std::mem::take(&mut self.unread);
+        let (still, again): (BTreeSet<u32>, BTreeSet<u32>) =
+            unread.into_iter().partition(|client| self.slow_reader(*client).is_some());
+        self.unread = still;
+        again.into_iter().collect()
+    }
+
+    /// The profile that the latest of the faults has put this client on.
+    pub fn profile_of(&self, client: u32) -> Option<ProfileId> {
+        self.active.iter().rev().find_map(|fault| match fault {
+            ClientFault::ProfileChange { cohort, profile } if cohort.has(client) => Some(*profile),
+            _ => None,
+        })
+    }
+
+    pub fn hit(&mut self, fault: usize, what: &'static str, by: u64) {
+        *self.hits.entry((fault, what)).or_default() += by;
+    }
+
+    pub fn take_hits(&mut self) -> BTreeMap<(usize, &'static str), u64> {
+        std::mem::take(&mut self.hits)
+    }
+
+    /// What every active fault says of itself here.
+    #[cfg(test)]
+    pub fn in_force(&self) -> Vec<String> {
+        let said = |fault: &ClientFault| match fault {
+            ClientFault::CutSentAcks(share) => format!("sent acks {}", share.share),
+            ClientFault::CutDeviceAcks(share) => format!("device acks {}", share.share),
+            ClientFault::Frames { share, frames, what } => format!("{frames:?} {what:?} {}", share.share),
+            ClientFault::SlowReaders(cohort) => format!("slow readers {}", cohort.share),
+            ClientFault::ProfileChange { cohort, profile } => format!("profile {} {profile:?}", cohort.share),
+        };
+        self.active.iter().map(said).collect()
+    }
+}
+
+/// The first of the shares that strikes. Every one draws, even after one has struck, so that each keeps its own sequence.
+fn first_that_strikes<'a>(shares: impl Iterator<Item = &'a mut Share>) -> Option<usize> {
+    let struck = shares.filter_map(|share| share.stream.chance(share.share).then_some(share.fault));
+    struck.fold(None, |first, fault| first.or(Some(fault)))
+}

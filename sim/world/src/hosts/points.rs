@@ -1,0 +1,197 @@
+//! Named points of the server's code: what each counts as, and the cuts that wait for a host to pass one.
+//!
+//! **Invariant:** every point of the server counts as something here or says that it does not: the match has no catch-all.
+
+use squall_network::CloseStyle;
+use squall_scenarios::model;
+use squall_server::observer::Point;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Points that a healthy campaign reaches at least once, in the order of reports.
+pub const SOMETIMES: &[&str] = &[
+    "committed",
+    "commit_failed",
+    "recovery_failed",
+    "ack_sent",
+    "duplicate_met_dedup",
+    "old_send_looked_up",
+    "client_seq_gap",
+    "published",
+    "redelivered",
+    "unacked_closed",
+    "lookup_retried",
+    "sync_page",
+    "sync_more_than_one_page",
+    "recovered",
+    "recovery_found_undispatched_tail",
+    "stale_entry_met",
+    "registry_rebuilt_from_connections",
+    "registry_entries_cleared",
+    "resync_after_registration",
+    "topic_dropped",
+    "closed_for_silence",
+    "closed_as_too_slow",
+    "closed_otherwise",
+    "link_down",
+    "gap_met",
+    "gap_filled",
+    "shard_restarted_with_sends_waiting",
+];
+
+/// What a point counts as.
+pub(super) fn names(point: &Point<'_>) -> &'static [&'static str] {
+    use squall_protocol::close::CloseReason;
+    match point {
+        Point::Committed { .. } => &["committed"],
+        Point::CommitFailed { .. } => &["commit_failed"],
+        Point::RecoveryFailed { .. } => &["recovery_failed"],
+        Point::Acked { .. } => &["ack_sent"],
+        Point::DuplicateMet { .. } => &["duplicate_met_dedup"],
+        Point::OldSendLookedUp { .. } => &["old_send_looked_up"],
+        Point::ClientSeqGap { .. } => &["client_seq_gap"],
+        Point::Published { .. } => &["published"],
+        Point::Redelivered { .. } => &["redelivered"],
+        Point::UnackedClosed { .. } => &["unacked_closed"],
+        Point::LookupRetried => &["lookup_retried"],
+        Point::SyncPage { more: true, .. } => &["sync_page", "sync_more_than_one_page"],
+        Point::SyncPage { .. } => &["sync_page"],
+        Point::Recovering | Point::Found { .. } => &[],
+        Point::Recovered { replanned: 0 } => &["recovered"],
+        Point::Recovered { .. } => &["recovered", "recovery_found_undispatched_tail"],
+        Point::StaleEntryMet { .. } => &["stale_entry_met"],
+        Point::SnapshotSent { connections: 0 } => &[],
+        Point::SnapshotSent { .. } => &["registry_rebuilt_from_connections"],
+        Point::EntriesCleared { .. } => &["registry_entries_cleared"],
+        Point::ResyncAfterRegistration { .. } => &["resync_after_registration"],
+        Point::TopicDropped { .. } => &["topic_dropped"],
+        Point::Closed { reason: CloseReason::Silence, .. } => &["closed_for_silence"],
+        Point::Closed { reason: CloseReason::TooSlow, .. } => &["closed_as_too_slow"],
+        Point::Closed { .. } => &["closed_otherwise"],
+        Point::LinkDown { .. } => &["link_down"],
+        Point::Lost { .. } | Point::LinkUp { .. } => &[],
+    }
+}
+
+/// The named point of a scenario that this is.
+pub(super) fn scenario_point(point: &Point<'_>) -> Option<model::Point> {
+    match point {
+        Point::Committed { .. } => Some(model::Point::Committed),
+        Point::Acked { .. } => Some(model::Point::Acked),
+        Point::Published { .. } => Some(model::Point::Published),
+        Point::SyncPage { .. } => Some(model::Point::SyncPage),
+        Point::Recovering => Some(model::Point::Recovering),
+        _ => None,
+    }
+}
+
+/// What is cut short at a point.
+#[derive(Debug, Clone, Copy)]
+pub enum Cut {
+    Power,
+    /// The process, whose kernel closes its connections like this.
+    Process(CloseStyle),
+}
+
+/// A cut that waits for a point.
+#[derive(Debug, Clone, Copy)]
+pub struct Armed {
+    pub host: u16,
+    pub point: model::Point,
+    /// Which fault armed it.
+    pub fault: usize,
+    pub cut: Cut,
+}
+
+/// A cut that has struck.
+#[derive(Debug, Clone, Copy)]
+pub struct Struck {
+    pub host: u16,
+    pub fault: usize,
+    /// The power is gone, not only the process.
+    pub lost_power: bool,
+    pub unsynced_blocks: u64,
+    pub connections: u64,
+}
+
+/// Cuts that wait, and those that have struck and were not yet taken in.
+#[derive(Default)]
+struct Cuts {
+    armed: Vec<Armed>,
+    struck: Vec<Struck>,
+    /// Cuts that wait for the end of the tick, so that what the point announces still leaves.
+    late: Vec<Armed>,
+}
+
+/// The cuts of a run, shared by all hosts and the nemesis.
+#[derive(Clone, Default)]
+pub struct ArmedPoints {
+    cuts: Arc<Mutex<Cuts>>,
+    /// How many wait, so that a point costs no lock while none does.
+    waiting: Arc<AtomicUsize>,
+}
+
+impl ArmedPoints {
+    fn lock(&self) -> MutexGuard<'_, Cuts> {
+        self.cuts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn recount(&self, cuts: &Cuts) {
+        self.waiting.store(cuts.armed.len(), Ordering::Relaxed);
+    }
+
+    pub fn arm(&self, cut: Armed) {
+        let mut cuts = self.lock();
+        cuts.armed.push(cut);
+        self.recount(&cuts);
+    }
+
+    /// Forgets what this fault has armed.
+    pub fn disarm(&self, fault: usize) {
+        let mut cuts = self.lock();
+        cuts.armed.retain(|armed| armed.fault != fault);
+        self.recount(&cuts);
+    }
+
+    /// Whether some cut waits, which may act on the world in the middle of a tick.
+    pub fn any(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// Takes the cut that waits for this host at this point, if there is one.
+    pub(super) fn take(&self, host: u16, point: model::Point) -> Option<Armed> {
+        if !self.any() {
+            return None;
+        }
+        let mut cuts = self.lock();
+        let place = cuts.armed.iter().position(|armed| armed.host == host && armed.point == point)?;
+        let armed = cuts.armed.swap_remove(place);
+        self.recount(&cuts);
+        Some(armed)
+    }
+
+    /// This cut strikes at the end of the tick.
+    pub(super) fn strike_later(&self, cut: Armed) {
+        self.lock().late.push(cut);
+    }
+
+    pub(super) fn has_struck(&self, struck: Struck) {
+        self.lock().struck.push(struck);
+    }
+
+    pub fn take_late(&self) -> Vec<Armed> {
+        std::mem::take(&mut self.lock().late)
+    }
+
+    pub fn take_struck(&self) -> Vec<Struck> {
+        std::mem::take(&mut self.lock().struck)
+    }
+
+    /// What every waiting cut says of itself.
+    #[cfg(test)]
+    pub fn in_force(&self) -> Vec<String> {
+        let cuts = self.lock();
+        let power = |armed: &Armed| matches!(armed.cut, Cut::Power);
+        cuts.armed.iter().map(|armed| format!("armed {} {:?} {}", armed.host, armed.point, power(armed))).collect()
+    }
+}

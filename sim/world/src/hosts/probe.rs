@@ -1,0 +1,156 @@
+//! The server's observer in a simulated host: it tells the world what the host passes, and carries out what strikes exactly there.
+//!
+//! **Invariant:** a point is passed before the effect that follows it, so a cut at a point comes before that effect. The ack is
+//! the exception: `acked` strikes at the end of the tick, so that the ack leaves.
+
+use super::mailbox::SharedMailbox;
+use super::points::{Armed, ArmedPoints, Cut, Struck, names, scenario_point};
+use crate::clients::faults::SharedClientFaults;
+use crate::disk::Disk;
+use squall_generators::fleet::payload_hash;
+use squall_history::{Entity, Event, Kind};
+use squall_network::{CloseStyle, HostId, Network};
+use squall_protocol::{ConversationId, DeviceId, Entry, Seq};
+use squall_scenarios::model;
+use squall_server::observer::{Observer, Point};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// One host's power, process and voice.
+pub struct Probe {
+    pub index: u16,
+    pub host: HostId,
+    pub network: Network,
+    pub disk: Option<Disk>,
+    pub mailbox: SharedMailbox,
+    pub armed: ArmedPoints,
+    pub client_faults: SharedClientFaults,
+    /// The process runs and has power.
+    pub alive: AtomicBool,
+    /// Blocks that this disk had lost by the last power cut.
+    pub blocks_lost: AtomicU64,
+    /// Simulated µs, set by the world.
+    pub now: Arc<AtomicU64>,
+}
+
+impl Probe {
+    fn event(&self, kind: Kind) -> Event {
+        Event { t: self.now.load(Ordering::Relaxed), at: Entity::Host(self.index), kind }
+    }
+
+    fn append(&self, conversation: ConversationId, entry: &Entry) -> Event {
+        self.event(Kind::Append {
+            conversation,
+            seq: entry.seq,
+            sender: entry.sender,
+            client_msg_id: entry.client_msg_id,
+            body_hash: payload_hash(&entry.payload),
+        })
+    }
+
+    /// A commit has moved a cursor; this is where it stands on disk.
+    pub fn cursor_stands_at(&self, device: DeviceId, conversation: ConversationId, up_to: Seq) {
+        self.mailbox.lock().tell(self.event(Kind::Cursor { device, conversation, up_to }));
+    }
+
+    /// At this instant the host has no power: nothing leaves it, nothing unsynced survives.
+    pub fn lose_power(&self, fault: usize) {
+        if !self.alive.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        let connections = self.network.connections_of(self.host).len() as u64;
+        self.network.power_off(self.host);
+        // A cut in the middle of a commit has taken the blocks before we came here: count by what the disk has lost.
+        let unsynced_blocks = self.disk.as_ref().map_or(0, |disk| {
+            disk.power_loss();
+            let lost = disk.stats().blocks_lost;
+            lost - self.blocks_lost.swap(lost, Ordering::Relaxed)
+        });
+        self.mailbox.lock().tell(self.event(Kind::PowerLoss { unsynced_blocks }));
+        self.armed.has_struck(Struck { host: self.index, fault, lost_power: true, unsynced_blocks, connections });
+    }
+
+    /// The disk's own power cut has struck in the middle of a commit: the whole host goes dark with it.
+    pub fn lose_power_mid_commit(&self) {
+        if let Some(armed) = self.armed.take(self.index, model::Point::MidCommit) {
+            self.lose_power(armed.fault);
+        }
+    }
+
+    /// Carries out a cut here and now.
+    pub fn strike(&self, armed: Armed) {
+        match armed.cut {
+            Cut::Power => self.lose_power(armed.fault),
+            Cut::Process(style) => self.die(armed.fault, style),
+        }
+    }
+
+    /// At this instant the process is dead; its kernel says good-bye for it.
+    fn die(&self, fault: usize, style: CloseStyle) {
+        if !self.alive.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        let connections = self.network.connections_of(self.host).len() as u64;
+        self.network.crash(self.host, style);
+        if let Some(disk) = &self.disk {
+            disk.process_died();
+        }
+        self.mailbox.lock().tell(self.event(Kind::Crash));
+        self.armed.has_struck(Struck {
+            host: self.index,
+            fault,
+            lost_power: false,
+            unsynced_blocks: 0,
+            connections,
+        });
+    }
+
+    /// A fault may cut the connection of the message's sender before the shard can ack it.
+    fn cut_sender(&self, device: DeviceId) {
+        let Some(fault) = self.client_faults.cuts_sent_ack() else { return };
+        // A device's token on the last mile is its number among the clients.
+        let token = device.0 - 1;
+        if let Some(conn) = self.network.connection_for_token(token)
+            && self.network.cut(conn)
+        {
+            self.client_faults.lock().hit(fault, "connections", 1);
+        }
+    }
+
+    fn tell(&self, point: &Point<'_>) {
+        let mut mailbox = self.mailbox.lock();
+        names(point).iter().for_each(|name| mailbox.count(name));
+        match point {
+            Point::Found { conversation, entry } => {
+                mailbox.found(*conversation, entry.seq, || self.append(*conversation, entry));
+            }
+            Point::Committed { conversation, entry } => {
+                mailbox.committed(self.index, *conversation, entry.seq, self.append(*conversation, entry));
+            }
+            Point::Published { conversation, seq, targets } => {
+                let devices = targets.iter().map(|l| l.device).collect();
+                mailbox.tell(self.event(Kind::Publish { conversation: *conversation, seq: *seq, devices }));
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Observer for Probe {
+    fn passed(&self, point: &Point<'_>) {
+        if !self.alive.load(Ordering::Relaxed) {
+            return;
+        }
+        self.tell(point);
+        if let Point::Committed { entry, .. } = point {
+            self.cut_sender(entry.device);
+        }
+        let Some(reached) = scenario_point(point) else { return };
+        let Some(armed) = self.armed.take(self.index, reached) else { return };
+        if reached == model::Point::Acked {
+            self.armed.strike_later(armed);
+        } else {
+            self.strike(armed);
+        }
+    }
+}

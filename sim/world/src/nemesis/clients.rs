@@ -1,0 +1,118 @@
+//! Devices that misbehave or are badly off: `disconnect`, `half-open`, `slow-reader`, `profile-change`, `resend-everything`, and
+//! `liars`, who are no devices of ours.
+//!
+//! **Invariant:** how many liars act, and which profile a device's connection is on, is computed from all active strikes.
+
+use super::Stage;
+use super::strike::{Held as AnyHeld, State, Strike};
+use crate::clients::faults::{ClientFault, Cohort};
+use crate::memory::accounts::Account;
+use squall_core::Time;
+use squall_network::ConnId;
+use squall_scenarios::{FaultKind, Profile};
+
+/// What a strike on clients holds.
+pub(in crate::nemesis) enum Held {
+    /// It was over at once.
+    Nothing,
+    /// These send everything again when it ends, which is at once.
+    Resends(Vec<u32>),
+    SlowReaders,
+    ProfileChange,
+    Liars {
+        /// Lies that had been told before.
+        before: u64,
+    },
+}
+
+/// Devices that are online lose their connection, or find it half-open; a share of them.
+fn each_connection(strike: &mut Strike, share: f64, stage: &Stage<'_>, hit: impl Fn(ConnId) -> bool) -> Held {
+    let mut hits = 0;
+    for client in 0..stage.fleet.clients() {
+        if strike.stream.chance(share)
+            && stage.fleet.is_online(client)
+            && let Some(conn) = stage.fleet.conn(client)
+        {
+            hits += u64::from(hit(conn));
+        }
+    }
+    strike.count("connections", hits);
+    Held::Nothing
+}
+
+pub(super) fn disconnect(strike: &mut Strike, share: f64, stage: &Stage<'_>) -> Held {
+    each_connection(strike, share, stage, |conn| stage.network.cut(conn))
+}
+
+pub(super) fn half_open(strike: &mut Strike, share: f64, stage: &Stage<'_>) -> Held {
+    each_connection(strike, share, stage, |conn| stage.network.freeze(conn))
+}
+
+pub(super) fn resend_everything(strike: &mut Strike, share: f64, stage: &Stage<'_>) -> Held {
+    let clients = 0..stage.fleet.clients();
+    Held::Resends(clients.filter(|client| strike.stream.chance(share) && stage.fleet.is_online(*client)).collect())
+}
+
+/// The clients that a strike holds to it send everything again.
+pub(super) fn resend(clients: &[u32], strike: &mut Strike, stage: &mut Stage<'_>) {
+    let _account = Account::Fleet.enter();
+    for client in clients {
+        strike.count("messages", stage.fleet.resend_everything(*client, Time(stage.now), stage.observatory));
+    }
+}
+
+pub(super) fn slow_reader(fault: usize, strike: &mut Strike, share: f64, stage: &Stage<'_>) -> Held {
+    let cohort = Cohort { fault, key: strike.stream.next_u64(), share };
+    stage.client_faults.begin(ClientFault::SlowReaders(cohort));
+    Held::SlowReaders
+}
+
+pub(super) fn profile_change(
+    fault: usize,
+    strike: &mut Strike,
+    share: f64,
+    to: Profile,
+    stage: &Stage<'_>,
+) -> Held {
+    let cohort = Cohort { fault, key: strike.stream.next_u64(), share };
+    let profile = stage.sites.profiles[&to];
+    stage.client_faults.begin(ClientFault::ProfileChange { cohort, profile });
+    strike.count("connections", apply_profiles(stage));
+    Held::ProfileChange
+}
+
+pub(super) fn liars(stage: &Stage<'_>) -> Held {
+    Held::Liars { before: stage.liars.lies() }
+}
+
+pub(super) fn end(held: Held, strike: &mut Strike, stage: &Stage<'_>) {
+    match held {
+        Held::Nothing | Held::SlowReaders | Held::Resends(_) => {}
+        Held::ProfileChange => drop(apply_profiles(stage)),
+        Held::Liars { before } => strike.count("lies", stage.liars.lies() - before),
+    }
+}
+
+/// Puts every device's connection on the profile that all active faults together say; how many that changed.
+fn apply_profiles(stage: &Stage<'_>) -> u64 {
+    let faults = stage.client_faults.lock();
+    let mut changed = 0;
+    for place in &stage.sites.places {
+        for conn in stage.network.connections_of(place.host) {
+            let token = stage.network.conn_info(conn).and_then(|info| info.token);
+            let profile = token.and_then(|token| faults.profile_of(token as u32)).unwrap_or(place.link);
+            changed += u64::from(stage.network.set_profile(conn, profile));
+        }
+    }
+    changed
+}
+
+/// As many liars act as all active strikes together want.
+pub(super) fn apply_liars(strikes: &[Strike], stage: &mut Stage<'_>) {
+    let wanted = strikes.iter().map(|strike| match (&strike.state, &strike.kind) {
+        (State::Active(AnyHeld::Clients(Held::Liars { .. })), FaultKind::Liars { count }) => *count,
+        _ => 0,
+    });
+    let _account = Account::Fleet.enter();
+    stage.liars.set_active(wanted.sum(), &mut stage.fleet.last_mile);
+}

@@ -1,0 +1,49 @@
+//! Wall clocks that are wrong: `clock`.
+//!
+//! **Invariant:** a host's skew is the sum of what all active strikes say of it, computed anew whenever it may have changed: at
+//! each beginning and end, and at every tick in between, for a clock may drift.
+
+use super::Stage;
+use super::strike::{Held as AnyHeld, Strike};
+use squall_scenarios::FaultKind;
+
+/// Machines with a wrong clock, and how many entries each had stamped before.
+pub(in crate::nemesis) struct Held(Vec<(usize, u64)>);
+
+pub(super) fn begin(target: &[String], stage: &Stage<'_>) -> Held {
+    let mailbox = stage.mailbox.lock();
+    let machines = stage.machines_of(target).into_iter();
+    Held(machines.map(|machine| (machine, mailbox.stamped(machine as u16))).collect())
+}
+
+pub(super) fn end(Held(machines): Held, strike: &mut Strike, stage: &Stage<'_>) {
+    let mailbox = stage.mailbox.lock();
+    machines.iter().for_each(|(machine, before)| {
+        strike.count("entries_stamped", mailbox.stamped(*machine as u16) - before);
+    });
+}
+
+/// Whether some clock is wrong at the moment.
+pub(super) fn any(strikes: &[Strike]) -> bool {
+    strikes.iter().any(|strike| matches!(strike.held(), Some(AnyHeld::Clocks(_))))
+}
+
+/// Sets every host's clock to what all active strikes together say.
+pub(super) fn apply(strikes: &[Strike], stage: &mut Stage<'_>) {
+    let mut skews = vec![0.0; stage.machines.len()];
+    for strike in strikes {
+        let (Some(AnyHeld::Clocks(Held(machines))), FaultKind::Clock { ahead, behind, drift_ppm, .. }) =
+            (strike.held(), &strike.kind)
+        else {
+            continue;
+        };
+        let lasted = stage.now.saturating_sub(strike.begins) as f64;
+        for (machine, _) in machines {
+            skews[*machine] += ahead.as_micros() as f64 - behind.as_micros() as f64 + lasted * drift_ppm / 1e6;
+        }
+    }
+    for (machine, skew) in skews.into_iter().enumerate() {
+        let group = stage.group_of(machine);
+        stage.groups[group].set_clock_skew(skew as i64);
+    }
+}

@@ -1,0 +1,73 @@
+//! What the nemesis works on.
+
+use crate::clients::faults::SharedClientFaults;
+use crate::clients::last_mile::SimulatedLastMile;
+use crate::hosts::group::Group;
+use crate::hosts::machine::Machine;
+use crate::hosts::mailbox::SharedMailbox;
+use crate::hosts::points::ArmedPoints;
+use crate::memory::accounts::Account;
+use crate::run::Observatory;
+use squall_core::Time;
+use squall_generators::{Fleet, Liars, Sink};
+use squall_history::Event;
+use squall_network::{ConnId, HostId, Network, ProfileId};
+use squall_scenarios::{Profile, Scenario};
+use std::collections::BTreeMap;
+
+/// Where the devices of one last-mile profile are.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    pub host: HostId,
+    pub profile: Profile,
+    pub link: ProfileId,
+}
+
+/// Where devices are, and the profiles that faults put them on.
+pub struct Sites {
+    /// One for each last-mile profile of the scenario, in their order.
+    pub places: Vec<Place>,
+    /// The network's profiles, by the scenario's.
+    pub profiles: BTreeMap<Profile, ProfileId>,
+}
+
+/// The world, as the nemesis reaches it for the length of a step.
+pub struct Stage<'a> {
+    pub scenario: &'a Scenario,
+    pub machines: &'a mut [Machine],
+    pub groups: &'a mut [Group],
+    pub network: &'a Network,
+    pub mailbox: &'a SharedMailbox,
+    pub armed: &'a ArmedPoints,
+    pub client_faults: &'a SharedClientFaults,
+    pub sites: &'a Sites,
+    pub fleet: &'a mut Fleet<SimulatedLastMile>,
+    pub liars: &'a mut Liars<ConnId>,
+    pub observatory: &'a mut Observatory,
+    pub now: u64,
+}
+
+impl Stage<'_> {
+    /// The group of a machine: its own, or the one that all share.
+    pub(super) fn group_of(&self, machine: usize) -> usize {
+        machine.min(self.groups.len() - 1)
+    }
+
+    pub(super) fn tell(&mut self, event: Event) {
+        self.observatory.event(event);
+    }
+
+    /// Sends that have no answer yet.
+    pub(super) fn unanswered_sends(&self) -> u64 {
+        let totals = self.fleet.totals();
+        totals.sent - totals.acked - totals.refused
+    }
+
+    /// Clients that had stopped reading read on.
+    pub(super) fn read_on(&mut self, clients: Vec<u32>) {
+        let _account = Account::Fleet.enter();
+        for client in clients {
+            self.fleet.read_on(client, Time(self.now), self.observatory);
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Builds the world of a run: network, hosts with their disks, threads, the fleet, the nemesis, the checks.
+
+use super::observatory::Observatory;
+use super::options::{RunError, RunOptions};
+use super::world::World;
+use crate::clients::faults::SharedClientFaults;
+use crate::clients::last_mile::{SimulatedLastMile, Site};
+use crate::disk::{Disk, DiskConfig};
+use crate::hosts::backbone::{INTERNAL_PORT, SimulatedConnector};
+use crate::hosts::boot::Common;
+use crate::hosts::commits::Committer;
+use crate::hosts::group::{Group, GroupThread};
+use crate::hosts::interpose::SimulatedClock;
+use crate::hosts::machine::Machine;
+use crate::hosts::mailbox::SharedMailbox;
+use crate::hosts::points::ArmedPoints;
+use crate::hosts::probe::Probe;
+use crate::hosts::threads;
+use crate::memory::accounts::{Account, Peak};
+use crate::nemesis::{Nemesis, Place, Sites};
+use squall_checks::{Checks, Config};
+use squall_generators::rng::key;
+use squall_generators::{Fleet, Liars};
+use squall_history::Recorder;
+use squall_network::{HostId, Network, Profile as LinkProfile, ProfileId};
+use squall_protocol::token::TokenSecret;
+use squall_protocol::{Role, limits};
+use squall_scenarios::{BUSIEST_SHARD, Backbone, FaultKind, Profile, Scenario};
+use squall_server::Cluster;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::Instant;
+
+/// A power cut loses most of what was not synced, keeps some of it, and may tear a block.
+const DISK: DiskConfig =
+    DiskConfig { capacity_bytes: 64 << 30, sector_bytes: 512, survive_share: 0.2, tear: true };
+
+fn link_profile(profile: Profile) -> LinkProfile {
+    match profile {
+        Profile::Rack => LinkProfile::rack(),
+        Profile::CrossRegion => LinkProfile::cross_region(),
+        Profile::Wifi => LinkProfile::wifi(),
+        Profile::Lte => LinkProfile::lte(),
+        Profile::ThreeG => LinkProfile::threeg(),
+        Profile::Flaky => LinkProfile::flaky(),
+    }
+}
+
+impl<'a> World<'a> {
+    pub(crate) fn build(scenario: &'a Scenario, options: RunOptions) -> Result<Self, RunError> {
+        #[expect(clippy::disallowed_methods, reason = "wall time is shown to the user and enters no run")]
+        let started = Instant::now();
+        let seed = options.seed;
+        let network = Network::new(key(seed, "network"));
+        let clock = SimulatedClock::default();
+        let now_cell = Arc::new(AtomicU64::new(0));
+        let targets = scenario.faults.iter().flat_map(|fault| fault.kind.targets());
+        let asks_for_busiest =
+            targets.into_iter().any(|(_, targets)| targets.iter().any(|target| target == BUSIEST_SHARD));
+        let mailbox = SharedMailbox::new(options.history.is_some(), asks_for_busiest);
+        let (armed, client_faults) = (ArmedPoints::default(), SharedClientFaults::default());
+        let names = scenario.host_names();
+        let hosts: Vec<HostId> = names.iter().map(|name| network.add_host(name.clone())).collect();
+        let backbone = network.add_profile(link_profile(scenario.network.data_centre));
+        let turmoil = scenario.network.backbone == Backbone::Turmoil;
+        let clients = scenario.population.devices();
+        let common = Common {
+            cluster: cluster(scenario),
+            secret: TokenSecret::new(key(seed, "token secret").to_le_bytes()),
+            commit_latency: scenario.topology.commit_latency.as_duration(),
+            tick: scenario.tick.0.as_duration(),
+            seed,
+            clock: clock.clone(),
+            connector: (!turmoil).then(|| connector(&network, backbone, &names, &hosts)),
+            committer: Arc::new(Committer::for_clients(clients)),
+            failures: Arc::default(),
+        };
+        let wanted = options.threads.unwrap_or_else(|| threads::threads_for(clients)).min(names.len()).max(1);
+        let threads: Vec<Rc<GroupThread>> = (1..wanted)
+            .filter(|_| !turmoil)
+            .map(|number| GroupThread::start(number, key(seed, "world")))
+            .collect();
+        let named = scenario.hosts();
+        let places = threads::spread(&named, threads.len() + 1);
+        let mut groups = Vec::new();
+        let mut machines = Vec::new();
+        if turmoil {
+            groups.push(Group::new(&common, "all hosts", Account::World, None));
+        }
+        for (index, (name, host)) in names.iter().zip(&hosts).enumerate() {
+            let named = named[index];
+            let disk = (named.role == Role::Messages).then(|| Disk::new(key(seed, &format!("disk {name}")), DISK));
+            let probe = Arc::new(Probe {
+                index: index as u16,
+                host: *host,
+                network: network.clone(),
+                disk,
+                mailbox: mailbox.clone(),
+                armed: armed.clone(),
+                client_faults: client_faults.clone(),
+                alive: AtomicBool::new(true),
+                blocks_lost: AtomicU64::new(0),
+                now: Arc::clone(&now_cell),
+            });
+            if let Some(disk) = &probe.disk {
+                let probe = Arc::downgrade(&probe);
+                disk.set_on_power_cut(move || {
+                    if let Some(probe) = probe.upgrade() {
+                        probe.lose_power_mid_commit();
+                    }
+                });
+            }
+            if !turmoil {
+                // The first thread is this one.
+                let thread = places[index].checked_sub(1).map(|thread| &threads[thread]);
+                groups.push(Group::new(&common, name, Account::of(named.role), thread));
+            }
+            groups.last_mut().expect("one was just pushed").add(name, named, &probe, &common);
+            machines.push(Machine::new(name.clone(), named, probe));
+        }
+        let sites = sites(scenario, &network);
+        let site_names = sites.iter().map(|site| network.host_name(site.host)).collect();
+        let load = scenario.phases.ramp.as_micros();
+        let nemesis = Nemesis::new(scenario, seed, load);
+        let nemesis_sites =
+            Sites { places: places_of(scenario, &sites), profiles: profiles_of_faults(scenario, &network) };
+        let last_mile = SimulatedLastMile {
+            network: network.clone(),
+            gateways: hosts[..scenario.topology.gateways as usize].to_vec(),
+            sites,
+            seed: key(seed, "sites"),
+            faults: client_faults.clone(),
+        };
+        let charged = Account::Fleet.enter();
+        let fleet = Fleet::new(last_mile, scenario, seed, common.secret.clone());
+        let counts =
+            scenario.faults.iter().map(|f| if let FaultKind::Liars { count } = f.kind { count } else { 0 });
+        let liars = Liars::new(seed, common.secret.clone(), scenario.topology.gateways, counts.sum());
+        drop(charged);
+        let shards = machines
+            .iter()
+            .enumerate()
+            .filter(|(_, m)| m.host.role == Role::Messages)
+            .map(|(index, _)| index as u16)
+            .collect();
+        let mut checks = Checks::new(Config { shards });
+        checks.require_exposure(&nemesis.exposes(scenario));
+        let recorder = match &options.history {
+            Some(path) => Some(
+                Recorder::create(path, names.clone(), options.history_of.clone())
+                    .map_err(|source| RunError::History { path: path.clone(), source })?,
+            ),
+            None => None,
+        };
+        let bound = scenario.phases.liveness_bound.map_or(limits::liveness_bound(), |b| b.as_duration());
+        let end = load + scenario.phases.load.as_micros() + bound.as_micros() as u64;
+        Ok(World {
+            scenario,
+            options,
+            clock,
+            now_cell,
+            network,
+            machines,
+            groups,
+            threads,
+            mailbox,
+            armed,
+            client_faults,
+            fleet,
+            liars,
+            nemesis,
+            nemesis_sites,
+            observatory: Observatory::new(checks, recorder, names),
+            failures: common.failures,
+            sites: site_names,
+            phase: "build",
+            phases: Vec::new(),
+            phase_began: (0, started, 0),
+            now: 0,
+            end,
+            started,
+            last_progress: started,
+            events: Vec::new(),
+            signals: Vec::new(),
+            digest: 0,
+            stopped: false,
+            peak: Peak::default(),
+        })
+    }
+}
+
+type MakeConnector = Arc<dyn Fn(HostId) -> SimulatedConnector + Send + Sync>;
+
+fn connector(network: &Network, profile: ProfileId, names: &[String], hosts: &[HostId]) -> MakeConnector {
+    let network = network.clone();
+    let names = Arc::new(names.iter().cloned().zip(hosts.iter().copied()).collect::<BTreeMap<_, _>>());
+    Arc::new(move |host| SimulatedConnector { network: network.clone(), host, profile, names: Arc::clone(&names) })
+}
+
+fn cluster(scenario: &Scenario) -> Cluster {
+    Cluster::from_fn(|role| {
+        let hosts = 0..scenario.topology.count(role);
+        hosts.map(|index| format!("{}:{INTERNAL_PORT}", role.host(index))).collect()
+    })
+}
+
+/// A site for each last-mile profile of the scenario.
+fn sites(scenario: &Scenario, network: &Network) -> Vec<Site> {
+    let total: f64 = scenario.network.last_mile.values().sum();
+    let (mut sites, mut share) = (Vec::new(), 0.0);
+    for (profile, weight) in &scenario.network.last_mile {
+        let link = link_profile(*profile);
+        let host = network.add_host(format!("clients-{}", link.name));
+        share += weight / total;
+        sites.push(Site { host, profile: network.add_profile(link), below: (share * (1u64 << 32) as f64) as u64 });
+    }
+    sites
+}
+
+/// The sites of the last-mile profiles, as the nemesis needs them.
+fn places_of(scenario: &Scenario, sites: &[Site]) -> Vec<Place> {
+    let places = scenario.network.last_mile.keys().zip(sites);
+    places.map(|(profile, site)| Place { host: site.host, profile: *profile, link: site.profile }).collect()
+}
+
+/// The network's profiles that faults put devices on, by the scenario's.
+fn profiles_of_faults(scenario: &Scenario, network: &Network) -> BTreeMap<Profile, ProfileId> {
+    let mut profiles = BTreeMap::new();
+    for fault in &scenario.faults {
+        if let FaultKind::ProfileChange { to, .. } = fault.kind {
+            profiles.entry(to).or_insert_with(|| network.add_profile(link_profile(to)));
+        }
+    }
+    profiles
+}

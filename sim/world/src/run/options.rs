@@ -1,0 +1,73 @@
+//! What a run is asked to do, what it tells while it goes on, and why it could not be finished.
+
+use crate::plants::Bug;
+use squall_server::storage::StorageError;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+/// Somebody who is told things while a run goes on.
+pub type Listener<T> = Box<dyn FnMut(&T)>;
+
+/// What a run is asked to do beside running.
+#[derive(Default)]
+pub struct RunOptions {
+    pub seed: u64,
+    /// Write `history.jsonl` here.
+    pub history: Option<PathBuf>,
+    /// Only what these conversations and devices, by their numbers, had part in; empty for everything.
+    pub history_of: Vec<u64>,
+    /// A bug that is planted in the system for this run, and with it for the rest of the process.
+    pub plant: Option<&'static Bug>,
+    /// The command that repeats this run, for the record.
+    pub reproduce: String,
+    /// Called for every simulated second with its digests.
+    pub on_second: Option<Listener<SecondDigest>>,
+    /// Keep everything that happens in this simulated second, for telling two runs apart.
+    pub trace_second: Option<u64>,
+    /// Called for every line of that second.
+    pub on_trace: Option<Listener<str>>,
+    /// Called now and then.
+    pub on_progress: Option<Listener<Progress>>,
+    /// On how many threads hosts step; the run is the same on any number. `None`: as many as there are cores in a large run, one
+    /// in a small one.
+    pub threads: Option<usize>,
+    /// Set from outside to stop early; what was judged until then is reported, inconclusive.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    pub phase: &'static str,
+    pub simulated: Duration,
+    /// The longest that the run can take.
+    pub total: Duration,
+    pub wall: Duration,
+    pub connected: u64,
+    pub clients: u64,
+    pub displayed: u64,
+}
+
+/// What one simulated second came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecondDigest {
+    pub second: u64,
+    pub history: u64,
+    /// Wire bytes by host, in the order of hosts; sites of devices at the end.
+    pub wire: Vec<(String, u64)>,
+    /// Durable writes by shard.
+    pub disks: Vec<(String, u64)>,
+}
+
+/// Why a run could not be finished. None of these says anything of the properties.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("cannot write the history to {path}: {source}")]
+    History { path: PathBuf, source: std::io::Error },
+    #[error("a host failed: {0}")]
+    Host(String),
+    #[error("the audit cannot read the disk of {host}: {source}")]
+    Audit { host: String, source: StorageError },
+}
