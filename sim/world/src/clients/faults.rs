@@ -4,7 +4,7 @@
 //! another strikes.
 
 use squall_generators::rng::{Stream, unit};
-use squall_generators::{Meddle, Meddled};
+use squall_generators::{FrameFault, FrameFaults, FrameKind};
 use squall_network::ProfileId;
 use squall_protocol::ids::mix;
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,7 +41,7 @@ pub enum ClientFault {
     /// The connection of a device is cut before its ack of a delivery leaves.
     CutDeviceAcks(Share),
     /// This happens to frames of these sorts.
-    Frames { share: Share, frames: &'static [Meddled], what: Meddle },
+    Frames { share: Share, frames: &'static [FrameKind], what: FrameFault },
     /// Clients do not read.
     SlowReaders(Cohort),
     /// Clients are on another last-mile profile than their own.
@@ -114,6 +114,23 @@ impl SharedClientFaults {
     }
 }
 
+impl FrameFaults for SharedClientFaults {
+    fn fault(&mut self, _client: u32, frame: FrameKind) -> FrameFault {
+        if !self.ever() {
+            return FrameFault::Pass;
+        }
+        let mut faults = self.lock();
+        if frame == FrameKind::Ack && faults.cuts_device_ack() {
+            return FrameFault::Cut;
+        }
+        faults.frame_fault(frame)
+    }
+
+    fn reads(&mut self, client: u32) -> bool {
+        !self.ever() || self.lock().reads(client)
+    }
+}
+
 impl ClientFaults {
     fn cuts_sent_ack(&mut self) -> Option<usize> {
         first_that_strikes(self.active.iter_mut().filter_map(|fault| match fault {
@@ -123,7 +140,7 @@ impl ClientFaults {
     }
 
     /// Whether a fault strikes this ack of a delivery; counts it.
-    pub fn cuts_device_ack(&mut self) -> bool {
+    fn cuts_device_ack(&mut self) -> bool {
         let fault = first_that_strikes(self.active.iter_mut().filter_map(|fault| match fault {
             ClientFault::CutDeviceAcks(share) => Some(share),
             _ => None,
@@ -135,7 +152,7 @@ impl ClientFaults {
     }
 
     /// What a fault does to such a frame; counts it.
-    pub fn meddle(&mut self, frame: Meddled) -> Meddle {
+    fn frame_fault(&mut self, frame: FrameKind) -> FrameFault {
         let mut struck = None;
         for fault in &mut self.active {
             if let ClientFault::Frames { share, frames, what } = fault
@@ -145,13 +162,13 @@ impl ClientFaults {
                 struck = struck.or(Some((share.fault, *what)));
             }
         }
-        let Some((fault, what)) = struck else { return Meddle::Pass };
+        let Some((fault, what)) = struck else { return FrameFault::Pass };
         self.hit(fault, "frames", 1);
         what
     }
 
     /// Whether the client reads; counts it when it does not.
-    pub fn reads(&mut self, client: u32) -> bool {
+    fn reads(&mut self, client: u32) -> bool {
         let Some(fault) = self.slow_reader(client) else { return true };
         self.hit(fault, "reads", 1);
         self.unread.insert(client);

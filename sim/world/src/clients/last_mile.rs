@@ -4,7 +4,7 @@ use super::faults::SharedClientFaults;
 use crate::hosts::backbone::EDGE_PORT;
 use crate::memory::accounts::Account;
 use squall_generators::rng::below;
-use squall_generators::{LastMile, Meddle, Meddled};
+use squall_generators::{Fleet, LastMile};
 use squall_network::{ConnId, HostId, Network, ProfileId};
 use squall_protocol::ids::mix;
 use std::io;
@@ -60,19 +60,10 @@ impl LastMile for SimulatedLastMile {
         let _ = self.network.close(conn);
     }
 
-    fn strikes_ack(&mut self, _client: u32, conn: ConnId) -> bool {
-        if !self.faults.ever() || !self.faults.lock().cuts_device_ack() {
-            return false;
-        }
+    fn cut(&mut self, conn: ConnId) {
         self.network.cut(conn);
-        true
-    }
-
-    fn meddle(&mut self, _client: u32, frame: Meddled) -> Meddle {
-        if self.faults.ever() { self.faults.lock().meddle(frame) } else { Meddle::Pass }
-    }
-
-    fn reads(&mut self, client: u32) -> bool {
-        !self.faults.ever() || self.faults.lock().reads(client)
     }
 }
+
+/// The fleet on the simulated network, its frames faulted by the nemesis.
+pub type SimulatedFleet = Fleet<SimulatedLastMile, SharedClientFaults>;

@@ -8,11 +8,11 @@ use super::Stage;
 use super::strike::{Held, Strike};
 use crate::clients::faults::{ClientFault, Share};
 use squall_generators::rng::Stream;
-use squall_generators::{Meddle, Meddled};
+use squall_generators::{FrameFault, FrameKind};
 
 /// Acks in both directions: of sends, and of deliveries.
-pub(super) const ACKS: &[Meddled] = &[Meddled::SentAck, Meddled::DeviceAck];
-pub(super) const SENDS: &[Meddled] = &[Meddled::Send];
+pub(super) const ACKS: &[FrameKind] = &[FrameKind::Sent, FrameKind::Ack];
+pub(super) const SENDS: &[FrameKind] = &[FrameKind::Send];
 
 /// A share of something that this strike draws by itself.
 fn share_of(fault: usize, strike: &mut Strike, share: f64) -> Share {
@@ -33,7 +33,7 @@ pub(super) fn begin(
     fault: usize,
     strike: &mut Strike,
     share: f64,
-    (frames, what): (&'static [Meddled], Meddle),
+    (frames, what): (&'static [FrameKind], FrameFault),
     stage: &Stage<'_>,
 ) -> Held {
     let share = share_of(fault, strike, share);

@@ -28,7 +28,7 @@ pub use stage::{Place, Sites, Stage};
 
 use crate::disk::DiskFault;
 use crate::hosts::points::Struck;
-use squall_generators::Meddle;
+use squall_generators::FrameFault;
 use squall_history::{Entity, Event, Kind};
 use squall_network::FaultKind as LinkFault;
 use squall_reports::FaultRecord;
@@ -145,14 +145,14 @@ impl Nemesis {
             FaultKind::DropSentAcks { share } => frames::cut_sent_acks(index, strike, *share, stage),
             FaultKind::DropDeviceAcks { share } => frames::cut_device_acks(index, strike, *share, stage),
             FaultKind::DuplicateAcks { share } => {
-                frames::begin(index, strike, *share, (frames::ACKS, Meddle::Twice), stage)
+                frames::begin(index, strike, *share, (frames::ACKS, FrameFault::Twice), stage)
             }
             FaultKind::DelayAcks { share, by } => {
-                let late = Meddle::Late(by.as_duration());
+                let late = FrameFault::Late(by.as_duration());
                 frames::begin(index, strike, *share, (frames::ACKS, late), stage)
             }
             FaultKind::DuplicateSends { share } => {
-                frames::begin(index, strike, *share, (frames::SENDS, Meddle::Twice), stage)
+                frames::begin(index, strike, *share, (frames::SENDS, FrameFault::Twice), stage)
             }
             FaultKind::ResendEverything { share } => {
                 Held::Clients(clients::resend_everything(strike, *share, stage))

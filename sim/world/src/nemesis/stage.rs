@@ -1,7 +1,7 @@
 //! What the nemesis works on.
 
 use crate::clients::faults::SharedClientFaults;
-use crate::clients::last_mile::SimulatedLastMile;
+use crate::clients::last_mile::SimulatedFleet;
 use crate::hosts::group::Group;
 use crate::hosts::machine::Machine;
 use crate::hosts::mailbox::SharedMailbox;
@@ -9,7 +9,7 @@ use crate::hosts::points::ArmedPoints;
 use crate::memory::accounts::Account;
 use crate::run::Observatory;
 use squall_core::Time;
-use squall_generators::{Fleet, Liars, Sink};
+use squall_generators::{Liars, Sink};
 use squall_history::Event;
 use squall_network::{ConnId, HostId, Network, ProfileId};
 use squall_scenarios::{Profile, Scenario};
@@ -41,7 +41,7 @@ pub struct Stage<'a> {
     pub armed: &'a ArmedPoints,
     pub client_faults: &'a SharedClientFaults,
     pub sites: &'a Sites,
-    pub fleet: &'a mut Fleet<SimulatedLastMile>,
+    pub fleet: &'a mut SimulatedFleet,
     pub liars: &'a mut Liars<ConnId>,
     pub observatory: &'a mut Observatory,
     pub now: u64,

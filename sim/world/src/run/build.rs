@@ -134,7 +134,7 @@ impl<'a> World<'a> {
             faults: client_faults.clone(),
         };
         let charged = Account::Fleet.enter();
-        let fleet = Fleet::new(last_mile, scenario, seed, common.secret.clone());
+        let fleet = Fleet::new(last_mile, client_faults.clone(), scenario, seed, common.secret.clone());
         let counts =
             scenario.faults.iter().map(|f| if let FaultKind::Liars { count } = f.kind { count } else { 0 });
         let liars = Liars::new(seed, common.secret.clone(), scenario.topology.gateways, counts.sum());

@@ -3,7 +3,7 @@
 use super::observatory::Observatory;
 use super::options::{RunError, RunOptions};
 use crate::clients::faults::SharedClientFaults;
-use crate::clients::last_mile::SimulatedLastMile;
+use crate::clients::last_mile::SimulatedFleet;
 use crate::hosts::group::{Group, GroupThread, begin_tick};
 use crate::hosts::interpose::SimulatedClock;
 use crate::hosts::machine::Machine;
@@ -14,7 +14,7 @@ use crate::nemesis::{Nemesis, Sites, Stage};
 use squall_core::Time;
 use squall_generators::liars::FIRST_LIAR;
 use squall_generators::rng::key;
-use squall_generators::{Fleet, Liars, Signal, Sink};
+use squall_generators::{Liars, Signal, Sink};
 use squall_history::{Entity, Event, Kind};
 use squall_network::{ConnId, FleetEvent, FleetEventKind, Network};
 use squall_protocol::ids::mix;
@@ -43,7 +43,7 @@ pub(crate) struct World<'a> {
     pub(crate) mailbox: SharedMailbox,
     pub(crate) armed: ArmedPoints,
     pub(crate) client_faults: SharedClientFaults,
-    pub(crate) fleet: Fleet<SimulatedLastMile>,
+    pub(crate) fleet: SimulatedFleet,
     pub(crate) liars: Liars<ConnId>,
     pub(crate) nemesis: Nemesis,
     pub(crate) nemesis_sites: Sites,
@@ -222,7 +222,7 @@ impl<'a> World<'a> {
         self.network.drain_events(&mut signals);
         for (index, event) in signals.iter().enumerate() {
             if index % PREFETCHED == 0 {
-                self.fleet.touch(signals[index..].iter().take(PREFETCHED).map(|event| event.token as u32));
+                self.fleet.prefetch(signals[index..].iter().take(PREFETCHED).map(|event| event.token as u32));
             }
             let signal = match event.kind {
                 FleetEventKind::Connected => Signal::Connected,
