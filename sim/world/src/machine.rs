@@ -14,7 +14,7 @@ use squall_network::CloseStyle;
 use squall_protocol::token::TokenSecret;
 use squall_protocol::{HostName, Role};
 use squall_server::net::{BoxFuture, Connector};
-use squall_server::storage::{Commit, CommitLane, OpenStorage, StorageError};
+use squall_server::storage::{Commit, CommitExecutor, OpenStorage, StorageError};
 use squall_server::{Cluster, Env, serve};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -53,7 +53,7 @@ struct SimulatedLane {
     clock: SimulatedClock,
 }
 
-impl CommitLane for SimulatedLane {
+impl CommitExecutor for SimulatedLane {
     fn run(&self, commit: Commit) -> BoxFuture<'static, Result<(), StorageError>> {
         let (total, before) = {
             let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
@@ -156,7 +156,7 @@ async fn boot(name: HostName, probe: Arc<Probe>, common: &Common, commit_stream:
 fn storage(disk: Disk, common: &Common, stream: Stream, probe: &Arc<Probe>) -> OpenStorage {
     let committer = Arc::clone(&common.committer);
     let seed = key(common.seed, &format!("commit thread {}", probe.index));
-    let lane: Arc<dyn CommitLane> = Arc::new(SimulatedLane {
+    let lane: Arc<dyn CommitExecutor> = Arc::new(SimulatedLane {
         stream: Mutex::new(stream),
         latency: common.commit_latency,
         disk: disk.clone(),
