@@ -6,7 +6,7 @@
 use crate::population::{Population, hot_set};
 use crate::rate::Rate;
 use crate::workload::Workload;
-use squall_protocol::frames::{ClientFrame, Codec, Entry, LogSpan, Payload, ServerFrame};
+use squall_protocol::{ClientFrame, Codec, Entry, LogSpan, Payload, ServerFrame};
 use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId};
 use squall_scenarios::Scenario;
 use squall_scenarios::model;

@@ -3,10 +3,10 @@
 //! Each commit goes to a growing database, to conversations of which each has two members and gets a message now and then.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use squall_core::conversation::{Conversation, SendRequest, Verdict};
+use squall_core::messages::{Conversation, SendOutcome, SendRequest};
 use squall_protocol::{ClientMsgId, ConversationId, DeviceId, Payload, UserId};
 use squall_server::net::BoxFuture;
-use squall_server::storage::{Batch, Commit, CommitLane, NewEntry, RedbStorage, Storage, StorageError};
+use squall_server::storage::{Batch, Commit, CommitExecutor, NewEntry, RedbStorage, Storage, StorageError};
 use squall_world::disk::{Disk, DiskConfig};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -20,7 +20,7 @@ const CONVERSATIONS: u64 = 20_000;
 /// Commits where it is called.
 struct Here;
 
-impl CommitLane for Here {
+impl CommitExecutor for Here {
     fn run(&self, commit: Commit) -> BoxFuture<'static, Result<(), StorageError>> {
         Box::pin(async move { commit() })
     }
@@ -59,7 +59,9 @@ impl Writer {
                 payload,
                 stored_at_ms: 1_767_225_600_000 + self.position,
             };
-            let Verdict::Staged(entry) = log.handle_send(request) else { unreachable!("every send is in order") };
+            let SendOutcome::Staged(entry) = log.handle_send(request) else {
+                unreachable!("every send is in order")
+            };
             log.handle_durable(entry.seq);
             batch.entries.push(NewEntry { position: self.position, conversation: id, entry });
             self.position += 1;

@@ -7,17 +7,14 @@ use crate::dial::Dial;
 use crate::link::{self, Link, LinkError};
 use squall_core::Time;
 use squall_core::client::{ClientSession, Output, Shown};
-use squall_protocol::{ClientFrame, ClientMsgId, Codec, ConversationId, DeviceId, Payload, Refusal, Seq, UserId};
+use squall_protocol::{
+    ClientFrame, ClientMsgId, Codec, ConversationId, DeviceId, Payload, Refusal, Seq, UserId, limits,
+};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
-
-/// Commands that wait for the device's task.
-const MAX_COMMANDS: usize = 1_024;
-/// Events that wait for their reader. A reader that takes none stops the device: it acks nothing that was not taken.
-const MAX_EVENTS: usize = 1_024;
 
 /// Who the device is, and how it speaks.
 #[derive(Debug, Clone)]
@@ -105,8 +102,8 @@ pub struct Device {
 impl Device {
     /// Starts the device; it connects at once. Call inside a tokio runtime.
     pub fn start(config: Config, dial: Arc<dyn Dial>) -> (Device, Events) {
-        let (commands, queue) = mpsc::channel(MAX_COMMANDS);
-        let (events, seen) = mpsc::channel(MAX_EVENTS);
+        let (commands, queue) = mpsc::channel(limits::MAX_DEVICE_COMMANDS);
+        let (events, seen) = mpsc::channel(limits::MAX_DEVICE_EVENTS);
         let driver = Driver {
             session: {
                 let mut session = ClientSession::new(config.user, config.device);
@@ -116,7 +113,7 @@ impl Device {
             config,
             dial,
             started: Instant::now(),
-            link: State::Down,
+            link: LinkState::Down,
             outputs: Vec::new(),
             frames: Vec::new(),
             events,
@@ -165,7 +162,8 @@ impl Device {
 
 type Opening = Pin<Box<dyn Future<Output = Result<Link, LinkError>> + Send>>;
 
-enum State {
+/// Where the connection stands.
+enum LinkState {
     Down,
     Opening(Opening),
     Up(Box<Link>),
@@ -184,7 +182,7 @@ struct Driver {
     config: Config,
     dial: Arc<dyn Dial>,
     started: Instant,
-    link: State,
+    link: LinkState,
     outputs: Vec<Output>,
     frames: Vec<ClientFrame>,
     events: mpsc::Sender<Event>,
@@ -209,7 +207,7 @@ impl Driver {
                 }
                 Woken::Command(Some(command)) => self.obey(command, now),
                 Woken::Opened(Ok(link)) => {
-                    self.link = State::Up(link);
+                    self.link = LinkState::Up(link);
                     self.session.handle_connected(self.config.token.clone(), now, &mut self.outputs);
                 }
                 Woken::Opened(Err(error)) | Woken::Link(Err(error)) => self.lose(&error).await,
@@ -232,9 +230,9 @@ impl Driver {
         };
         let link = async {
             match &mut self.link {
-                State::Down => std::future::pending().await,
-                State::Opening(opening) => Woken::Opened(opening.await.map(Box::new)),
-                State::Up(link) => Woken::Link(link.read().await),
+                LinkState::Down => std::future::pending().await,
+                LinkState::Opening(opening) => Woken::Opened(opening.await.map(Box::new)),
+                LinkState::Up(link) => Woken::Link(link.read().await),
             }
         };
         tokio::select! {
@@ -276,11 +274,11 @@ impl Driver {
             let event = match output {
                 Output::Connect => {
                     let (dial, attempt) = (Arc::clone(&self.dial), self.session.connect_count());
-                    self.link = State::Opening(Box::pin(link::open(dial, attempt, self.config.codec)));
+                    self.link = LinkState::Opening(Box::pin(link::open(dial, attempt, self.config.codec)));
                     continue;
                 }
                 Output::Disconnect(reason) => {
-                    self.link = State::Down;
+                    self.link = LinkState::Down;
                     self.frames.clear();
                     Event::Offline { code: None, reason: reason.to_owned() }
                 }
@@ -303,7 +301,7 @@ impl Driver {
             self.tell(event).await?;
         }
         if !self.frames.is_empty()
-            && let State::Up(link) = &mut self.link
+            && let LinkState::Up(link) = &mut self.link
             && let Err(error) = link.write(&mut self.frames).await
         {
             self.lose(&error).await;
@@ -316,19 +314,25 @@ impl Driver {
     }
 
     async fn lose(&mut self, error: &LinkError) {
-        self.link = State::Down;
+        self.link = LinkState::Down;
         self.frames.clear();
         self.session.handle_disconnected(self.now());
         let code = match error {
             LinkError::Closed { code, .. } => Some(*code),
-            _ => None,
+            LinkError::Dial(_)
+            | LinkError::Handshake(_)
+            | LinkError::Lost(_)
+            | LinkError::Ended
+            | LinkError::Stuck
+            | LinkError::Unreadable(_)
+            | LinkError::OtherCodec => None,
         };
         // When nobody reads, the next `carry_out` ends the device.
         let _ = self.tell(Event::Offline { code, reason: error.to_string() }).await;
     }
 
     async fn say_goodbye(&mut self) {
-        if let State::Up(link) = std::mem::replace(&mut self.link, State::Down) {
+        if let LinkState::Up(link) = std::mem::replace(&mut self.link, LinkState::Down) {
             link.close().await;
         }
     }

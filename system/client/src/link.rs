@@ -12,9 +12,6 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
 
-/// A read of the socket while a WebSocket frame is incomplete.
-const READ_BUFFER_BYTES: usize = 4 * 1024;
-
 /// Why a connection could not be opened or is lost.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
@@ -48,7 +45,7 @@ pub async fn open(dial: Arc<dyn Dial>, attempt: u64, codec: Codec) -> Result<Lin
     let handshake = |error| LinkError::Handshake(Box::new(error));
     let mut request = format!("ws://{}/", dialled.authority).into_client_request().map_err(handshake)?;
     request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(codec.subprotocol()));
-    let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER_BYTES);
+    let config = WebSocketConfig::default().read_buffer_size(limits::READ_BYTES);
     let (socket, _) = tokio_tungstenite::client_async_with_config(request, dialled.stream, Some(config))
         .await
         .map_err(handshake)?;
@@ -87,7 +84,7 @@ impl Link {
                     return Err(LinkError::Closed { code: frame.code.into(), text });
                 }
                 (Message::Close(None), _) => return Err(LinkError::Ended),
-                _ => continue,
+                (Message::Ping(_) | Message::Pong(_) | Message::Frame(_), _) => continue,
             };
             return self.codec.decode_server(bytes).map_err(LinkError::Unreadable);
         }

@@ -3,9 +3,8 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use squall_core::Time;
 use squall_core::client::{ClientSession, Output};
-use squall_core::conversation::{Conversation, SendRequest, Verdict};
-use squall_core::debt::Debts;
-use squall_core::fanout::{Location, by_gateway};
+use squall_core::messages::{Conversation, Debts, SendOutcome, SendRequest, targets_by_gateway};
+use squall_core::registry::Location;
 use squall_core::registry::{Registration, RegistryTable, SessionId};
 use squall_protocol::{
     ClientFrame, ClientMsgId, ConversationId, DeviceId, Entry, LogSpan, Payload, ServerFrame, UserId,
@@ -81,7 +80,9 @@ impl Path {
             payload,
             stored_at_ms: 1_767_225_600_000,
         };
-        let Verdict::Staged(entry) = self.log.handle_send(request) else { unreachable!("the send is in order") };
+        let SendOutcome::Staged(entry) = self.log.handle_send(request) else {
+            unreachable!("the send is in order")
+        };
         let seq = entry.seq;
         self.log.handle_durable(seq);
         self.debts.handle_committed(self.messages);
@@ -94,7 +95,7 @@ impl Path {
         let (now, seq) = (self.now, entry.seq);
         let members: Vec<UserId> = self.log.membership().members_at(seq).collect();
         let locations: Vec<Location> = members.iter().flat_map(|user| self.registry.lookup(*user)).collect();
-        let plan = by_gateway(locations, Some(DeviceId(1)));
+        let plan = targets_by_gateway(locations, Some(DeviceId(1)));
         let targets = plan.values().flatten().map(|l| (l.user, l.device));
         self.debts.handle_planned(self.messages, conversation, seq, targets, now);
         let span = LogSpan { conversation, from: seq, to: seq, entries: vec![entry] };

@@ -1,16 +1,15 @@
 //! The chat system's decisions, as pure machines: no I/O, no clock, no randomness of their own.
 //!
-//! Each machine takes inputs and `now`, and gives outputs; the shells in `system/server`, `system/client` and the
-//! fleet of virtual clients carry them out. The vocabulary is one: `handle_*(…, now)`, `poll_timeout`, `handle_timeout`.
+//! A folder or file a role: `client` is the device, `gateway` its connection's other end, `messages` a shard of the
+//! conversations, `registry` who is connected where. The bus decides nothing. Each machine takes inputs and `now`, and
+//! gives outputs; the shells in `system/server`, `system/client` and the fleet of virtual clients carry them out. The
+//! vocabulary is one: `handle_*(…, now)`, `poll_timeout`, `handle_timeout`.
 
 pub mod client;
-pub mod conversation;
-pub mod debt;
-pub mod fanout;
-pub mod membership;
+pub mod gateway;
+pub mod messages;
 pub mod plant;
 pub mod registry;
-pub mod session;
 pub mod time;
 
 pub use time::Time;

@@ -6,7 +6,6 @@
 //! **Invariants:** a device has at most one entry, the first with its highest connect count; an unregister removes only
 //! its own connection; an entry outlives its gateway by at most one lease.
 
-use crate::fanout::Location;
 use crate::plant::{Plant, planted};
 use crate::time::Time;
 use rustc_hash::FxHashMap;
@@ -21,6 +20,15 @@ pub struct Registration {
     pub device: DeviceId,
     pub connection: u64,
     pub connect_count: u64,
+}
+
+/// Where a look-up finds a connection of a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Location {
+    pub user: UserId,
+    pub device: DeviceId,
+    pub gateway: u32,
+    pub connection: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -171,7 +179,7 @@ impl RegistryTable {
         }
     }
 
-    /// Removes exactly this connection; false when there was no such entry, or the word is from an older life of the gateway,
+    /// Removes exactly this connection; false when there was no such entry, or the request is from an older life of the gateway,
     /// whose connection numbers mean nothing any more.
     pub fn handle_unregister(&mut self, id: SessionId, user: UserId, device: DeviceId, connection: u64) -> bool {
         if !self.is_current(id) || planted(Plant::StaleRegistryEntryKept) {

@@ -1,64 +1,86 @@
 //! Why a gateway closes a connection: WebSocket close codes (RFC 6455, section 7.4; 4000 and up are the application's own).
+//!
+//! **Invariant:** one code a reason. Guarded by the test below; that a gateway gives each, by `server/tests/protocol.rs`.
 
-/// A close code and what a person reads beside it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum CloseReason {
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $reason:ident = $code:literal, $text:literal;)*) => {
+        /// A close code and what a person reads beside it.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum CloseReason {
+            $($(#[$doc])* $reason),*
+        }
+
+        impl CloseReason {
+            pub const ALL: &[CloseReason] = &[$(CloseReason::$reason),*];
+
+            /// The code on the wire.
+            pub const fn code(self) -> u16 {
+                match self {
+                    $(CloseReason::$reason => $code),*
+                }
+            }
+
+            /// The words beside the code.
+            pub const fn text(self) -> &'static str {
+                match self {
+                    $(CloseReason::$reason => $text),*
+                }
+            }
+        }
+    };
+}
+
+reasons! {
     /// The device said good-bye.
-    Normal,
+    Normal = 1000, "bye";
     /// A frame of another codec than the subprotocol's.
-    UnsupportedData,
+    UnsupportedData = 1003, "frame is not of the subprotocol's kind";
     /// A WebSocket message above `MAX_CLIENT_FRAME_BYTES`.
-    TooLarge,
+    TooLarge = 1009, "frame too large";
     /// A frame that the codec cannot read.
-    Malformed,
+    Malformed = 4000, "malformed frame";
     /// A frame before `hello`, or a second `hello`.
-    HelloExpected,
+    HelloExpected = 4001, "hello expected, once and first";
     /// The token is not one of ours.
-    BadToken,
+    BadToken = 4002, "token refused";
     /// No `hello` in time.
-    HelloTimeout,
+    HelloTimeout = 4003, "no hello in time";
     /// Silence for `SILENCE_LIMIT`.
-    Silence,
+    Silence = 4004, "silent for too long";
     /// More than `MAX_OUTBOX_BYTES` waited for this device.
-    TooSlow,
+    TooSlow = 4005, "reads too slowly";
     /// Deliveries stayed unacked after all tries.
-    Unacked,
+    Unacked = 4006, "deliveries stayed unacked";
     /// The device's place in the registry is another connection's.
-    Superseded,
+    Superseded = 4007, "connected elsewhere";
 }
 
 impl CloseReason {
-    /// The code on the wire.
-    pub const fn code(self) -> u16 {
+    /// Whether frames that wait for the device are given up: whoever does not read is not waited for.
+    pub const fn abandons_backlog(self) -> bool {
         match self {
-            CloseReason::Normal => 1000,
-            CloseReason::UnsupportedData => 1003,
-            CloseReason::TooLarge => 1009,
-            CloseReason::Malformed => 4000,
-            CloseReason::HelloExpected => 4001,
-            CloseReason::BadToken => 4002,
-            CloseReason::HelloTimeout => 4003,
-            CloseReason::Silence => 4004,
-            CloseReason::TooSlow => 4005,
-            CloseReason::Unacked => 4006,
-            CloseReason::Superseded => 4007,
+            CloseReason::TooSlow | CloseReason::Silence => true,
+            CloseReason::Normal
+            | CloseReason::UnsupportedData
+            | CloseReason::TooLarge
+            | CloseReason::Malformed
+            | CloseReason::HelloExpected
+            | CloseReason::BadToken
+            | CloseReason::HelloTimeout
+            | CloseReason::Unacked
+            | CloseReason::Superseded => false,
         }
     }
+}
 
-    /// The words beside the code.
-    pub const fn text(self) -> &'static str {
-        match self {
-            CloseReason::Normal => "bye",
-            CloseReason::UnsupportedData => "frame is not of the subprotocol's kind",
-            CloseReason::TooLarge => "frame too large",
-            CloseReason::Malformed => "malformed frame",
-            CloseReason::HelloExpected => "hello expected, once and first",
-            CloseReason::BadToken => "token refused",
-            CloseReason::HelloTimeout => "no hello in time",
-            CloseReason::Silence => "silent for too long",
-            CloseReason::TooSlow => "reads too slowly",
-            CloseReason::Unacked => "deliveries stayed unacked",
-            CloseReason::Superseded => "connected elsewhere",
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_means_one_reason() {
+        for (n, reason) in CloseReason::ALL.iter().enumerate() {
+            assert!(CloseReason::ALL[..n].iter().all(|other| other.code() != reason.code()), "{reason:?}");
         }
     }
 }

@@ -1,13 +1,16 @@
 //! What devices and servers say to each other: identifiers, frames, their two codecs, close codes, roles and limits.
 //!
-//! No I/O and no clock. `frames` are the domain's own types; `wire` is what prost makes of the `.proto` files.
+//! No I/O and no clock. `frames` are the domain's own types and know no encoding; `codec` chooses between `json` and
+//! `protobuf`; `relay` says which frames go on to a shard; `wire` is what prost makes of the `.proto` files.
 
 pub mod close;
+pub mod codec;
 pub mod frames;
 pub mod ids;
 pub mod json;
 pub mod limits;
 pub mod protobuf;
+pub mod relay;
 pub mod role;
 pub mod token;
 
@@ -21,6 +24,7 @@ pub mod wire {
     };
 }
 
-pub use frames::{ClientFrame, Codec, Entry, FrameError, Head, LogSpan, Payload, Refusal, ServerFrame};
+pub use codec::{Codec, FrameError};
+pub use frames::{ClientFrame, Entry, Head, LogSpan, Payload, Refusal, ServerFrame};
 pub use ids::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId};
 pub use role::{HostName, PerRole, Role};

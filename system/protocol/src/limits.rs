@@ -14,6 +14,14 @@ pub const MAX_BODY_BYTES: usize = 16 * 1024;
 pub const MAX_CLIENT_FRAME_BYTES: usize = 128 * 1024;
 /// The longest request line and headers of an opening handshake, in bytes.
 pub const MAX_HANDSHAKE_BYTES: usize = 8 * 1024;
+/// The most headers that an opening handshake may have.
+pub const MAX_HANDSHAKE_HEADERS: usize = 32;
+/// Bytes that either end of a WebSocket reads at a time.
+pub const READ_BYTES: usize = 4 * 1024;
+/// A gateway hands frames to a connection's stream in pieces of about this many bytes.
+pub const WRITE_BYTES: usize = 16 * 1024;
+/// The longest payload of a WebSocket control frame (RFC 6455, section 5.5).
+pub const MAX_CONTROL_FRAME_BYTES: usize = 125;
 /// Members of the largest group.
 pub const MAX_GROUP_MEMBERS: usize = 5_000;
 /// Entries that a newcomer sees from before the join.
@@ -31,6 +39,8 @@ pub const HELLO_LIMIT: Duration = Duration::from_secs(10);
 pub const RESEND_AFTER: Duration = Duration::from_secs(3);
 /// A device asks again for a page that has not come for this long.
 pub const SYNC_RETRY_AFTER: Duration = Duration::from_secs(5);
+/// A refusal of the number is answered by a rewind at most this often: every send in flight brings one.
+pub const REWIND_PAUSE: Duration = Duration::from_millis(500);
 /// How long a device waits for a missing entry to arrive by itself before it syncs.
 pub const GAP_GRACE: Duration = Duration::from_millis(300);
 /// Sends of one device and conversation on the way at once.
@@ -44,6 +54,16 @@ pub const BACKOFF_MIN: Duration = Duration::from_millis(500);
 pub const BACKOFF_MAX: Duration = Duration::from_secs(15);
 /// How long a device waits for an opening handshake and its welcome.
 pub const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+/// Commands that wait for the task of a device on real sockets.
+pub const MAX_DEVICE_COMMANDS: usize = 1_024;
+/// Events that wait for their reader. A reader that takes none stops the device: it acks nothing that was not taken.
+pub const MAX_DEVICE_EVENTS: usize = 1_024;
+
+/// Shards of a cluster: a gateway keeps a bit for each.
+pub const MAX_SHARDS: usize = u64::BITS as usize;
+/// What the database of each shard of `chatd` may cache.
+pub const STORAGE_CACHE_BYTES: usize = 64 * 1024 * 1024;
 
 /// Entries of one page of a sync.
 pub const PAGE_ENTRIES: usize = 200;
@@ -60,6 +80,8 @@ pub const INDEX_CHUNK: usize = 64;
 pub const MAX_STAGED: usize = 65_536;
 /// Conversations that a shard keeps in memory: as many as fill a hash table of 2^18 buckets.
 pub const MAX_CACHED_CONVERSATIONS: usize = 229_376;
+/// Conversations that are looked at to evict one.
+pub const EVICTION_CANDIDATES: usize = 8;
 /// Redelivery after an unacked delivery.
 pub const REDELIVER_AFTER: Duration = Duration::from_secs(5);
 /// Redeliveries to one connection before it is closed.
@@ -100,6 +122,8 @@ pub const MAX_LINK_QUEUE: usize = 131_072;
 /// Requests or payloads in one batch on an internal link, and their bytes.
 pub const MAX_BATCH: usize = 512;
 pub const MAX_BATCH_BYTES: usize = 1024 * 1024;
+/// The flow-control windows of an internal link: room for several batches on the way.
+pub const LINK_WINDOW_BYTES: usize = 4 * MAX_BATCH_BYTES;
 /// The largest gRPC message between roles.
 pub const MAX_INTERNAL_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
 /// Keep-alive of internal links: a ping this often, the link is dead when none is answered for this long.

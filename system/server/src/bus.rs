@@ -14,12 +14,13 @@ use squall_protocol::wire::bus as wire;
 use std::sync::{Arc, Mutex, PoisonError};
 use tonic::{Request, Response, Status, Streaming};
 
-struct Role {
+/// What publishers and subscribers call.
+struct BusService {
     topics: Mutex<FxHashMap<u32, Queue<Vec<u8>>>>,
     observer: Arc<dyn Observer>,
 }
 
-impl Role {
+impl BusService {
     fn publish(&self, publications: Vec<wire::Publication>) {
         let topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
         for publication in publications {
@@ -44,14 +45,14 @@ impl Role {
 }
 
 #[tonic::async_trait]
-impl Bus for Arc<Role> {
+impl Bus for Arc<BusService> {
     async fn publish(
         &self,
         request: Request<Streaming<wire::Publications>>,
     ) -> Result<Response<wire::Published>, Status> {
         let mut batches = request.into_inner();
         while let Some(batch) = batches.message().await? {
-            Role::publish(self, batch.publications);
+            BusService::publish(self, batch.publications);
         }
         Ok(Response::new(wire::Published {}))
     }
@@ -62,7 +63,7 @@ impl Bus for Arc<Role> {
         &self,
         request: Request<wire::Subscription>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
-        let topic = Role::subscribe(self, request.into_inner().gateway);
+        let topic = BusService::subscribe(self, request.into_inner().gateway);
         let batches = topic.batches();
         Ok(Response::new(Box::pin(batches.map(|payloads| Ok(wire::Payloads { payloads })))))
     }
@@ -70,7 +71,7 @@ impl Bus for Arc<Role> {
 
 /// Runs a bus until its listener fails.
 pub async fn run(listener: Box<dyn Listener>, observer: Arc<dyn Observer>) -> Result<(), tonic::transport::Error> {
-    let role = Arc::new(Role { topics: Mutex::default(), observer });
-    let service = BusServer::new(role).max_decoding_message_size(limits::MAX_INTERNAL_MESSAGE_BYTES);
-    incoming(serve_grpc().add_service(service), listener).await
+    let service = Arc::new(BusService { topics: Mutex::default(), observer });
+    let server = BusServer::new(service).max_decoding_message_size(limits::MAX_INTERNAL_MESSAGE_BYTES);
+    incoming(serve_grpc().add_service(server), listener).await
 }

@@ -28,7 +28,7 @@ pub struct LocalConfig {
     pub listen: SocketAddr,
     /// At least 1.
     pub gateways: u16,
-    /// 1 to 64.
+    /// 1 to `MAX_SHARDS`.
     pub shards: u32,
     /// Where the shards keep their databases; created if absent.
     pub data: PathBuf,
@@ -46,8 +46,8 @@ pub enum LocalError {
     Ports { port: u16, gateways: u16 },
     #[error("cannot use the data directory {}: {source}", path.display())]
     Data { path: PathBuf, source: io::Error },
-    #[error("{} was begun with --shards {found}, not {asked}: the number of a data directory never changes", path.display())]
-    Shards { path: PathBuf, found: String, asked: u32 },
+    #[error("{} was begun with --shards {found}, not {given}: the number of a data directory never changes", path.display())]
+    Shards { path: PathBuf, found: String, given: u32 },
     #[error("cannot open {}: {source}", path.display())]
     Database { path: PathBuf, source: StorageError },
     #[error(transparent)]
@@ -182,7 +182,7 @@ fn claim(data: &Path, shards: u32) -> Result<(), LocalError> {
     match fs::read_to_string(&file) {
         Ok(found) if found.trim().parse() == Ok(shards) => Ok(()),
         Ok(found) => {
-            Err(LocalError::Shards { path: data.to_owned(), found: found.trim().to_owned(), asked: shards })
+            Err(LocalError::Shards { path: data.to_owned(), found: found.trim().to_owned(), given: shards })
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => write_shards(data, shards).map_err(failed),
         Err(error) => Err(failed(error)),
@@ -221,7 +221,29 @@ impl Observer for Stderr {
         match point {
             Point::CommitFailed { reason } => eprintln!("a commit failed, the log is read again: {reason}"),
             Point::RecoveryFailed { reason } => eprintln!("a shard cannot read its disk, trying again: {reason}"),
-            _ => {}
+            // What the system does by itself about faults that it is made for.
+            Point::Committed { .. }
+            | Point::Acked { .. }
+            | Point::DuplicateMet { .. }
+            | Point::OldSendLookedUp { .. }
+            | Point::ClientSeqGap { .. }
+            | Point::Published { .. }
+            | Point::Redelivered { .. }
+            | Point::UnackedClosed { .. }
+            | Point::LookupRetried
+            | Point::SyncPage { .. }
+            | Point::Recovering
+            | Point::Found { .. }
+            | Point::Recovered { .. }
+            | Point::StaleEntryMet { .. }
+            | Point::SnapshotSent { .. }
+            | Point::EntriesCleared { .. }
+            | Point::ResyncAfterRegistration { .. }
+            | Point::TopicDropped { .. }
+            | Point::Closed { .. }
+            | Point::Lost { .. }
+            | Point::LinkUp { .. }
+            | Point::LinkDown { .. } => {}
         }
     }
 }

@@ -3,7 +3,7 @@
 //! `system/` does not know who listens. A listener may end the process exactly here, so every point is passed
 //! *before* the effect that follows it.
 
-use squall_core::fanout::Location;
+use squall_core::registry::Location;
 use squall_protocol::close::CloseReason;
 use squall_protocol::{ClientMsgId, ConversationId, DeviceId, Entry, Seq};
 

@@ -15,13 +15,14 @@ use squall_protocol::{DeviceId, UserId, limits};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tonic::{Request, Response, Status, Streaming};
 
-struct Role {
+/// What gateways and shards call.
+struct RegistryService {
     table: Mutex<RegistryTable>,
     clock: Clock,
     observer: Arc<dyn Observer>,
 }
 
-impl Role {
+impl RegistryService {
     fn table(&self) -> MutexGuard<'_, RegistryTable> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -66,7 +67,14 @@ impl Role {
             }
             (SessionKind::Renew(_), Some(id)) => return table.handle_renew(id, now),
             // A second `open`, or anything before the first: not a gateway of ours.
-            (SessionKind::Open(_), Some(_)) | (_, None) => return false,
+            (SessionKind::Open(_), Some(_)) => return false,
+            (
+                SessionKind::Register(_)
+                | SessionKind::Unregister(_)
+                | SessionKind::SnapshotEnd(_)
+                | SessionKind::Renew(_),
+                None,
+            ) => return false,
         }
         true
     }
@@ -82,7 +90,7 @@ fn registration(r: &wire::Registration) -> Registration {
 }
 
 #[tonic::async_trait]
-impl Registry for Arc<Role> {
+impl Registry for Arc<RegistryService> {
     type SessionStream = Replies<wire::SessionReplies>;
     type LookupStream = Replies<wire::LookupReplies>;
 
@@ -93,12 +101,12 @@ impl Registry for Arc<Role> {
         let mut requests = request.into_inner();
         let replies = Queue::default();
         let batches = replies.batches();
-        let role = Arc::clone(self);
+        let service = Arc::clone(self);
         tokio::spawn(async move {
             let mut session = None;
             'session: while let Ok(Some(batch)) = requests.message().await {
                 for kind in batch.requests.into_iter().filter_map(|r| r.request) {
-                    if !role.handle(&mut session, kind, &replies) {
+                    if !service.handle(&mut session, kind, &replies) {
                         break 'session;
                     }
                 }
@@ -112,9 +120,9 @@ impl Registry for Arc<Role> {
         &self,
         request: Request<Streaming<wire::LookupRequests>>,
     ) -> Result<Response<Self::LookupStream>, Status> {
-        let role = Arc::clone(self);
+        let service = Arc::clone(self);
         let replies = request.into_inner().flat_map(move |batch| {
-            let table = role.table();
+            let table = service.table();
             // A reply a request: each is small, all of a batch together may not be.
             let replies: Vec<Result<wire::LookupReplies, Status>> = match batch {
                 Err(status) => vec![Err(status)],
@@ -150,8 +158,8 @@ pub async fn run(
     clock: Clock,
     observer: Arc<dyn Observer>,
 ) -> Result<(), tonic::transport::Error> {
-    let role = Arc::new(Role { table: Mutex::default(), clock, observer });
-    let leases = Arc::clone(&role);
+    let service = Arc::new(RegistryService { table: Mutex::default(), clock, observer });
+    let leases = Arc::clone(&service);
     tokio::spawn(async move {
         loop {
             tokio::time::sleep(limits::HOUSEKEEPING_INTERVAL).await;
@@ -159,6 +167,6 @@ pub async fn run(
             leases.cleared(entries);
         }
     });
-    let service = RegistryServer::new(role).max_decoding_message_size(limits::MAX_INTERNAL_MESSAGE_BYTES);
-    incoming(serve_grpc().add_service(service), listener).await
+    let server = RegistryServer::new(service).max_decoding_message_size(limits::MAX_INTERNAL_MESSAGE_BYTES);
+    incoming(serve_grpc().add_service(server), listener).await
 }

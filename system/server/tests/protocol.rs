@@ -404,7 +404,7 @@ async fn a_start_that_cannot_be_says_why() {
     assert!(matches!(Local::start(config(&dir)).await, Err(LocalError::Database { .. })));
     drop(first);
     let other = LocalConfig { shards: 3, ..config(&dir) };
-    assert!(matches!(Local::start(other).await, Err(LocalError::Shards { asked: 3, .. })));
+    assert!(matches!(Local::start(other).await, Err(LocalError::Shards { given: 3, .. })));
     let high = LocalConfig { listen: "127.0.0.1:65535".parse().unwrap(), gateways: 2, ..config(&dir) };
     assert!(matches!(Local::start(high).await, Err(LocalError::Ports { .. } | LocalError::Listen { .. })));
 }

@@ -3,7 +3,7 @@
 mod common;
 
 use common::TempDir;
-use squall_core::conversation::{Conversation, SendRequest, Verdict};
+use squall_core::messages::{Conversation, SendOutcome, SendRequest};
 use squall_protocol::limits::{DEDUP_WINDOW, INDEX_CHUNK};
 use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Entry, Payload, Seq, UserId};
 use squall_server::storage::{Batch, NewEntry, Recovered, RedbStorage, Storage, StorageError, WriterThread};
@@ -14,8 +14,8 @@ const ALICE: UserId = UserId(1);
 const BOB: UserId = UserId(2);
 
 fn open(dir: &TempDir) -> RedbStorage {
-    let lane = Arc::new(WriterThread::spawn().unwrap());
-    RedbStorage::open_file(&dir.path().join("messages-0.redb"), CACHE_BYTES, lane).unwrap()
+    let executor = Arc::new(WriterThread::spawn().unwrap());
+    RedbStorage::open_file(&dir.path().join("messages-0.redb"), CACHE_BYTES, executor).unwrap()
 }
 
 fn device_of(user: UserId) -> DeviceId {
@@ -63,7 +63,7 @@ impl Writer {
             payload,
             stored_at_ms: 1_000 + self.position,
         };
-        let Verdict::Staged(entry) = self.log(conversation).handle_send(request) else {
+        let SendOutcome::Staged(entry) = self.log(conversation).handle_send(request) else {
             panic!("the send is in order");
         };
         self.history.push((conversation, entry.clone()));
@@ -232,11 +232,11 @@ async fn the_dedup_window_and_the_membership_survive_a_reopen() {
         stored_at_ms: 0,
     };
     let last = reopened.next_client_seq(device_of(ALICE)).0 - 1;
-    assert_eq!(reopened.handle_send(resend(last)), Verdict::Duplicate(reopened.head().prev().next()));
+    assert_eq!(reopened.handle_send(resend(last)), SendOutcome::Duplicate(reopened.head().prev().next()));
     let oldest = last + 1 - DEDUP_WINDOW as u64;
-    assert!(matches!(reopened.handle_send(resend(oldest)), Verdict::Duplicate(_)));
-    assert_eq!(reopened.handle_send(resend(oldest - 1)), Verdict::Old);
-    assert!(matches!(reopened.handle_send(resend(last + 1)), Verdict::Staged(_)));
+    assert!(matches!(reopened.handle_send(resend(oldest)), SendOutcome::Duplicate(_)));
+    assert_eq!(reopened.handle_send(resend(oldest - 1)), SendOutcome::Old);
+    assert!(matches!(reopened.handle_send(resend(last + 1)), SendOutcome::Staged(_)));
 }
 
 #[tokio::test]
@@ -286,7 +286,7 @@ async fn recovery_starts_after_the_last_entry_and_at_the_dispatch_watermark() {
 async fn a_database_that_another_process_has_open_is_an_error_not_a_panic() {
     let dir = TempDir::new("storage");
     let _first = open(&dir);
-    let lane = Arc::new(WriterThread::spawn().unwrap());
-    let second = RedbStorage::open_file(&dir.path().join("messages-0.redb"), CACHE_BYTES, lane);
+    let executor = Arc::new(WriterThread::spawn().unwrap());
+    let second = RedbStorage::open_file(&dir.path().join("messages-0.redb"), CACHE_BYTES, executor);
     assert!(matches!(second.err(), Some(StorageError::Open(_))));
 }

@@ -12,7 +12,7 @@ use squall_generators::rng::{Stream, key};
 use squall_protocol::token::TokenSecret;
 use squall_protocol::{HostName, Role};
 use squall_server::net::{BoxFuture, Connector};
-use squall_server::storage::{Commit, CommitLane, OpenStorage, StorageError};
+use squall_server::storage::{Commit, CommitExecutor, OpenStorage, StorageError};
 use squall_server::{Cluster, Env, serve};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -51,7 +51,7 @@ struct SimulatedCommits {
     clock: SimulatedClock,
 }
 
-impl CommitLane for SimulatedCommits {
+impl CommitExecutor for SimulatedCommits {
     fn run(&self, commit: Commit) -> BoxFuture<'static, Result<(), StorageError>> {
         let (total, before) = {
             let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
@@ -132,7 +132,7 @@ async fn boot(name: HostName, probe: Arc<Probe>, common: &Common, commit_stream:
 fn storage(disk: Disk, common: &Common, stream: Stream, probe: &Arc<Probe>) -> OpenStorage {
     let committer = Arc::clone(&common.committer);
     let seed = key(common.seed, &format!("commit thread {}", probe.index));
-    let lane: Arc<dyn CommitLane> = Arc::new(SimulatedCommits {
+    let executor: Arc<dyn CommitExecutor> = Arc::new(SimulatedCommits {
         stream: Mutex::new(stream),
         latency: common.commit_latency,
         disk: disk.clone(),
@@ -144,7 +144,7 @@ fn storage(disk: Disk, common: &Common, stream: Stream, probe: &Arc<Probe>) -> O
         probe.cursor_stands_at(device, conversation, up_to);
     });
     Arc::new(move || {
-        let storage = plants::open_redb(disk.open(), CACHE_BYTES, Arc::clone(&lane))?;
+        let storage = plants::open_redb(disk.open(), CACHE_BYTES, Arc::clone(&executor))?;
         Ok(plants::decorate(SettledStorage::new(storage, disk.clone(), Arc::clone(&on_cursor))))
     })
 }

@@ -13,8 +13,7 @@ use super::interpose::{HostContext, SimulatedClock, WorldContext, enter_host, en
 use super::threads::prime_thread;
 use crate::disk::{Disk, Running};
 use crate::memory::accounts::Account;
-use squall_core::conversation::Conversation;
-use squall_core::debt::Position;
+use squall_core::messages::{Conversation, Position};
 use squall_protocol::{ConversationId, DeviceId, Entry, Seq, UserId};
 use squall_server::net::BoxFuture;
 use squall_server::storage::{Batch, Commit, NewEntry, Recovered, Storage, StorageError};

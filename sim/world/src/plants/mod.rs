@@ -15,7 +15,7 @@ pub use table::{BUGS, Bug, find};
 use crate::disk::Backend;
 use disk::WriteBehind;
 use squall_core::plant::planted;
-use squall_server::storage::{CommitLane, RedbStorage, Storage, StorageError};
+use squall_server::storage::{CommitExecutor, RedbStorage, Storage, StorageError};
 use std::sync::Arc;
 use storage::PlantedStorage;
 
@@ -23,13 +23,13 @@ use storage::PlantedStorage;
 pub(crate) fn open_redb(
     disk: Backend,
     cache_bytes: usize,
-    lane: Arc<dyn CommitLane>,
+    executor: Arc<dyn CommitExecutor>,
 ) -> Result<RedbStorage, StorageError> {
     if planted(Plant::CommitWithoutSync) {
         let disk = WriteBehind::new(disk).map_err(|error| StorageError::Open(error.to_string()))?;
-        return RedbStorage::open_backend(disk, cache_bytes, lane);
+        return RedbStorage::open_backend(disk, cache_bytes, executor);
     }
-    RedbStorage::open_backend(disk, cache_bytes, lane)
+    RedbStorage::open_backend(disk, cache_bytes, executor)
 }
 
 /// The storage as the shard gets it: with the planted bug, if that lives in the storage.

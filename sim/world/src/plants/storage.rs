@@ -1,7 +1,6 @@
 //! Bugs that live in what the storage is told and answers.
 
-use squall_core::conversation::Conversation;
-use squall_core::debt::Position;
+use squall_core::messages::{Conversation, Position};
 use squall_core::plant::{Plant, planted};
 use squall_protocol::{ConversationId, DeviceId, Entry, Payload, Seq, UserId};
 use squall_server::net::BoxFuture;

@@ -3,11 +3,11 @@
 use crate::disk::Disk;
 use crate::memory::accounts::Account;
 use squall_checks::{AuditEntry, Checks};
-use squall_core::debt::Position;
+use squall_core::messages::Position;
 use squall_history::{What, payload_hash};
 use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Payload, Seq, UserId};
 use squall_server::net::BoxFuture;
-use squall_server::storage::{Commit, CommitLane, NewEntry, RedbStorage, Storage, StorageError};
+use squall_server::storage::{Commit, CommitExecutor, NewEntry, RedbStorage, Storage, StorageError};
 use std::sync::Arc;
 
 /// Entries that are read at a time.
@@ -17,7 +17,7 @@ const CACHE_BYTES: usize = 32 << 20;
 /// An audit writes nothing.
 struct NoCommits;
 
-impl CommitLane for NoCommits {
+impl CommitExecutor for NoCommits {
     fn run(&self, _: Commit) -> BoxFuture<'static, Result<(), StorageError>> {
         Box::pin(async { Err(StorageError::WriterGone) })
     }

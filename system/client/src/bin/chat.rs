@@ -5,7 +5,7 @@ use squall_client::{Config, Device, Event, Gateways};
 use squall_core::client::Shown;
 use squall_protocol::close::CloseReason;
 use squall_protocol::ids::mix;
-use squall_protocol::limits::LINGER;
+use squall_protocol::limits::{ANSWER_LIMIT, LINGER};
 use squall_protocol::{ClientMsgId, Codec, ConversationId, DeviceId, Payload, Refusal, UserId};
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -20,8 +20,9 @@ const HELP: &str = "\
 /say CONVERSATION text   write into a conversation
 /quit                    end (so does Ctrl-D)";
 
-/// How long an unanswered message may stay without a word about it, and the end of input waits for answers.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long an unanswered message may stay without a notice about it, and the end of input waits for answers: as long as a
+/// device waits on a connection.
+const PATIENCE: Duration = ANSWER_LIMIT;
 
 /// Chat in a terminal. Each line is a command; /help lists them.
 #[derive(Parser)]
@@ -118,7 +119,7 @@ struct Chat {
     device: Device,
     user: UserId,
     ids: Ids,
-    /// Messages without an answer, since when, and whether that has been said.
+    /// Messages without an answer, since when, and whether the person has had a notice of it.
     waiting: BTreeMap<ClientMsgId, (Instant, bool)>,
 }
 
@@ -196,9 +197,9 @@ impl Chat {
 
     /// Says once of each message that its answer is overdue.
     fn complain(&mut self) {
-        for (since, said) in self.waiting.values_mut() {
-            if !*said && since.elapsed() >= PATIENCE {
-                *said = true;
+        for (since, noticed) in self.waiting.values_mut() {
+            if !*noticed && since.elapsed() >= PATIENCE {
+                *noticed = true;
                 eprintln!("* a message is still unanswered and is sent again and again.");
             }
         }
@@ -207,7 +208,7 @@ impl Chat {
 
 fn line_of(shown: &Shown, user: UserId) -> String {
     let Shown { conversation, entry, .. } = shown;
-    let said = match &entry.payload {
+    let text = match &entry.payload {
         Payload::Text(text) => text.clone(),
         Payload::Created { direct: true, .. } => "(conversation begins)".to_owned(),
         Payload::Created { members, .. } => {
@@ -218,7 +219,7 @@ fn line_of(shown: &Shown, user: UserId) -> String {
         Payload::Left(user) => format!("({user} is out)"),
     };
     let own = if entry.sender == user { " (you)" } else { "" };
-    format!("[{conversation} #{}] {}{own}: {said}", entry.seq, entry.sender)
+    format!("[{conversation} #{}] {}{own}: {text}", entry.seq, entry.sender)
 }
 
 fn words_for(reason: Refusal) -> &'static str {

@@ -1,10 +1,13 @@
 //! A device: it connects, sends, shows, acks and syncs, and remembers all that across connections.
 //!
-//! `session` is the whole device, `thread` one conversation on it, `outbox` what waits to be sent there. The machine
+//! `session` is the whole device, `thread` one conversation on it, `outbox` what waits to be sent there, `output` what all of
+//! them say. The machine
 //! is a few hundred bytes, so that millions fit in one process; it never stores what can be derived.
 
 mod outbox;
+mod output;
 mod session;
 mod thread;
 
-pub use session::{ClientSession, Output, Phase, Shown, Via};
+pub use output::{Output, Shown, Via};
+pub use session::{ClientSession, Phase};

@@ -5,13 +5,9 @@
 
 use crate::plant::{Plant, planted};
 use crate::time::Time;
-use squall_protocol::limits::{ANSWER_LIMIT, MAX_SENDS_IN_FLIGHT, RESEND_AFTER};
+use squall_protocol::limits::{ANSWER_LIMIT, MAX_SENDS_IN_FLIGHT, RESEND_AFTER, REWIND_PAUSE};
 use squall_protocol::{ClientMsgId, ClientSeq, Payload};
 use std::collections::VecDeque;
-use std::time::Duration;
-
-/// A refusal of the number is answered by a rewind at most this often: every send in flight brings one.
-const REWIND_PAUSE: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Clone)]
 pub struct Pending {

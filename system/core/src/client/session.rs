@@ -1,5 +1,6 @@
 //! The device as a whole: its connection, its heartbeat, its conversations.
 
+use super::output::{Output, Via};
 use super::thread::{Lack, Thread};
 use crate::plant::{Plant, planted};
 use crate::time::Time;
@@ -11,67 +12,6 @@ use squall_protocol::{
     ClientFrame, ClientMsgId, ConversationId, DeviceId, Entry, LogSpan, Payload, Refusal, Seq, ServerFrame, UserId,
 };
 use std::time::Duration;
-
-/// How an entry came to be shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Via {
-    Deliver,
-    Page,
-    /// The device's own message, at the place that its ack named.
-    Ack,
-}
-
-/// An entry that the person now sees.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shown {
-    pub conversation: ConversationId,
-    pub entry: Entry,
-    pub via: Via,
-}
-
-/// What the device does or has seen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Output {
-    /// Open a connection, to another gateway than the last if there is one, and say `handle_connected`.
-    Connect,
-    /// Drop the connection, without a further `handle_disconnected`.
-    Disconnect(&'static str),
-    Transmit(ClientFrame),
-    /// The gateway has welcomed the device.
-    Online,
-    Resent {
-        conversation: ConversationId,
-        client_msg_id: ClientMsgId,
-    },
-    Stored {
-        conversation: ConversationId,
-        client_msg_id: ClientMsgId,
-        seq: Seq,
-    },
-    Refused {
-        conversation: ConversationId,
-        client_msg_id: ClientMsgId,
-        reason: Refusal,
-    },
-    Arrived {
-        conversation: ConversationId,
-        from: Seq,
-        to: Seq,
-        entries: u32,
-        via: Via,
-    },
-    Shown(Shown),
-    Skipped {
-        conversation: ConversationId,
-        from: Seq,
-        to: Seq,
-    },
-    Discarded {
-        conversation: ConversationId,
-        seq: Seq,
-        client_msg_id: ClientMsgId,
-    },
-}
 
 /// Where the connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -371,7 +311,11 @@ impl ClientSession {
                     return;
                 }
             }
-            _ => {
+            Refusal::UnknownConversation
+            | Refusal::NotAMember
+            | Refusal::BodyTooLarge
+            | Refusal::GroupTooLarge
+            | Refusal::Conflict => {
                 let Some(refused) = outbox.handle_refused(id) else { return };
                 thread.tidy();
                 out.push(Output::Refused { conversation, client_msg_id: id, reason });

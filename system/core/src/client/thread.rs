@@ -4,7 +4,7 @@
 //! invisible. Guarded by `sim/checks/src/{dense_sequence,no_duplicates,no_loss}.rs`.
 
 use super::outbox::Outbox;
-use super::session::{Output, Shown, Via};
+use super::output::{Output, Shown, Via};
 use crate::plant::{Plant, planted};
 use crate::time::Time;
 use squall_protocol::limits::{GAP_GRACE, MAX_HELD_ENTRIES, SYNC_RETRY_AFTER};

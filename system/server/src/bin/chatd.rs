@@ -2,15 +2,12 @@
 
 use clap::{Args, Parser, Subcommand};
 use squall_protocol::token::TokenSecret;
-use squall_protocol::{DeviceId, UserId};
+use squall_protocol::{DeviceId, UserId, limits};
 use squall_server::local::{Local, LocalConfig, LocalError};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-
-/// redb's cache, for each shard.
-const CACHE_BYTES: usize = 64 * 1024 * 1024;
 
 /// The chat server, all roles in one process. Ctrl-C ends it.
 #[derive(Parser)]
@@ -48,7 +45,7 @@ struct Serve {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..), value_name = "N")]
     gateways: u16,
     /// Shards, each with a database; fixed by the first start on a data directory.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64), value_name = "N")]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=limits::MAX_SHARDS as i64), value_name = "N")]
     shards: u32,
     #[command(flatten)]
     secret: Secret,
@@ -116,7 +113,7 @@ async fn run(serve: Serve, data: PathBuf) -> Result<ExitCode, String> {
         shards: serve.shards,
         data,
         secret: serve.secret.read()?,
-        cache_bytes: CACHE_BYTES,
+        cache_bytes: limits::STORAGE_CACHE_BYTES,
     })
     .await
     .map_err(report)?;

@@ -1,16 +1,16 @@
 //! One device's connection: a small hand-written future, since there are a million of them.
 
-use super::Gateway;
 use super::handshake::Upgraded;
+use super::state::Gateway;
 use super::table::{ConnectionId, Deadline, Taken};
 use super::websocket::{self, Fault, Incoming, Reader};
 use crate::net::BoxStream;
 use crate::observer::Point;
 use bytes::Bytes;
 use squall_core::Time;
-use squall_core::session::{Peer, ServerSession, Step};
+use squall_core::gateway::{Peer, ServerSession, Step};
+use squall_protocol::Codec;
 use squall_protocol::close::CloseReason;
-use squall_protocol::frames::Codec;
 use squall_protocol::{ServerFrame, limits};
 use std::collections::VecDeque;
 use std::future::Future;
@@ -22,17 +22,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Bytes that are read at a time.
-const READ_BYTES: usize = 4 * 1024;
-/// Frames are handed to the stream in pieces of about this many bytes.
-const WRITE_BYTES: usize = 16 * 1024;
-
 /// Where the closing handshake stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Closing {
     No,
     /// The close frame is to be written.
-    Asked(CloseReason),
+    Requested(CloseReason),
     /// It is written, or on its way; the peer may still be sending.
     Lingering,
     /// The peer has closed; once its answer is written, all is said.
@@ -129,11 +124,11 @@ impl Connection {
                 Closing::Answered if wrote => return Poll::Ready(()),
                 Closing::Answered => return Poll::Pending,
                 Closing::Lingering => return self.poll_linger(cx),
-                Closing::Asked(_) if !wrote => return Poll::Pending,
-                Closing::Asked(_) => continue,
+                Closing::Requested(_) if !wrote => return Poll::Pending,
+                Closing::Requested(_) => continue,
                 Closing::No => {}
             }
-            let mut scratch = [MaybeUninit::uninit(); READ_BYTES];
+            let mut scratch = [MaybeUninit::uninit(); limits::READ_BYTES];
             let mut buffer = ReadBuf::uninit(&mut scratch);
             match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
                 Ok(()) if !buffer.filled().is_empty() => self.take_in(buffer.filled_mut(), backlog),
@@ -158,7 +153,7 @@ impl Connection {
                 backlog.flushing = false;
             }
             let mut flushed = 0;
-            while backlog.wire.len() < WRITE_BYTES
+            while backlog.wire.len() < limits::WRITE_BYTES
                 && let Some(frame) = backlog.frames.pop_front()
             {
                 flushed += frame.len();
@@ -167,7 +162,7 @@ impl Connection {
             if flushed > 0 {
                 self.gateway.table().flushed(self.id, flushed);
             }
-            if let (Closing::Asked(reason), true) = (self.closing, backlog.frames.is_empty()) {
+            if let (Closing::Requested(reason), true) = (self.closing, backlog.frames.is_empty()) {
                 let mut payload = reason.code().to_be_bytes().to_vec();
                 payload.extend_from_slice(reason.text().as_bytes());
                 websocket::write_close(&mut backlog.wire, &payload);
@@ -221,9 +216,8 @@ impl Connection {
         if self.closing != Closing::No {
             return;
         }
-        self.closing = Closing::Asked(reason);
-        if matches!(reason, CloseReason::TooSlow | CloseReason::Silence) {
-            // Whoever does not read is not waited for.
+        self.closing = Closing::Requested(reason);
+        if reason.abandons_backlog() {
             backlog.frames = VecDeque::new();
         }
         // From here on it ends, whether or not the close frame finds room.
@@ -261,15 +255,15 @@ impl Connection {
         match self.session.handle_frame(frame, &self.gateway.secret) {
             Step::Admit(peer) => self.admit(peer, backlog),
             Step::Pong => self.push(ServerFrame::Pong, backlog),
-            Step::Forward(peer, frame) => self.gateway.uplinks.forward(self.id, peer, frame),
+            Step::Forward(peer, frame) => self.gateway.uplinks.forward(self.id, peer, &frame),
             Step::Close(reason) => self.close(reason, backlog),
         }
     }
 
     fn heard(&mut self) {
         let now = self.gateway.clock.now();
-        if let Some(connection) = self.gateway.table().get_mut(self.id) {
-            connection.last_heard = now;
+        if let Some(row) = self.gateway.table().get_mut(self.id) {
+            row.last_heard = now;
         }
     }
 
@@ -285,8 +279,8 @@ impl Connection {
         let now = self.gateway.clock.now();
         self.push(ServerFrame::Welcome { user: peer.user, device: peer.device }, backlog);
         let mut table = self.gateway.table();
-        if let Some(connection) = table.get_mut(self.id) {
-            connection.peer = Some(peer);
+        if let Some(row) = table.get_mut(self.id) {
+            row.peer = Some(peer);
         }
         table.schedule(now + limits::SILENCE_LIMIT, self.id, Deadline::Silence);
         table.schedule(now + limits::HEADS_WITHOUT_REGISTRY_AFTER, self.id, Deadline::Registered);

@@ -1,6 +1,6 @@
 //! A gateway's clock: one queue of deadlines for all connections instead of a timer each.
 
-use super::Gateway;
+use super::state::Gateway;
 use super::table::{ConnectionId, Deadline};
 use squall_protocol::close::CloseReason;
 use squall_protocol::limits;
@@ -21,28 +21,28 @@ pub async fn run(gateway: Arc<Gateway>) {
 fn handle(gateway: &Gateway, id: ConnectionId, deadline: Deadline) {
     let now = gateway.clock.now();
     let mut table = gateway.table();
-    let Some(connection) = table.get_mut(id) else { return };
-    match (deadline, connection.peer) {
-        (Deadline::Hello, None) => connection.close(CloseReason::HelloTimeout),
+    let Some(row) = table.get_mut(id) else { return };
+    match (deadline, row.peer) {
+        (Deadline::Hello, None) => row.close(CloseReason::HelloTimeout),
         (Deadline::Silence, Some(_)) => {
-            let limit = connection.last_heard + limits::SILENCE_LIMIT;
+            let limit = row.last_heard + limits::SILENCE_LIMIT;
             if limit <= now {
-                connection.close(CloseReason::Silence);
+                row.close(CloseReason::Silence);
             } else {
                 table.schedule(limit, id, Deadline::Silence);
             }
         }
-        (Deadline::Registered, Some(peer)) if !connection.heads_asked => {
+        (Deadline::Registered, Some(peer)) if !row.heads_asked => {
             drop(table);
-            gateway.uplinks.ask_heads(gateway, id, peer);
+            gateway.ask_heads(id, peer);
         }
-        (Deadline::Heads, Some(peer)) if connection.heads_awaited != 0 => {
-            let (awaited, round) = (connection.heads_awaited, connection.heads_round);
+        (Deadline::Heads, Some(peer)) if row.heads_awaited != 0 => {
+            let (awaited, round) = (row.heads_awaited, row.heads_round);
             table.schedule(now + limits::HEADS_RETRY_AFTER, id, Deadline::Heads);
             drop(table);
             gateway.uplinks.ask_heads_of(id, peer, awaited, round);
         }
-        (Deadline::Linger, _) => connection.end(),
+        (Deadline::Linger, _) => row.end(),
         _ => {}
     }
 }

@@ -1,9 +1,8 @@
 //! What the bus brings: deliveries for this gateway's connections, and connections to be closed.
 
-use super::Gateway;
 use super::outgoing::Outgoing;
+use super::state::Gateway;
 use super::table::ConnectionId;
-use crate::cluster::Cluster;
 use crate::links::services::bus::bus_client::BusClient;
 use crate::links::{LinkError, dial, keep_open};
 use crate::net::Connector;
@@ -12,12 +11,11 @@ use prost::Message;
 use squall_protocol::close::CloseReason;
 use squall_protocol::ids::rendezvous;
 use squall_protocol::wire::bus::{Subscription, Target, ToGateway, to_gateway};
-use squall_protocol::{DeviceId, Role, ServerFrame, UserId, limits, protobuf};
+use squall_protocol::{DeviceId, ServerFrame, UserId, limits, protobuf};
 use std::sync::Arc;
 
 /// Subscribes to this gateway's topic, which lives on one of the buses.
-pub fn start(gateway: &Arc<Gateway>, connector: &Arc<dyn Connector>, cluster: &Cluster) {
-    let buses = &cluster[Role::Bus];
+pub fn start(gateway: &Arc<Gateway>, connector: &Arc<dyn Connector>, buses: &[String]) {
     let Some(address) = buses.get(rendezvous(u64::from(gateway.index), buses.len() as u32) as usize) else {
         return;
     };
@@ -59,8 +57,8 @@ fn handle(gateway: &Gateway, message: ToGateway) {
         }
         Some(to_gateway::Message::Close(target)) => {
             let device = DeviceId(target.device);
-            if let Some(connection) = gateway.table().get_device(ConnectionId(target.connection), device) {
-                connection.close(CloseReason::Unacked);
+            if let Some(row) = gateway.table().get_device(ConnectionId(target.connection), device) {
+                row.close(CloseReason::Unacked);
             }
         }
         None => {}
@@ -69,8 +67,8 @@ fn handle(gateway: &Gateway, message: ToGateway) {
 
 fn deliver(gateway: &Gateway, target: &Target, frame: &mut Outgoing) {
     let device = DeviceId(target.device);
-    if let Some(connection) = gateway.table().get_device(ConnectionId(target.connection), device) {
-        connection.push(frame);
+    if let Some(row) = gateway.table().get_device(ConnectionId(target.connection), device) {
+        row.push(frame);
         return;
     }
     // The connection is gone and the registry has not heard of it.

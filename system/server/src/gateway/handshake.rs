@@ -4,14 +4,11 @@
 
 use crate::net::BoxStream;
 use http::header::{HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
-use squall_protocol::frames::Codec;
+use squall_protocol::Codec;
 use squall_protocol::limits;
 use std::io;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::handshake::server::{create_response, write_response};
-
-/// Most headers that a request may have.
-const MAX_HEADERS: usize = 32;
 
 /// A connection whose handshake is done.
 pub struct Upgraded {
@@ -56,7 +53,7 @@ pub async fn accept(mut stream: BoxStream) -> io::Result<Upgraded> {
 }
 
 fn parse(head: &[u8]) -> Option<http::Request<()>> {
-    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut headers = [httparse::EMPTY_HEADER; limits::MAX_HANDSHAKE_HEADERS];
     let mut parsed = httparse::Request::new(&mut headers);
     if !parsed.parse(head).ok()?.is_complete() {
         return None;

@@ -1,14 +1,18 @@
 //! The gateway role: devices' WebSockets on one side, shards, registries and the bus on the other.
 //!
-//! `handshake` and `websocket` are its two halves on the wire, `connection` is one device's task, `table` holds all connections,
-//! `uplinks` are the links to other roles, `downlink` what the bus brings. A gateway has nothing durable: when it dies,
-//! its devices come back elsewhere and sync.
+//! `handshake` and `websocket` are its two halves on the wire, `connection` is one device's task, `table` holds all
+//! connections, `deadlines` looks at what is due for them. `uplinks` queues what goes to shards and registries; `shard_link`,
+//! `registry_link` and `downlink` (the bus) are the links. `state` is what all of these share; this file starts them. A
+//! gateway has nothing durable: when it dies, its devices come back elsewhere and sync.
 
 mod connection;
 mod deadlines;
 mod downlink;
 mod handshake;
 mod outgoing;
+mod registry_link;
+mod shard_link;
+mod state;
 mod table;
 mod uplinks;
 mod websocket;
@@ -19,9 +23,9 @@ use crate::net::{Connector, Listener};
 use crate::observer::Observer;
 use squall_protocol::token::TokenSecret;
 use squall_protocol::{Role, limits};
+use state::Gateway;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use table::Table;
+use std::sync::Arc;
 use uplinks::Uplinks;
 
 /// What a gateway is given.
@@ -35,34 +39,13 @@ pub struct Parts {
     pub secret: TokenSecret,
 }
 
-/// What all tasks of a gateway share.
-pub struct Gateway {
-    pub index: u32,
-    pub clock: Clock,
-    pub observer: Arc<dyn Observer>,
-    pub secret: TokenSecret,
-    pub uplinks: Uplinks,
-    table: Mutex<Table>,
-}
-
-impl Gateway {
-    pub fn table(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// Runs a gateway until its listener fails.
 pub async fn run(mut parts: Parts) -> io::Result<()> {
-    let gateway = Arc::new(Gateway {
-        index: parts.index,
-        clock: parts.clock,
-        observer: parts.observer,
-        secret: parts.secret,
-        uplinks: Uplinks::new(parts.cluster[Role::Messages].len(), parts.cluster[Role::Registry].len()),
-        table: Mutex::new(Table::default()),
-    });
-    uplinks::start(&gateway, &parts.connector, &parts.cluster);
-    downlink::start(&gateway, &parts.connector, &parts.cluster);
+    let uplinks = Uplinks::new(parts.cluster[Role::Messages].len(), parts.cluster[Role::Registry].len());
+    let gateway = Arc::new(Gateway::new(parts.index, parts.clock, parts.observer, parts.secret, uplinks));
+    shard_link::start(&gateway, &parts.connector, &parts.cluster[Role::Messages]);
+    registry_link::start(&gateway, &parts.connector, &parts.cluster[Role::Registry]);
+    downlink::start(&gateway, &parts.connector, &parts.cluster[Role::Bus]);
     tokio::spawn(deadlines::run(Arc::clone(&gateway)));
     loop {
         let stream = parts.listener.accept().await?;

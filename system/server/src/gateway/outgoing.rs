@@ -1,8 +1,8 @@
 //! A frame on its way to devices: encoded once for each codec, however many devices it goes to.
 
 use bytes::Bytes;
+use squall_protocol::Codec;
 use squall_protocol::ServerFrame;
-use squall_protocol::frames::Codec;
 
 /// A frame and its encodings as they become needed.
 pub struct Outgoing {

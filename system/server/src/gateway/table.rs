@@ -7,9 +7,9 @@ use super::outgoing::Outgoing;
 use bytes::Bytes;
 use slab::Slab;
 use squall_core::Time;
-use squall_core::session::Peer;
+use squall_core::gateway::Peer;
+use squall_protocol::Codec;
 use squall_protocol::close::CloseReason;
-use squall_protocol::frames::Codec;
 use squall_protocol::{DeviceId, limits};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -46,7 +46,7 @@ impl Deadline {
 }
 
 /// One connection as others see it.
-pub struct Connection {
+pub struct ConnectionRow {
     id: ConnectionId,
     pub codec: Codec,
     pub peer: Option<Peer>,
@@ -74,8 +74,8 @@ pub struct Taken {
     pub ended: bool,
 }
 
-impl Connection {
-    /// Queues a frame for the device; too much of it closes the connection.
+impl ConnectionRow {
+    /// Queues a frame for the device; too much of it closes the row.
     pub fn push(&mut self, frame: &mut Outgoing) {
         if self.close.is_some() {
             return;
@@ -112,18 +112,18 @@ impl Connection {
 }
 
 /// A deadline in sixteen bytes, for there are two or three a connection: what is to be looked at stands in the lowest bits of
-/// the time. In order of time, then of deadline, then of connection.
+/// the time. In order of time, then of deadline, then of row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Due {
+struct PackedDeadline {
     at: u64,
     id: ConnectionId,
 }
 
-impl Due {
+impl PackedDeadline {
     const BITS: u32 = 3;
 
     fn new(at: Time, id: ConnectionId, deadline: Deadline) -> Self {
-        Due { at: at.0 << Self::BITS | deadline as u64, id }
+        PackedDeadline { at: at.0 << Self::BITS | deadline as u64, id }
     }
 
     fn at(self) -> Time {
@@ -138,9 +138,9 @@ impl Due {
 /// All connections, and their deadlines.
 #[derive(Default)]
 pub struct Table {
-    slots: Slab<Connection>,
+    slots: Slab<ConnectionRow>,
     uses: u32,
-    deadlines: BinaryHeap<Reverse<Due>>,
+    deadlines: BinaryHeap<Reverse<PackedDeadline>>,
 }
 
 impl Table {
@@ -152,7 +152,7 @@ impl Table {
         }
         let entry = self.slots.vacant_entry();
         let id = ConnectionId(u64::from(self.uses) << 32 | entry.key() as u64);
-        entry.insert(Connection {
+        entry.insert(ConnectionRow {
             id,
             codec,
             peer: None,
@@ -171,37 +171,33 @@ impl Table {
         id
     }
 
-    pub fn get_mut(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+    pub fn get_mut(&mut self, id: ConnectionId) -> Option<&mut ConnectionRow> {
         self.slots.get_mut(id.slot()).filter(|c| c.id == id)
     }
 
     /// The connection if it still is this device's.
-    pub fn get_device(&mut self, id: ConnectionId, device: DeviceId) -> Option<&mut Connection> {
+    pub fn get_device(&mut self, id: ConnectionId, device: DeviceId) -> Option<&mut ConnectionRow> {
         self.get_mut(id).filter(|c| c.peer.is_some_and(|p| p.device == device))
     }
 
-    pub fn remove(&mut self, id: ConnectionId) -> Option<Connection> {
+    pub fn remove(&mut self, id: ConnectionId) -> Option<ConnectionRow> {
         self.get_mut(id)?;
         Some(self.slots.remove(id.slot()))
     }
 
     /// What the connection's task has to do, and how to wake it for more. `None`: the connection is gone.
     pub fn take(&mut self, id: ConnectionId, waker: &Waker) -> Option<Taken> {
-        let connection = self.get_mut(id)?;
-        if !connection.waker.as_ref().is_some_and(|w| w.will_wake(waker)) {
-            connection.waker = Some(waker.clone());
+        let row = self.get_mut(id)?;
+        if !row.waker.as_ref().is_some_and(|w| w.will_wake(waker)) {
+            row.waker = Some(waker.clone());
         }
-        Some(Taken {
-            frames: std::mem::take(&mut connection.outbox),
-            close: connection.close,
-            ended: connection.ended,
-        })
+        Some(Taken { frames: std::mem::take(&mut row.outbox), close: row.close, ended: row.ended })
     }
 
     /// The task has put this much on the wire.
     pub fn flushed(&mut self, id: ConnectionId, bytes: usize) {
-        if let Some(connection) = self.get_mut(id) {
-            connection.outbox_bytes = connection.outbox_bytes.saturating_sub(bytes as u32);
+        if let Some(row) = self.get_mut(id) {
+            row.outbox_bytes = row.outbox_bytes.saturating_sub(bytes as u32);
         }
     }
 
@@ -209,7 +205,7 @@ impl Table {
         if self.deadlines.len() == self.deadlines.capacity() {
             self.deadlines.reserve_exact(64.max(self.deadlines.len() / 4));
         }
-        self.deadlines.push(Reverse(Due::new(at, id, deadline)));
+        self.deadlines.push(Reverse(PackedDeadline::new(at, id, deadline)));
     }
 
     pub fn pop_due(&mut self, now: Time) -> Option<(ConnectionId, Deadline)> {

@@ -6,14 +6,11 @@
 //! **Invariants:** between two frames a connection holds no buffer; what a client may send and what it may not is what
 //! tungstenite says. Guarded by the differential test below; close codes by `server/tests/protocol.rs`.
 
-use squall_protocol::limits::MAX_CLIENT_FRAME_BYTES;
+use squall_protocol::limits::{MAX_CLIENT_FRAME_BYTES, MAX_CONTROL_FRAME_BYTES};
 use std::io::Cursor;
 use std::ops::ControlFlow;
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
-
-/// The longest payload of a control frame.
-const MAX_CONTROL_BYTES: u64 = 125;
 
 /// A whole message or a control frame from the client.
 #[derive(Debug, PartialEq, Eq)]
@@ -107,7 +104,9 @@ fn take_frame(
     let Some(mask) = header.mask.filter(|_| !header.rsv1 && !header.rsv2 && !header.rsv3) else {
         return Err(Fault::Protocol);
     };
-    if matches!(header.opcode, OpCode::Control(_)) && (!header.is_final || payload_len > MAX_CONTROL_BYTES) {
+    if matches!(header.opcode, OpCode::Control(_))
+        && (!header.is_final || payload_len > MAX_CONTROL_FRAME_BYTES as u64)
+    {
         return Err(Fault::Protocol);
     }
     let len = start + payload_len as usize;
@@ -190,7 +189,7 @@ fn write_frame(out: &mut Vec<u8>, opcode: OpCode, payload: &[u8]) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use tokio_tungstenite::tungstenite::protocol::{Role, WebSocket, WebSocketConfig};
+    use tokio_tungstenite::tungstenite::protocol::{Role as End, WebSocket, WebSocketConfig};
     use tokio_tungstenite::tungstenite::{Error, Message};
 
     #[derive(Debug, PartialEq, Eq)]
@@ -231,7 +230,7 @@ mod tests {
         let config = WebSocketConfig::default()
             .max_message_size(Some(MAX_CLIENT_FRAME_BYTES))
             .max_frame_size(Some(MAX_CLIENT_FRAME_BYTES));
-        let mut socket = WebSocket::from_raw_socket(Cursor::new(bytes.to_vec()), Role::Server, Some(config));
+        let mut socket = WebSocket::from_raw_socket(Cursor::new(bytes.to_vec()), End::Server, Some(config));
         let mut seen = Vec::new();
         loop {
             seen.push(match socket.read() {
@@ -353,7 +352,7 @@ mod tests {
             let mut wire = Vec::new();
             write_message(&mut wire, len % 2 == 0, &payload);
             write_close(&mut wire, &[]);
-            let mut client = WebSocket::from_raw_socket(Cursor::new(wire), Role::Client, None);
+            let mut client = WebSocket::from_raw_socket(Cursor::new(wire), End::Client, None);
             let message = client.read().unwrap();
             assert_eq!((message.is_text(), message.into_data().to_vec()), (len % 2 == 0, payload));
             assert!(client.read().unwrap().is_close());

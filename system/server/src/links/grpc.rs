@@ -16,8 +16,7 @@ use tonic::transport::{Channel, Endpoint, Server};
 use tower::layer::util::{Identity, Stack};
 use tower::util::MapResponseLayer;
 
-/// Flow-control windows: room for several batches in flight.
-const WINDOW_BYTES: u32 = 4 * limits::MAX_BATCH_BYTES as u32;
+const WINDOW_BYTES: u32 = limits::LINK_WINDOW_BYTES as u32;
 
 /// Opens a channel to `address`.
 pub async fn dial(connector: Arc<dyn Connector>, address: &str) -> Result<Channel, tonic::transport::Error> {

@@ -4,9 +4,9 @@
 
 use crate::storage::{Storage, StorageError};
 use rustc_hash::FxHashMap;
-use squall_core::conversation::Conversation;
+use squall_core::messages::Conversation;
 use squall_protocol::ConversationId;
-use squall_protocol::limits::MAX_CACHED_CONVERSATIONS;
+use squall_protocol::limits::{EVICTION_CANDIDATES, MAX_CACHED_CONVERSATIONS};
 use std::collections::VecDeque;
 
 struct Slot {
@@ -47,7 +47,7 @@ impl Cache {
 
     /// Makes room for one more, looking at a few candidates only.
     fn evict(&mut self) {
-        for _ in 0..8 {
+        for _ in 0..EVICTION_CANDIDATES {
             if self.slots.len() < MAX_CACHED_CONVERSATIONS {
                 return;
             }

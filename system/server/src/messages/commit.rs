@@ -1,8 +1,11 @@
-//! The committer: takes what is staged, makes it durable, then acks and hands over to the dispatcher.
+//! The commit task: takes what is staged, makes it durable, then acks and hands over to the dispatcher.
 //!
 //! Commits are grouped: what is staged while one commit runs goes into the next.
+//!
+//! **Invariant:** `finish` is the only place that marks an entry durable, and it runs after its commit. Guarded by
+//! `sim/checks/src/acked_is_durable.rs`; on a real disk by `server/tests/sigkill/`.
 
-use super::dispatch::Plan;
+use super::dispatcher::Plan;
 use super::shard::Shard;
 use crate::observer::Point;
 use crate::storage::{Batch, NewEntry, Storage};

@@ -1,13 +1,17 @@
 //! The messages role: a shard of all conversations, with a disk of its own.
 //!
-//! `shard` takes requests and holds the logs, `commit` makes them durable and acks, `dispatch` plans and publishes,
-//! `cache` bounds what is in memory. The order is the invariant: commit, then ack, then publish.
+//! `requests` answers gateways, with `pages` for what is read; `commit` makes entries durable and acks, `dispatch` plans and
+//! publishes. They share a `shard`: its `state`, with a `cache` of logs, and its `dispatcher`, the look-ups in progress. The
+//! order is the invariant: commit, then ack, then publish.
 
 mod cache;
 mod commit;
 mod dispatch;
+mod dispatcher;
 mod pages;
+mod requests;
 mod shard;
+mod state;
 
 use crate::clock::Clock;
 use crate::links::services::messages::messages_server::{Messages, MessagesServer};
@@ -15,7 +19,7 @@ use crate::links::{Queue, Replies, incoming, serve_grpc};
 use crate::net::{Connector, Listener};
 use crate::observer::Observer;
 use crate::storage::OpenStorage;
-use dispatch::Dispatcher;
+use dispatcher::Dispatcher;
 use futures_util::StreamExt;
 use shard::Shard;
 use squall_protocol::limits;
@@ -50,7 +54,7 @@ impl Messages for Arc<Shard> {
         tokio::spawn(async move {
             while let Ok(Some(batch)) = requests.message().await {
                 for request in batch.requests {
-                    shard.handle(request, &replies);
+                    requests::handle(&shard, request, &replies);
                 }
             }
             replies.close();

@@ -1,99 +1,100 @@
 //! Reading for devices: pages of a sync, and the heads of a user's conversations.
+//!
+//! **Invariants:** a page ends where the log is durable and holds nothing that this member may not see. Guarded by
+//! `sim/checks/src/{acked_is_durable,members_only}.rs`.
 
-use super::shard::{Shard, State};
+use super::shard::Shard;
+use super::state::ShardState;
 use crate::observer::Point;
 use crate::storage::{Storage, StorageError};
-use squall_core::conversation::Conversation;
+use squall_core::messages::Conversation;
 use squall_core::plant::{Plant, planted};
 use squall_protocol::frames::{ErrorCode, Head, LogSpan};
-use squall_protocol::wire::client::Page;
-use squall_protocol::wire::messages::{Caller, HeadsPart, reply};
-use squall_protocol::{ConversationId, DeviceId, Seq, UserId, limits, protobuf};
+use squall_protocol::wire::messages::{Caller, HeadsPart};
+use squall_protocol::{ConversationId, DeviceId, Seq, ServerFrame, UserId, limits, protobuf};
 
-impl Shard {
-    /// The page after `since`, or why there is none.
-    pub fn handle_sync(
-        &self,
-        state: &mut State,
-        storage: &dyn Storage,
-        caller: &Caller,
-        conversation: ConversationId,
-        since: Seq,
-    ) -> Result<reply::Reply, StorageError> {
-        let (user, device) = (UserId(caller.user), DeviceId(caller.device));
-        let cached = state.cache.get(conversation, storage)?;
-        let stored;
-        let log = if cached.membership_is_durable() {
-            cached
-        } else {
-            stored = storage.conversation(conversation)?.unwrap_or_else(|| Conversation::new(conversation));
-            &stored
-        };
-        let durable = log.durable();
-        let Some(head) = log.membership().head_for(user, durable) else {
-            let code =
-                if log.head() == Seq::ZERO { ErrorCode::UnknownConversation } else { ErrorCode::NotAMember };
-            return Ok(reply::Reply::Error(protobuf::error_to_wire(code, conversation)));
-        };
-        let mut span = LogSpan { conversation, from: since.next(), to: head.max(since), entries: Vec::new() };
-        if let Some(first) = log.membership().next_visible(user, since, durable) {
-            let entries = storage.entries(conversation, first, head, limits::PAGE_ENTRIES, limits::PAGE_BYTES)?;
-            span.to = entries.last().map_or(span.to, |e| e.seq);
-            span.entries = entries.into_iter().filter(|e| log.membership().may_see(user, e.seq)).collect();
-            if span.to < head && planted(Plant::PageEdgeOffByOne) {
-                span.entries.pop();
-            }
+/// The page after `since`, or why there is none.
+pub fn handle_sync(
+    shard: &Shard,
+    state: &mut ShardState,
+    storage: &dyn Storage,
+    caller: &Caller,
+    conversation: ConversationId,
+    since: Seq,
+) -> Result<ServerFrame, StorageError> {
+    let (user, device) = (UserId(caller.user), DeviceId(caller.device));
+    let cached = state.cache.get(conversation, storage)?;
+    let stored;
+    let log = if cached.membership_is_durable() {
+        cached
+    } else {
+        stored = storage.conversation(conversation)?.unwrap_or_else(|| Conversation::new(conversation));
+        &stored
+    };
+    let durable = log.durable();
+    let Some(head) = log.membership().head_for(user, durable) else {
+        let code = if log.head() == Seq::ZERO { ErrorCode::UnknownConversation } else { ErrorCode::NotAMember };
+        return Ok(ServerFrame::Error { code, conversation });
+    };
+    let mut span = LogSpan { conversation, from: since.next(), to: head.max(since), entries: Vec::new() };
+    if let Some(first) = log.membership().next_visible(user, since, durable) {
+        let entries = storage.entries(conversation, first, head, limits::PAGE_ENTRIES, limits::PAGE_BYTES)?;
+        span.to = entries.last().map_or(span.to, |e| e.seq);
+        span.entries = entries.into_iter().filter(|e| log.membership().may_see(user, e.seq)).collect();
+        if span.to < head && planted(Plant::PageEdgeOffByOne) {
+            span.entries.pop();
         }
-        let more = span.to < head;
-        self.observer.passed(&Point::SyncPage { conversation, device, entries: span.entries.len(), more });
-        Ok(reply::Reply::Page(Page { span: Some(protobuf::span_to_wire(&span)), head: head.0 }))
     }
+    let more = span.to < head;
+    shard.observer.passed(&Point::SyncPage { conversation, device, entries: span.entries.len(), more });
+    Ok(ServerFrame::Page { span, head })
+}
 
-    /// Where each of the user's conversations stands, in frames of `HEADS_PER_FRAME`; the last one says so.
-    pub fn handle_heads(
-        &self,
-        state: &mut State,
-        storage: &dyn Storage,
-        caller: &Caller,
-        request_id: u64,
-    ) -> Result<Vec<HeadsPart>, StorageError> {
-        let (user, device) = (UserId(caller.user), DeviceId(caller.device));
-        let mut heads = Vec::new();
-        for id in storage.conversations_of(user)? {
-            if planted(Plant::HeadsOmitNewConversations) && !has_cursor(state, storage, device, id)? {
-                continue;
-            }
-            let head = match state.cache.peek(id) {
-                Some(log) if log.membership_is_durable() => log.membership().head_for(user, log.durable()),
-                _ => storage.conversation(id)?.and_then(|log| log.membership().head_for(user, log.durable())),
-            };
-            if let Some(head) = head.filter(|head| *head > Seq::ZERO) {
-                heads.push(protobuf::head_to_wire(&Head { conversation: id, head }));
-            }
+/// Where each of the user's conversations stands, in frames of `HEADS_PER_FRAME`; the last one says so.
+pub fn handle_heads(
+    shard: &Shard,
+    state: &mut ShardState,
+    storage: &dyn Storage,
+    caller: &Caller,
+    request_id: u64,
+) -> Result<Vec<HeadsPart>, StorageError> {
+    let (user, device) = (UserId(caller.user), DeviceId(caller.device));
+    let mut heads = Vec::new();
+    for id in storage.conversations_of(user)? {
+        if planted(Plant::HeadsOmitNewConversations) && !has_cursor(state, storage, device, id)? {
+            continue;
         }
-        if planted(Plant::CursorAdvancedOnConnect) {
-            for head in &heads {
-                self.handle_ack(state, storage, caller, ConversationId(head.conversation), Seq(head.head))?;
-            }
+        let head = match state.cache.peek(id) {
+            Some(log) if log.membership_is_durable() => log.membership().head_for(user, log.durable()),
+            _ => storage.conversation(id)?.and_then(|log| log.membership().head_for(user, log.durable())),
+        };
+        if let Some(head) = head.filter(|head| *head > Seq::ZERO) {
+            heads.push(protobuf::head_to_wire(&Head { conversation: id, head }));
         }
-        if planted(Plant::RedeliveryStopsAfterReconnect) {
-            state.debts.cancel_timers(device);
-        }
-        let mut parts: Vec<HeadsPart> = heads
-            .chunks(limits::HEADS_PER_FRAME)
-            .map(|heads| HeadsPart { request_id, heads: heads.to_vec(), last: false })
-            .collect();
-        match parts.last_mut() {
-            Some(part) => part.last = true,
-            None => parts.push(HeadsPart { request_id, heads: Vec::new(), last: true }),
-        }
-        Ok(parts)
     }
+    if planted(Plant::CursorAdvancedOnConnect) {
+        for head in &heads {
+            let (id, now) = (ConversationId(head.conversation), shard.clock.now());
+            state.handle_ack(storage, caller, id, Seq(head.head), now)?;
+        }
+    }
+    if planted(Plant::RedeliveryStopsAfterReconnect) {
+        state.debts.cancel_timers(device);
+    }
+    let mut parts: Vec<HeadsPart> = heads
+        .chunks(limits::HEADS_PER_FRAME)
+        .map(|heads| HeadsPart { request_id, heads: heads.to_vec(), last: false })
+        .collect();
+    match parts.last_mut() {
+        Some(part) => part.last = true,
+        None => parts.push(HeadsPart { request_id, heads: Vec::new(), last: true }),
+    }
+    Ok(parts)
 }
 
 /// The bug `heads-omit-new-conversations` takes the cursors for the list of a device's conversations.
 fn has_cursor(
-    state: &State,
+    state: &ShardState,
     storage: &dyn Storage,
     device: DeviceId,
     conversation: ConversationId,

@@ -1,10 +1,8 @@
 //! Rows as bytes: the messages of `log.proto`.
 
-use super::{NewEntry, StorageError};
+use super::interface::{NewEntry, StorageError};
 use prost::Message;
-use squall_core::conversation::{Conversation, Sender};
-use squall_core::debt::Position;
-use squall_core::membership::{Membership, Stretch};
+use squall_core::messages::{Conversation, Membership, Position, Sender, Stretch};
 use squall_protocol::wire::log;
 use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId, protobuf};
 use std::collections::VecDeque;

@@ -5,13 +5,12 @@
 //! redb's `Durability::Immediate`: it returns after the file has been synced.
 
 use super::codec::{decode_conversation, decode_entry, decode_row, encode_conversation, encode_entry};
-use super::lane::CommitLane;
-use super::{Batch, NewEntry, Storage, StorageError};
+use super::executor::CommitExecutor;
+use super::interface::{Batch, NewEntry, Recovered, Storage, StorageError};
 use crate::net::BoxFuture;
 use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
 use rustc_hash::FxHashMap;
-use squall_core::conversation::Conversation;
-use squall_core::debt::Position;
+use squall_core::messages::{Conversation, Position};
 use squall_core::plant::{Plant, planted};
 use squall_protocol::limits::INDEX_CHUNK;
 use squall_protocol::wire::log::ConversationRow;
@@ -29,19 +28,10 @@ const CURSORS: TableDefinition<(u64, u64), u64> = TableDefinition::new("cursors"
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const DISPATCHED: &str = "dispatched";
 
-/// What a restarted shard starts from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Recovered {
-    /// The place of the next entry.
-    pub next_position: Position,
-    /// All entries before this place owe nobody anything.
-    pub dispatched: Position,
-}
-
 /// A shard's database.
 pub struct RedbStorage {
     database: Arc<Database>,
-    lane: Arc<dyn CommitLane>,
+    executor: Arc<dyn CommitExecutor>,
 }
 
 fn failed(error: impl Into<redb::Error>) -> StorageError {
@@ -50,7 +40,11 @@ fn failed(error: impl Into<redb::Error>) -> StorageError {
 
 impl RedbStorage {
     /// Opens or creates the database in a file. `cache_bytes` bounds redb's cache.
-    pub fn open_file(path: &Path, cache_bytes: usize, lane: Arc<dyn CommitLane>) -> Result<Self, StorageError> {
+    pub fn open_file(
+        path: &Path,
+        cache_bytes: usize,
+        executor: Arc<dyn CommitExecutor>,
+    ) -> Result<Self, StorageError> {
         let backend = redb::backends::FileBackend::new(
             std::fs::OpenOptions::new()
                 .read(true)
@@ -61,25 +55,25 @@ impl RedbStorage {
                 .map_err(|e| StorageError::Open(e.to_string()))?,
         )
         .map_err(|e| StorageError::Open(e.to_string()))?;
-        Self::open_backend(backend, cache_bytes, lane)
+        Self::open_backend(backend, cache_bytes, executor)
     }
 
     /// Opens or creates the database on any block device.
     pub fn open_backend(
         backend: impl StorageBackend,
         cache_bytes: usize,
-        lane: Arc<dyn CommitLane>,
+        executor: Arc<dyn CommitExecutor>,
     ) -> Result<Self, StorageError> {
         discard_unborn(&backend).map_err(|e| StorageError::Open(e.to_string()))?;
         let database = Database::builder()
             .set_cache_size(cache_bytes)
             .create_with_backend(backend)
             .map_err(|e| StorageError::Open(e.to_string()))?;
-        Self::prepare(database, lane)
+        Self::prepare(database, executor)
     }
 
     /// Creates the tables, so that readers find them.
-    fn prepare(database: Database, lane: Arc<dyn CommitLane>) -> Result<Self, StorageError> {
+    fn prepare(database: Database, executor: Arc<dyn CommitExecutor>) -> Result<Self, StorageError> {
         let exists = {
             let read = database.begin_read().map_err(failed)?;
             read.open_table(META).is_ok()
@@ -94,7 +88,7 @@ impl RedbStorage {
             write.open_table(META).map_err(failed)?;
             write.commit().map_err(failed)?;
         }
-        Ok(RedbStorage { database: Arc::new(database), lane })
+        Ok(RedbStorage { database: Arc::new(database), executor })
     }
 
     fn row(&self, id: ConversationId) -> Result<Option<ConversationRow>, StorageError> {
@@ -221,7 +215,7 @@ fn commit(database: &Database, batch: &Batch) -> Result<(), StorageError> {
 impl Storage for RedbStorage {
     fn append(&self, batch: Batch) -> BoxFuture<'_, Result<(), StorageError>> {
         let database = Arc::clone(&self.database);
-        self.lane.run(Box::new(move || commit(&database, &batch)))
+        self.executor.run(Box::new(move || commit(&database, &batch)))
     }
 
     fn recovered(&self) -> Result<Recovered, StorageError> {

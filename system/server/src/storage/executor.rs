@@ -1,6 +1,6 @@
 //! Where a commit runs: on a thread of its own in reality, between two waits of simulated time in a simulation.
 
-use super::StorageError;
+use super::interface::StorageError;
 use crate::net::BoxFuture;
 use std::sync::mpsc;
 use tokio::sync::oneshot;
@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 pub type Commit = Box<dyn FnOnce() -> Result<(), StorageError> + Send>;
 
 /// Runs commits one after another.
-pub trait CommitLane: Send + Sync {
+pub trait CommitExecutor: Send + Sync {
     fn run(&self, commit: Commit) -> BoxFuture<'static, Result<(), StorageError>>;
 }
 
@@ -32,7 +32,7 @@ impl WriterThread {
     }
 }
 
-impl CommitLane for WriterThread {
+impl CommitExecutor for WriterThread {
     fn run(&self, commit: Commit) -> BoxFuture<'static, Result<(), StorageError>> {
         let (done, wait) = oneshot::channel();
         let sent = self.0.send((commit, done));

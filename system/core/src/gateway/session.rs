@@ -1,4 +1,7 @@
 //! A gateway's side of one connection: the token first, then frames.
+//!
+//! **Invariant:** before a good token nothing is taken, and after it no second one. Guarded by the test below, and on a real
+//! socket by `server/tests/protocol.rs`.
 
 use squall_protocol::close::CloseReason;
 use squall_protocol::token::TokenSecret;
@@ -45,11 +48,16 @@ impl ServerSession {
                     Err(_) => Step::Close(CloseReason::BadToken),
                 }
             }
-            (ServerSession::AwaitingHello, _) | (ServerSession::Open(_), ClientFrame::Hello { .. }) => {
-                Step::Close(CloseReason::HelloExpected)
-            }
+            (
+                ServerSession::AwaitingHello,
+                ClientFrame::Send { .. } | ClientFrame::Ack { .. } | ClientFrame::Sync { .. } | ClientFrame::Ping,
+            )
+            | (ServerSession::Open(_), ClientFrame::Hello { .. }) => Step::Close(CloseReason::HelloExpected),
             (ServerSession::Open(_), ClientFrame::Ping) => Step::Pong,
-            (ServerSession::Open(peer), frame) => Step::Forward(peer, frame),
+            (
+                ServerSession::Open(peer),
+                frame @ (ClientFrame::Send { .. } | ClientFrame::Ack { .. } | ClientFrame::Sync { .. }),
+            ) => Step::Forward(peer, frame),
         }
     }
 

@@ -27,7 +27,7 @@ struct Debt {
 
 /// What to do about a debt that is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Due {
+pub enum Overdue {
     /// Look the device up again and deliver these entries once more.
     Redeliver { user: UserId, device: DeviceId, conversation: ConversationId, seqs: Vec<Seq> },
     /// All tries are used up: close the device's connection.
@@ -129,7 +129,7 @@ impl Debts {
     }
 
     /// The debts that are due.
-    pub fn handle_timeout(&mut self, now: Time) -> Vec<Due> {
+    pub fn handle_timeout(&mut self, now: Time) -> Vec<Overdue> {
         let mut out = Vec::new();
         if planted(Plant::NoRedelivery) {
             return out;
@@ -148,7 +148,7 @@ impl Debts {
             if debt.tries == MAX_REDELIVERIES {
                 // The order to close may be lost as the deliveries were: only an ack or a vanished entry ends the debt.
                 debt.tries = 0;
-                out.push(Due::Close { user: debt.user, device });
+                out.push(Overdue::Close { user: debt.user, device });
                 if planted(Plant::RedeliveryGivesUp) {
                     self.handle_vanished(device, conversation);
                 }
@@ -156,7 +156,7 @@ impl Debts {
             }
             debt.tries += 1;
             let seqs = debt.entries.iter().map(|(seq, _)| *seq).collect();
-            out.push(Due::Redeliver { user: debt.user, device, conversation, seqs });
+            out.push(Overdue::Redeliver { user: debt.user, device, conversation, seqs });
         }
         out
     }
@@ -230,11 +230,11 @@ mod tests {
     fn an_unacked_delivery_is_redelivered_three_times_and_then_the_connection_is_closed() {
         let mut debts = with_debt();
         assert_eq!(debts.handle_timeout(at(4)), vec![]);
-        let again = Due::Redeliver { user: U, device: D, conversation: C, seqs: vec![Seq(1), Seq(2)] };
+        let again = Overdue::Redeliver { user: U, device: D, conversation: C, seqs: vec![Seq(1), Seq(2)] };
         for try_at in [5, 10, 15] {
             assert_eq!(debts.handle_timeout(at(try_at)), vec![again.clone()]);
         }
-        assert_eq!(debts.handle_timeout(at(20)), vec![Due::Close { user: U, device: D }]);
+        assert_eq!(debts.handle_timeout(at(20)), vec![Overdue::Close { user: U, device: D }]);
         // Should that have been lost as well, it begins anew; the entries stay undispatched until the device is gone.
         assert_eq!((debts.dispatched(), debts.open()), (0, 1));
         assert_eq!(debts.handle_timeout(at(25)), vec![again]);
@@ -248,7 +248,7 @@ mod tests {
         assert_eq!(debts.handle_timeout(at(5)).len(), 1);
         debts.handle_ack(D, C, Seq(1), at(7));
         assert_eq!(debts.handle_timeout(at(10)), vec![]);
-        let again = Due::Redeliver { user: U, device: D, conversation: C, seqs: vec![Seq(2)] };
+        let again = Overdue::Redeliver { user: U, device: D, conversation: C, seqs: vec![Seq(2)] };
         assert_eq!(debts.handle_timeout(at(12)), vec![again]);
     }
 

@@ -6,7 +6,7 @@
 //! **Invariants:** `seq` is dense from 1 and never reused (`sim/checks/src/dense_sequence.rs`); one entry a
 //! `client_msg_id` (`no_duplicates.rs`); a device's entries stand in its own order (`sender_order.rs`).
 
-use crate::membership::Membership;
+use super::membership::Membership;
 use crate::plant::{Plant, planted};
 use squall_protocol::limits::DEDUP_WINDOW;
 use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Entry, Payload, Refusal, Seq, UserId};
@@ -27,7 +27,7 @@ pub struct SendRequest {
 
 /// What becomes of a send.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum SendOutcome {
     /// A new entry: commit it, then answer.
     Staged(Entry),
     /// The message is entry `seq` already. Answer when that is durable.
@@ -120,7 +120,7 @@ impl Conversation {
     }
 
     /// Judges a send. The order of the questions matters: a resend is recognised even when its sender has left since.
-    pub fn handle_send(&mut self, request: SendRequest) -> Verdict {
+    pub fn handle_send(&mut self, request: SendRequest) -> SendOutcome {
         let key = dedup_key(&request);
         let sender = self.senders.iter().position(|s| s.device == key);
         let (next, connect_count) = match sender {
@@ -129,12 +129,12 @@ impl Conversation {
                 let sender = &self.senders[i];
                 let known = sender.recent.iter().find(|(id, _)| *id == request.client_msg_id);
                 if let Some((_, seq)) = known.filter(|_| !planted(Plant::NoServerDedup)) {
-                    return Verdict::Duplicate(*seq);
+                    return SendOutcome::Duplicate(*seq);
                 }
                 if planted(Plant::DedupByUserNotDevice)
                     && let Some(seq) = sender.numbered(request.client_seq)
                 {
-                    return Verdict::Duplicate(seq);
+                    return SendOutcome::Duplicate(seq);
                 }
                 (sender.next_client_seq, sender.connect_count)
             }
@@ -143,19 +143,19 @@ impl Conversation {
         let (next, connect_count) =
             if takes_any_number { (request.client_seq, request.connect_count) } else { (next, connect_count) };
         if request.connect_count < connect_count && !planted(Plant::DedupByUserNotDevice) {
-            return Verdict::Stale;
+            return SendOutcome::Stale;
         }
         if request.client_seq < next {
-            return Verdict::Old;
+            return SendOutcome::Old;
         }
         if request.client_seq > next {
             // Before membership: what makes the sender a member may be the very message that this one overtook.
-            return Verdict::Refused(Refusal::ExpectedClientSeq(next));
+            return SendOutcome::Refused(Refusal::ExpectedClientSeq(next));
         }
         if let Err(refusal) = self.membership.check(self.id, request.sender, &request.payload) {
-            return Verdict::Refused(refusal);
+            return SendOutcome::Refused(refusal);
         }
-        Verdict::Staged(self.stage(sender, request))
+        SendOutcome::Staged(self.stage(sender, request))
     }
 
     fn stage(&mut self, sender: Option<usize>, request: SendRequest) -> Entry {
@@ -236,13 +236,13 @@ mod tests {
     fn created() -> Conversation {
         let mut c = Conversation::new(ConversationId::direct(A, B));
         let create = send(A, 1, 1, Payload::Created { direct: true, members: vec![A, B] });
-        assert!(matches!(c.handle_send(create), Verdict::Staged(e) if e.seq == Seq(1)));
+        assert!(matches!(c.handle_send(create), SendOutcome::Staged(e) if e.seq == Seq(1)));
         c
     }
 
-    fn seq_of(verdict: Verdict) -> Option<Seq> {
-        match verdict {
-            Verdict::Staged(entry) => Some(entry.seq),
+    fn seq_of(outcome: SendOutcome) -> Option<Seq> {
+        match outcome {
+            SendOutcome::Staged(entry) => Some(entry.seq),
             _ => None,
         }
     }
@@ -252,23 +252,23 @@ mod tests {
         let mut c = created();
         assert_eq!(seq_of(c.handle_send(text(A, 2, 2))), Some(Seq(2)));
         assert!(!c.is_settled());
-        assert_eq!(c.handle_send(text(A, 2, 2)), Verdict::Duplicate(Seq(2)));
+        assert_eq!(c.handle_send(text(A, 2, 2)), SendOutcome::Duplicate(Seq(2)));
         c.handle_durable(Seq(2));
-        assert_eq!(c.handle_send(text(A, 2, 2)), Verdict::Duplicate(Seq(2)));
+        assert_eq!(c.handle_send(text(A, 2, 2)), SendOutcome::Duplicate(Seq(2)));
     }
 
     #[test]
     fn a_gap_is_answered_with_the_number_that_is_due() {
         let mut c = created();
-        assert_eq!(c.handle_send(text(A, 9, 5)), Verdict::Refused(Refusal::ExpectedClientSeq(ClientSeq(2))));
-        assert_eq!(c.handle_send(text(B, 9, 2)), Verdict::Refused(Refusal::ExpectedClientSeq(ClientSeq(1))));
+        assert_eq!(c.handle_send(text(A, 9, 5)), SendOutcome::Refused(Refusal::ExpectedClientSeq(ClientSeq(2))));
+        assert_eq!(c.handle_send(text(B, 9, 2)), SendOutcome::Refused(Refusal::ExpectedClientSeq(ClientSeq(1))));
         assert_eq!(seq_of(c.handle_send(text(B, 10, 1))), Some(Seq(2)));
     }
 
     #[test]
     fn a_message_that_overtook_the_creation_before_it_is_called_back_not_refused() {
         let mut c = Conversation::new(ConversationId::direct(A, B));
-        assert_eq!(c.handle_send(text(A, 2, 2)), Verdict::Refused(Refusal::ExpectedClientSeq(ClientSeq(1))));
+        assert_eq!(c.handle_send(text(A, 2, 2)), SendOutcome::Refused(Refusal::ExpectedClientSeq(ClientSeq(1))));
         let create = send(A, 1, 1, Payload::Created { direct: true, members: vec![A, B] });
         assert_eq!(seq_of(c.handle_send(create)), Some(Seq(1)));
         assert_eq!(seq_of(c.handle_send(text(A, 2, 2))), Some(Seq(2)));
@@ -277,8 +277,11 @@ mod tests {
     #[test]
     fn a_refusal_consumes_no_number() {
         let mut c = created();
-        assert_eq!(c.handle_send(text(UserId(3), 4, 1)), Verdict::Refused(Refusal::NotAMember));
-        assert_eq!(c.handle_send(send(A, 5, 2, Payload::Joined(UserId(3)))), Verdict::Refused(Refusal::Conflict));
+        assert_eq!(c.handle_send(text(UserId(3), 4, 1)), SendOutcome::Refused(Refusal::NotAMember));
+        assert_eq!(
+            c.handle_send(send(A, 5, 2, Payload::Joined(UserId(3)))),
+            SendOutcome::Refused(Refusal::Conflict)
+        );
         assert_eq!(seq_of(c.handle_send(text(A, 6, 2))), Some(Seq(2)));
     }
 
@@ -288,7 +291,7 @@ mod tests {
         let mut newer = text(A, 2, 2);
         newer.connect_count = 2;
         assert_eq!(seq_of(c.handle_send(newer)), Some(Seq(2)));
-        assert_eq!(c.handle_send(text(A, 3, 3)), Verdict::Stale);
+        assert_eq!(c.handle_send(text(A, 3, 3)), SendOutcome::Stale);
     }
 
     #[test]
@@ -297,7 +300,7 @@ mod tests {
         for n in 0..DEDUP_WINDOW as u64 {
             assert!(seq_of(c.handle_send(text(A, 100 + u128::from(n), 2 + n))).is_some());
         }
-        assert_eq!(c.handle_send(send(A, 1, 1, Payload::Text("x".into()))), Verdict::Old);
-        assert_eq!(c.handle_send(text(A, 100, 2)), Verdict::Duplicate(Seq(2)));
+        assert_eq!(c.handle_send(send(A, 1, 1, Payload::Text("x".into()))), SendOutcome::Old);
+        assert_eq!(c.handle_send(text(A, 100, 2)), SendOutcome::Duplicate(Seq(2)));
     }
 }

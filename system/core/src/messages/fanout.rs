@@ -2,20 +2,12 @@
 //!
 //! **Invariant:** a plan names each connection once and never the device that sent the entry: its ack is its delivery.
 
-use squall_protocol::{DeviceId, UserId};
+use crate::registry::Location;
+use squall_protocol::DeviceId;
 use std::collections::BTreeMap;
 
-/// A connection of a user, as the registry has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Location {
-    pub user: UserId,
-    pub device: DeviceId,
-    pub gateway: u32,
-    pub connection: u64,
-}
-
 /// The targets of one entry by gateway, in order of gateway and connection.
-pub fn by_gateway(
+pub fn targets_by_gateway(
     locations: impl IntoIterator<Item = Location>,
     sending_device: Option<DeviceId>,
 ) -> BTreeMap<u32, Vec<Location>> {
@@ -35,6 +27,7 @@ pub fn by_gateway(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use squall_protocol::UserId;
 
     #[test]
     fn every_other_device_is_named_once_under_its_gateway() {
@@ -44,7 +37,8 @@ mod tests {
             gateway,
             connection: device + 100,
         };
-        let plan = by_gateway([at(1, 11, 0), at(1, 12, 1), at(2, 21, 0), at(2, 21, 0)], Some(DeviceId(11)));
+        let plan =
+            targets_by_gateway([at(1, 11, 0), at(1, 12, 1), at(2, 21, 0), at(2, 21, 0)], Some(DeviceId(11)));
         assert_eq!(plan, BTreeMap::from([(0, vec![at(2, 21, 0)]), (1, vec![at(1, 12, 1)])]));
     }
 }

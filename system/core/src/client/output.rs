@@ -1,0 +1,64 @@
+//! What a device's machine says: what its shell is to do, and what its person has seen.
+
+use squall_protocol::{ClientFrame, ClientMsgId, ConversationId, Entry, Refusal, Seq};
+
+/// How an entry came to be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    Deliver,
+    Page,
+    /// The device's own message, at the place that its ack named.
+    Ack,
+}
+
+/// An entry that the person now sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    pub conversation: ConversationId,
+    pub entry: Entry,
+    pub via: Via,
+}
+
+/// What the device does or has seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Open a connection, to another gateway than the last if there is one, and say `handle_connected`.
+    Connect,
+    /// Drop the connection, without a further `handle_disconnected`.
+    Disconnect(&'static str),
+    Transmit(ClientFrame),
+    /// The gateway has welcomed the device.
+    Online,
+    Resent {
+        conversation: ConversationId,
+        client_msg_id: ClientMsgId,
+    },
+    Stored {
+        conversation: ConversationId,
+        client_msg_id: ClientMsgId,
+        seq: Seq,
+    },
+    Refused {
+        conversation: ConversationId,
+        client_msg_id: ClientMsgId,
+        reason: Refusal,
+    },
+    Arrived {
+        conversation: ConversationId,
+        from: Seq,
+        to: Seq,
+        entries: u32,
+        via: Via,
+    },
+    Shown(Shown),
+    Skipped {
+        conversation: ConversationId,
+        from: Seq,
+        to: Seq,
+    },
+    Discarded {
+        conversation: ConversationId,
+        seq: Seq,
+        client_msg_id: ClientMsgId,
+    },
+}

@@ -1,0 +1,101 @@
+//! A gateway's session with one registry: all that it holds, then what comes and goes, and the lease.
+//!
+//! A session begins with everything that the gateway holds, so a registry that restarts, or a link that was cut, is whole
+//! again without anybody's memory of what was said before.
+
+use super::state::Gateway;
+use super::table::ConnectionId;
+use super::uplinks::{registration, session_request};
+use crate::links::services::registry::registry_client::RegistryClient;
+use crate::links::{LinkError, dial, keep_open};
+use crate::net::Connector;
+use crate::observer::Point;
+use futures_util::StreamExt;
+use squall_core::plant::{Plant, planted};
+use squall_protocol::close::CloseReason;
+use squall_protocol::wire::registry as wire;
+use squall_protocol::wire::registry::session_request::Request as SessionKind;
+use squall_protocol::{DeviceId, limits};
+use std::sync::Arc;
+
+/// Opens a link to each registry.
+pub fn start(gateway: &Arc<Gateway>, connector: &Arc<dyn Connector>, registries: &[String]) {
+    for (index, address) in (0..).zip(registries.iter().cloned()) {
+        let (gateway, connector) = (Arc::clone(gateway), Arc::clone(connector));
+        let observer = Arc::clone(&gateway.observer);
+        tokio::spawn(keep_open(address.clone(), observer, move || {
+            run(Arc::clone(&gateway), Arc::clone(&connector), address.clone(), index)
+        }));
+    }
+}
+
+async fn run(
+    gateway: Arc<Gateway>,
+    connector: Arc<dyn Connector>,
+    address: String,
+    index: u32,
+) -> Result<(), LinkError> {
+    let mut client = RegistryClient::new(dial(connector, &address).await?)
+        .max_decoding_message_size(limits::MAX_INTERNAL_MESSAGE_BYTES);
+    let queue = &gateway.uplinks.registries[index as usize];
+    {
+        // Under the lock, so that no connection comes or goes between the snapshot and what follows it.
+        let table = gateway.table();
+        let earlier = gateway.uplinks.count_session(index);
+        queue.clear();
+        queue.push(session_request(SessionKind::Open(wire::Open { gateway: gateway.index })));
+        let mut connections = 0;
+        for (id, peer) in table.open().filter(|(_, peer)| gateway.uplinks.registry_of(peer.user) == index) {
+            if earlier > 0 && planted(Plant::RegistrationNotRebuilt) {
+                continue;
+            }
+            queue.push(session_request(SessionKind::Register(registration(id.0, peer))));
+            connections += 1;
+        }
+        queue.push(session_request(SessionKind::SnapshotEnd(wire::SnapshotEnd {})));
+        gateway.observer.passed(&Point::SnapshotSent { connections });
+    }
+    let requests = queue.batches().map(|requests| wire::SessionRequests { requests });
+    let mut replies = client.session(requests).await?.into_inner();
+    gateway.observer.passed(&Point::LinkUp { to: &address });
+    let mut renewal = tokio::time::interval(limits::LEASE_RENEWAL);
+    loop {
+        tokio::select! {
+            biased;
+            batch = replies.message() => match batch? {
+                Some(batch) => batch.registered.iter().for_each(|r| registered(&gateway, r)),
+                None => return Ok(()),
+            },
+            _ = renewal.tick() => {
+                queue.push(session_request(SessionKind::Renew(wire::Renew {})));
+            }
+        }
+    }
+}
+
+/// The entry is visible from now on: what was planned before it is in the heads, what comes after is delivered.
+fn registered(gateway: &Gateway, r: &wire::Registered) {
+    let (id, device) = (ConnectionId(r.connection), DeviceId(r.device));
+    let mut table = gateway.table();
+    let Some(row) = table.get_device(id, device) else { return };
+    let Some(peer) = row.peer else { return };
+    if r.superseded {
+        return row.close(CloseReason::Superseded);
+    }
+    let session = gateway.uplinks.sessions(gateway.uplinks.registry_of(peer.user));
+    let before = std::mem::replace(&mut row.registered_in, session);
+    let first = before == 0;
+    // Without a confirmation in the session before this one, the entry may have been created in that one and the reply that
+    // says so lost.
+    if !r.created && !first && before + 1 >= session {
+        return;
+    }
+    drop(table);
+    if !first && planted(Plant::NoSyncAfterRegistration) {
+        return;
+    }
+    if !first {
+        gateway.observer.passed(&Point::ResyncAfterRegistration { device });
+    }
+    gateway.ask_heads(id, peer);
+}

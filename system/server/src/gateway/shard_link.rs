@@ -1,0 +1,57 @@
+//! A gateway's link to one shard: requests go out as they are queued, replies go to the connections that asked.
+
+use super::outgoing::Outgoing;
+use super::state::Gateway;
+use super::table::ConnectionId;
+use crate::links::services::messages::messages_client::MessagesClient;
+use crate::links::{LinkError, dial, keep_open};
+use crate::net::Connector;
+use crate::observer::Point;
+use futures_util::StreamExt;
+use squall_protocol::wire::messages::{Requests, reply};
+use squall_protocol::{DeviceId, limits, relay};
+use std::sync::Arc;
+
+/// Opens a link to each shard.
+pub fn start(gateway: &Arc<Gateway>, connector: &Arc<dyn Connector>, shards: &[String]) {
+    for (index, address) in shards.iter().cloned().enumerate() {
+        let (gateway, connector) = (Arc::clone(gateway), Arc::clone(connector));
+        let observer = Arc::clone(&gateway.observer);
+        tokio::spawn(keep_open(address.clone(), observer, move || {
+            run(Arc::clone(&gateway), Arc::clone(&connector), address.clone(), index)
+        }));
+    }
+}
+
+async fn run(
+    gateway: Arc<Gateway>,
+    connector: Arc<dyn Connector>,
+    address: String,
+    index: usize,
+) -> Result<(), LinkError> {
+    let mut client = MessagesClient::new(dial(connector, &address).await?)
+        .max_decoding_message_size(limits::MAX_INTERNAL_MESSAGE_BYTES);
+    let queue = &gateway.uplinks.shards[index];
+    queue.drop_older_than(limits::RESEND_AFTER);
+    let requests = queue.batches().map(|requests| Requests { requests });
+    let mut replies = client.session(requests).await?.into_inner();
+    gateway.observer.passed(&Point::LinkUp { to: &address });
+    while let Some(batch) = replies.message().await? {
+        let mut table = gateway.table();
+        for reply in batch.replies {
+            let (id, device) = (ConnectionId(reply.connection), DeviceId(reply.device));
+            let Some(row) = table.get_device(id, device) else { continue };
+            if let Some(reply::Reply::Heads(part)) = &reply.reply
+                && part.last
+                && part.request_id == u64::from(row.heads_round)
+            {
+                row.heads_awaited &= !(1 << index);
+            }
+            // A frame that a shard of ours cannot have sent: nothing a device could do with it.
+            if let Some(Ok(Some(frame))) = reply.reply.map(relay::reply_from_wire) {
+                row.push(&mut Outgoing::new(frame));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,182 @@
+//! A shard's answers to gateways.
+//!
+//! **Invariant:** no answer speaks of an entry that is not durable. A resend of a staged entry waits with the first
+//! copy; while storage is being recovered nothing is answered at all. Guarded by `sim/checks/src/acked_is_durable.rs`.
+
+use super::dispatcher::Plan;
+use super::pages::{handle_heads, handle_sync};
+use super::shard::Shard;
+use super::state::{ShardState, Waiter};
+use crate::links::Queue;
+use crate::observer::Point;
+use crate::storage::{NewEntry, Storage, StorageError};
+use squall_core::messages::{SendOutcome, SendRequest};
+use squall_core::plant::{Plant, planted};
+use squall_protocol::wire::messages::{Caller, Reply, Request, reply};
+use squall_protocol::{
+    ClientFrame, ClientMsgId, ClientSeq, ConversationId, DeviceId, Refusal, Seq, ServerFrame, UserId, limits,
+    relay,
+};
+
+/// Who asks, and where the answer goes.
+struct Requester<'a> {
+    caller: &'a Caller,
+    replies: &'a Queue<Reply>,
+}
+
+impl Requester<'_> {
+    fn reply(&self, frame: &ServerFrame) -> Reply {
+        self.wrap(relay::reply_to_wire(frame))
+    }
+
+    fn wrap(&self, reply: reply::Reply) -> Reply {
+        Reply { connection: self.caller.connection, device: self.caller.device, reply: Some(reply) }
+    }
+}
+
+/// Takes one request of a gateway.
+pub fn handle(shard: &Shard, request: Request, replies: &Queue<Reply>) {
+    let (Some(caller), Some(request)) = (request.caller, request.request) else { return };
+    // What cannot be read is not from a gateway of ours.
+    let Ok(request) = relay::request_from_wire(request) else { return };
+    let mut state = shard.state();
+    let Some(storage) = state.storage.clone() else { return };
+    let from = Requester { caller: &caller, replies };
+    if answer(shard, &mut state, storage.as_ref(), &from, request).is_err() {
+        // A disk that cannot be read: forget everything, and let the commit task open it again.
+        state.storage = None;
+        shard.work.notify_one();
+    }
+}
+
+fn answer(
+    shard: &Shard,
+    state: &mut ShardState,
+    storage: &dyn Storage,
+    from: &Requester<'_>,
+    request: relay::Request,
+) -> Result<(), StorageError> {
+    match request {
+        relay::Request::Heads(heads) => {
+            for part in handle_heads(shard, state, storage, from.caller, heads.request_id)? {
+                from.replies.push(from.wrap(reply::Reply::Heads(part)));
+            }
+        }
+        relay::Request::Frame(ClientFrame::Send { conversation, client_msg_id, client_seq, payload }) => {
+            let send = SendRequest {
+                sender: UserId(from.caller.user),
+                device: DeviceId(from.caller.device),
+                connect_count: from.caller.connect_count,
+                client_msg_id,
+                client_seq,
+                payload,
+                stored_at_ms: shard.clock.wall_ms(),
+            };
+            handle_send(shard, state, storage, from, conversation, send)?;
+        }
+        relay::Request::Frame(ClientFrame::Ack { conversation, up_to_seq }) => {
+            state.handle_ack(storage, from.caller, conversation, up_to_seq, shard.clock.now())?;
+        }
+        relay::Request::Frame(ClientFrame::Sync { conversation, since_seq }) => {
+            let page = handle_sync(shard, state, storage, from.caller, conversation, since_seq)?;
+            from.replies.push(from.reply(&page));
+        }
+        relay::Request::Frame(ClientFrame::Hello { .. } | ClientFrame::Ping) => {
+            unreachable!("`relay` lets none of these through")
+        }
+    }
+    Ok(())
+}
+
+fn handle_send(
+    shard: &Shard,
+    state: &mut ShardState,
+    storage: &dyn Storage,
+    from: &Requester<'_>,
+    conversation: ConversationId,
+    send: SendRequest,
+) -> Result<(), StorageError> {
+    let (device, client_msg_id, client_seq) = (send.device, send.client_msg_id, send.client_seq);
+    let refused = |reason| from.reply(&ServerFrame::Refused { conversation, client_msg_id, reason });
+    let refuse = |reason| {
+        from.replies.push(refused(reason));
+    };
+    if state.staged.len() >= limits::MAX_STAGED {
+        refuse(Refusal::Busy);
+        return Ok(());
+    }
+    let log = state.cache.get(conversation, storage)?;
+    let connection = from.caller.connection;
+    let waiter = Waiter { replies: from.replies.clone(), connection, device, client_msg_id };
+    match log.handle_send(send) {
+        SendOutcome::Staged(entry) => {
+            if planted(Plant::AckBeforeCommit) {
+                waiter.answer(conversation, entry.seq);
+            }
+            state.waiters.insert((conversation, entry.seq), vec![waiter]);
+            let position = state.next_position;
+            state.next_position += 1;
+            let new = NewEntry { position, conversation, entry };
+            if planted(Plant::DeliverBeforePersist) {
+                let members = log.membership().members_at(new.entry.seq).collect();
+                shard.dispatcher.plan(vec![Plan { new: new.clone(), members }], shard.clock.now());
+            }
+            state.staged.push(new);
+            shard.work.notify_one();
+        }
+        SendOutcome::Duplicate(seq) => {
+            let is_durable = seq <= log.durable();
+            shard.observer.passed(&Point::DuplicateMet { conversation, device, client_msg_id });
+            if is_durable {
+                waiter.answer(conversation, seq);
+            } else {
+                state.waiters.entry((conversation, seq)).or_default().push(waiter);
+            }
+        }
+        SendOutcome::Old => {
+            shard.observer.passed(&Point::OldSendLookedUp { conversation, device });
+            let next = log.next_client_seq(device);
+            match find_old(storage, conversation, device, client_seq)? {
+                Some((id, seq)) if id == client_msg_id => waiter.answer(conversation, seq),
+                _ => refuse(Refusal::ExpectedClientSeq(next)),
+            }
+        }
+        SendOutcome::Refused(reason) => {
+            if matches!(reason, Refusal::ExpectedClientSeq(_)) {
+                shard.observer.passed(&Point::ClientSeqGap { conversation, device });
+            }
+            if reason.is_temporary() || log.membership_is_durable() {
+                refuse(reason);
+            } else {
+                let head = log.head();
+                let deferred = (from.replies.clone(), refused(reason));
+                state.deferred.entry((conversation, head)).or_default().push(deferred);
+            }
+        }
+        SendOutcome::Stale => {}
+    }
+    Ok(())
+}
+
+/// The message that a device once sent with this number, searched from the end of the log.
+fn find_old(
+    storage: &dyn Storage,
+    conversation: ConversationId,
+    device: DeviceId,
+    client_seq: ClientSeq,
+) -> Result<Option<(ClientMsgId, Seq)>, StorageError> {
+    let Some(log) = storage.conversation(conversation)? else { return Ok(None) };
+    let mut to = log.head();
+    for _ in 0..limits::OLD_SEND_PAGES {
+        if to == Seq::ZERO {
+            break;
+        }
+        let from = Seq(to.0.saturating_sub(limits::PAGE_ENTRIES as u64 - 1).max(1));
+        let entries = storage.entries(conversation, from, to, limits::PAGE_ENTRIES, usize::MAX)?;
+        if let Some(found) = entries.iter().find(|e| e.device == device && e.client_seq == client_seq) {
+            return Ok(Some((found.client_msg_id, found.seq)));
+        }
+        to = from.prev();
+    }
+    Ok(None)
+}

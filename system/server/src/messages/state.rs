@@ -1,0 +1,96 @@
+//! All that a shard knows, and who waits for what of it.
+//!
+//! **Invariant:** nothing here outlives a failed commit: the whole is dropped and built anew from the disk. Guarded by
+//! `sim/checks/src/acked_is_durable.rs`.
+
+use super::cache::Cache;
+use crate::links::Queue;
+use crate::storage::{NewEntry, Storage, StorageError};
+use rustc_hash::FxHashMap;
+use squall_core::Time;
+use squall_core::messages::{Debts, Position};
+use squall_protocol::wire::messages::{Caller, Reply};
+use squall_protocol::{ClientMsgId, ConversationId, DeviceId, Seq, ServerFrame, UserId, relay};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Somebody who is told when an entry is durable.
+pub struct Waiter {
+    pub replies: Queue<Reply>,
+    pub connection: u64,
+    pub device: DeviceId,
+    pub client_msg_id: ClientMsgId,
+}
+
+/// A reply that waits, and where it goes.
+pub type Deferred = (Queue<Reply>, Reply);
+
+/// All that a shard knows. It is dropped and built anew from the disk when a commit fails.
+pub struct ShardState {
+    /// `None` while recovering.
+    pub storage: Option<Arc<dyn Storage>>,
+    pub cache: Cache,
+    /// Entries to be committed, in append order.
+    pub staged: Vec<NewEntry>,
+    pub waiters: FxHashMap<(ConversationId, Seq), Vec<Waiter>>,
+    /// Refusals that follow from a staged change of membership: told when that is durable.
+    pub deferred: FxHashMap<(ConversationId, Seq), Vec<Deferred>>,
+    pub next_position: Position,
+    pub debts: Debts,
+    /// Cursors that have moved since the last commit.
+    pub cursors: BTreeMap<(DeviceId, ConversationId), Seq>,
+    /// The dispatch watermark as it is on disk.
+    pub dispatched: Position,
+}
+
+impl ShardState {
+    /// Nothing is known: before the first recovery, and while one is due.
+    pub fn empty() -> Self {
+        ShardState {
+            storage: None,
+            cache: Cache::default(),
+            staged: Vec::new(),
+            waiters: FxHashMap::default(),
+            deferred: FxHashMap::default(),
+            next_position: 0,
+            debts: Debts::default(),
+            cursors: BTreeMap::new(),
+            dispatched: 0,
+        }
+    }
+
+    /// A device has shown everything up to `up_to`.
+    pub fn handle_ack(
+        &mut self,
+        storage: &dyn Storage,
+        caller: &Caller,
+        conversation: ConversationId,
+        up_to: Seq,
+        now: Time,
+    ) -> Result<(), StorageError> {
+        let (user, device) = (UserId(caller.user), DeviceId(caller.device));
+        let log = self.cache.get(conversation, storage)?;
+        // A device can have shown no more than there is, and only a member's word counts.
+        let up_to = up_to.min(log.durable());
+        if up_to == Seq::ZERO || !log.membership().knows(user) {
+            return Ok(());
+        }
+        let cursor = self.cursors.entry((device, conversation)).or_insert(up_to);
+        *cursor = (*cursor).max(up_to);
+        self.debts.handle_ack(device, conversation, up_to, now);
+        Ok(())
+    }
+}
+
+impl Waiter {
+    /// Tells the sender that its message is entry `seq`, durably.
+    pub fn answer(&self, conversation: ConversationId, seq: Seq) {
+        let sent = ServerFrame::Sent { conversation, client_msg_id: self.client_msg_id, server_seq: seq };
+        // A full queue is a gateway that does not read; the device will ask again elsewhere.
+        self.replies.push(Reply {
+            connection: self.connection,
+            device: self.device.0,
+            reply: Some(relay::reply_to_wire(&sent)),
+        });
+    }
+}

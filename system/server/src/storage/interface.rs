@@ -1,0 +1,90 @@
+//! What a shard asks of durable storage: one small trait, and what goes in and out of it.
+//!
+//! **Invariant:** when `append` returns `Ok`, all of the batch is on disk; when it fails, all or none of it may be,
+//! and the caller must reopen before it believes anything. Guarded by `sim/checks/src/acked_is_durable.rs`.
+
+use crate::net::BoxFuture;
+use squall_core::messages::{Conversation, Position};
+use squall_protocol::{ConversationId, DeviceId, Entry, Seq, UserId};
+use std::sync::Arc;
+
+/// What one commit writes, all or nothing.
+#[derive(Debug, Default, Clone)]
+pub struct Batch {
+    /// New entries at their positions, ascending.
+    pub entries: Vec<NewEntry>,
+    /// The state of each conversation after its last entry in `entries`.
+    pub conversations: Vec<Conversation>,
+    /// Users who became members.
+    pub members: Vec<(UserId, ConversationId)>,
+    /// Delivery cursors; a cursor never goes back.
+    pub cursors: Vec<(DeviceId, ConversationId, Seq)>,
+    /// All entries before this position owe nobody anything.
+    pub dispatched: Option<Position>,
+}
+
+impl Batch {
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.cursors.is_empty() && self.dispatched.is_none()
+    }
+}
+
+/// An entry and its place in the shard's append order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewEntry {
+    pub position: Position,
+    pub conversation: ConversationId,
+    pub entry: Entry,
+}
+
+/// Why storage cannot do what it is asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    #[error("cannot open the database: {0}")]
+    Open(String),
+    #[error("the database failed: {0}")]
+    Database(String),
+    #[error("row {row} of {table} cannot be read")]
+    Corrupt { table: &'static str, row: String },
+    #[error("the writer has ended")]
+    WriterGone,
+}
+
+/// What a restarted shard starts from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recovered {
+    /// The place of the next entry.
+    pub next_position: Position,
+    /// All entries before this place owe nobody anything.
+    pub dispatched: Position,
+}
+
+/// A shard's disk.
+pub trait Storage: Send + Sync {
+    /// Writes the batch; returns when it is durable.
+    fn append(&self, batch: Batch) -> BoxFuture<'_, Result<(), StorageError>>;
+    /// What a restarted shard starts from.
+    fn recovered(&self) -> Result<Recovered, StorageError>;
+    /// A conversation's state after its last durable entry.
+    fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StorageError>;
+    /// Entries `from..=to` in order, at most `max_entries`, ending early once bodies exceed `max_bytes`.
+    fn entries(
+        &self,
+        id: ConversationId,
+        from: Seq,
+        to: Seq,
+        max_entries: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Entry>, StorageError>;
+    /// Entries from this position on, in append order.
+    fn entries_from(&self, position: Position, max: usize) -> Result<Vec<NewEntry>, StorageError>;
+    /// The conversations that the user is or was a member of.
+    fn conversations_of(&self, user: UserId) -> Result<Vec<ConversationId>, StorageError>;
+    /// Where these cursors stand, 0 for one that does not exist, for an audit.
+    fn cursors_of(&self, pairs: &[(DeviceId, ConversationId)]) -> Result<Vec<Seq>, StorageError>;
+    /// All delivery cursors, for an audit.
+    fn cursors(&self) -> Result<Vec<(DeviceId, ConversationId, Seq)>, StorageError>;
+}
+
+/// Opens (or reopens) a shard's storage.
+pub type OpenStorage = Arc<dyn Fn() -> Result<Arc<dyn Storage>, StorageError> + Send + Sync>;
