@@ -4,7 +4,8 @@
 //! all it holds; what is left of older sessions at its end is stale and goes.
 //!
 //! **Invariants:** a device has at most one entry, the first with its highest connect count; an unregister removes only
-//! its own connection; an entry outlives its gateway by at most one lease.
+//! its own connection; an entry outlives its gateway by at most one lease. Guarded by the tests below; what they are for, by
+//! `sim/checks/src/no_loss.rs`.
 
 use crate::plant::{Plant, planted};
 use crate::time::Time;

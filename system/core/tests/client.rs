@@ -59,7 +59,11 @@ fn brief(out: &[Output]) -> Vec<String> {
             Output::Transmit(ClientFrame::Ping) => Some("ping".into()),
             Output::Disconnect(why) => Some(format!("disconnect: {why}")),
             Output::Connect => Some("connect".into()),
-            _ => None,
+            Output::Transmit(ClientFrame::Hello { .. })
+            | Output::Online
+            | Output::Resent { .. }
+            | Output::Refused { .. }
+            | Output::Arrived { .. } => None,
         })
         .collect()
 }

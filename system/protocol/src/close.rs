@@ -1,6 +1,7 @@
 //! Why a gateway closes a connection: WebSocket close codes (RFC 6455, section 7.4; 4000 and up are the application's own).
 //!
-//! **Invariant:** one code a reason. Guarded by the test below; that a gateway gives each, by `server/tests/protocol.rs`.
+//! **Invariant:** one code a reason. Guarded by the test below. Those that a peer can bring about at once are tried on real
+//! sockets in `server/tests/protocol.rs`; that all are documented is tested in `tests/codecs.rs`.
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $reason:ident = $code:literal, $text:literal;)*) => {

@@ -153,7 +153,15 @@ impl Payload {
             Payload::Created { members, .. } if members.len() > limits::MAX_GROUP_MEMBERS => {
                 Err(Refusal::GroupTooLarge)
             }
-            _ => Ok(()),
+            Payload::Text(_) | Payload::Created { .. } | Payload::Joined(_) | Payload::Left(_) => Ok(()),
+        }
+    }
+
+    /// Whether an entry with this changes who is a member.
+    pub const fn changes_membership(&self) -> bool {
+        match self {
+            Payload::Text(_) => false,
+            Payload::Created { .. } | Payload::Joined(_) | Payload::Left(_) => true,
         }
     }
 

@@ -1,4 +1,6 @@
 //! Every bound of the system, by name. A queue, window, retry or page without a constant here is a bug.
+//!
+//! **Invariant:** nothing copies a limit: what follows from another one is derived from it, here.
 
 use std::time::Duration;
 
@@ -115,9 +117,7 @@ pub const LINGER: Duration = Duration::from_secs(2);
 pub const HOUSEKEEPING_INTERVAL: Duration = Duration::from_millis(250);
 /// Bytes that a gateway queues for one device before it closes the connection as too slow.
 pub const MAX_OUTBOX_BYTES: usize = 1024 * 1024;
-/// Payloads that the bus queues for one topic before it drops.
-pub const MAX_TOPIC_QUEUE: usize = 65_536;
-/// Requests that wait for one internal link before the oldest are refused.
+/// Items that wait for one internal link, or in one topic of a bus, before further ones are refused.
 pub const MAX_LINK_QUEUE: usize = 131_072;
 /// Requests or payloads in one batch on an internal link, and their bytes.
 pub const MAX_BATCH: usize = 512;

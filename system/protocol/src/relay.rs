@@ -1,5 +1,7 @@
 //! Frames that a gateway relays: a device's requests to the shard of a conversation, and the shard's replies.
 //!
+//! **Invariant:** what one end writes, the other reads. Both ends are here, and no frame is left out of either match.
+//!
 //! On the internal link they are the messages of `client.proto` themselves, under the names of `messages.proto`. Which
 //! frames those are is said here for both ends, and nowhere else.
 

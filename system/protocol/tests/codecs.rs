@@ -1,8 +1,18 @@
-//! Both codecs carry every frame there and back, and refuse what is no frame without a panic.
+//! Both codecs carry every frame there and back, and refuse what is no frame without a panic. Every frame is tried, and all
+//! that a device must know is in the reference.
+
+mod samples;
 
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use squall_protocol::close::CloseReason;
 use squall_protocol::frames::ErrorCode;
 use squall_protocol::*;
+use std::collections::BTreeSet;
+use std::fmt::Debug;
 
 fn payload() -> impl Strategy<Value = Payload> {
     prop_oneof![
@@ -136,4 +146,62 @@ fn json_reads_as_documented() {
 fn a_protobuf_frame_without_its_parts_is_malformed() {
     assert!(Codec::Protobuf.decode_client(&[]).is_err());
     assert!(Codec::Protobuf.decode_server(&[]).is_err());
+}
+
+/// The names of an enum's variants in JSON, as serde tells them to whoever says a wrong one.
+fn variants<T: DeserializeOwned + Debug>(wrong: &str) -> BTreeSet<String> {
+    let error = serde_json::from_str::<T>(wrong).unwrap_err().to_string();
+    let quoted: BTreeSet<String> = error.split('`').skip(3).step_by(2).map(str::to_owned).collect();
+    assert!(error.contains("unknown variant") && !quoted.is_empty(), "{error}");
+    quoted
+}
+
+fn client_ops() -> BTreeSet<String> {
+    variants::<ClientFrame>(r#"{"op":"?"}"#)
+}
+
+fn server_ops() -> BTreeSet<String> {
+    variants::<ServerFrame>(r#"{"op":"?"}"#)
+}
+
+/// The name of this value's variant in JSON: a frame's `op`, else the only key, else the text itself.
+fn name_of(value: &impl Serialize) -> String {
+    match serde_json::to_value(value).unwrap() {
+        serde_json::Value::Object(mut fields) => match fields.remove("op") {
+            Some(op) => op.as_str().unwrap().to_owned(),
+            None => fields.keys().next().unwrap().clone(),
+        },
+        text => text.as_str().unwrap().to_owned(),
+    }
+}
+
+/// The variants that a strategy comes to.
+fn tried<T: Serialize + Debug>(strategy: impl Strategy<Value = T>) -> BTreeSet<String> {
+    let mut runner = TestRunner::deterministic();
+    (0..1_000).map(|_| name_of(&strategy.new_tree(&mut runner).unwrap().current())).collect()
+}
+
+#[test]
+fn every_frame_and_reason_is_tried() {
+    assert_eq!(tried(client_frame()), client_ops());
+    assert_eq!(tried(server_frame()), server_ops());
+    assert_eq!(tried(payload()), variants::<Payload>(r#"{"?":0}"#));
+    assert_eq!(tried(refusal()), variants::<Refusal>(r#""?""#));
+}
+
+#[test]
+fn every_frame_has_a_sample_for_the_benchmark() {
+    let ops = |frames: Vec<String>| frames.into_iter().collect::<BTreeSet<_>>();
+    assert_eq!(ops(samples::client_frames().iter().map(|(_, frame)| name_of(frame)).collect()), client_ops());
+    assert_eq!(ops(samples::server_frames().iter().map(|(_, frame)| name_of(frame)).collect()), server_ops());
+}
+
+#[test]
+fn the_reference_has_a_row_for_all_that_a_device_must_know() {
+    let reference = include_str!("../README.md");
+    let has_row = |name: &str| reference.lines().any(|line| line.starts_with(&format!("| `{name}` |")));
+    let names = [client_ops(), server_ops(), variants::<Refusal>(r#""?""#), variants::<ErrorCode>(r#""?""#)];
+    let codes = CloseReason::ALL.iter().map(|reason| reason.code().to_string());
+    let missing: Vec<String> = names.into_iter().flatten().chain(codes).filter(|name| !has_row(name)).collect();
+    assert!(missing.is_empty(), "README.md of this crate has no row for {missing:?}");
 }

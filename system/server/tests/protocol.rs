@@ -6,7 +6,9 @@ use common::{PATIENCE, Raw, SECRET, TempDir, token};
 use futures_util::SinkExt;
 use squall_protocol::close::CloseReason;
 use squall_protocol::frames::ErrorCode;
-use squall_protocol::limits::{HELLO_LIMIT, MAX_BODY_BYTES, MAX_CLIENT_FRAME_BYTES, MAX_HANDSHAKE_BYTES};
+use squall_protocol::limits::{
+    HELLO_LIMIT, MAX_BODY_BYTES, MAX_CLIENT_FRAME_BYTES, MAX_GROUP_MEMBERS, MAX_HANDSHAKE_BYTES,
+};
 use squall_protocol::token::TokenSecret;
 use squall_protocol::{
     ClientFrame, ClientMsgId, ClientSeq, Codec, ConversationId, Payload, Refusal, Seq, ServerFrame, UserId,
@@ -231,7 +233,7 @@ async fn sends_that_may_not_be_are_refused_and_the_connection_stays() {
             (GROUP, 1, created(vec![user, 1_000]), Refusal::Conflict),
             (GROUP, 2, text(), Refusal::ExpectedClientSeq(ClientSeq(1))),
             (own, 1, created(vec![user + 1]), Refusal::Conflict),
-            (own, 1, created((0..5_001).collect()), Refusal::GroupTooLarge),
+            (own, 1, created((0..=MAX_GROUP_MEMBERS as u64).collect()), Refusal::GroupTooLarge),
             (own, 1, too_long, Refusal::BodyTooLarge),
         ];
         for (n, (conversation, client_seq, payload, expected)) in (1..).zip(cases) {

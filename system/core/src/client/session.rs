@@ -1,4 +1,7 @@
 //! The device as a whole: its connection, its heartbeat, its conversations.
+//!
+//! **Invariants:** a send is kept until it is answered, whatever becomes of connections (`sim/checks/src/every_send_answered.rs`);
+//! an ack never goes beyond what has been shown (`cursor_behind_acks.rs`). Input by output in `core/tests/client.rs`.
 
 use super::output::{Output, Via};
 use super::thread::{Lack, Thread};

@@ -162,7 +162,7 @@ impl Conversation {
         let seq = self.head.next();
         self.head = seq;
         self.membership.apply(seq, &request.payload);
-        if !matches!(request.payload, Payload::Text(_)) {
+        if request.payload.changes_membership() {
             self.membership_staged = Some(seq);
         }
         let index = sender.unwrap_or_else(|| {

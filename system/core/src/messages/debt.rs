@@ -1,8 +1,11 @@
-//! What the shard owes to devices that are connected: deliveries that they have not acked.
+//! What a shard owes to devices, deliveries that they have not acked, and the dispatch watermark that follows from it.
 //!
-//! A debt is paid by redelivery until an ack or a vanished registry entry; after the last try the connection is closed,
-//! and the device finds what it lacks by sync. The dispatch watermark stays below every entry with an
-//! open debt, so that a restarted shard plans those entries anew. Guarded by `sim/checks/src/no_loss.rs`.
+//! A debt is delivered again every `REDELIVER_AFTER`. After `MAX_REDELIVERIES` tries its connection is to be closed, and as
+//! that order may be lost like any delivery, the tries begin again.
+//!
+//! **Invariants:** only an ack, or a registry that no longer knows the device (it will sync when it comes back), ends a debt
+//! (`sim/checks/src/no_loss.rs`). The watermark stays below every entry that is not planned yet or that a debt is open for,
+//! so that a restarted shard plans those again, for debts are in memory only (the tests below).
 
 use crate::plant::{Plant, planted};
 use crate::time::Time;

@@ -1,6 +1,7 @@
 //! Who is to receive an entry, and through which gateway.
 //!
-//! **Invariant:** a plan names each connection once and never the device that sent the entry: its ack is its delivery.
+//! **Invariant:** a plan names each connection once and never the device that sent the entry: its ack is its delivery. Guarded
+//! by the test below.
 
 use crate::registry::Location;
 use squall_protocol::DeviceId;

@@ -1,4 +1,9 @@
 //! One device's connection: a small hand-written future, since there are a million of them.
+//!
+//! What others see of it is its row in `table`, through which they also reach it: frames to send, and why to close.
+//!
+//! **Invariants:** while nothing happens it holds no buffer; nothing follows a close frame; whoever reads nothing is dropped
+//! after `LINGER`. Guarded by `server/tests/protocol.rs`.
 
 use super::handshake::Upgraded;
 use super::state::Gateway;
@@ -109,8 +114,8 @@ impl Connection {
             match self.closing {
                 // Nothing follows a close frame (RFC 6455, section 5.5.1).
                 Closing::Lingering | Closing::Answered => drop(frames),
-                _ if backlog.frames.is_empty() => backlog.frames = frames.into(),
-                _ => backlog.frames.extend(frames),
+                Closing::No | Closing::Requested(_) if backlog.frames.is_empty() => backlog.frames = frames.into(),
+                Closing::No | Closing::Requested(_) => backlog.frames.extend(frames),
             }
             if let Some(reason) = close {
                 self.close(reason, backlog);

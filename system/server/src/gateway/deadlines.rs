@@ -43,6 +43,9 @@ fn handle(gateway: &Gateway, id: ConnectionId, deadline: Deadline) {
             gateway.uplinks.ask_heads_of(id, peer, awaited, round);
         }
         (Deadline::Linger, _) => row.end(),
-        _ => {}
+        // It has been met, or what was to be met is gone.
+        (Deadline::Hello, Some(_))
+        | (Deadline::Silence, None)
+        | (Deadline::Registered | Deadline::Heads, Some(_) | None) => {}
     }
 }

@@ -1,4 +1,6 @@
 //! What the bus brings: deliveries for this gateway's connections, and connections to be closed.
+//!
+//! **Invariant:** a delivery reaches only the connection *and* device that it names; if that is gone, the registry is told.
 
 use super::outgoing::Outgoing;
 use super::state::Gateway;

@@ -1,7 +1,7 @@
 //! A gateway's session with one registry: all that it holds, then what comes and goes, and the lease.
 //!
 //! A session begins with everything that the gateway holds, so a registry that restarts, or a link that was cut, is whole
-//! again without anybody's memory of what was said before.
+//! again without anybody's memory of what was said before. Guarded by `sim/checks/src/no_loss.rs`.
 
 use super::state::Gateway;
 use super::table::ConnectionId;

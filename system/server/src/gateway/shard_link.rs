@@ -1,4 +1,7 @@
 //! A gateway's link to one shard: requests go out as they are queued, replies go to the connections that asked.
+//!
+//! **Invariant:** a reply reaches only the connection *and* device that asked; a late one for a connection that is gone
+//! reaches nobody.
 
 use super::outgoing::Outgoing;
 use super::state::Gateway;

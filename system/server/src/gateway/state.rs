@@ -1,6 +1,7 @@
 //! What all tasks of a gateway share: its connections, its queues to other roles, its clock.
 //!
-//! **Invariant:** the table's lock is never held across an await.
+//! **Invariant:** the table's lock is never held across an await. Its guard is not `Send`, so a task that did would not
+//! compile.
 
 use super::table::{ConnectionId, Deadline, Table};
 use super::uplinks::Uplinks;

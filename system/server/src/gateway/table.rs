@@ -1,7 +1,7 @@
 //! All connections of a gateway: who they are, what waits for them, what they wait for.
 //!
 //! **Invariant:** a connection number is never used twice while the process lives, so that a delivery meant for a
-//! connection that is gone cannot reach another one.
+//! connection that is gone cannot reach another one. What waits for a device is bounded in bytes (`MAX_OUTBOX_BYTES`).
 
 use super::outgoing::Outgoing;
 use bytes::Bytes;

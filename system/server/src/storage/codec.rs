@@ -1,4 +1,6 @@
 //! Rows as bytes: the messages of `log.proto`.
+//!
+//! **Invariant:** what is read back is what was written. Guarded by `server/tests/storage.rs`.
 
 use super::interface::{NewEntry, StorageError};
 use prost::Message;

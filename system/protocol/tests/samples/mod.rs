@@ -1,0 +1,60 @@
+//! One of each frame, as it looks under load: for the tests and for the benchmark. `codecs.rs` fails while a frame is missing.
+
+use squall_protocol::frames::{ErrorCode, Head};
+use squall_protocol::{
+    ClientFrame, ClientMsgId, ClientSeq, ConversationId, DeviceId, Entry, LogSpan, Payload, Refusal, Seq,
+    ServerFrame, UserId,
+};
+
+const C: ConversationId = ConversationId(8_931_285_958_368_201_001);
+const ID: ClientMsgId = ClientMsgId(0x0123_4567_89ab_4def_8123_4567_89ab_cdef);
+
+fn entry(seq: u64) -> Entry {
+    Entry {
+        seq: Seq(seq),
+        sender: UserId(u64::MAX / 3),
+        device: DeviceId(500_001),
+        client_msg_id: ID,
+        client_seq: ClientSeq(seq),
+        stored_at_ms: 1_767_225_600_000,
+        payload: Payload::Text("x".repeat(200)),
+    }
+}
+
+fn span(entries: u64) -> LogSpan {
+    LogSpan { conversation: C, from: Seq(1), to: Seq(entries), entries: (1..=entries).map(entry).collect() }
+}
+
+pub fn client_frames() -> Vec<(&'static str, ClientFrame)> {
+    let payload = Payload::Text("x".repeat(200));
+    vec![
+        ("hello", ClientFrame::Hello { token: "x".repeat(90), connect_count: 7 }),
+        ("ping", ClientFrame::Ping),
+        ("send", ClientFrame::Send { conversation: C, client_msg_id: ID, client_seq: ClientSeq(3), payload }),
+        ("ack", ClientFrame::Ack { conversation: C, up_to_seq: Seq(9) }),
+        ("sync", ClientFrame::Sync { conversation: C, since_seq: Seq(9) }),
+    ]
+}
+
+pub fn server_frames() -> Vec<(&'static str, ServerFrame)> {
+    vec![
+        ("welcome", ServerFrame::Welcome { user: UserId(u64::MAX / 3), device: DeviceId(500_001) }),
+        ("pong", ServerFrame::Pong),
+        ("sent", ServerFrame::Sent { conversation: C, client_msg_id: ID, server_seq: Seq(4) }),
+        (
+            "refused",
+            ServerFrame::Refused {
+                conversation: C,
+                client_msg_id: ID,
+                reason: Refusal::ExpectedClientSeq(ClientSeq(3)),
+            },
+        ),
+        ("deliver", ServerFrame::Deliver(span(1))),
+        ("page of 200", ServerFrame::Page { span: span(200), head: Seq(900) }),
+        (
+            "heads",
+            ServerFrame::Heads { heads: (1..=20).map(|n| Head { conversation: C, head: Seq(n) }).collect() },
+        ),
+        ("error", ServerFrame::Error { conversation: C, code: ErrorCode::NotAMember }),
+    ]
+}
