@@ -4,7 +4,7 @@
 //! **Invariant:** how many liars act, and which profile a device's connection is on, is computed from all active strikes.
 
 use super::Stage;
-use super::strike::{Held as AnyHeld, State, Strike};
+use super::strike::Strike;
 use crate::clients::faults::{ClientFault, Cohort};
 use crate::memory::accounts::Account;
 use squall_core::Time;
@@ -108,11 +108,8 @@ fn apply_profiles(stage: &Stage<'_>) -> u64 {
 }
 
 /// As many liars act as all active strikes together want.
-pub(super) fn apply_liars(strikes: &[Strike], stage: &mut Stage<'_>) {
-    let wanted = strikes.iter().map(|strike| match (&strike.state, &strike.kind) {
-        (State::Active(AnyHeld::Clients(Held::Liars { .. })), FaultKind::Liars { count }) => *count,
-        _ => 0,
-    });
+pub(super) fn apply_liars<'a>(active: impl Iterator<Item = (&'a Strike, &'a Held)>, stage: &mut Stage<'_>) {
+    let wanted = active.map(|(strike, _)| if let FaultKind::Liars { count } = strike.kind { count } else { 0 });
     let _account = Account::Fleet.enter();
     stage.liars.set_active(wanted.sum(), &mut stage.fleet.last_mile);
 }

@@ -4,7 +4,7 @@
 //! each beginning and end, and at every tick in between, for a clock may drift.
 
 use super::Stage;
-use super::strike::{Held as AnyHeld, Strike};
+use super::strike::Strike;
 use squall_scenarios::FaultKind;
 
 /// Machines with a wrong clock, and how many entries each had stamped before.
@@ -23,20 +23,11 @@ pub(super) fn end(Held(machines): Held, strike: &mut Strike, stage: &Stage<'_>) 
     });
 }
 
-/// Whether some clock is wrong at the moment.
-pub(super) fn any(strikes: &[Strike]) -> bool {
-    strikes.iter().any(|strike| matches!(strike.held(), Some(AnyHeld::Clocks(_))))
-}
-
 /// Sets every host's clock to what all active strikes together say.
-pub(super) fn apply(strikes: &[Strike], stage: &mut Stage<'_>) {
+pub(super) fn apply<'a>(active: impl Iterator<Item = (&'a Strike, &'a Held)>, stage: &mut Stage<'_>) {
     let mut skews = vec![0.0; stage.machines.len()];
-    for strike in strikes {
-        let (Some(AnyHeld::Clocks(Held(machines))), FaultKind::Clock { ahead, behind, drift_ppm, .. }) =
-            (strike.held(), &strike.kind)
-        else {
-            continue;
-        };
+    for (strike, Held(machines)) in active {
+        let FaultKind::Clock { ahead, behind, drift_ppm, .. } = &strike.kind else { continue };
         let lasted = stage.now.saturating_sub(strike.begins) as f64;
         for (machine, _) in machines {
             skews[*machine] += ahead.as_micros() as f64 - behind.as_micros() as f64 + lasted * drift_ppm / 1e6;

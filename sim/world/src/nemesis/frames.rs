@@ -5,7 +5,7 @@
 //! their fault, which is how they end as well.
 
 use super::Stage;
-use super::strike::{Held, Strike};
+use super::strike::Strike;
 use crate::clients::faults::{ClientFault, Share};
 use squall_generators::rng::Stream;
 use squall_generators::{FrameFault, FrameKind};
@@ -19,14 +19,12 @@ fn share_of(fault: usize, strike: &mut Strike, share: f64) -> Share {
     Share { fault, share, stream: Stream::from_key(strike.stream.next_u64()) }
 }
 
-pub(super) fn cut_sent_acks(fault: usize, strike: &mut Strike, share: f64, stage: &Stage<'_>) -> Held {
+pub(super) fn cut_sent_acks(fault: usize, strike: &mut Strike, share: f64, stage: &Stage<'_>) {
     stage.client_faults.begin(ClientFault::CutSentAcks(share_of(fault, strike, share)));
-    Held::Frames
 }
 
-pub(super) fn cut_device_acks(fault: usize, strike: &mut Strike, share: f64, stage: &Stage<'_>) -> Held {
+pub(super) fn cut_device_acks(fault: usize, strike: &mut Strike, share: f64, stage: &Stage<'_>) {
     stage.client_faults.begin(ClientFault::CutDeviceAcks(share_of(fault, strike, share)));
-    Held::Frames
 }
 
 pub(super) fn begin(
@@ -35,8 +33,7 @@ pub(super) fn begin(
     share: f64,
     (frames, what): (&'static [FrameKind], FrameFault),
     stage: &Stage<'_>,
-) -> Held {
+) {
     let share = share_of(fault, strike, share);
     stage.client_faults.begin(ClientFault::Frames { share, frames, what });
-    Held::Frames
 }

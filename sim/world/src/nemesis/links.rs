@@ -5,7 +5,7 @@
 //! TCP [`apply_turmoil`] does.
 
 use super::Stage;
-use super::strike::{Held as AnyHeld, Strike};
+use super::strike::Strike;
 use squall_network::{Fault, FaultId, FaultKind as LinkFault, HostId};
 use squall_protocol::Role;
 use squall_scenarios::{Backbone, CLIENTS, FaultKind, Profile};
@@ -92,7 +92,7 @@ pub(super) fn count_turmoil(strike: &mut Strike, stage: &Stage<'_>) {
 }
 
 /// Sets turmoil's links to what all active faults together say.
-pub(super) fn apply_turmoil(strikes: &[Strike], stage: &Stage<'_>) {
+pub(super) fn apply_turmoil<'a>(active: impl Iterator<Item = (&'a Strike, &'a Held)>, stage: &Stage<'_>) {
     if stage.scenario.network.backbone != Backbone::Turmoil {
         return;
     }
@@ -104,7 +104,7 @@ pub(super) fn apply_turmoil(strikes: &[Strike], stage: &Stage<'_>) {
             sim.release(*a, *b);
         }
     }
-    for strike in strikes.iter().filter(|strike| matches!(strike.held(), Some(AnyHeld::Links(_)))) {
+    for (strike, _) in active {
         let Some((links, fault)) = turmoil_links(strike, stage) else { continue };
         for (a, b) in links {
             match fault {

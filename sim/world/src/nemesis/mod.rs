@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `plan` | when each fault strikes: occurrences, drawn times, compound faults taken apart |
 //! | `targets` | whom it is about |
-//! | `strike` | one occurrence, and what it holds while it lasts |
+//! | `strike`, `held` | one occurrence; what it holds while it lasts, by family |
 //! | `processes`, `power`, `links`, `disks`, `clocks`, `frames`, `clients` | a family of faults each: how one begins, what it holds, how it ends and what it hit, and the rule that computes the state in force from everything that is held |
 //!
 //! **Invariant:** what is down, cut or wrong follows from the set of active strikes, so the end of one never undoes another.
@@ -14,6 +14,7 @@ mod clients;
 mod clocks;
 mod disks;
 mod frames;
+mod held;
 mod links;
 mod plan;
 mod power;
@@ -28,6 +29,7 @@ pub use stage::{Place, Sites, Stage};
 
 use crate::disk::DiskFault;
 use crate::hosts::points::Struck;
+use held::{Family, Held, Planned, State};
 use squall_generators::FrameFault;
 use squall_history::{Entity, Event, Kind};
 use squall_network::FaultKind as LinkFault;
@@ -35,46 +37,72 @@ use squall_reports::FaultRecord;
 use squall_scenarios::{DiskOperation, FaultKind, Scenario};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
-use strike::{Held, State, Strike};
+use strike::Strike;
 
 /// All faults of a run.
 pub struct Nemesis {
-    strikes: Vec<Strike>,
+    strikes: Vec<Planned>,
 }
 
 impl Nemesis {
     /// `load` is when the load phase begins, in µs of the run.
     pub fn new(scenario: &Scenario, seed: u64, load: u64) -> Self {
-        Nemesis { strikes: plan::plan(scenario, load, seed) }
+        let strikes = plan::plan(scenario, load, seed).into_iter();
+        Nemesis { strikes: strikes.map(|strike| Planned { strike, state: State::Waiting }).collect() }
     }
 
     /// Applies what is due at `stage.now`: first ends, then beginnings.
     pub fn step(&mut self, stage: &mut Stage<'_>) {
         for index in 0..self.strikes.len() {
-            let strike = &self.strikes[index];
-            if strike.held().is_some() && strike.ends <= stage.now {
+            if self.strikes[index].active().is_some_and(|(strike, _)| strike.ends <= stage.now) {
                 self.end(index, stage);
             }
         }
         for index in 0..self.strikes.len() {
-            let strike = &self.strikes[index];
-            if matches!(strike.state, State::Waiting) && strike.begins <= stage.now {
+            let Planned { strike, state } = &self.strikes[index];
+            if matches!(state, State::Waiting) && strike.begins <= stage.now {
+                let is_instant = strike.kind.is_instant();
                 self.begin(index, stage);
-                if self.strikes[index].kind.is_instant() {
+                if is_instant {
                     self.end(index, stage);
                 }
             }
         }
         // A clock that drifts is a little further off at every tick.
-        if clocks::any(&self.strikes) {
-            clocks::apply(&self.strikes, stage);
+        if self.clocks().next().is_some() {
+            clocks::apply(self.clocks(), stage);
         }
+    }
+
+    fn active(&self) -> impl Iterator<Item = (&Strike, &Held)> {
+        self.strikes.iter().filter_map(Planned::active)
+    }
+
+    fn clocks(&self) -> impl Iterator<Item = (&Strike, &clocks::Held)> {
+        self.active().filter_map(|(strike, held)| match held {
+            Held::Clocks(held) => Some((strike, held)),
+            _ => None,
+        })
+    }
+
+    fn links(&self) -> impl Iterator<Item = (&Strike, &links::Held)> {
+        self.active().filter_map(|(strike, held)| match held {
+            Held::Links(held) => Some((strike, held)),
+            _ => None,
+        })
+    }
+
+    fn liars(&self) -> impl Iterator<Item = (&Strike, &clients::Held)> {
+        self.active().filter_map(|(strike, held)| match held {
+            Held::Clients(held @ clients::Held::Liars { .. }) => Some((strike, held)),
+            _ => None,
+        })
     }
 
     /// Ends everything: the heal.
     pub fn heal(&mut self, stage: &mut Stage<'_>) {
         for index in 0..self.strikes.len() {
-            match self.strikes[index].state {
+            match &self.strikes[index].state {
                 State::Active(_) => self.end(index, stage),
                 State::Waiting => self.strikes[index].state = State::Over,
                 State::Over => {}
@@ -83,7 +111,7 @@ impl Nemesis {
     }
 
     fn begin(&mut self, index: usize, stage: &mut Stage<'_>) {
-        let strike = &mut self.strikes[index];
+        let Planned { strike, state } = &mut self.strikes[index];
         targets::resolve(strike, stage);
         let carrier = match strike.kind {
             FaultKind::CarrierGone { carrier } => Some(links::draw_carrier(strike, carrier, stage)),
@@ -142,17 +170,26 @@ impl Nemesis {
                 Held::Disks(disks::begin(strike, target, stalled, stage))
             }
             FaultKind::Clock { target, .. } => Held::Clocks(clocks::begin(target, stage)),
-            FaultKind::DropSentAcks { share } => frames::cut_sent_acks(index, strike, *share, stage),
-            FaultKind::DropDeviceAcks { share } => frames::cut_device_acks(index, strike, *share, stage),
+            FaultKind::DropSentAcks { share } => {
+                frames::cut_sent_acks(index, strike, *share, stage);
+                Held::Frames
+            }
+            FaultKind::DropDeviceAcks { share } => {
+                frames::cut_device_acks(index, strike, *share, stage);
+                Held::Frames
+            }
             FaultKind::DuplicateAcks { share } => {
-                frames::begin(index, strike, *share, (frames::ACKS, FrameFault::Twice), stage)
+                frames::begin(index, strike, *share, (frames::ACKS, FrameFault::Twice), stage);
+                Held::Frames
             }
             FaultKind::DelayAcks { share, by } => {
                 let late = FrameFault::Late(by.as_duration());
-                frames::begin(index, strike, *share, (frames::ACKS, late), stage)
+                frames::begin(index, strike, *share, (frames::ACKS, late), stage);
+                Held::Frames
             }
             FaultKind::DuplicateSends { share } => {
-                frames::begin(index, strike, *share, (frames::SENDS, FrameFault::Twice), stage)
+                frames::begin(index, strike, *share, (frames::SENDS, FrameFault::Twice), stage);
+                Held::Frames
             }
             FaultKind::ResendEverything { share } => {
                 Held::Clients(clients::resend_everything(strike, *share, stage))
@@ -168,21 +205,21 @@ impl Nemesis {
                 unreachable!("these are taken apart before they strike")
             }
         };
-        let of = Family::of(&held);
-        strike.state = State::Active(held);
-        if of == Family::Links {
+        let family = held.family();
+        *state = State::Active(held);
+        if family == Family::Links {
             links::count_turmoil(strike, stage);
         }
-        self.apply(of, stage);
+        self.apply(family, stage);
         // A power loss at a time has struck inside its hosts.
         self.collect(stage);
     }
 
     fn end(&mut self, index: usize, stage: &mut Stage<'_>) {
-        let strike = &mut self.strikes[index];
+        let Planned { strike, state } = &mut self.strikes[index];
         strike.ends = stage.now;
-        let State::Active(held) = std::mem::replace(&mut strike.state, State::Over) else { return };
-        let of = Family::of(&held);
+        let State::Active(held) = std::mem::replace(state, State::Over) else { return };
+        let family = held.family();
         // Faults of clients and frames stand under their number, whatever their family.
         let read_again = stage.client_faults.end(index);
         let resends = match &held {
@@ -198,18 +235,18 @@ impl Nemesis {
             Held::Frames => {}
             Held::Clients(held) => clients::end(held, strike, stage),
         }
-        self.apply(of, stage);
-        tell(&self.strikes[index], false, stage);
+        self.apply(family, stage);
+        tell(&self.strikes[index].strike, false, stage);
         stage.read_on(read_again);
-        clients::resend(&resends, &mut self.strikes[index], stage);
+        clients::resend(&resends, &mut self.strikes[index].strike, stage);
     }
 
     /// Computes the state in force from everything that is held, for a family whose set of strikes has changed.
     fn apply(&self, family: Family, stage: &mut Stage<'_>) {
         match family {
-            Family::Links => links::apply_turmoil(&self.strikes, stage),
-            Family::Clocks => clocks::apply(&self.strikes, stage),
-            Family::Clients => clients::apply_liars(&self.strikes, stage),
+            Family::Links => links::apply_turmoil(self.links(), stage),
+            Family::Clocks => clocks::apply(self.clocks(), stage),
+            Family::Clients => clients::apply_liars(self.liars(), stage),
             // Machines count who holds them; disks and the last mile compute for themselves.
             Family::Processes | Family::Power | Family::Disks | Family::Frames => {}
         }
@@ -232,14 +269,15 @@ impl Nemesis {
         }
         if stage.client_faults.ever() {
             let hits = stage.client_faults.lock().take_hits();
-            hits.into_iter().for_each(|((fault, what), hits)| self.strikes[fault].count(what, hits));
+            hits.into_iter().for_each(|((fault, what), hits)| self.strikes[fault].strike.count(what, hits));
         }
     }
 
     fn take_in(&mut self, struck: Struck, stage: &mut Stage<'_>) {
         let Struck { host, fault, lost_power, unsynced_blocks, connections } = struck;
-        let (machine, strike) = (usize::from(host), &mut self.strikes[fault]);
-        match &mut strike.state {
+        let machine = usize::from(host);
+        let Planned { strike, state } = &mut self.strikes[fault];
+        match state {
             State::Active(Held::Power(held)) => held.down.hold(machine, stage),
             State::Active(Held::Processes(processes::Held::Down(down))) => down.hold(machine, stage),
             State::Active(_) | State::Waiting | State::Over => unreachable!("what is over has disarmed its cuts"),
@@ -259,7 +297,7 @@ impl Nemesis {
     /// One record a fault, its occurrences added up.
     pub fn records(&self) -> Vec<FaultRecord> {
         let mut records: Vec<FaultRecord> = Vec::new();
-        for strike in &self.strikes {
+        for Planned { strike, .. } in &self.strikes {
             let (at_ms, until_ms) = (strike.begins / 1_000, strike.ends / 1_000);
             let place = records.iter().position(|r| r.name == strike.name).unwrap_or_else(|| {
                 records.push(FaultRecord {
@@ -299,32 +337,6 @@ impl Nemesis {
         names.sort_unstable();
         names.dedup();
         names
-    }
-}
-
-/// The families of faults.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Family {
-    Processes,
-    Power,
-    Links,
-    Disks,
-    Clocks,
-    Frames,
-    Clients,
-}
-
-impl Family {
-    fn of(held: &Held) -> Self {
-        match held {
-            Held::Processes(_) => Family::Processes,
-            Held::Power(_) => Family::Power,
-            Held::Links(_) => Family::Links,
-            Held::Disks(_) => Family::Disks,
-            Held::Clocks(_) => Family::Clocks,
-            Held::Frames => Family::Frames,
-            Held::Clients(_) => Family::Clients,
-        }
     }
 }
 

@@ -1,6 +1,5 @@
-//! One occurrence of a fault: what it does, when, to whom, what it holds while it lasts, and what it has hit.
+//! One occurrence of a fault: what it does, when, to whom, and what it has hit.
 
-use super::{clients, clocks, disks, links, power, processes};
 use squall_generators::rng::Stream;
 use squall_scenarios::{Fault, FaultKind};
 use std::collections::BTreeMap;
@@ -17,31 +16,12 @@ pub(super) struct Strike {
     pub ends: u64,
     /// How long the scenario wants it, µs.
     pub length: u64,
-    pub state: State,
     /// What is drawn for this strike alone.
     pub stream: Stream,
     /// The hosts that it is on, for people.
     pub targets: Vec<String>,
     /// What it has hit, by what it was.
     pub hits: BTreeMap<String, u64>,
-}
-
-pub(super) enum State {
-    Waiting,
-    Active(Held),
-    Over,
-}
-
-/// What a strike holds as long as it lasts, by family.
-pub(super) enum Held {
-    Processes(processes::Held),
-    Power(power::Held),
-    Links(links::Held),
-    Disks(disks::Held),
-    Clocks(clocks::Held),
-    /// Faults of frames stand with the faults of clients, under the number of their fault.
-    Frames,
-    Clients(clients::Held),
 }
 
 impl Strike {
@@ -53,18 +33,9 @@ impl Strike {
             begins,
             ends,
             length: ends - begins,
-            state: State::Waiting,
             stream,
             targets: Vec::new(),
             hits: BTreeMap::new(),
-        }
-    }
-
-    /// What it holds, if it is active.
-    pub fn held(&self) -> Option<&Held> {
-        match &self.state {
-            State::Active(held) => Some(held),
-            State::Waiting | State::Over => None,
         }
     }
 
