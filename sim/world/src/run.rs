@@ -25,7 +25,7 @@ use squall_protocol::token::TokenSecret;
 use squall_protocol::{Role, limits};
 use squall_reports::RunRecord;
 use squall_reports::record::PhaseRecord;
-use squall_scenarios::{BUSIEST_SHARD, Backbone, FaultKind, Profile, Scenario};
+use squall_scenarios::{Backbone, FaultKind, Profile, Scenario, Target};
 use squall_server::Cluster;
 use squall_server::storage::StorageError;
 use std::collections::BTreeMap;
@@ -177,7 +177,7 @@ impl<'a> World<'a> {
         let clock = SimulatedClock::default();
         let now_cell = Arc::new(AtomicU64::new(0));
         let targets = scenario.faults.iter().flat_map(|fault| fault.kind.targets());
-        let watches = targets.into_iter().any(|(_, targets)| targets.iter().any(|target| target == BUSIEST_SHARD));
+        let watches = targets.into_iter().any(|(_, targets)| targets.contains(Target::BusiestShard));
         let board = SharedBoard::new(seed, options.history.is_some(), watches);
         let names = scenario.host_names();
         let hosts: Vec<HostId> = names.iter().map(|name| network.add_host(name.clone())).collect();

@@ -8,7 +8,8 @@ use crate::disk::{CutPoint, DiskFault};
 use crate::machine::Power;
 use squall_generators::{Fleet, LastMile, Meddle, Meddled};
 use squall_network::{CloseStyle, ConnId, Fault, FaultKind as LinkFault, HostId};
-use squall_scenarios::{DiskOperation, FaultKind, Point, Scenario};
+use squall_protocol::Role;
+use squall_scenarios::{DiskOperation, FaultKind, Point, Scenario, Target};
 
 /// A cut in the middle of a commit strikes at one of this many writes from its beginning on.
 const MID_COMMIT_WRITES: u64 = 24;
@@ -176,7 +177,7 @@ impl Nemesis {
             }
             FaultKind::CarrierGone { .. } => {
                 let gone = self.strikes[index].carrier;
-                let gateways = machines_of(scenario, stage, &["gateway-*".to_owned()]);
+                let gateways = machines_of(scenario, stage, &Target::All(Role::Gateway).into());
                 let gateways: Vec<HostId> = gateways.into_iter().map(|m| stage.machines[m].probe.host).collect();
                 let fault = Fault::between(Vec::from_iter(gone), gateways, LinkFault::Block);
                 self.strikes[index].links.push(stage.network.add_fault(fault));
@@ -220,7 +221,7 @@ impl Nemesis {
         let sides = kind.targets();
         let named = sides.iter().flat_map(|(key, hosts)| {
             let side = if *key == "target" { String::new() } else { format!("{key} ") };
-            hosts.iter().flat_map(|host| scenario.expand_target(host)).map(move |host| format!("{side}{host}"))
+            hosts.iter().map(move |host| format!("{side}{host}"))
         });
         self.strikes[index].targets = named.collect();
         self.strikes[index].kind = kind;

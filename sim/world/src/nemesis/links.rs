@@ -4,7 +4,7 @@ use super::strike::State;
 use super::{Nemesis, Stage};
 use crate::disk::DiskFault;
 use squall_network::{Fault, FaultKind as LinkFault, HostId};
-use squall_scenarios::{CLIENTS, FaultKind, Scenario};
+use squall_scenarios::{FaultKind, Scenario, Targets};
 
 impl Nemesis {
     #[expect(clippy::too_many_arguments, reason = "two sides, a direction and a kind are what a link fault is")]
@@ -13,8 +13,8 @@ impl Nemesis {
         index: usize,
         scenario: &Scenario,
         stage: &mut Stage<'_>,
-        a: &[String],
-        b: &[String],
+        a: &Targets,
+        b: &Targets,
         both_ways: bool,
         kind: LinkFault,
     ) {
@@ -31,7 +31,7 @@ impl Nemesis {
         index: usize,
         scenario: &Scenario,
         stage: &Stage<'_>,
-        target: &[String],
+        target: &Targets,
         fault: DiskFault,
     ) {
         for machine in machines_of(scenario, stage, target) {
@@ -47,7 +47,7 @@ impl Nemesis {
             let mut skew = 0.0;
             for strike in self.strikes.iter().filter(|s| s.state == State::Active) {
                 if let FaultKind::Clock { target, ahead, behind, drift_ppm } = &strike.kind
-                    && scenario.expand_targets(target).contains(&stage.machines[machine].name)
+                    && target.hosts(&scenario.topology).contains(&stage.machines[machine].host)
                 {
                     let lasted = stage.now.saturating_sub(strike.begins) as f64;
                     skew += ahead.as_micros() as f64 - behind.as_micros() as f64 + lasted * drift_ppm / 1e6;
@@ -58,14 +58,11 @@ impl Nemesis {
         }
     }
 
-    fn hosts_of(&self, scenario: &Scenario, stage: &Stage<'_>, targets: &[String]) -> Vec<HostId> {
-        let mut hosts = Vec::new();
-        for name in scenario.expand_targets(targets) {
-            if name == CLIENTS {
-                hosts.extend(self.places.iter().map(|place| place.host));
-            } else if let Some(machine) = stage.machines.iter().find(|m| m.name == name) {
-                hosts.push(machine.probe.host);
-            }
+    fn hosts_of(&self, scenario: &Scenario, stage: &Stage<'_>, targets: &Targets) -> Vec<HostId> {
+        let mut hosts: Vec<HostId> =
+            machines_of(scenario, stage, targets).into_iter().map(|m| stage.machines[m].probe.host).collect();
+        if targets.clients() {
+            hosts.extend(self.places.iter().map(|place| place.host));
         }
         hosts
     }
@@ -88,8 +85,8 @@ impl Nemesis {
                 FaultKind::Hold { between, and } => (between, and, false, true),
                 _ => continue,
             };
-            for a in scenario.expand_targets(a).iter().filter(|name| *name != CLIENTS) {
-                for b in scenario.expand_targets(b).iter().filter(|name| *name != CLIENTS) {
+            for a in a.hosts(&scenario.topology).iter().map(ToString::to_string) {
+                for b in b.hosts(&scenario.topology).iter().map(ToString::to_string) {
                     match (one_way, hold) {
                         (true, _) => sim.partition_oneway(a.as_str(), b.as_str()),
                         (false, true) => sim.hold(a.as_str(), b.as_str()),
@@ -103,7 +100,7 @@ impl Nemesis {
 }
 
 /// The machines that targets mean, by their place on the stage.
-pub(super) fn machines_of(scenario: &Scenario, stage: &Stage<'_>, targets: &[String]) -> Vec<usize> {
-    let names = scenario.expand_targets(targets);
-    stage.machines.iter().enumerate().filter(|(_, m)| names.contains(&m.name)).map(|(i, _)| i).collect()
+pub(super) fn machines_of(scenario: &Scenario, stage: &Stage<'_>, targets: &Targets) -> Vec<usize> {
+    let hosts = targets.hosts(&scenario.topology);
+    stage.machines.iter().enumerate().filter(|(_, m)| hosts.contains(&m.host)).map(|(i, _)| i).collect()
 }

@@ -3,7 +3,8 @@
 use crate::disk::{CutId, FaultId as DiskFaultId};
 use squall_generators::rng::Stream;
 use squall_network::{FaultId, HostId};
-use squall_scenarios::{Choice, Fault, FaultKind, Occurrence, Scenario, choice};
+use squall_protocol::Role;
+use squall_scenarios::{Fault, FaultKind, Occurrence, Scenario, Target, Targets};
 use std::collections::BTreeMap;
 
 /// Strikes that one flapping link may come to: more is a slip of a unit.
@@ -117,14 +118,14 @@ fn take_apart(
     };
     match &kind {
         FaultKind::Crash { target, point: Some(_) } | FaultKind::PowerLoss { target, point: Some(_) }
-            if target.iter().all(|target| choice(target).0 == Choice::All) =>
+            if !target.are_drawn() =>
         {
             // Each host waits for the point by itself, and is down for as long by itself.
-            let hosts = scenario.expand_targets(target).into_iter();
+            let hosts = target.hosts(&scenario.topology).into_iter();
             hosts
                 .map(|host| {
                     let mut own = kind.clone();
-                    own.targets_mut().into_iter().for_each(|targets| *targets = vec![host.clone()]);
+                    own.targets_mut().into_iter().for_each(|targets| *targets = host.into());
                     strike(own, begins, ends)
                 })
                 .collect()
@@ -132,18 +133,18 @@ fn take_apart(
         FaultKind::RollingRestart { target, gap } => {
             let down = ends - begins;
             let step = down + gap.as_micros();
-            let hosts = (0..).zip(scenario.expand_targets(target));
+            let hosts = (0..).zip(target.hosts(&scenario.topology));
             let times = hosts.map(|(n, host)| (host, begins + n * step)).take_while(|(_, at)| *at < heal);
             times
                 .map(|(host, at)| {
-                    strike(FaultKind::Crash { target: vec![host], point: None }, at, (at + down).min(heal))
+                    strike(FaultKind::Crash { target: host.into(), point: None }, at, (at + down).min(heal))
                 })
                 .collect()
         }
         FaultKind::Swizzle { between, and } => {
-            let (one, other) = (scenario.expand_targets(between), scenario.expand_targets(and));
-            let links = one.iter().flat_map(|a| other.iter().map(move |b| (a.clone(), b.clone())));
-            let mut links: Vec<(String, String)> = links.collect();
+            let (one, other) = (each_of(scenario, between), each_of(scenario, and));
+            let links = one.iter().flat_map(|a| other.iter().map(move |b| (*a, *b)));
+            let mut links: Vec<(Target, Target)> = links.collect();
             shuffle(&mut links, stream);
             // All are down in the middle: the first half goes to cutting, the second to restoring.
             let step = (ends - begins) / 2 / links.len().max(1) as u64;
@@ -151,7 +152,7 @@ fn take_apart(
             shuffle(&mut restored, stream);
             let cut = (0..).zip(links).zip(restored);
             cut.map(|((n, (a, b)), until)| {
-                strike(FaultKind::Partition { between: vec![a], and: vec![b] }, begins + n * step, until)
+                strike(FaultKind::Partition { between: a.into(), and: b.into() }, begins + n * step, until)
             })
             .collect()
         }
@@ -170,28 +171,30 @@ fn take_apart(
     }
 }
 
-/// The hosts that targets mean, with those drawn that are to be drawn. `busiest` is the shard with the busiest conversation.
-pub(super) fn draw_hosts(
-    scenario: &Scenario,
-    targets: &[String],
-    stream: &mut Stream,
-    busiest: u32,
-) -> Vec<String> {
-    let mut hosts = Vec::new();
-    for target in targets {
-        let mut meant = scenario.expand_target(target);
-        match choice(target).0 {
-            Choice::All => {}
-            Choice::One => meant = vec![meant[stream.below(meant.len() as u64) as usize].clone()],
-            Choice::Share(share) => {
+/// Every host that targets mean, and the devices at the end.
+fn each_of(scenario: &Scenario, targets: &Targets) -> Vec<Target> {
+    let hosts = targets.hosts(&scenario.topology).into_iter().map(Target::Host);
+    hosts.chain(targets.clients().then_some(Target::Clients)).collect()
+}
+
+/// Whom targets mean, with those drawn that are to be drawn. `busiest` is the shard with the busiest conversation.
+pub(super) fn draw_hosts(scenario: &Scenario, targets: &Targets, stream: &mut Stream, busiest: u32) -> Targets {
+    let mut drawn = Vec::new();
+    for target in targets.iter() {
+        let mut meant = target.hosts(&scenario.topology);
+        match target {
+            Target::Clients => drawn.push(target),
+            Target::Host(_) | Target::All(_) => {}
+            Target::OneOf(_) => meant = vec![meant[stream.below(meant.len() as u64) as usize]],
+            Target::ShareOf { percent, .. } => {
                 shuffle(&mut meant, stream);
-                meant.truncate(((meant.len() as f64 * share).ceil() as usize).max(1));
+                meant.truncate(((meant.len() as f64 * (percent / 100.0)).ceil() as usize).max(1));
             }
-            Choice::Busiest => meant = vec![format!("messages-{busiest}")],
+            Target::BusiestShard => meant = vec![Role::Messages.host(busiest)],
         }
-        hosts.extend(meant);
+        drawn.extend(meant.into_iter().map(Target::Host));
     }
-    hosts
+    drawn.into()
 }
 
 /// An exponential time of this mean, at least a millisecond and at most four times the mean.
@@ -248,7 +251,9 @@ mod tests {
             let text = format!("[topology]\ngateways = 3\n[phases]\nload = \"40s\"\n[[faults]]\n{fault}\n");
             let scenario = parse(&text, Path::new("x.toml")).expect("a sound scenario");
             let planned = plan(&scenario, 3_000_000, &mut Stream::new(7, "test"));
-            planned.iter().map(|s| format!("{:?}", s.kind.targets())).collect::<Vec<_>>()
+            let lists =
+                planned.iter().map(|s| s.kind.targets().iter().map(|(_, t)| t.to_string()).collect::<Vec<_>>());
+            lists.map(|lists| lists.join(" | ")).collect::<Vec<_>>()
         };
         let flaps = target(
             "kind = \"flap\"\nbetween = [\"one of gateway-*\"]\nand = [\"bus-0\"]\ndown = \"500ms\"\nup = \"1s\"\nat = \"5s\"",
@@ -262,7 +267,7 @@ mod tests {
         assert_eq!(restarts.len(), 2);
         let points =
             target("kind = \"crash\"\ntarget = [\"messages-*\"]\npoint = \"acked\"\nat = \"5s\"\nfor = \"2s\"");
-        assert_eq!(points, ["[(\"target\", [\"messages-0\"])]", "[(\"target\", [\"messages-1\"])]"]);
+        assert_eq!(points, ["messages-0", "messages-1"]);
     }
 
     #[test]
