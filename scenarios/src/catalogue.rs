@@ -2,8 +2,9 @@
 //!
 //! `faults` says what follows from it, `validate` what it must satisfy; nothing here knows how a fault is applied.
 
-use crate::model::Profile;
+use crate::network::Profile;
 use crate::span::Span;
+use crate::target::Targets;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -40,67 +41,67 @@ pub struct Fault {
 pub enum FaultKind {
     /// The process dies; its kernel closes its connections; unsynced writes stay in the system's cache.
     Crash {
-        target: Vec<String>,
+        target: Targets,
         /// Die exactly when the code passes this point for the first time after `at`, instead of at `at`.
         #[serde(default)]
         point: Option<Point>,
     },
     /// The processes die one after the other, each until it is started again after `for`.
     RollingRestart {
-        target: Vec<String>,
+        target: Targets,
         /// Between the start of one and the end of the next.
         #[serde(default)]
         gap: Span,
     },
     /// The host goes dark: unsynced writes are gone, peers find out by silence.
     PowerLoss {
-        target: Vec<String>,
+        target: Targets,
         /// Cut exactly when the code passes this point for the first time after `at`, instead of at `at`.
         #[serde(default)]
         point: Option<Point>,
     },
     /// No traffic between the two sides, in either direction.
-    Partition { between: Vec<String>, and: Vec<String> },
+    Partition { between: Targets, and: Targets },
     /// No traffic from one side to the other; the way back works.
-    PartitionOneWay { from: Vec<String>, to: Vec<String> },
+    PartitionOneWay { from: Targets, to: Targets },
     /// The links between the two sides are cut one by one, in an order drawn from the seed, and restored one by one in another.
-    Swizzle { between: Vec<String>, and: Vec<String> },
+    Swizzle { between: Targets, and: Targets },
     /// No traffic between the two sides every now and then, for times that are drawn.
     Flap {
-        between: Vec<String>,
-        and: Vec<String>,
+        between: Targets,
+        and: Targets,
         /// The mean time without traffic.
         down: Span,
         /// The mean time with traffic between two such times.
         up: Span,
     },
     /// Traffic between the two sides is held back and released at the end, in order.
-    Hold { between: Vec<String>, and: Vec<String> },
+    Hold { between: Targets, and: Targets },
     /// Traffic between the two sides takes longer.
     Latency {
-        between: Vec<String>,
-        and: Vec<String>,
+        between: Targets,
+        and: Targets,
         add: Span,
         #[serde(default)]
         jitter: Span,
     },
     /// Each connection between the two sides carries at most this much, in each direction.
-    SlowLink { between: Vec<String>, and: Vec<String>, bytes_per_s: u64 },
+    SlowLink { between: Targets, and: Targets, bytes_per_s: u64 },
     /// Transmissions between the two sides are lost more often, and sent again: traffic is late, and nothing is missing.
     Loss {
-        between: Vec<String>,
-        and: Vec<String>,
+        between: Targets,
+        and: Targets,
         /// The share of transmissions that this loses while the fault lasts.
         share: f64,
     },
     /// New connections from one side to the other are refused; those that exist go on.
-    Refuse { from: Vec<String>, to: Vec<String> },
+    Refuse { from: Targets, to: Targets },
     /// The process stalls and does not know it: nothing of it runs, its connections stay, and its kernel takes what comes until its
     /// buffers are full. Afterwards its timers are all late.
-    Pause { target: Vec<String> },
+    Pause { target: Targets },
     /// The host's wall clock is wrong. Time-outs do not follow it.
     Clock {
-        target: Vec<String>,
+        target: Targets,
         /// So much ahead of the others.
         #[serde(default)]
         ahead: Span,
@@ -113,17 +114,17 @@ pub enum FaultKind {
     },
     /// Operations of the disk fail.
     DiskErrors {
-        target: Vec<String>,
+        target: Targets,
         operation: DiskOperation,
         /// The share of operations that fail while the fault lasts.
         share: f64,
     },
     /// The disk has no room for anything new.
-    DiskFull { target: Vec<String> },
+    DiskFull { target: Targets },
     /// Every sync of the disk takes longer.
-    SlowDisk { target: Vec<String>, add: Span },
+    SlowDisk { target: Targets, add: Span },
     /// No sync of the disk ends before the fault does.
-    StalledDisk { target: Vec<String> },
+    StalledDisk { target: Targets },
     /// The connection of a sender is cut between the commit of its message and the ack that would tell it.
     DropSentAcks {
         /// The share of commits that this strikes while the fault lasts.

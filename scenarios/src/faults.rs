@@ -1,7 +1,8 @@
 //! What can be said of a fault without applying it: its kind, its targets, its times.
 
-use crate::model::{Fault, FaultKind};
+use crate::catalogue::{Fault, FaultKind};
 use crate::span::Span;
+use crate::target::Targets;
 
 /// Once what a fault strikes and for how long: from `begins`, until `ends`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,12 +124,12 @@ impl FaultKind {
     }
 
     /// Its lists of targets, each with the key that holds it.
-    pub fn targets(&self) -> Vec<(&'static str, &[String])> {
-        lists_of_targets!(self).into_iter().map(|(key, list)| (key, list.as_slice())).collect()
+    pub fn targets(&self) -> Vec<(&'static str, &Targets)> {
+        lists_of_targets!(self)
     }
 
     /// The same lists, to be rewritten: targets that are drawn become hosts when the fault begins.
-    pub fn targets_mut(&mut self) -> Vec<&mut Vec<String>> {
+    pub fn targets_mut(&mut self) -> Vec<&mut Targets> {
         lists_of_targets!(self).into_iter().map(|(_, list)| list).collect()
     }
 
@@ -217,6 +218,7 @@ pub(crate) fn name_faults(faults: &mut [Fault]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use squall_protocol::Role;
 
     fn disconnect(name: &str) -> Fault {
         let kind = FaultKind::Disconnect { share: 0.5 };
@@ -235,7 +237,7 @@ mod tests {
         assert_eq!(times(&fault), [(2, 2)]);
         fault.every = Some(Span::from_secs(4));
         assert_eq!(times(&fault), [(2, 2), (6, 6)]);
-        fault.kind = FaultKind::Crash { target: vec!["bus-0".to_owned()], point: None };
+        fault.kind = FaultKind::Crash { target: Role::Bus.host(0).into(), point: None };
         fault.lasts = Some(Span::from_secs(3));
         assert_eq!(times(&fault), [(2, 5), (6, 9)]);
         fault.at = Span::from_secs(9);

@@ -2,8 +2,10 @@
 
 use crate::model::{Arrival, Backbone, Codec, DiskOperation, FaultKind, Measure, Point, Profile, Tick};
 use crate::people::{BodyPart, ConversationsPart, DevicesPart, LengthPart, Life, Mix, Popularity};
-use crate::reader::{Field, Place, Reader, Table, Value, entries, nearest, quote};
+use crate::reader::{Field, Place, Reader, Table, Value, entries};
 use crate::span::{Span, SpanError, UNIT_NAMES};
+use crate::target::{Target, TargetError, Targets};
+use crate::words::{nearest, quote};
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use std::collections::BTreeMap;
@@ -20,18 +22,21 @@ impl Field for String {
     }
 }
 
-impl Field for Vec<String> {
-    fn read(value: &Value<'_>, place: &Place, reader: &mut Reader) -> Option<Vec<String>> {
+impl Field for Target {
+    fn read(value: &Value<'_>, place: &Place, reader: &mut Reader) -> Option<Target> {
+        let text = String::read(value, place, reader)?;
+        let told = |error: TargetError| {
+            let message = format!("{} is {}, but {}", place.label, quote(&text), error.expectation());
+            reader.report(&place.path, value.span(), message, error.next_step());
+        };
+        text.parse().map_err(told).ok()
+    }
+}
+
+impl Field for Targets {
+    fn read(value: &Value<'_>, place: &Place, reader: &mut Reader) -> Option<Targets> {
         match value.get_ref() {
-            DeValue::Array(values) => {
-                let mut texts = Vec::new();
-                for (index, value) in values.iter().enumerate() {
-                    let element = place.element(index);
-                    reader.remember(&element.path, value.span());
-                    texts.push(String::read(value, &element, reader));
-                }
-                texts.into_iter().collect()
-            }
+            DeValue::Array(values) => elements::<Target>(values, place, reader).map(Targets::from),
             DeValue::String(text) => {
                 let help = format!("write {} = [{}]", place.label, quote(text));
                 reader.wrong_type(value, place, "a list of texts", help);
@@ -44,6 +49,17 @@ impl Field for Vec<String> {
             }
         }
     }
+}
+
+/// Every element of a list, or `None` after the reader has been told of each that is wrong.
+fn elements<T: Field>(values: &[Value<'_>], place: &Place, reader: &mut Reader) -> Option<Vec<T>> {
+    let mut read = Vec::new();
+    for (index, value) in values.iter().enumerate() {
+        let element = place.element(index);
+        reader.remember(&element.path, value.span());
+        read.push(T::read(value, &element, reader));
+    }
+    read.into_iter().collect()
 }
 
 impl Field for u32 {
@@ -162,13 +178,7 @@ impl Field for Vec<f64> {
             reader.wrong_type(value, place, "a list of numbers", help);
             return None;
         };
-        let mut numbers = Vec::new();
-        for (index, value) in values.iter().enumerate() {
-            let element = place.element(index);
-            reader.remember(&element.path, value.span());
-            numbers.push(f64::read(value, &element, reader));
-        }
-        numbers.into_iter().collect()
+        elements(values, place, reader)
     }
 }
 

@@ -4,10 +4,14 @@
 //! with a number of users. Nothing here knows how a fault is applied or a population is built.
 
 pub use crate::catalogue::{DiskOperation, Fault, FaultKind, Point};
+pub use crate::network::{Backbone, Network, Profile};
+pub use crate::topology::Topology;
+
 use crate::people::{Bodies, Conversations, Devices, FlashCrowd, Giant, Lengths, Life, Popularity};
 use crate::span::Span;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use squall_protocol::{HostName, Role};
 use std::collections::BTreeMap;
 
 /// A whole scenario.
@@ -32,6 +36,18 @@ pub struct Scenario {
     pub checks: Checks,
 }
 
+impl Scenario {
+    /// Every host, in the order of roles and then of their numbers.
+    pub fn hosts(&self) -> Vec<HostName> {
+        Role::ALL.iter().flat_map(|role| self.topology.hosts_of(*role)).collect()
+    }
+
+    /// Every host's name: `gateway-0`, …, `messages-0`, …, `registry-0`, …, `bus-0`, ….
+    pub fn host_names(&self) -> Vec<String> {
+        self.hosts().iter().map(HostName::to_string).collect()
+    }
+}
+
 /// The grain of simulated time: 1 ms by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
@@ -41,74 +57,6 @@ impl Default for Tick {
     fn default() -> Self {
         Tick(Span::from_millis(1))
     }
-}
-
-/// How many hosts of each role. Hosts are named `<role>-<index>`, from 0.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Topology {
-    /// WebSocket gateways, `gateway-0` and up.
-    pub gateways: u32,
-    /// Message shards, `messages-0` and up; each owns its conversations on a disk of its own.
-    pub messages: u32,
-    /// Connection registries, `registry-0` and up.
-    pub registries: u32,
-    /// Buses, `bus-0` and up.
-    pub buses: u32,
-    /// How long a message shard's commit takes, before and after its durable point together.
-    pub commit_latency: Span,
-}
-
-impl Default for Topology {
-    fn default() -> Self {
-        Topology { gateways: 2, messages: 2, registries: 1, buses: 1, commit_latency: Span::from_millis(4) }
-    }
-}
-
-/// The network between devices and gateways, and between the hosts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Network {
-    /// What carries the traffic between hosts: Squall's own network, or turmoil's TCP as a second opinion.
-    pub backbone: Backbone,
-    /// The profile of a link between two hosts.
-    pub data_centre: Profile,
-    /// The share of devices on each last-mile profile, e.g. `{ wifi = 0.7, lte = 0.3 }`; shares are relative.
-    pub last_mile: BTreeMap<Profile, f64>,
-}
-
-impl Default for Network {
-    fn default() -> Self {
-        Network {
-            backbone: Backbone::default(),
-            data_centre: Profile::Rack,
-            last_mile: BTreeMap::from([(Profile::Wifi, 1.0)]),
-        }
-    }
-}
-
-/// What carries the traffic between hosts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Backbone {
-    /// Squall's own simulated network.
-    #[default]
-    Simulated,
-    /// turmoil's TCP. Faults on links between hosts are then turmoil's partitions and holds.
-    Turmoil,
-}
-
-/// A connection's character: latency, jitter, loss, bandwidth, patience.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Profile {
-    Rack,
-    CrossRegion,
-    Wifi,
-    Lte,
-    #[serde(rename = "3g")]
-    ThreeG,
-    Flaky,
 }
 
 /// Who is there. Users, devices and conversations are derived from the seed.

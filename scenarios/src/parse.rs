@@ -12,6 +12,8 @@ use crate::people::{FlashCrowd, Giant};
 use crate::problem::{Problem, problem_at};
 use crate::reader::{Reader, Table};
 use crate::span::Span;
+use crate::target::Targets;
+use squall_protocol::Role;
 use std::path::Path;
 use toml::de::DeTable;
 
@@ -79,10 +81,9 @@ fn scenario(table: &mut Table<'_, '_>) -> Scenario {
 }
 
 fn topology(table: &mut Table<'_, '_>, topology: &mut Topology) {
-    table.field("gateways", &mut topology.gateways);
-    table.field("messages", &mut topology.messages);
-    table.field("registries", &mut topology.registries);
-    table.field("buses", &mut topology.buses);
+    for role in Role::ALL {
+        table.field(Topology::key(*role), topology.count_mut(*role));
+    }
     table.field("commit_latency", &mut topology.commit_latency);
 }
 
@@ -253,15 +254,15 @@ fn fault_kind(kind: &str, table: &mut Table<'_, '_>) -> Option<FaultKind> {
     }
 }
 
-fn target(table: &mut Table<'_, '_>) -> Option<Vec<String>> {
+fn target(table: &mut Table<'_, '_>) -> Option<Targets> {
     table.required("target", "[\"gateway-0\"]")
 }
 
-fn disk_target(table: &mut Table<'_, '_>) -> Option<Vec<String>> {
+fn disk_target(table: &mut Table<'_, '_>) -> Option<Targets> {
     table.required("target", "[\"messages-0\"]")
 }
 
-fn sides(table: &mut Table<'_, '_>) -> Option<(Vec<String>, Vec<String>)> {
+fn sides(table: &mut Table<'_, '_>) -> Option<(Targets, Targets)> {
     let (between, and) = (table.required("between", "[\"gateway-*\"]"), table.required("and", "[\"messages-0\"]"));
     Some((between?, and?))
 }

@@ -3,6 +3,7 @@
 //! serde's derived readers stop at the first error, know no place inside a flattened or tagged table, and cannot tell
 //! a near key; this reader does. A value that cannot be read leaves its default behind, and the walk goes on.
 
+use crate::words::{nearest, quote};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use toml::Spanned;
@@ -292,17 +293,6 @@ pub(crate) fn entries<'d>(table: &'d DeTable<'d>) -> BTreeMap<&'d str, (Range<us
     table.iter().map(|(key, value)| (key.get_ref().as_ref(), (key.span(), value))).collect()
 }
 
-/// The known word that somebody probably meant.
-pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
-    let word = word.to_lowercase().replace('_', "-");
-    known
-        .iter()
-        .map(|name| (strsim::damerau_levenshtein(&word, &name.replace('_', "-")), *name))
-        .filter(|(distance, name)| *distance <= (name.len().max(word.len()) / 3).max(1))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, name)| name)
-}
-
 /// A value as a sentence names it.
 fn describe(value: &DeValue<'_>) -> String {
     match value {
@@ -313,14 +303,5 @@ fn describe(value: &DeValue<'_>) -> String {
         DeValue::Datetime(date) => format!("the date or time {date}"),
         DeValue::Array(_) => "a list".to_owned(),
         DeValue::Table(_) => "a table".to_owned(),
-    }
-}
-
-/// A text in quotes, cut to a length that a message can carry.
-pub(crate) fn quote(text: &str) -> String {
-    const LONGEST: usize = 60;
-    match text.char_indices().nth(LONGEST) {
-        Some((cut, _)) => format!("{:?}…", &text[..cut]),
-        None => format!("{text:?}"),
     }
 }

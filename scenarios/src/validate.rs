@@ -3,8 +3,9 @@
 mod faults;
 mod people;
 
-use crate::model::Scenario;
+use crate::model::{Scenario, Topology};
 use crate::span::Span;
+use squall_protocol::Role;
 use std::fmt;
 use std::ops::RangeInclusive;
 
@@ -47,7 +48,7 @@ impl Scenario {
             findings.span("phases.liveness_bound", bound, Span::from_secs(1)..=DAY);
         }
         // Host names are built for the targets: not for the billions of hosts that a slip may ask for.
-        if self.topology.roles().all(|(_, count)| count <= MAX_HOSTS_OF_A_ROLE) {
+        if self.topology.roles().all(|(_, count)| count <= MOST_HOSTS) {
             faults::faults(self, &mut findings);
         }
         service_levels(self, &mut findings);
@@ -57,7 +58,8 @@ impl Scenario {
 
 const DAY: Span = Span::from_secs(86_400);
 const WEEK: Span = Span::from_secs(7 * 86_400);
-const MAX_HOSTS_OF_A_ROLE: u32 = 200;
+/// The most hosts of the role that may have most.
+const MOST_HOSTS: u32 = 200;
 /// `squall_protocol::limits::MAX_BODY_BYTES`, which this crate cannot see.
 const MAX_BODY_BYTES: u32 = 16 * 1024;
 /// `squall_protocol::limits::MAX_GROUP_MEMBERS`.
@@ -106,12 +108,20 @@ fn label(place: &str) -> &str {
     place.rsplit('.').next().unwrap_or(place)
 }
 
+/// The most hosts of a role.
+const fn most_hosts(role: Role) -> u32 {
+    match role {
+        Role::Gateway => MOST_HOSTS,
+        Role::Messages => 64,
+        Role::Registry | Role::Bus => 16,
+    }
+}
+
 fn topology(scenario: &Scenario, findings: &mut Findings) {
     let topology = &scenario.topology;
-    findings.count("topology.gateways", topology.gateways, 1..=MAX_HOSTS_OF_A_ROLE);
-    findings.count("topology.messages", topology.messages, 1..=64);
-    findings.count("topology.registries", topology.registries, 1..=16);
-    findings.count("topology.buses", topology.buses, 1..=16);
+    for (role, count) in topology.roles() {
+        findings.count(&format!("topology.{}", Topology::key(role)), count, 1..=most_hosts(role));
+    }
     findings.span("topology.commit_latency", topology.commit_latency, Span::ZERO..=Span::from_secs(10));
 }
 

@@ -6,7 +6,8 @@ use squall_scenarios::people::{
     BodyPart, ConversationsPart, DevicesPart, FlashCrowd, Giant, LengthPart, Life, Mix, Popularity,
 };
 use squall_scenarios::{
-    Arrival, DiskOperation, Fault, FaultKind, Point, Profile, Scenario, Span, files_in, json_schema, load, parse,
+    Arrival, DiskOperation, Fault, FaultKind, Point, Profile, Scenario, Span, Target, Targets, files_in,
+    json_schema, load, parse,
 };
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -84,15 +85,15 @@ fn what_is_written_parses_back_to_an_equal_scenario() {
 
 #[test]
 fn every_kind_of_fault_survives_a_round_trip() {
-    let side = |name: &str| vec![name.to_owned()];
+    let side = |target: &str| Targets::from(target.parse::<Target>().expect("a target"));
     let (one, other) = (side("gateway-*"), side("messages-1"));
     let kinds = vec![
         FaultKind::Crash { target: one.clone(), point: None },
-        FaultKind::Crash { target: vec!["busiest-shard".to_owned()], point: Some(Point::Acked) },
+        FaultKind::Crash { target: Target::BusiestShard.into(), point: Some(Point::Acked) },
         FaultKind::RollingRestart { target: one.clone(), gap: Span::from_millis(20) },
         FaultKind::Swizzle { between: one.clone(), and: other.clone() },
         FaultKind::Flap {
-            between: vec!["one of gateway-*".to_owned()],
+            between: side("one of gateway-*"),
             and: other.clone(),
             down: Span::from_millis(20),
             up: Span::from_millis(30),

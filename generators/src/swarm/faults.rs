@@ -2,7 +2,8 @@
 
 use super::Draws;
 use proptest::prelude::*;
-use squall_scenarios::{DiskOperation, Fault, FaultKind, Point, Profile, Scenario, Span};
+use squall_protocol::Role;
+use squall_scenarios::{DiskOperation, Fault, FaultKind, Point, Profile, Scenario, Span, Target, Targets};
 
 /// The chance of each kind: three or four in a run.
 const CHANCE: f64 = 0.12;
@@ -13,14 +14,17 @@ const FIRST: u64 = 3_000;
 /// None begins in the last seconds before the heal: what it does to the traffic must be seen.
 const LAST: u64 = 12_000;
 
-/// The pairs of roles that have connections to each other.
-const PAIRS: [(&str, &str); 6] = [
-    ("gateway", "messages"),
-    ("gateway", "registry"),
-    ("gateway", "bus"),
-    ("messages", "registry"),
-    ("messages", "bus"),
-    ("clients", "gateway"),
+/// All shards.
+const SHARDS: Target = Target::All(Role::Messages);
+
+/// Whoever has connections to each other.
+const PAIRS: [(Target, Target); 6] = [
+    (Target::All(Role::Gateway), SHARDS),
+    (Target::All(Role::Gateway), Target::All(Role::Registry)),
+    (Target::All(Role::Gateway), Target::All(Role::Bus)),
+    (SHARDS, Target::All(Role::Registry)),
+    (SHARDS, Target::All(Role::Bus)),
+    (Target::Clients, Target::All(Role::Gateway)),
 ];
 
 pub(super) fn draw(draws: &mut Draws, scenario: &Scenario) -> Vec<Fault> {
@@ -44,27 +48,32 @@ fn is_crowd(scenario: &Scenario) -> bool {
 }
 
 /// All hosts of a role, one of them, or some.
-fn some_of(draws: &mut Draws, role: &str) -> Vec<String> {
-    if role == "clients" {
-        return vec![role.to_owned()];
-    }
+fn some_of(draws: &mut Draws, role: Role) -> Targets {
     let forms = prop_oneof![
-        2 => Just(format!("{role}-*")),
-        3 => Just(format!("one of {role}-*")),
-        1 => Just(format!("50% of {role}-*")),
+        2 => Just(Target::All(role)),
+        3 => Just(Target::OneOf(role)),
+        1 => Just(Target::ShareOf { percent: 50.0, role }),
     ];
-    vec![draws.of(forms)]
+    draws.of(forms).into()
 }
 
-fn shard(draws: &mut Draws) -> Vec<String> {
-    let forms = prop_oneof![2 => Just("one of messages-*"), 1 => Just("busiest-shard"), 1 => Just("messages-*")];
-    vec![draws.of(forms).to_owned()]
+fn shard(draws: &mut Draws) -> Targets {
+    let forms = prop_oneof![
+        2 => Just(Target::OneOf(Role::Messages)),
+        1 => Just(Target::BusiestShard),
+        1 => Just(SHARDS),
+    ];
+    draws.of(forms).into()
 }
 
-fn sides(draws: &mut Draws) -> (Vec<String>, Vec<String>) {
+fn sides(draws: &mut Draws) -> (Targets, Targets) {
     let (one, other) = draws.pick(&PAIRS);
     // Some of one side against all of the other: there is a connection between them.
-    (some_of(draws, one), vec![if other == "clients" { other.to_owned() } else { format!("{other}-*") }])
+    let some = match one {
+        Target::All(role) => some_of(draws, role),
+        whole => whole.into(),
+    };
+    (some, other.into())
 }
 
 fn fault(at: Span, lasts: Option<Span>, kind: FaultKind) -> Fault {
@@ -80,11 +89,11 @@ fn add(draws: &mut Draws, scenario: &Scenario, name: &str, faults: &mut Vec<Faul
     let disconnect = |at: Span| fault(at, None, FaultKind::Disconnect { share: 0.6 });
     let kind = match name {
         "crash" => {
-            let role = draws.pick(&["gateway", "messages", "registry", "bus"]);
-            let point = (role == "messages" && draws.chance(0.6)).then(|| process_point(draws));
+            let role = draws.pick(Role::ALL);
+            let point = (role == Role::Messages && draws.chance(0.6)).then(|| process_point(draws));
             let target = match (role, point) {
-                ("messages", Some(_)) => vec!["messages-*".to_owned()],
-                ("messages", None) => shard(draws),
+                (Role::Messages, Some(_)) => SHARDS.into(),
+                (Role::Messages, None) => shard(draws),
                 _ => some_of(draws, role),
             };
             // It waits for its point as long as it lasts.
@@ -93,11 +102,12 @@ fn add(draws: &mut Draws, scenario: &Scenario, name: &str, faults: &mut Vec<Faul
             return with_point(point, at, faults);
         }
         "power-loss" => {
-            let role = draws.of(prop_oneof![4 => Just("messages"), 1 => Just("gateway"), 1 => Just("bus")]);
-            let point = (role == "messages" && draws.chance(0.7)).then(|| power_point(draws));
+            let role =
+                draws.of(prop_oneof![4 => Just(Role::Messages), 1 => Just(Role::Gateway), 1 => Just(Role::Bus)]);
+            let point = (role == Role::Messages && draws.chance(0.7)).then(|| power_point(draws));
             let target = match (role, point) {
-                ("messages", Some(_)) => vec!["messages-*".to_owned()],
-                ("messages", None) => shard(draws),
+                (Role::Messages, Some(_)) => SHARDS.into(),
+                (Role::Messages, None) => shard(draws),
                 _ => some_of(draws, role),
             };
             let lasts = if point.is_some() { draws.ms(5_000, 7_000) } else { short };
@@ -105,8 +115,8 @@ fn add(draws: &mut Draws, scenario: &Scenario, name: &str, faults: &mut Vec<Faul
             return with_point(point, at, faults);
         }
         "rolling-restart" => {
-            let role = draws.pick(&["gateway", "messages"]);
-            let kind = FaultKind::RollingRestart { target: vec![format!("{role}-*")], gap: draws.ms(200, 2_000) };
+            let role = draws.pick(&[Role::Gateway, Role::Messages]);
+            let kind = FaultKind::RollingRestart { target: Target::All(role).into(), gap: draws.ms(200, 2_000) };
             return faults.push(fault(at, Some(draws.ms(500, 2_500)), kind));
         }
         "partition" => {
@@ -144,29 +154,24 @@ fn add(draws: &mut Draws, scenario: &Scenario, name: &str, faults: &mut Vec<Faul
         }
         "refuse" => {
             faults.push(disconnect(after(1_000)));
-            FaultKind::Refuse { from: vec!["clients".to_owned()], to: vec!["gateway-*".to_owned()] }
+            FaultKind::Refuse { from: Target::Clients.into(), to: Target::All(Role::Gateway).into() }
         }
         "pause" => {
-            let role = draws.pick(&["gateway", "messages", "registry", "bus"]);
+            let role = draws.pick(Role::ALL);
             FaultKind::Pause { target: some_of(draws, role) }
         }
         "clock" => {
             let (ahead, behind) = (draws.ms(0, 600_000), draws.ms(0, 600_000));
-            FaultKind::Clock {
-                target: vec!["messages-*".to_owned()],
-                ahead,
-                behind,
-                drift_ppm: draws.of(1..=50_000u32).into(),
-            }
+            FaultKind::Clock { target: SHARDS.into(), ahead, behind, drift_ppm: draws.of(1..=50_000u32).into() }
         }
         "disk-errors" => return disk_errors(draws, at, long, faults),
         "disk-full" => {
             // Only what needs new room fails, and freed pages are used again: it takes a while.
-            let kind = FaultKind::DiskFull { target: vec!["messages-*".to_owned()] };
+            let kind = FaultKind::DiskFull { target: SHARDS.into() };
             return faults.push(fault(draws.ms(FIRST, 5_000), Some(draws.ms(12_000, 16_000)), kind));
         }
         "slow-disk" => FaultKind::SlowDisk { target: shard(draws), add: draws.ms(50, 900) },
-        "stalled-disk" => FaultKind::StalledDisk { target: vec!["one of messages-*".to_owned()] },
+        "stalled-disk" => FaultKind::StalledDisk { target: Target::OneOf(Role::Messages).into() },
         "drop-sent-acks" => FaultKind::DropSentAcks { share: draws.share(25, 60) },
         "drop-device-acks" => FaultKind::DropDeviceAcks { share: draws.share(10, 30) },
         "duplicate-acks" => FaultKind::DuplicateAcks { share: draws.share(15, 60) },
@@ -203,7 +208,7 @@ fn add(draws: &mut Draws, scenario: &Scenario, name: &str, faults: &mut Vec<Faul
 
 /// Errors of reads are met by whoever opens the disk again, so something fails or restarts meanwhile.
 fn disk_errors(draws: &mut Draws, at: Span, long: Span, faults: &mut Vec<Fault>) {
-    let target = vec!["messages-*".to_owned()];
+    let target = Targets::from(SHARDS);
     let operation =
         draws.of(prop_oneof![Just(DiskOperation::Read), Just(DiskOperation::Write), Just(DiskOperation::Sync)]);
     if operation == DiskOperation::Read {
@@ -233,7 +238,7 @@ fn with_point(point: Option<Point>, at: Span, faults: &mut Vec<Fault>) {
             faults.push(fault(at + Span::from_millis(300), None, FaultKind::Disconnect { share: 0.8 }));
         }
         Some(Point::Recovering) => {
-            let crash = FaultKind::Crash { target: vec!["messages-*".to_owned()], point: None };
+            let crash = FaultKind::Crash { target: SHARDS.into(), point: None };
             faults.push(fault(at + Span::from_millis(300), Some(Span::from_millis(500)), crash));
         }
         _ => {}

@@ -11,7 +11,7 @@ mod people;
 use crate::rng::key;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use squall_scenarios::{Scenario, Span};
+use squall_scenarios::{Scenario, Span, Topology};
 
 /// The quiet at the end where every connection is known to be dead or alive soon after the heal.
 const QUIET: Span = Span::from_secs(55);
@@ -72,17 +72,15 @@ pub fn draw(seed: u64) -> Scenario {
 
 /// What was drawn, in a line.
 pub fn in_words(scenario: &Scenario) -> String {
-    let (t, p) = (&scenario.topology, &scenario.population);
+    let population = &scenario.population;
+    let hosts = scenario.topology.roles().map(|(role, count)| format!("{} {count}", Topology::key(role)));
     let faults: Vec<&str> = scenario.faults.iter().map(|fault| fault.kind.name()).collect();
     format!(
-        "gateways {}, shards {}, registries {}, buses {}; users {}, devices {}, groups {}; load {}; {}",
-        t.gateways,
-        t.messages,
-        t.registries,
-        t.buses,
-        p.users,
-        p.devices(),
-        p.groups,
+        "{}; users {}, devices {}, groups {}; load {}; {}",
+        hosts.collect::<Vec<_>>().join(", "),
+        population.users,
+        population.devices(),
+        population.groups,
         scenario.phases.load,
         faults.join(", ")
     )

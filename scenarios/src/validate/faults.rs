@@ -1,10 +1,11 @@
 //! What each fault must satisfy: hosts that exist, times that fit, something to hit.
 
 use super::Findings;
-use crate::hosts::{BUSIEST_SHARD, CLIENTS};
-use crate::model::{Backbone, Fault, FaultKind, Point, Scenario};
-use crate::reader::{nearest, quote};
+use crate::model::{Backbone, Fault, FaultKind, Point, Scenario, Topology};
 use crate::span::Span;
+use crate::target::{Target, Targets};
+use crate::words::quote;
+use squall_protocol::{HostName, Role};
 use std::collections::BTreeMap;
 
 /// More than this is a slip of a unit, not a scenario.
@@ -102,7 +103,7 @@ fn within(scenario: &Scenario, fault: &Fault, place: &str, findings: &mut Findin
 }
 
 fn targets(scenario: &Scenario, fault: &Fault, place: &str, findings: &mut Findings) {
-    let lists = fault.kind.targets();
+    let (topology, lists) = (&scenario.topology, fault.kind.targets());
     for (key, targets) in &lists {
         let place = format!("{place}.{key}");
         if targets.is_empty() {
@@ -111,52 +112,54 @@ fn targets(scenario: &Scenario, fault: &Fault, place: &str, findings: &mut Findi
         }
         for (index, target) in targets.iter().enumerate() {
             let (place, label) = (format!("{place}[{index}]"), format!("{key}[{index}]"));
-            if target == CLIENTS && fault.kind.is_of_hosts() {
+            if target == Target::Clients && fault.kind.is_of_hosts() {
                 let message = format!("{label} is \"clients\", but only hosts can have a {}", fault.kind.name());
                 findings.add(&place, &[], message, "for devices, use the kind \"disconnect\" or \"half-open\"");
-            } else if scenario.expand_target(target).is_empty() {
-                let hosts = scenario.hosts_in_words();
-                let message = format!("{label} is {}, but the hosts are {hosts}", quote(target));
-                findings.add(&place, &["topology"], message, help_for_host(scenario, target));
+            } else if !target.exists(topology) {
+                let message = format!("{label} is \"{target}\", but the hosts are {}", topology.in_words());
+                findings.add(&place, &["topology"], message, help_for_missing(target));
             }
         }
     }
     if let [(_, one), (key, other)] = lists.as_slice() {
-        let (one, other) = (scenario.expand_targets(one), scenario.expand_targets(other));
         let place = format!("{place}.{key}");
-        if let Some(both) = one.iter().find(|name| other.contains(name)) {
+        if let Some(both) = on_both(one, other, topology) {
             let message = format!("{both} is on both sides of this {}", fault.kind.name());
             findings.add(&place, &["topology"], message, "leave it on one side");
-        } else if misses_gateways(&one, &other) || misses_gateways(&other, &one) {
+        } else if misses_gateways(one, other, topology) || misses_gateways(other, one, topology) {
             let message = "clients have connections to gateways only, so this fault would hit nothing".to_owned();
             findings.add(&place, &["topology"], message, "set clients against e.g. \"gateway-*\"");
         }
     }
 }
 
-/// Whether one side is clients alone and the other has hosts, but no gateway.
-fn misses_gateways(clients: &[String], hosts: &[String]) -> bool {
-    clients == [CLIENTS] && !hosts.is_empty() && !hosts.iter().any(|name| name.starts_with("gateway-"))
+/// Somebody who is on both sides of a fault.
+fn on_both(one: &Targets, other: &Targets, topology: &Topology) -> Option<Target> {
+    let others = other.hosts(topology);
+    let host = one.hosts(topology).into_iter().find(|host| others.contains(host));
+    host.map(Target::Host).or((one.clients() && other.clients()).then_some(Target::Clients))
 }
 
-fn help_for_host(scenario: &Scenario, target: &str) -> String {
-    let keys = [("gateway", "gateways"), ("messages", "messages"), ("registry", "registries"), ("bus", "buses")];
-    for (role, key) in keys {
-        let index = target.strip_prefix(role).and_then(|rest| rest.strip_prefix('-'));
-        if let Some(index) = index.and_then(|index| index.parse::<u32>().ok()) {
-            return format!("write one of those, or set {key} = {} in [topology]", index.saturating_add(1));
+/// Whether one side is clients alone and the other has hosts, but no gateway.
+fn misses_gateways(clients: &Targets, hosts: &Targets, topology: &Topology) -> bool {
+    let hosts = hosts.hosts(topology);
+    let alone = clients.clients() && clients.hosts(topology).is_empty();
+    alone && !hosts.is_empty() && hosts.iter().all(|host| host.role != Role::Gateway)
+}
+
+fn help_for_missing(target: Target) -> String {
+    match target {
+        Target::Host(HostName { role, index }) => {
+            let enough = index.saturating_add(1);
+            format!("write one of those, or set {} = {enough} in [topology]", Topology::key(role))
         }
+        _ => "write one of those, or add such hosts in [topology]".to_owned(),
     }
-    let hosts = scenario.host_names();
-    let mut known: Vec<&str> = vec!["gateway-*", "messages-*", "registry-*", "bus-*", CLIENTS];
-    known.extend(hosts.iter().map(String::as_str));
-    match nearest(target, &known) {
-        Some(near) => format!("did you mean {near:?}?"),
-        None => {
-            "write one of those, all of a role (\"gateway-*\"), some of it (\"one of gateway-*\", \"30% of gateway-*\"), or \"busiest-shard\""
-                .to_owned()
-        }
-    }
+}
+
+/// The first host whose role is not `role`, where all must have it.
+fn of_another_role(role: Role, targets: &Targets, topology: &Topology) -> Option<HostName> {
+    targets.hosts(topology).into_iter().find(|host| host.role != role)
 }
 
 fn particulars(scenario: &Scenario, fault: &Fault, place: &str, findings: &mut Findings) {
@@ -170,8 +173,7 @@ fn particulars(scenario: &Scenario, fault: &Fault, place: &str, findings: &mut F
             findings.add(&format!("{place}.point"), &[], message, "use the kind \"power-loss\" or another point");
         }
         FaultKind::Crash { target, point: Some(_) } | FaultKind::PowerLoss { target, point: Some(_) } => {
-            let hosts = scenario.expand_targets(target);
-            if let Some(host) = hosts.iter().find(|name| !name.starts_with("messages-") && *name != CLIENTS) {
+            if let Some(host) = of_another_role(Role::Messages, target, &scenario.topology) {
                 let message = format!("only messages hosts pass this point, but the target includes {host}");
                 findings.add(
                     &format!("{place}.point"),
@@ -187,9 +189,7 @@ fn particulars(scenario: &Scenario, fault: &Fault, place: &str, findings: &mut F
         | FaultKind::Refuse { .. }
             if scenario.network.backbone == Backbone::Turmoil =>
         {
-            let lists = fault.kind.targets();
-            let mut hosts = lists.iter().flat_map(|(_, targets)| scenario.expand_targets(targets));
-            if !hosts.any(|name| name == CLIENTS) {
+            if !fault.kind.targets().iter().any(|(_, targets)| targets.clients()) {
                 let kind = fault.kind.name();
                 let message = format!("a {kind} between hosts has no effect on backbone = \"turmoil\"");
                 findings.add(
@@ -205,7 +205,7 @@ fn particulars(scenario: &Scenario, fault: &Fault, place: &str, findings: &mut F
             findings.add(&format!("{place}.add"), &["faults"], message, "write e.g. add = \"200ms\"");
         }
         FaultKind::Flap { down, up, between, and } => {
-            if between.iter().chain(and).any(|target| target == BUSIEST_SHARD) {
+            if between.iter().chain(and.iter()).any(|target| target == Target::BusiestShard) {
                 let message = "a flap is laid out before the run, when no shard is the busiest yet".to_owned();
                 findings.add(&format!("{place}.kind"), &[], message, "name the shards, or \"messages-*\"");
             }
@@ -238,7 +238,7 @@ fn particulars(scenario: &Scenario, fault: &Fault, place: &str, findings: &mut F
             findings.add(&format!("{place}.kind"), &["network"], message, "leave the fault or the backbone out");
         }
         FaultKind::RollingRestart { .. } | FaultKind::Swizzle { .. }
-            if fault.kind.targets().iter().any(|(_, targets)| targets.iter().any(|t| t == BUSIEST_SHARD)) =>
+            if fault.kind.targets().iter().any(|(_, targets)| targets.contains(Target::BusiestShard)) =>
         {
             let message =
                 format!("a {} is laid out before the run, when no shard is the busiest yet", fault.kind.name());
@@ -252,9 +252,10 @@ fn particulars(scenario: &Scenario, fault: &Fault, place: &str, findings: &mut F
             }
         }
         kind if kind.is_of_disks() => {
-            let hosts: Vec<String> =
-                kind.targets().iter().flat_map(|(_, targets)| scenario.expand_targets(targets)).collect();
-            if let Some(host) = hosts.iter().find(|name| !name.starts_with("messages-") && *name != CLIENTS) {
+            let lists = kind.targets();
+            let other =
+                |(_, targets): &(_, &Targets)| of_another_role(Role::Messages, targets, &scenario.topology);
+            if let Some(host) = lists.iter().find_map(other) {
                 let message = format!("only messages hosts have a disk, but the target includes {host}");
                 let help = "target e.g. \"messages-*\"";
                 findings.add(&format!("{place}.target"), &["topology"], message, help);

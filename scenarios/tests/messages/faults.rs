@@ -1,16 +1,17 @@
 //! What is said of a fault whose keys and types are right and whose meaning is not.
 
-use super::{assert_each_fault_says, assert_each_says};
+use super::{assert_each_fault_says, assert_each_says, headlines};
 
 #[test]
 fn a_target_must_exist_and_suit_the_fault() {
     let crash = |target: &str| format!("kind = \"crash\"\nat = \"1s\"\ntarget = [{target}]");
     let hosts = "but the hosts are gateway-0, gateway-1, messages-0, messages-1, registry-0, bus-0";
+    let nobody = "but that names no host, no role and nothing to draw";
     for (target, expected) in [
         ("\"gateway-5\"", format!("11: target[0] is \"gateway-5\", {hosts}; write one of those, or set gateways = 6 in [topology]")),
-        ("\"bus-0\", \"gatway-1\"", format!("20: target[1] is \"gatway-1\", {hosts}; did you mean \"gateway-1\"?")),
-        ("\"gateways\"", format!("11: target[0] is \"gateways\", {hosts}; did you mean \"gateway-*\"?")),
-        ("\"everything\"", format!("11: target[0] is \"everything\", {hosts}; write one of those, all of a role (\"gateway-*\"), some of it (\"one of gateway-*\", \"30% of gateway-*\"), or \"busiest-shard\"")),
+        ("\"bus-0\", \"gatway-1\"", format!("20: target[1] is \"gatway-1\", {nobody}; did you mean \"gateway-1\"?")),
+        ("\"gateways\"", format!("11: target[0] is \"gateways\", {nobody}; did you mean \"gateway-*\"?")),
+        ("\"everything\"", format!("11: target[0] is \"everything\", {nobody}; write a host (\"gateway-0\"), all of a role (\"gateway-*\"; the roles are gateway, messages, registry, bus), some of it (\"one of gateway-*\", \"30% of gateway-*\"), \"busiest-shard\", or \"clients\" for the devices")),
         (
             "\"clients\"",
             "11: target[0] is \"clients\", but only hosts can have a crash; for devices, use the kind \"disconnect\" or \"half-open\"".to_owned(),
@@ -156,7 +157,24 @@ fn faults_that_are_drawn_or_compound_are_checked_too() {
         ),
         (
             "kind = \"hold\"\nbetween = [\"130% of gateway-*\"]\nand = [\"bus-0\"]\nat = \"1s\"",
-            "3:12: between[0] is \"130% of gateway-*\", but the hosts are gateway-0, gateway-1, messages-0, messages-1, registry-0, bus-0; write one of those, all of a role (\"gateway-*\"), some of it (\"one of gateway-*\", \"30% of gateway-*\"), or \"busiest-shard\"",
+            "3:12: between[0] is \"130% of gateway-*\", but a share of hosts is above 0% and at most 100%; write e.g. \"30% of gateway-*\"",
         ),
     ]);
+}
+
+#[test]
+fn a_misspelt_draw_says_what_was_meant() {
+    let nobody = "but that names no host, no role and nothing to draw";
+    for (target, expected) in [
+        ("one of gatway-*", format!("{nobody}; did you mean \"one of gateway-*\"?")),
+        ("one off gateway-*", format!("{nobody}; did you mean \"one of gateway-*\"?")),
+        ("30% gateway-*", format!("{nobody}; did you mean \"30% of gateway-*\"?")),
+        ("busiest-shards", format!("{nobody}; did you mean \"busiest-shard\"?")),
+        ("one of bus-0", "but hosts are drawn of all hosts of a role; write e.g. \"one of bus-*\"".to_owned()),
+    ] {
+        let pause = format!("kind = \"pause\"\nat = \"1s\"\ntarget = [\"{target}\"]");
+        assert_each_fault_says(&[(&pause, &format!("4:11: target[0] is \"{target}\", {expected}"))]);
+    }
+    // A space before the sign is as good as none.
+    assert_eq!(headlines("[[faults]]\nkind = \"pause\"\nat = \"1s\"\ntarget = [\"30 % of gateway-*\"]"), [""; 0]);
 }

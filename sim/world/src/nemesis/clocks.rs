@@ -5,12 +5,12 @@
 
 use super::Stage;
 use super::strike::Strike;
-use squall_scenarios::FaultKind;
+use squall_scenarios::{FaultKind, Targets};
 
 /// Machines with a wrong clock, and how many entries each had stamped before.
 pub(in crate::nemesis) struct Held(Vec<(usize, u64)>);
 
-pub(super) fn begin(target: &[String], stage: &Stage<'_>) -> Held {
+pub(super) fn begin(target: &Targets, stage: &Stage<'_>) -> Held {
     let mailbox = stage.mailbox.lock();
     let machines = stage.machines_of(target).into_iter();
     Held(machines.map(|machine| (machine, mailbox.stamped(machine as u16))).collect())

@@ -5,11 +5,12 @@
 use super::Stage;
 use super::strike::Strike;
 use crate::disk::{DiskFault, FaultId};
+use squall_scenarios::Targets;
 
 /// Faults of disks, each with its machine.
 pub(in crate::nemesis) struct Held(Vec<(usize, FaultId)>);
 
-pub(super) fn begin(strike: &mut Strike, target: &[String], fault: DiskFault, stage: &Stage<'_>) -> Held {
+pub(super) fn begin(strike: &mut Strike, target: &Targets, fault: DiskFault, stage: &Stage<'_>) -> Held {
     let mut faults = Vec::new();
     for machine in stage.machines_of(target) {
         if let Some(disk) = &stage.machines[machine].probe.disk {

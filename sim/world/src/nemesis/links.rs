@@ -8,18 +8,18 @@ use super::Stage;
 use super::strike::Strike;
 use squall_network::{Fault, FaultId, FaultKind as LinkFault, HostId};
 use squall_protocol::Role;
-use squall_scenarios::{Backbone, CLIENTS, FaultKind, Profile};
+use squall_scenarios::{Backbone, FaultKind, Profile, Target, Targets};
 
 /// The network's faults that a strike holds.
 pub(in crate::nemesis) struct Held(FaultId);
 
 /// Both ways between two sides.
-pub(super) fn between(a: &[String], b: &[String], kind: LinkFault, stage: &Stage<'_>) -> Held {
+pub(super) fn between(a: &Targets, b: &Targets, kind: LinkFault, stage: &Stage<'_>) -> Held {
     Held(stage.network.add_fault(Fault::between(stage.hosts_of(a), stage.hosts_of(b), kind)))
 }
 
 /// From one side to the other.
-pub(super) fn one_way(from: &[String], to: &[String], kind: LinkFault, stage: &Stage<'_>) -> Held {
+pub(super) fn one_way(from: &Targets, to: &Targets, kind: LinkFault, stage: &Stage<'_>) -> Held {
     Held(stage.network.add_fault(Fault::one_way(stage.hosts_of(from), stage.hosts_of(to), kind)))
 }
 
@@ -35,8 +35,7 @@ pub(super) fn draw_carrier(strike: &mut Strike, carrier: Option<Profile>, stage:
 
 /// Every device of this site is out of reach.
 pub(super) fn carrier_gone(site: HostId, stage: &Stage<'_>) -> Held {
-    let gateways = stage.machines.iter().filter(|machine| machine.host.role == Role::Gateway);
-    let gateways: Vec<HostId> = gateways.map(|machine| machine.probe.host).collect();
+    let gateways = stage.hosts_of(&Target::All(Role::Gateway).into());
     Held(stage.network.add_fault(Fault::between(vec![site], gateways, LinkFault::Block)))
 }
 
@@ -66,12 +65,9 @@ fn turmoil_links(strike: &Strike, stage: &Stage<'_>) -> Option<(Vec<(String, Str
         // Nothing else of a link can be said in turmoil's words; the scenario is refused where it asks for it between hosts.
         _ => return None,
     };
-    let hosts = |targets: &[String]| {
-        let names = stage.scenario.expand_targets(targets);
-        names.into_iter().filter(|name| name != CLIENTS).collect::<Vec<_>>()
-    };
-    let (a, b) = (hosts(a), hosts(b));
-    let links = a.iter().flat_map(|a| b.iter().map(move |b| (a.clone(), b.clone())));
+    let topology = &stage.scenario.topology;
+    let (a, b) = (a.hosts(topology), b.hosts(topology));
+    let links = a.iter().flat_map(|a| b.iter().map(move |b| (a.to_string(), b.to_string())));
     Some((links.collect(), fault))
 }
 

@@ -326,12 +326,9 @@ impl Nemesis {
     pub fn exposes(&self, scenario: &Scenario) -> Vec<&'static str> {
         let mut names = Vec::new();
         for fault in &scenario.faults {
-            let mut roles: Vec<String> = Vec::new();
-            for (_, targets) in fault.kind.targets() {
-                let hosts = scenario.expand_targets(targets);
-                roles.extend(hosts.iter().filter_map(|h| h.rsplit_once('-').map(|(role, _)| role.to_owned())));
-            }
-            let roles: Vec<&str> = roles.iter().map(String::as_str).collect();
+            let lists = fault.kind.targets();
+            let hosts = lists.iter().flat_map(|(_, targets)| targets.hosts(&scenario.topology));
+            let roles: Vec<&str> = hosts.map(|host| host.role.name()).collect();
             names.extend(squall_checks::against(fault.kind.name(), &roles));
         }
         names.sort_unstable();

@@ -1,9 +1,9 @@
 //! When each fault of a scenario strikes: its occurrences, with drawn times drawn, and compound faults taken apart.
 
 use super::strike::Strike;
-use super::targets::draw_hosts;
+use super::targets::{draw_hosts, each_of};
 use squall_generators::rng::{Stream, shuffle};
-use squall_scenarios::{Choice, Fault, FaultKind, Occurrence, Scenario, choice};
+use squall_scenarios::{Fault, FaultKind, Occurrence, Scenario, Target};
 
 /// Strikes that one flapping link may come to: more is a slip of a unit.
 const MAX_FLAPS: usize = 10_000;
@@ -56,14 +56,14 @@ fn take_apart(
     };
     match &kind {
         FaultKind::Crash { target, point: Some(_) } | FaultKind::PowerLoss { target, point: Some(_) }
-            if target.iter().all(|target| choice(target).0 == Choice::All) =>
+            if !target.are_drawn() =>
         {
             // Each host waits for the point by itself, and is down for as long by itself.
-            let hosts = scenario.expand_targets(target).into_iter();
+            let hosts = target.hosts(&scenario.topology).into_iter();
             hosts
                 .map(|host| {
                     let mut own = kind.clone();
-                    own.targets_mut().into_iter().for_each(|targets| *targets = vec![host.clone()]);
+                    own.targets_mut().into_iter().for_each(|targets| *targets = host.into());
                     strike(own, begins, ends)
                 })
                 .collect()
@@ -71,18 +71,18 @@ fn take_apart(
         FaultKind::RollingRestart { target, gap } => {
             let down = ends - begins;
             let step = down + gap.as_micros();
-            let hosts = (0..).zip(scenario.expand_targets(target));
+            let hosts = (0..).zip(target.hosts(&scenario.topology));
             let times = hosts.map(|(n, host)| (host, begins + n * step)).take_while(|(_, at)| *at < heal);
             times
                 .map(|(host, at)| {
-                    strike(FaultKind::Crash { target: vec![host], point: None }, at, (at + down).min(heal))
+                    strike(FaultKind::Crash { target: host.into(), point: None }, at, (at + down).min(heal))
                 })
                 .collect()
         }
         FaultKind::Swizzle { between, and } => {
-            let (one, other) = (scenario.expand_targets(between), scenario.expand_targets(and));
-            let links = one.iter().flat_map(|a| other.iter().map(move |b| (a.clone(), b.clone())));
-            let mut links: Vec<(String, String)> = links.collect();
+            let (one, other) = (each_of(scenario, between), each_of(scenario, and));
+            let links = one.iter().flat_map(|a| other.iter().map(move |b| (*a, *b)));
+            let mut links: Vec<(Target, Target)> = links.collect();
             shuffle(&mut links, stream);
             // All are down in the middle: the first half goes to cutting, the second to restoring.
             let step = (ends - begins) / 2 / links.len().max(1) as u64;
@@ -90,7 +90,7 @@ fn take_apart(
             shuffle(&mut restored, stream);
             let cut = (0..).zip(links).zip(restored);
             cut.map(|((n, (a, b)), until)| {
-                strike(FaultKind::Partition { between: vec![a], and: vec![b] }, begins + n * step, until)
+                strike(FaultKind::Partition { between: a.into(), and: b.into() }, begins + n * step, until)
             })
             .collect()
         }
@@ -156,7 +156,10 @@ mod tests {
             let text = format!("[topology]\ngateways = 3\n[phases]\nload = \"40s\"\n[[faults]]\n{fault}\n");
             let scenario = parse(&text, Path::new("x.toml")).expect("a sound scenario");
             let planned = plan(&scenario, 3_000_000, 7);
-            planned.iter().map(|s| format!("{:?}", s.kind.targets())).collect::<Vec<_>>()
+            planned
+                .iter()
+                .map(|s| s.kind.targets().iter().map(|(_, t)| t.to_string()).collect::<Vec<_>>().join(" | "))
+                .collect::<Vec<_>>()
         };
         let flaps = target(
             "kind = \"flap\"\nbetween = [\"one of gateway-*\"]\nand = [\"bus-0\"]\ndown = \"500ms\"\nup = \"1s\"\nat = \"5s\"",
@@ -170,7 +173,7 @@ mod tests {
         assert_eq!(restarts.len(), 2);
         let points =
             target("kind = \"crash\"\ntarget = [\"messages-*\"]\npoint = \"acked\"\nat = \"5s\"\nfor = \"2s\"");
-        assert_eq!(points, ["[(\"target\", [\"messages-0\"])]", "[(\"target\", [\"messages-1\"])]"]);
+        assert_eq!(points, ["messages-0", "messages-1"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::strike::Strike;
 use crate::disk::{CutId, CutPoint};
 use crate::hosts::machine::Power;
 use crate::hosts::points::{Armed, Cut};
-use squall_scenarios::Point;
+use squall_scenarios::{Point, Targets};
 
 /// A cut in the middle of a commit strikes at one of this many writes from its beginning on.
 const MID_COMMIT_WRITES: u64 = 24;
@@ -20,7 +20,7 @@ pub(in crate::nemesis) struct Held {
 }
 
 /// The nemesis collects the hosts that go dark here as it does those that go dark at a point.
-pub(super) fn lose(fault: usize, strike: &mut Strike, target: &[String], stage: &mut Stage<'_>) -> Held {
+pub(super) fn lose(fault: usize, strike: &mut Strike, target: &Targets, stage: &mut Stage<'_>) -> Held {
     let mut held = Held::default();
     for machine in stage.machines_of(target) {
         if stage.machines[machine].power == Power::Up {
@@ -39,7 +39,7 @@ pub(super) fn lose_at(
     fault: usize,
     strike: &mut Strike,
     point: Point,
-    target: &[String],
+    target: &Targets,
     stage: &mut Stage<'_>,
 ) -> Held {
     let mut held = Held::default();

@@ -11,7 +11,7 @@ use squall_generators::rng::Stream;
 use squall_history::{Entity, Event, Kind};
 use squall_network::CloseStyle;
 use squall_protocol::Role;
-use squall_scenarios::Point;
+use squall_scenarios::{Point, Targets};
 
 /// What a strike on processes holds.
 pub(in crate::nemesis) enum Held {
@@ -55,7 +55,7 @@ fn close_style(stream: &mut Stream) -> CloseStyle {
     if stream.chance(0.5) { CloseStyle::Fin } else { CloseStyle::Rst }
 }
 
-pub(super) fn crash(strike: &mut Strike, target: &[String], stage: &mut Stage<'_>) -> Held {
+pub(super) fn crash(strike: &mut Strike, target: &Targets, stage: &mut Stage<'_>) -> Held {
     let mut down = Down::default();
     for machine in stage.machines_of(target) {
         down.hold(machine, stage);
@@ -78,7 +78,7 @@ pub(super) fn crash_at(
     fault: usize,
     strike: &mut Strike,
     point: Point,
-    target: &[String],
+    target: &Targets,
     stage: &mut Stage<'_>,
 ) -> Held {
     for machine in stage.machines_of(target) {
@@ -88,7 +88,7 @@ pub(super) fn crash_at(
     Held::Down(Down::default())
 }
 
-pub(super) fn pause(strike: &mut Strike, target: &[String], stage: &mut Stage<'_>) -> Held {
+pub(super) fn pause(strike: &mut Strike, target: &Targets, stage: &mut Stage<'_>) -> Held {
     let machines = stage.machines_of(target);
     for machine in &machines {
         let machine = &mut stage.machines[*machine];

@@ -4,7 +4,8 @@ use super::Stage;
 use super::strike::Strike;
 use squall_generators::rng::{Stream, shuffle};
 use squall_network::HostId;
-use squall_scenarios::{CLIENTS, Choice, Scenario, choice};
+use squall_protocol::Role;
+use squall_scenarios::{Scenario, Target, Targets};
 
 /// Draws the hosts of targets that say how many are meant, and finds those that are known by what they do.
 pub(super) fn resolve(strike: &mut Strike, stage: &Stage<'_>) {
@@ -15,52 +16,51 @@ pub(super) fn resolve(strike: &mut Strike, stage: &Stage<'_>) {
     let sides = strike.kind.targets();
     let named = sides.iter().flat_map(|(key, hosts)| {
         let side = if *key == "target" { String::new() } else { format!("{key} ") };
-        hosts.iter().flat_map(|host| stage.scenario.expand_target(host)).map(move |host| format!("{side}{host}"))
+        hosts.iter().map(move |host| format!("{side}{host}"))
     });
     strike.targets = named.collect();
 }
 
-/// The hosts that targets mean, with those drawn that are to be drawn. `busiest` is the shard with the busiest conversation.
-pub(super) fn draw_hosts(
-    scenario: &Scenario,
-    targets: &[String],
-    stream: &mut Stream,
-    busiest: u32,
-) -> Vec<String> {
-    let mut hosts = Vec::new();
-    for target in targets {
-        let mut meant = scenario.expand_target(target);
-        match choice(target).0 {
-            Choice::All => {}
-            Choice::One => meant = vec![meant[stream.below(meant.len() as u64) as usize].clone()],
-            Choice::Share(share) => {
+/// Every host that targets mean, and the devices at the end.
+pub(super) fn each_of(scenario: &Scenario, targets: &Targets) -> Vec<Target> {
+    let hosts = targets.hosts(&scenario.topology).into_iter().map(Target::Host);
+    hosts.chain(targets.clients().then_some(Target::Clients)).collect()
+}
+
+/// Whom targets mean, with those drawn that are to be drawn. `busiest` is the shard with the busiest conversation.
+pub(super) fn draw_hosts(scenario: &Scenario, targets: &Targets, stream: &mut Stream, busiest: u32) -> Targets {
+    let mut drawn = Vec::new();
+    for target in targets.iter() {
+        let mut meant = target.hosts(&scenario.topology);
+        match target {
+            Target::Clients => drawn.push(target),
+            Target::Host(_) | Target::All(_) => {}
+            Target::OneOf(_) => meant = vec![meant[stream.below(meant.len() as u64) as usize]],
+            Target::ShareOf { percent, .. } => {
                 shuffle(&mut meant, stream);
-                meant.truncate(((meant.len() as f64 * share).ceil() as usize).max(1));
+                meant.truncate(((meant.len() as f64 * (percent / 100.0)).ceil() as usize).max(1));
             }
-            Choice::Busiest => meant = vec![format!("messages-{busiest}")],
+            Target::BusiestShard => meant = vec![Role::Messages.host(busiest)],
         }
-        hosts.extend(meant);
+        drawn.extend(meant.into_iter().map(Target::Host));
     }
-    hosts
+    drawn.into()
 }
 
 impl Stage<'_> {
     /// The machines that targets mean, by their place on the stage.
-    pub(super) fn machines_of(&self, targets: &[String]) -> Vec<usize> {
-        let names = self.scenario.expand_targets(targets);
-        let meant = self.machines.iter().enumerate().filter(|(_, machine)| names.contains(&machine.name));
+    pub(super) fn machines_of(&self, targets: &Targets) -> Vec<usize> {
+        let hosts = targets.hosts(&self.scenario.topology);
+        let meant = self.machines.iter().enumerate().filter(|(_, machine)| hosts.contains(&machine.host));
         meant.map(|(index, _)| index).collect()
     }
 
     /// The network's hosts that targets mean: machines, and the sites of all devices for `clients`.
-    pub(super) fn hosts_of(&self, targets: &[String]) -> Vec<HostId> {
-        let mut hosts = Vec::new();
-        for name in self.scenario.expand_targets(targets) {
-            if name == CLIENTS {
-                hosts.extend(self.sites.places.iter().map(|place| place.host));
-            } else if let Some(machine) = self.machines.iter().find(|machine| machine.name == name) {
-                hosts.push(machine.probe.host);
-            }
+    pub(super) fn hosts_of(&self, targets: &Targets) -> Vec<HostId> {
+        let machines = self.machines_of(targets).into_iter();
+        let mut hosts: Vec<HostId> = machines.map(|machine| self.machines[machine].probe.host).collect();
+        if targets.clients() {
+            hosts.extend(self.sites.places.iter().map(|place| place.host));
         }
         hosts
     }

@@ -25,7 +25,7 @@ use squall_history::Recorder;
 use squall_network::{HostId, Network, Profile as LinkProfile, ProfileId};
 use squall_protocol::token::TokenSecret;
 use squall_protocol::{Role, limits};
-use squall_scenarios::{BUSIEST_SHARD, Backbone, FaultKind, Profile, Scenario};
+use squall_scenarios::{Backbone, FaultKind, Profile, Scenario, Target};
 use squall_server::Cluster;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -57,8 +57,7 @@ impl<'a> World<'a> {
         let clock = SimulatedClock::default();
         let now_cell = Arc::new(AtomicU64::new(0));
         let targets = scenario.faults.iter().flat_map(|fault| fault.kind.targets());
-        let asks_for_busiest =
-            targets.into_iter().any(|(_, targets)| targets.iter().any(|target| target == BUSIEST_SHARD));
+        let asks_for_busiest = targets.into_iter().any(|(_, targets)| targets.contains(Target::BusiestShard));
         let mailbox = SharedMailbox::new(options.history.is_some(), asks_for_busiest);
         let (armed, client_faults) = (ArmedPoints::default(), SharedClientFaults::default());
         let names = scenario.host_names();

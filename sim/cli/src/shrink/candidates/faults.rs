@@ -2,7 +2,7 @@
 
 use super::fit::retargeted;
 use super::{Candidate, Failure, candidate};
-use squall_scenarios::{FaultKind, Scenario, Span};
+use squall_scenarios::{FaultKind, Scenario, Span, Target};
 
 /// Shorter than this, a fault hits hardly anything.
 const SHORTEST_FAULT: Span = Span::from_millis(100);
@@ -35,25 +35,34 @@ pub fn narrower(from: &Scenario, _: &Failure<'_>) -> Vec<Candidate> {
             }));
         }
         for (_, targets) in fault.kind.targets() {
-            let hosts = from.expand_targets(targets);
-            if hosts.len() < 2 {
+            let hosts = targets.hosts(&from.topology);
+            // The devices, where they are meant, stand for one host more.
+            if hosts.len() + usize::from(targets.clients()) < 2 {
                 continue;
             }
-            for host in hosts.iter().take(HOSTS_TRIED) {
-                // A host is on one side of a fault only: what this list names is in no other.
-                let alone = |target: &str| match targets.iter().any(|named| named == target) {
-                    true if from.expand_target(target).contains(host) => Some(host.clone()),
-                    true => None,
-                    false => Some(target.to_owned()),
-                };
-                if let Some(narrow) = retargeted(fault, alone) {
-                    let what = format!("{} at {host} alone", fault.name);
+            let each = hosts.into_iter().map(Target::Host).chain(targets.clients().then_some(Target::Clients));
+            for alone in each.take(HOSTS_TRIED) {
+                // Nobody is on both sides of a fault: what this list names is in no other.
+                let narrow = retargeted(fault, |target| match targets.contains(target) {
+                    true => means(target, alone, from).then_some(alone),
+                    false => Some(target),
+                });
+                if let Some(narrow) = narrow {
+                    let what = format!("{} at {alone} alone", fault.name);
                     candidates.extend(candidate(from, what, |scenario| scenario.faults[index] = narrow));
                 }
             }
         }
     }
     candidates
+}
+
+/// Whether a target can mean a host, or the devices.
+fn means(target: Target, one: Target, scenario: &Scenario) -> bool {
+    match one {
+        Target::Host(host) => target.hosts(&scenario.topology).contains(&host),
+        _ => target == one,
+    }
 }
 
 /// Once instead of again and again, and at a time that is not drawn.

@@ -1,7 +1,7 @@
 //! Makes a scenario whole again after a number in it has shrunk.
 
 use squall_scenarios::people::{Conversations, Lengths, Life, Popularity};
-use squall_scenarios::{Arrival, Fault, Population, Scenario, Span, Workload};
+use squall_scenarios::{Arrival, Fault, Population, Scenario, Span, Target, Topology, Workload};
 
 /// Adapts what depends on counts and lengths, drops what begins after the end, and forgets what means nothing any more.
 pub fn fit(scenario: &mut Scenario) {
@@ -13,10 +13,9 @@ pub fn fit(scenario: &mut Scenario) {
         let room = load - fault.at;
         fault.within = fault.within.map(|within| within.min(room)).filter(|within| !within.is_zero());
     }
-    for index in 0..scenario.faults.len() {
-        let replaced = retargeted(&scenario.faults[index], |target| Some(nearest_host(scenario, target)));
-        if let Some(fault) = replaced {
-            scenario.faults[index] = fault;
+    for fault in &mut scenario.faults {
+        if let Some(changed) = retargeted(fault, |target| Some(nearest_host(&scenario.topology, target))) {
+            *fault = changed;
         }
     }
 }
@@ -70,31 +69,29 @@ fn workload(scenario: &mut Scenario) {
 }
 
 /// The fault with each target replaced, and left out where there is nothing in its place; `None` where nothing changes.
-pub fn retargeted(fault: &Fault, replace: impl Fn(&str) -> Option<String>) -> Option<Fault> {
-    // By way of the file's form: a fault's lists of targets have the same keys there as in `targets`, whatever its kind.
-    let mut form = serde_json::to_value(fault).ok()?;
-    for (key, targets) in fault.kind.targets() {
-        let mut replaced: Vec<String> = Vec::new();
-        for target in targets.iter().filter_map(|target| replace(target)) {
+pub fn retargeted(fault: &Fault, replace: impl Fn(Target) -> Option<Target>) -> Option<Fault> {
+    let mut changed = fault.clone();
+    for targets in changed.kind.targets_mut() {
+        let mut replaced: Vec<Target> = Vec::new();
+        for target in targets.iter().filter_map(&replace) {
             if !replaced.contains(&target) {
                 replaced.push(target);
             }
         }
-        form[key] = replaced.into();
+        *targets = replaced.into();
     }
-    serde_json::from_value(form).ok().filter(|changed| changed != fault)
+    (changed != *fault).then_some(changed)
 }
 
 /// The host that takes the place of one that is gone: another of its role. A target that exists, or is no host, stays.
-fn nearest_host(scenario: &Scenario, target: &str) -> String {
-    if !scenario.expand_target(target).is_empty() {
-        return target.to_owned();
+fn nearest_host(topology: &Topology, target: Target) -> Target {
+    match target {
+        Target::Host(host) if !topology.has(host) => {
+            let another = host.index.checked_rem(topology.count(host.role));
+            another.map_or(target, |index| Target::Host(host.role.host(index)))
+        }
+        _ => target,
     }
-    let another = scenario.topology.roles().find_map(|(role, count)| {
-        let index: u32 = target.strip_prefix(role.name())?.strip_prefix('-')?.parse().ok()?;
-        Some(role.host(index.checked_rem(count)?).to_string())
-    });
-    another.unwrap_or_else(|| target.to_owned())
 }
 
 #[cfg(test)]
@@ -110,8 +107,8 @@ mod tests {
         let mut scenario = parse(source, Path::new("x.toml")).unwrap();
         scenario.topology.gateways = 2;
         fit(&mut scenario);
-        assert_eq!(scenario.faults[0].kind.targets()[0].1, ["gateway-1"]);
-        assert_eq!(scenario.faults[0].kind.targets()[1].1, ["clients", "bus-0"]);
+        let sides = scenario.faults[0].kind.targets();
+        assert_eq!([sides[0].1.to_string(), sides[1].1.to_string()], ["gateway-1", "clients, bus-0"]);
     }
 
     #[test]

@@ -2,24 +2,17 @@
 
 use super::fit::retargeted;
 use super::{Candidate, Failure, below, candidate};
-use squall_scenarios::{Backbone, Network, Profile, Scenario, Topology};
+use squall_scenarios::{Backbone, Network, Profile, Scenario, Target, Topology};
 
 /// One host of a role, or fewer of them. Faults at hosts that are gone strike another one, or are dropped with them.
 pub fn fewer(from: &Scenario, _: &Failure<'_>) -> Vec<Candidate> {
-    type Count = fn(&mut Topology) -> &mut u32;
-    let counts: [(&str, Count); 4] = [
-        ("gateways", |topology| &mut topology.gateways),
-        ("messages", |topology| &mut topology.messages),
-        ("registries", |topology| &mut topology.registries),
-        ("buses", |topology| &mut topology.buses),
-    ];
     let mut candidates = Vec::new();
-    for (name, count) in counts {
-        for number in below(*count(&mut from.topology.clone()), 1) {
-            let what = format!("{name} {number}");
-            let moved = candidate(from, what.clone(), |scenario| *count(&mut scenario.topology) = number);
+    for (role, count) in from.topology.roles() {
+        for number in below(count, 1) {
+            let what = format!("{} {number}", Topology::key(role));
+            let moved = candidate(from, what.clone(), |scenario| *scenario.topology.count_mut(role) = number);
             let dropped = candidate(from, format!("{what}, without the faults of the others"), |scenario| {
-                *count(&mut scenario.topology) = number;
+                *scenario.topology.count_mut(role) = number;
                 drop_missing_targets(scenario);
             });
             let same = matches!((&moved, &dropped), (Some(a), Some(b)) if a.scenario == b.scenario);
@@ -32,15 +25,13 @@ pub fn fewer(from: &Scenario, _: &Failure<'_>) -> Vec<Candidate> {
 
 /// Leaves out targets that do not exist, and faults that have none left on a side.
 fn drop_missing_targets(scenario: &mut Scenario) {
-    let exists = |target: &str| (!scenario.expand_target(target).is_empty()).then(|| target.to_owned());
-    let mut faults = scenario.faults.clone();
-    for fault in &mut faults {
+    let exists = |target: Target| target.exists(&scenario.topology).then_some(target);
+    for fault in &mut scenario.faults {
         if let Some(narrow) = retargeted(fault, exists) {
             *fault = narrow;
         }
     }
-    faults.retain(|fault| fault.kind.targets().iter().all(|(_, targets)| !targets.is_empty()));
-    scenario.faults = faults;
+    scenario.faults.retain(|fault| fault.kind.targets().iter().all(|(_, targets)| !targets.is_empty()));
 }
 
 /// One kind of last mile, and everything between hosts as it is by default.
