@@ -5,7 +5,7 @@
 
 use std::task::Waker;
 
-use crate::ids::{ConnId, HostId, Micros, NEVER};
+use crate::ids::{ConnId, HostId, Micros, NEVER, ProfileId};
 use crate::links::Route;
 use crate::queue::Queue;
 
@@ -32,6 +32,16 @@ pub enum Phase {
     /// The opener may send; the acceptor has not seen its answer.
     Opening,
     Established,
+}
+
+/// A request for a connection.
+pub(crate) struct Attempt {
+    pub from: HostId,
+    pub to: HostId,
+    pub port: u16,
+    pub profile: ProfileId,
+    /// A virtual client's token.
+    pub token: Option<u64>,
 }
 
 /// One end.
@@ -97,9 +107,9 @@ pub(crate) struct Conn {
     /// Position in each host's list of connections.
     pub positions: [u32; 2],
     /// Bytes that each side has written in this turn.
-    pub said: [u32; 2],
+    pub written_in_turn: [u32; 2],
     /// Each side has closed its direction in this turn.
-    pub said_all: [bool; 2],
+    pub shut_in_turn: [bool; 2],
     pub port: u16,
 }
 
@@ -114,8 +124,8 @@ impl Conn {
             rare_wakers: None,
             generation: 0,
             positions: [0; 2],
-            said: [0; 2],
-            said_all: [false; 2],
+            written_in_turn: [0; 2],
+            shut_in_turn: [false; 2],
             told_readable: 0,
             hosts: [0; 2],
             port: 0,

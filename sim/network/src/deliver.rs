@@ -4,18 +4,18 @@
 //! and without gaps; after an RST or a time-out nothing more follows.
 
 use crate::conn::EndState;
-use crate::events::{Due, Event};
+use crate::events::{DueEvent, Event};
 use crate::fleet::FleetEventKind;
 use crate::ids::{Micros, NEVER};
 use crate::queue::Stall;
 use crate::segments::SegmentKind;
-use crate::state::State;
+use crate::state::NetworkState;
 use crate::transmit::{Obstacle, retransmission_at};
 
 /// Events whose memory is fetched together.
 pub(crate) const BATCH: usize = 16;
 
-impl State {
+impl NetworkState {
     /// Delivers everything that is due up to `now`.
     pub fn advance(&mut self, now: Micros) {
         self.assert_between_turns();
@@ -26,7 +26,7 @@ impl State {
             if batch.is_empty() {
                 break;
             }
-            self.touch(&batch);
+            self.prefetch(&batch);
             for due in batch.drain(..) {
                 // What the batch itself has caused may come before the rest of it.
                 while let Some(earlier) = self.events.pop_before(&due) {
@@ -39,9 +39,9 @@ impl State {
         self.now = self.now.max(now);
     }
 
-    /// Reads a little of what a batch is about to use. Among millions of connections each is a cache miss, and reads
+    /// Prefetches what a batch is about to use, by reading a little of it. Among millions of connections each is a cache miss, and reads
     /// that do not depend on each other overlap where the handling of one event after the other would wait for each.
-    fn touch(&self, batch: &[Due]) {
+    fn prefetch(&self, batch: &[DueEvent]) {
         let mut heads = [0; BATCH];
         for (head, due) in heads.iter_mut().zip(batch) {
             *head = self.conns.at(due.conn.slot).generation;
@@ -50,13 +50,13 @@ impl State {
         let mut flags = [false; BATCH];
         for (flag, due) in flags.iter_mut().zip(batch) {
             if let Event::Deliver(sender) = due.event {
-                *flag = self.conns.at(due.conn.slot).queues[sender].as_ref().is_some_and(|queue| queue.warm_up());
+                *flag = self.conns.at(due.conn.slot).queues[sender].as_ref().is_some_and(|queue| queue.prefetch());
             }
         }
         std::hint::black_box(flags);
     }
 
-    fn handle(&mut self, due: &Due) {
+    fn handle(&mut self, due: &DueEvent) {
         self.now = self.now.max(due.at);
         if !self.conns.contains(due.conn) {
             return;

@@ -7,9 +7,9 @@ use crate::conn::{EndState, Phase};
 use crate::fleet::FleetEventKind;
 use crate::queue::Stall;
 use crate::segments::{Segment, SegmentKind};
-use crate::state::State;
+use crate::state::NetworkState;
 
-impl State {
+impl NetworkState {
     /// FIN behind everything that is queued. The end can still read.
     pub fn shutdown_end(&mut self, slot: u32, side: usize) {
         let end = &mut self.conns.at_mut(slot).ends[side];

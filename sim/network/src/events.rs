@@ -69,7 +69,7 @@ struct Entry {
 }
 
 /// A due event as it leaves the queue.
-pub(crate) struct Due {
+pub(crate) struct DueEvent {
     pub at: Micros,
     pub sequence: u64,
     pub conn: ConnId,
@@ -91,21 +91,21 @@ impl Events {
         self.sequence
     }
 
-    pub fn pop_due(&mut self, now: Micros) -> Option<Due> {
+    pub fn pop_due(&mut self, now: Micros) -> Option<DueEvent> {
         self.pop_if(|entry| entry.due <= now)
     }
 
     /// Takes the next event if it comes before `other`.
-    pub fn pop_before(&mut self, other: &Due) -> Option<Due> {
+    pub fn pop_before(&mut self, other: &DueEvent) -> Option<DueEvent> {
         self.pop_if(|entry| (entry.due, entry.order >> 4) < (other.at, other.sequence))
     }
 
-    fn pop_if(&mut self, condition: impl FnOnce(&Entry) -> bool) -> Option<Due> {
+    fn pop_if(&mut self, condition: impl FnOnce(&Entry) -> bool) -> Option<DueEvent> {
         if !condition(&self.heap.peek()?.0) {
             return None;
         }
         let Reverse(entry) = self.heap.pop()?;
-        Some(Due {
+        Some(DueEvent {
             at: entry.due,
             sequence: entry.order >> 4,
             conn: ConnId { slot: entry.slot, generation: entry.generation },

@@ -3,30 +3,20 @@
 //! **Invariants:** an attempt ends as connected, refused or timed out, never otherwise. An accept queue never holds
 //! more than its backlog: places are reserved when the SYN arrives. Checked by `a_full_accept_queue_refuses`.
 
-use crate::conn::{End, EndState, Phase};
+use crate::conn::{Attempt, End, EndState, Phase};
 use crate::events::Event;
 use crate::fault::FaultKind;
 use crate::fleet::FleetEventKind;
-use crate::ids::{ConnId, HostId, Micros, NEVER, ProfileId};
+use crate::ids::{ConnId, Micros, NEVER, ProfileId};
 use crate::segments::SegmentKind;
-use crate::state::{Power, State};
+use crate::state::{NetworkState, Power};
 
 /// First retransmission of a SYN (RFC 6298); it doubles.
 const SYN_RTO: Micros = 1_000_000;
 /// Losses of one SYN in a row that are drawn.
 const MAX_SYN_LOSSES: u32 = 6;
 
-/// A request for a connection.
-pub(crate) struct Attempt {
-    pub from: HostId,
-    pub to: HostId,
-    pub port: u16,
-    pub profile: ProfileId,
-    /// A virtual client's token.
-    pub token: Option<u64>,
-}
-
-impl State {
+impl NetworkState {
     pub fn open(&mut self, attempt: &Attempt) -> ConnId {
         let id = self.conns.insert();
         let now = self.now;

@@ -3,11 +3,11 @@
 //! **Invariants:** a host's listeners and pump belong to one incarnation of its process. Whatever an older incarnation
 //! still holds is refused or swallowed. Checked by `handles_of_a_dead_incarnation_are_harmless`.
 
+use crate::calls::HostCalls;
 use crate::conn::{EndState, Phase};
 use crate::events::Event;
 use crate::ids::{ConnId, Micros};
-use crate::state::{Host, Power, State};
-use crate::turn::Notes;
+use crate::state::{Host, NetworkState, Power};
 
 /// How a dead process's connections end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,12 +31,12 @@ impl Host {
             pumped: false,
             pump: None,
             woken: Vec::new(),
-            notes: Notes::default(),
+            calls: HostCalls::default(),
         }
     }
 }
 
-impl State {
+impl NetworkState {
     fn conns_of(&self, host: usize) -> Vec<(ConnId, usize)> {
         let ends = |slot: &u32| {
             let conn = self.conns.at(*slot);

@@ -29,8 +29,9 @@
 //!
 //! `network` is the handle, `stream` and `sync_io` the two ways to use a connection; `state` holds everything,
 //! `transmit`, `deliver`, `handshake`, `ends` and `hosts` are what happens to it; `turn` lets hosts act beside each
-//! other; `conn`, `queue`, `events`, `segments` and `links` are its parts.
+//! other, and `calls` is what they call for meanwhile; `conn`, `queue`, `events`, `segments` and `links` are its parts.
 
+mod calls;
 mod conn;
 mod deliver;
 mod digest;

@@ -11,23 +11,23 @@ use crate::hosts::CloseStyle;
 use crate::ids::{ConnId, FaultId, HostId, Micros, ProfileId, Side};
 use crate::profile::Profile;
 use crate::queue::QueuePool;
-use crate::state::{Effects, Host, State};
+use crate::state::{Effects, Host, NetworkState};
 use crate::stats::{ConnInfo, Stats, TraceFn};
 
 /// The simulated network. Clones are handles to the same network.
 #[derive(Clone)]
 pub struct Network {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<NetworkState>>,
 }
 
 impl Network {
     /// A network whose every draw follows from `seed`.
     pub fn new(seed: u64) -> Self {
-        Self { state: Arc::new(Mutex::new(State::new(seed))) }
+        Self { state: Arc::new(Mutex::new(NetworkState::new(seed))) }
     }
 
     /// Runs `operation` under the lock, then wakes and drops wakers without it.
-    pub(crate) fn with<R>(&self, operation: impl FnOnce(&mut State) -> R) -> R {
+    pub(crate) fn with<R>(&self, operation: impl FnOnce(&mut NetworkState) -> R) -> R {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let result = operation(&mut state);
         if state.effects.wake.is_empty() && state.effects.trash.is_empty() {
@@ -41,7 +41,11 @@ impl Network {
     }
 
     /// Runs `operation` on a connection, if the id still names one.
-    pub(crate) fn with_conn<R>(&self, id: ConnId, operation: impl FnOnce(&mut State, u32) -> R) -> Option<R> {
+    pub(crate) fn with_conn<R>(
+        &self,
+        id: ConnId,
+        operation: impl FnOnce(&mut NetworkState, u32) -> R,
+    ) -> Option<R> {
         self.with(|state| state.conns.contains(id).then(|| operation(state, id.slot)))
     }
 
@@ -272,10 +276,10 @@ impl Network {
                     size_of::<Host>()
                         + host.conns.capacity() * 4
                         + host.woken.capacity() * size_of::<Waker>()
-                        + host.notes.memory_bytes()
+                        + host.calls.memory_bytes()
                 })
                 .sum();
-            size_of::<State>()
+            size_of::<NetworkState>()
                 + walk
                 + state.tokens.memory_bytes()
                 + hosts

@@ -149,8 +149,8 @@ impl Queue {
         (self.flight + self.readable + self.unadvertised) as usize
     }
 
-    /// Reads from each part that a delivery uses; the value means nothing.
-    pub fn warm_up(&self) -> bool {
+    /// Prefetches each part that a delivery uses; the value means nothing.
+    pub fn prefetch(&self) -> bool {
         self.segments.is_empty() | self.buffer.first().is_some_and(|byte| *byte == 0)
     }
 

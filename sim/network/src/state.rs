@@ -7,9 +7,10 @@
 use std::collections::VecDeque;
 use std::task::Waker;
 
+use crate::calls::HostCalls;
 use crate::conn::{EndState, Phase, Table};
 use crate::digest::{hash_bytes, mix};
-use crate::events::{Due, Events};
+use crate::events::{DueEvent, Events};
 use crate::fleet::{FleetEvent, FleetEventKind};
 use crate::ids::{ConnId, HostId, Micros, Side};
 use crate::links::{Links, Path};
@@ -19,7 +20,6 @@ use crate::rng::Rng;
 use crate::segments::SegmentKind;
 use crate::stats::{SegmentTrace, Stats, TraceFn};
 use crate::tokens::Tokens;
-use crate::turn::Notes;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Power {
@@ -50,8 +50,8 @@ pub(crate) struct Host {
     pub pumped: bool,
     pub pump: Option<Waker>,
     pub woken: Vec<Waker>,
-    /// What its programs have asked for in this turn.
-    pub notes: Notes,
+    /// What its programs have called for in this turn.
+    pub calls: HostCalls,
 }
 
 /// What is to be done once the lock is released.
@@ -62,7 +62,7 @@ pub(crate) struct Effects {
     pub trash: Vec<Waker>,
 }
 
-pub(crate) struct State {
+pub(crate) struct NetworkState {
     pub now: Micros,
     pub seed: u64,
     /// Counts calls of `advance`, for the coalescing of `Readable`.
@@ -70,7 +70,7 @@ pub(crate) struct State {
     pub conns: Table,
     pub events: Events,
     /// Scratch space of `advance`.
-    pub batch: Vec<Due>,
+    pub batch: Vec<DueEvent>,
     pub pool: QueuePool,
     pub hosts: Vec<Host>,
     pub links: Links,
@@ -88,7 +88,7 @@ pub(crate) struct State {
     pub in_turn: bool,
 }
 
-impl State {
+impl NetworkState {
     pub fn new(seed: u64) -> Self {
         Self {
             now: 0,

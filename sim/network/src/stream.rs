@@ -11,15 +11,14 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::conn::{EndState, Phase, RareWakers};
-use crate::handshake::Attempt;
+use crate::calls::{Dial, DialState};
+use crate::conn::{Attempt, EndState, Phase, RareWakers};
 use crate::ids::{ConnId, HostId, ProfileId, Side};
 use crate::network::Network;
-use crate::state::{ListenerState, Power, State};
+use crate::state::{ListenerState, NetworkState, Power};
 use crate::sync_io::error_of;
-use crate::turn::{Dial, Dialled};
 
-impl State {
+impl NetworkState {
     /// Remembers who waits to read on `side`.
     pub fn register_reader(&mut self, slot: u32, side: usize, waker: &Waker) {
         let conn = self.conns.at_mut(slot);
@@ -69,12 +68,12 @@ struct Dialling {
 impl Dialling {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Stream>> {
         let conn = match &mut *self.dial.lock() {
-            Dialled::Asked(waker) => {
+            DialState::Noted(waker) => {
                 *waker = Some(cx.waker().clone());
                 return Poll::Pending;
             }
-            Dialled::Begun(conn) => *conn,
-            Dialled::Over => return Poll::Ready(Err(ErrorKind::NotConnected.into())),
+            DialState::Begun(conn) => *conn,
+            DialState::Over => return Poll::Ready(Err(ErrorKind::NotConnected.into())),
         };
         let polled = self.network.with_conn(conn, |state, slot| {
             let conn = state.conns.at(slot);
@@ -92,7 +91,7 @@ impl Dialling {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Ready(Ok(())) => {
-                *self.dial.lock() = Dialled::Over;
+                *self.dial.lock() = DialState::Over;
                 Poll::Ready(Ok(Stream { network: self.network.clone(), conn, side: Side::Opener }))
             }
         }

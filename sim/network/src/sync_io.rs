@@ -4,12 +4,11 @@
 
 use std::io::{self, ErrorKind};
 
-use crate::conn::{EndState, Phase};
+use crate::conn::{Attempt, EndState, Phase};
 use crate::fleet::{FleetEvent, ReadOutcome};
-use crate::handshake::Attempt;
 use crate::ids::{ConnId, HostId, ProfileId, Side};
 use crate::network::Network;
-use crate::state::State;
+use crate::state::NetworkState;
 
 const OPENER: usize = Side::Opener as usize;
 
@@ -23,7 +22,7 @@ pub(crate) fn error_of(state: EndState) -> io::Error {
     }
 }
 
-impl State {
+impl NetworkState {
     /// Takes what fits into the send buffer. `WouldBlock` if nothing does; the writer is told when there is room.
     pub fn write(&mut self, slot: u32, side: usize, bytes: &[u8]) -> io::Result<usize> {
         let taken = self.fits(slot, side, bytes.len())?;
@@ -43,13 +42,13 @@ impl State {
         if !end.is_live() {
             return Err(error_of(end.state));
         }
-        if end.closed || conn.said_all[side] {
+        if end.closed || conn.shut_in_turn[side] {
             return Err(ErrorKind::BrokenPipe.into());
         }
         if len == 0 {
             return Ok(0);
         }
-        let taken = self.send_room(slot, side).saturating_sub(conn.said[side] as usize).min(len);
+        let taken = self.send_room(slot, side).saturating_sub(conn.written_in_turn[side] as usize).min(len);
         if taken == 0 || conn.phase == Phase::Connecting {
             self.conns.at_mut(slot).ends[side].write_blocked = true;
             return Err(ErrorKind::WouldBlock.into());
@@ -78,7 +77,7 @@ impl State {
         Ok(count)
     }
 
-    /// As [`State::read`], but what is handed out stays where it is.
+    /// As [`NetworkState::read`], but what is handed out stays where it is.
     pub fn look(
         &self,
         slot: u32,
@@ -191,7 +190,7 @@ impl Network {
     }
 }
 
-fn client(state: &mut State, slot: u32) -> io::Result<&mut State> {
+fn client(state: &mut NetworkState, slot: u32) -> io::Result<&mut NetworkState> {
     let conn = state.conns.at(slot);
     if conn.fleet && conn.ends[OPENER].owned { Ok(state) } else { Err(ErrorKind::NotConnected.into()) }
 }

@@ -12,7 +12,7 @@ use crate::profile::Profile;
 use crate::queue::{Queue, Stall};
 use crate::rng::{Rng, exponential_from, scatter};
 use crate::segments::{Segment, SegmentKind};
-use crate::state::{Power, State};
+use crate::state::{NetworkState, Power};
 
 /// Payload of a full-sized segment on Ethernet with timestamps, rounded.
 const MSS: usize = 1_460;
@@ -103,7 +103,7 @@ impl Wire<'_> {
     }
 }
 
-impl State {
+impl NetworkState {
     /// One-way latency of a control segment from `sender`.
     pub fn draw_latency(&mut self, slot: u32, sender: usize) -> Micros {
         let path = self.path(slot, sender);
@@ -187,13 +187,13 @@ impl State {
         self.transmit_with(slot, sender, None);
     }
 
-    /// Sends `control` behind everything that is in flight, then what [`State::transmit`] sends.
+    /// Sends `control` behind everything that is in flight, then what [`NetworkState::transmit`] sends.
     pub fn transmit_with(&mut self, slot: u32, sender: usize, control: Option<SegmentKind>) {
         let path = self.path(slot, sender);
         self.check_frozen(slot, sender, &path);
         let obstacle = self.obstacle(slot, sender, &path, self.now);
         self.queue(slot, sender);
-        let State { now, conns, profiles, wire: rng, .. } = self;
+        let NetworkState { now, conns, profiles, wire: rng, .. } = self;
         let conn = conns.at_mut(slot);
         conn.active_at = *now;
         let profile = &profiles[conn.profile as usize];

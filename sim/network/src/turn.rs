@@ -10,75 +10,30 @@
 //! `tests/turns.rs`, with hosts that act in any order.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
+use std::sync::Arc;
 
+use crate::calls::{Call, Dial, DialState, HostCalls};
+use crate::conn::Attempt;
 use crate::deliver::BATCH;
-use crate::handshake::Attempt;
 use crate::ids::{ConnId, Side};
 use crate::network::Network;
-use crate::state::State;
+use crate::state::NetworkState;
 
-/// What a host has asked for in a turn, until it takes effect.
-#[derive(Default)]
-pub(crate) struct Notes {
-    asked: Vec<Asked>,
-    /// The bytes of its writes, one after the other.
-    said: Vec<u8>,
-}
-
-impl Notes {
-    pub fn memory_bytes(&self) -> usize {
-        self.asked.capacity() * size_of::<Asked>() + self.said.capacity()
-    }
-}
-
-enum Asked {
-    Write { conn: ConnId, side: u8, len: u32 },
-    Consume { conn: ConnId, side: u8, count: u32 },
-    Shutdown { conn: ConnId, side: u8 },
-    Close { conn: ConnId, side: u8 },
-    Reject(ConnId),
-    Connect(Box<Attempt>, Arc<Dial>),
-    HangUp(Arc<Dial>),
-}
-
-/// Where an attempt to connect finds its connection.
-pub(crate) struct Dial {
-    /// Who connects.
-    host: usize,
-    dialled: Mutex<Dialled>,
-}
-
-pub(crate) enum Dialled {
-    /// It begins when the turn ends, and this is who waits for it.
-    Asked(Option<Waker>),
-    Begun(ConnId),
-    /// Somebody else has the connection, or nobody.
-    Over,
-}
-
-impl Dial {
-    pub fn lock(&self) -> MutexGuard<'_, Dialled> {
-        self.dialled.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
+impl NetworkState {
     /// # Panics
     /// In a turn: only hosts and virtual clients act then.
     pub fn assert_between_turns(&self) {
         assert!(!self.in_turn, "nothing but hosts and virtual clients acts in a turn");
     }
 
-    fn note(&mut self, conn: ConnId, side: usize, asked: Asked) -> &mut Notes {
+    fn note(&mut self, conn: ConnId, side: usize, call: Call) -> &mut HostCalls {
         let host = self.conns.at(conn.slot).hosts[side] as usize;
-        let notes = &mut self.hosts[host].notes;
-        notes.asked.push(asked);
-        notes
+        let calls = &mut self.hosts[host].calls;
+        calls.calls.push(call);
+        calls
     }
 
-    /// A host's program writes, as in [`State::write`].
+    /// A host's program writes, as in [`NetworkState::write`].
     pub fn host_writes(&mut self, slot: u32, side: usize, bytes: &[u8]) -> io::Result<usize> {
         if !self.in_turn {
             return self.write(slot, side, bytes);
@@ -86,14 +41,14 @@ impl State {
         let taken = self.fits(slot, side, bytes.len())?;
         if taken > 0 {
             let conn = self.conns.id(slot);
-            self.conns.at_mut(slot).said[side] += taken as u32;
-            let note = Asked::Write { conn, side: side as u8, len: taken as u32 };
-            self.note(conn, side, note).said.extend_from_slice(&bytes[..taken]);
+            self.conns.at_mut(slot).written_in_turn[side] += taken as u32;
+            let call = Call::Write { conn, side: side as u8, len: taken as u32 };
+            self.note(conn, side, call).written.extend_from_slice(&bytes[..taken]);
         }
         Ok(taken)
     }
 
-    /// A host's program reads, as in [`State::read`].
+    /// A host's program reads, as in [`NetworkState::read`].
     pub fn host_reads(
         &mut self,
         slot: u32,
@@ -110,7 +65,7 @@ impl State {
             if let Some(queue) = &mut self.conns.at_mut(slot).queues[1 - side] {
                 queue.take_in_turn(count);
             }
-            self.note(conn, side, Asked::Consume { conn, side: side as u8, count: count as u32 });
+            self.note(conn, side, Call::Consume { conn, side: side as u8, count: count as u32 });
         }
         Ok(count)
     }
@@ -124,9 +79,9 @@ impl State {
         if !self.in_turn {
             return self.shutdown_end(slot, side);
         }
-        conn.said_all[side] = true;
+        conn.shut_in_turn[side] = true;
         let conn = self.conns.id(slot);
-        self.note(conn, side, Asked::Shutdown { conn, side: side as u8 });
+        self.note(conn, side, Call::Shutdown { conn, side: side as u8 });
     }
 
     /// A host's program lets go of its end.
@@ -138,7 +93,7 @@ impl State {
             return self.close_end(slot, side);
         }
         let conn = self.conns.id(slot);
-        self.note(conn, side, Asked::Close { conn, side: side as u8 });
+        self.note(conn, side, Call::Close { conn, side: side as u8 });
     }
 
     /// A listener goes away and nobody accepts this connection any more.
@@ -148,7 +103,7 @@ impl State {
             return;
         }
         if self.in_turn {
-            self.note(conn, acceptor, Asked::Reject(conn));
+            self.note(conn, acceptor, Call::Reject(conn));
         } else {
             self.abort_end(conn.slot, acceptor);
         }
@@ -157,30 +112,30 @@ impl State {
     /// A host's program begins to connect.
     pub fn host_dials(&mut self, attempt: Attempt) -> Arc<Dial> {
         let host = attempt.from.index();
-        let dialled = if self.in_turn { Dialled::Asked(None) } else { Dialled::Begun(self.open(&attempt)) };
-        let dial = Arc::new(Dial { host, dialled: Mutex::new(dialled) });
+        let state = if self.in_turn { DialState::Noted(None) } else { DialState::Begun(self.open(&attempt)) };
+        let dial = Arc::new(Dial::new(host, state));
         if self.in_turn {
-            self.hosts[host].notes.asked.push(Asked::Connect(Box::new(attempt), Arc::clone(&dial)));
+            self.hosts[host].calls.calls.push(Call::Connect(Box::new(attempt), Arc::clone(&dial)));
         }
         dial
     }
 
     /// A host's program gives up connecting, if it still does.
     pub fn host_hangs_up(&mut self, dial: &Arc<Dial>) {
-        if matches!(*dial.lock(), Dialled::Over) {
+        if matches!(*dial.lock(), DialState::Over) {
             return;
         }
         if self.in_turn {
-            self.hosts[dial.host].notes.asked.push(Asked::HangUp(Arc::clone(dial)));
+            self.hosts[dial.host].calls.calls.push(Call::HangUp(Arc::clone(dial)));
         } else {
             self.hang_up(dial);
         }
     }
 
     fn hang_up(&mut self, dial: &Dial) {
-        let dialled = std::mem::replace(&mut *dial.lock(), Dialled::Over);
+        let before = std::mem::replace(&mut *dial.lock(), DialState::Over);
         let opener = Side::Opener as usize;
-        if let Dialled::Begun(conn) = dialled
+        if let DialState::Begun(conn) = before
             && self.conns.contains(conn)
             && self.conns.at(conn.slot).ends[opener].owned
         {
@@ -191,80 +146,80 @@ impl State {
     fn end_turn(&mut self) {
         self.in_turn = false;
         for host in 0..self.hosts.len() {
-            let Notes { mut asked, mut said } = std::mem::take(&mut self.hosts[host].notes);
+            let HostCalls { mut calls, mut written } = std::mem::take(&mut self.hosts[host].calls);
             let mut from = 0;
-            let mut rest = asked.drain(..);
+            let mut rest = calls.drain(..);
             while !rest.as_slice().is_empty() {
-                self.touch_all(&rest.as_slice()[..rest.len().min(BATCH)]);
-                for asked in rest.by_ref().take(BATCH) {
-                    if let Asked::Write { len, .. } = asked {
-                        self.carry_out(asked, &said[from..from + len as usize]);
+                self.prefetch_calls(&rest.as_slice()[..rest.len().min(BATCH)]);
+                for call in rest.by_ref().take(BATCH) {
+                    if let Call::Write { len, .. } = call {
+                        self.carry_out(call, &written[from..from + len as usize]);
                         from += len as usize;
                     } else {
-                        self.carry_out(asked, &[]);
+                        self.carry_out(call, &[]);
                     }
                 }
             }
             drop(rest);
-            said.clear();
-            self.hosts[host].notes = Notes { asked, said };
+            written.clear();
+            self.hosts[host].calls = HostCalls { calls, written };
         }
     }
 
-    /// Reads a little of what a batch is about to use, as [`State::touch`] does.
-    fn touch_all(&self, batch: &[Asked]) {
+    /// Prefetches what a batch is about to use, as [`NetworkState::prefetch`] does.
+    fn prefetch_calls(&self, batch: &[Call]) {
         let mut queues = [false; BATCH];
-        for (queue, asked) in queues.iter_mut().zip(batch) {
-            let (conn, sender) = match asked {
-                Asked::Write { conn, side, .. } => (conn, usize::from(*side)),
-                Asked::Consume { conn, side, .. } => (conn, 1 - usize::from(*side)),
+        for (queue, call) in queues.iter_mut().zip(batch) {
+            let (conn, sender) = match call {
+                Call::Write { conn, side, .. } => (conn, usize::from(*side)),
+                Call::Consume { conn, side, .. } => (conn, 1 - usize::from(*side)),
                 _ => continue,
             };
             *queue = self.conns.at(conn.slot).queues[sender].is_some();
         }
         std::hint::black_box(queues);
-        for (queue, asked) in queues.iter_mut().zip(batch) {
-            if let Asked::Consume { conn, side, .. } = asked {
+        for (queue, call) in queues.iter_mut().zip(batch) {
+            if let Call::Consume { conn, side, .. } = call {
                 let queue_of = &self.conns.at(conn.slot).queues[1 - usize::from(*side)];
-                *queue = queue_of.as_ref().is_some_and(|queue| queue.warm_up());
+                *queue = queue_of.as_ref().is_some_and(|queue| queue.prefetch());
             }
         }
         std::hint::black_box(queues);
     }
 
-    fn carry_out(&mut self, asked: Asked, bytes: &[u8]) {
-        match asked {
-            Asked::Write { conn, side, len } if self.conns.contains(conn) => {
+    fn carry_out(&mut self, call: Call, bytes: &[u8]) {
+        match call {
+            Call::Write { conn, side, len } if self.conns.contains(conn) => {
                 let state = self.conns.at_mut(conn.slot);
-                state.said[usize::from(side)] -= len;
+                state.written_in_turn[usize::from(side)] -= len;
                 assert!(state.ends[usize::from(side)].is_live(), "nobody else ends an end in a turn");
                 assert!(self.send_room(conn.slot, side.into()) >= bytes.len(), "all of it was found to fit");
                 self.put(conn.slot, side.into(), bytes);
             }
-            Asked::Consume { conn, side, count } if self.conns.contains(conn) => {
+            Call::Consume { conn, side, count } if self.conns.contains(conn) => {
                 if let Some(queue) = &mut self.conns.at_mut(conn.slot).queues[1 - usize::from(side)] {
                     queue.put_down(count as usize);
                 }
                 self.consume(conn.slot, side.into(), count as usize);
             }
-            Asked::Shutdown { conn, side } if self.conns.contains(conn) => {
-                self.conns.at_mut(conn.slot).said_all[usize::from(side)] = false;
+            Call::Shutdown { conn, side } if self.conns.contains(conn) => {
+                self.conns.at_mut(conn.slot).shut_in_turn[usize::from(side)] = false;
                 self.shutdown_end(conn.slot, side.into());
             }
-            Asked::Close { conn, side } if self.conns.contains(conn) => self.close_end(conn.slot, side.into()),
-            Asked::Reject(conn) if self.conns.contains(conn) => self.abort_end(conn.slot, Side::Acceptor as usize),
-            Asked::Connect(attempt, dial) => {
+            Call::Close { conn, side } if self.conns.contains(conn) => self.close_end(conn.slot, side.into()),
+            Call::Reject(conn) if self.conns.contains(conn) => self.abort_end(conn.slot, Side::Acceptor as usize),
+            Call::Connect(attempt, dial) => {
                 let conn = self.open(&attempt);
-                let asked = std::mem::replace(&mut *dial.lock(), Dialled::Begun(conn));
-                if let Dialled::Asked(Some(waker)) = asked {
+                let before = std::mem::replace(&mut *dial.lock(), DialState::Begun(conn));
+                if let DialState::Noted(Some(waker)) = before {
                     self.register_reader(conn.slot, Side::Opener as usize, &waker);
                     self.effects.trash.push(waker);
                 }
             }
-            Asked::HangUp(dial) => self.hang_up(&dial),
+            Call::HangUp(dial) => self.hang_up(&dial),
             // The connection has ended meanwhile.
-            Asked::Write { .. } | Asked::Consume { .. } | Asked::Shutdown { .. } => {}
-            Asked::Close { .. } | Asked::Reject(_) => {}
+            Call::Write { .. } | Call::Consume { .. } | Call::Shutdown { .. } => {}
+            Call::Close { .. } | Call::Reject(_) => {}
         }
     }
 }
@@ -282,6 +237,6 @@ impl Network {
 
     /// What hosts have done since the turn began takes effect, in the order of hosts.
     pub fn end_turn(&self) {
-        self.with(State::end_turn);
+        self.with(NetworkState::end_turn);
     }
 }
