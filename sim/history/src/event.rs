@@ -1,5 +1,6 @@
 //! One event of a run.
 
+use crate::content::{What, body_hash};
 use serde::Serialize;
 use squall_protocol::{ClientMsgId, ConversationId, DeviceId, Seq, UserId, ids::mix};
 
@@ -21,19 +22,6 @@ pub enum Entity {
     Device(DeviceId),
     /// The nemesis and the phases.
     World,
-}
-
-/// What an entry says, as far as a check needs to know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum What {
-    Text,
-    /// The conversation was created.
-    Created,
-    /// This user joined.
-    Joined(UserId),
-    /// This user left or was removed.
-    Left(UserId),
 }
 
 /// How an entry came to be shown on a device.
@@ -131,15 +119,6 @@ pub enum Kind {
 /// Sixteen hexadecimal digits: a JSON number cannot hold 64 bits everywhere.
 fn hex<S: serde::Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("{value:016x}"))
-}
-
-/// A fingerprint of a message's content: FNV-1a over the body, then finalised.
-pub fn body_hash(bytes: &[u8]) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325u64;
-    for byte in bytes {
-        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    }
-    mix(hash)
 }
 
 #[derive(Serialize)]

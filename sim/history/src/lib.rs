@@ -3,8 +3,10 @@
 //! **Invariant:** an event says what a device did or saw, what a host passed, or what the nemesis did; it never
 //! repeats a server's word as if it had been seen.
 
+mod content;
 mod event;
 mod recorder;
 
-pub use event::{Entity, Event, Kind, Via, What, body_hash};
+pub use content::{What, body_hash, payload_hash};
+pub use event::{Entity, Event, Kind, Via};
 pub use recorder::Recorder;

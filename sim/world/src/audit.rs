@@ -4,8 +4,7 @@ use crate::accounts::Account;
 use crate::disk::Disk;
 use squall_checks::{AuditEntry, Checks};
 use squall_core::debt::Position;
-use squall_generators::fleet::{payload_hash, what};
-use squall_history::What;
+use squall_history::{What, payload_hash};
 use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Payload, Seq, UserId};
 use squall_server::net::BoxFuture;
 use squall_server::storage::{Commit, CommitLane, NewEntry, RedbStorage, Storage, StorageError};
@@ -40,7 +39,7 @@ struct Read {
 
 impl Read {
     fn of(new: NewEntry) -> Self {
-        let (body_hash, what) = (payload_hash(&new.entry.payload), what(&new.entry.payload));
+        let (body_hash, what) = (payload_hash(&new.entry.payload), What::of(&new.entry.payload));
         Read {
             conversation: new.conversation,
             position: new.position,

@@ -1,0 +1,75 @@
+//! What a message says, as far as a history tells it: its kind and a fingerprint.
+//!
+//! **Invariant:** whoever writes an entry into the history, the device that sent or shows it, the host that stored it or the
+//! audit that read it from a disk, takes kind and fingerprint from here; so the checks can compare them.
+
+use serde::Serialize;
+use squall_protocol::{Payload, UserId, ids::mix};
+
+/// What an entry says, as far as a check needs to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    Text,
+    /// The conversation was created.
+    Created,
+    /// This user joined.
+    Joined(UserId),
+    /// This user left or was removed.
+    Left(UserId),
+}
+
+impl What {
+    pub fn of(payload: &Payload) -> What {
+        match payload {
+            Payload::Text(_) => What::Text,
+            Payload::Created { .. } => What::Created,
+            Payload::Joined(user) => What::Joined(*user),
+            Payload::Left(user) => What::Left(*user),
+        }
+    }
+}
+
+/// The fingerprint of an entry's content.
+pub fn payload_hash(payload: &Payload) -> u64 {
+    match payload {
+        Payload::Text(text) => body_hash(text.as_bytes()),
+        Payload::Created { direct, members } => {
+            members.iter().fold(mix(u64::from(*direct)), |hash, member| mix(hash ^ member.0))
+        }
+        Payload::Joined(user) => mix(user.0 ^ 1),
+        Payload::Left(user) => mix(user.0 ^ 2),
+    }
+}
+
+/// A fingerprint of a message's content: FNV-1a over the body, then finalised.
+pub fn body_hash(bytes: &[u8]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325u64;
+    for byte in bytes {
+        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    }
+    mix(hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn payloads_that_differ_have_fingerprints_that_differ() {
+        let (one, two) = (UserId(1), UserId(2));
+        let created = |direct, members: &[UserId]| Payload::Created { direct, members: members.to_vec() };
+        let payloads = [
+            Payload::Text("a".into()),
+            Payload::Text("b".into()),
+            created(true, &[one, two]),
+            created(false, &[one, two]),
+            created(false, &[two, one]),
+            Payload::Joined(one),
+            Payload::Joined(two),
+            Payload::Left(one),
+        ];
+        let hashes: std::collections::BTreeSet<u64> = payloads.iter().map(payload_hash).collect();
+        assert_eq!(hashes.len(), payloads.len());
+    }
+}
