@@ -4,13 +4,12 @@
 //! `nothing-unsent`; what a stranger is shown is displayed to a user who is a member of nothing, which breaks
 //! `members-only`; and whoever is disturbed by a lie loses something that the other checks miss.
 
-use crate::fleet::{payload_hash, what};
 use crate::population::Population;
 use crate::rng::{below, key};
 use crate::websocket::{self, Incoming};
-use crate::{Fleet, LastMile, Signal, Sink};
+use crate::{Fleet, FrameFaults, LastMile, Signal, Sink};
 use squall_core::Time;
-use squall_history::{Entity, Event, Kind, Via};
+use squall_history::{Entity, Event, Kind, Via, What, payload_hash};
 use squall_protocol::ids::mix;
 use squall_protocol::token::TokenSecret;
 use squall_protocol::{
@@ -96,7 +95,7 @@ impl<C: Copy + Eq> Liars<C> {
     }
 
     /// Lets every liar whose time has come do something.
-    pub fn step<L: LastMile<Conn = C>>(&mut self, fleet: &mut Fleet<L>, now: Time) {
+    pub fn step<L: LastMile<Conn = C>, F: FrameFaults>(&mut self, fleet: &mut Fleet<L, F>, now: Time) {
         for index in 0..self.active {
             let liar = &mut self.liars[index as usize];
             if liar.next > now {
@@ -127,7 +126,13 @@ impl<C: Copy + Eq> Liars<C> {
         if (index / SORTS.len() as u32).is_multiple_of(2) { Codec::Json } else { Codec::Protobuf }
     }
 
-    fn lie<L: LastMile<Conn = C>>(&mut self, index: u32, conn: C, fleet: &mut Fleet<L>, now: Time) {
+    fn lie<L: LastMile<Conn = C>, F: FrameFaults>(
+        &mut self,
+        index: u32,
+        conn: C,
+        fleet: &mut Fleet<L, F>,
+        now: Time,
+    ) {
         let liar = &mut self.liars[index as usize];
         liar.steps += 1;
         let (sort, step) = (liar.sort, liar.steps);
@@ -155,13 +160,13 @@ impl<C: Copy + Eq> Liars<C> {
         self.lies += u64::from(is_lie && written);
     }
 
-    fn frame<L: LastMile<Conn = C>>(
+    fn frame<L: LastMile<Conn = C>, F: FrameFaults>(
         &self,
         index: u32,
         sort: Sort,
         step: u32,
         draw: u64,
-        fleet: &Fleet<L>,
+        fleet: &Fleet<L, F>,
     ) -> ClientFrame {
         let population = fleet.population();
         let own = (self.user(index), DeviceId(u64::from(FIRST_LIAR + index) + 1));
@@ -207,12 +212,12 @@ impl<C: Copy + Eq> Liars<C> {
     }
 
     /// The network tells a liar something.
-    pub fn handle_signal<L: LastMile<Conn = C>>(
+    pub fn handle_signal<L: LastMile<Conn = C>, F: FrameFaults>(
         &mut self,
         client: u32,
         conn: C,
         signal: Signal,
-        fleet: &mut Fleet<L>,
+        fleet: &mut Fleet<L, F>,
         now: Time,
         sink: &mut impl Sink,
     ) {
@@ -263,10 +268,9 @@ impl<C: Copy + Eq> Liars<C> {
                 Ok(None) => break true,
                 Ok(Some((Incoming::Text(payload) | Incoming::Binary(payload), len))) => {
                     used += len;
-                    if let Ok(ServerFrame::Deliver(span) | ServerFrame::Page { span, .. }) =
-                        codec.decode_server(payload)
-                    {
-                        self.show(index, span, now, sink);
+                    // What it cannot read shows it nothing.
+                    if let Ok(frame) = codec.decode_server(payload) {
+                        self.handle_frame(index, frame, now, sink);
                     }
                 }
                 Ok(Some((Incoming::Control, len))) => used += len,
@@ -276,6 +280,18 @@ impl<C: Copy + Eq> Liars<C> {
         input.drain(..used);
         self.liars[index as usize].input = input;
         goes_on
+    }
+
+    fn handle_frame(&self, index: u32, frame: ServerFrame, now: Time, sink: &mut impl Sink) {
+        match frame {
+            ServerFrame::Deliver(span) | ServerFrame::Page { span, .. } => self.show(index, span, now, sink),
+            ServerFrame::Welcome { .. }
+            | ServerFrame::Sent { .. }
+            | ServerFrame::Refused { .. }
+            | ServerFrame::Heads { .. }
+            | ServerFrame::Pong
+            | ServerFrame::Error { .. } => {}
+        }
     }
 
     /// What a liar is shown goes to the history. With a replayed `hello` it sees what the device's user may see.
@@ -294,7 +310,7 @@ impl<C: Copy + Eq> Liars<C> {
                     sender: entry.sender,
                     client_msg_id: entry.client_msg_id,
                     body_hash: payload_hash(&entry.payload),
-                    what: what(&entry.payload),
+                    what: What::of(&entry.payload),
                     via: Via::Page,
                 },
             });

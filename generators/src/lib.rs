@@ -1,7 +1,17 @@
-//! Who is there and what they do: populations, workloads, and the fleet of virtual clients.
+//! Who is there and what they do: scenarios drawn from seeds, populations, workloads, the fleet of virtual clients that acts
+//! them out, and liars beside it.
 //!
-//! Nothing here assumes a simulation: the fleet speaks real WebSocket bytes over whatever `LastMile` it is given, and
-//! everything random comes from named streams of one seed.
+//! **Invariant:** nothing here assumes a simulation. Fleet and liars speak real WebSocket bytes over whatever `LastMile` they
+//! are given and have their frames faulted by whatever `FrameFaults`; time is handed in with every call; and everything random
+//! comes from named streams of one seed (`rng.rs`).
+//!
+//! | module | is |
+//! |---|---|
+//! | `population`, `workload`, `rate` | who people are; what they do, and when |
+//! | `forecast` | what a scenario will come to, before it runs |
+//! | `fleet` | all honest clients, in a slab; `websocket`, `calendar` are its parts |
+//! | `liars` | clients that are nobody's |
+//! | `swarm` | a scenario for every seed |
 
 pub mod calendar;
 pub mod fleet;
@@ -14,7 +24,9 @@ pub mod swarm;
 pub mod websocket;
 pub mod workload;
 
-pub use fleet::{Fleet, FleetTotals, LastMile, Latency, Meddle, Meddled, Signal, Sink};
+pub use fleet::{
+    Fleet, FleetTotals, FrameFault, FrameFaults, FrameKind, LastMile, Latency, NoFrameFaults, Signal, Sink,
+};
 pub use forecast::Forecast;
 pub use liars::Liars;
 pub use population::Population;

@@ -94,8 +94,13 @@ pub fn read(bytes: &[u8]) -> io::Result<Option<(Incoming<'_>, usize)>> {
             let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
             Incoming::Close(code, payload)
         }
-        OpCode::Control(_) => Incoming::Control,
-        OpCode::Data(_) => return Err(io::Error::other("a fragment, which no gateway of ours sends")),
+        OpCode::Control(Control::Ping | Control::Pong) => Incoming::Control,
+        OpCode::Data(Data::Continue) => {
+            return Err(io::Error::other("a fragment, which no gateway of ours sends"));
+        }
+        OpCode::Control(Control::Reserved(_)) | OpCode::Data(Data::Reserved(_)) => {
+            return Err(io::Error::other("an opcode that means nothing"));
+        }
     };
     Ok(Some((frame, start + len as usize)))
 }

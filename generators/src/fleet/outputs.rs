@@ -1,14 +1,13 @@
 //! Carries out what a client's session wants, and tells what its person sees.
 
-use super::sight::{payload_hash, refusal_name, via_of, what};
-use super::{Fleet, LastMile, Latency, Sink, Wire};
+use super::{Fleet, FrameFaults, LastMile, Latency, Sink, Wire};
 use squall_core::Time;
 use squall_core::client::{Output, Shown, Via as ShownVia};
-use squall_history::{Entity, Event, Kind};
+use squall_history::{Entity, Event, Kind, Via, What, payload_hash};
 use squall_protocol::ids::rendezvous;
-use squall_protocol::{ClientFrame, Payload};
+use squall_protocol::{Payload, Refusal};
 
-impl<L: LastMile> Fleet<L> {
+impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
     pub(super) fn carry_out(&mut self, index: u32, output: Output, now: Time, sink: &mut impl Sink) {
         let client = &mut self.clients[index as usize];
         let at = Entity::Device(client.session.device());
@@ -28,9 +27,6 @@ impl<L: LastMile> Fleet<L> {
             }
             Output::Transmit(frame) => {
                 let Some(conn) = client.conn else { return };
-                if matches!(frame, ClientFrame::Ack { .. }) && self.last_mile.strikes_ack(index, conn) {
-                    return;
-                }
                 self.transmit(index, conn, frame, now, sink);
             }
             Output::Online => {
@@ -63,7 +59,7 @@ impl<L: LastMile> Fleet<L> {
             }
             Output::Refused { conversation, client_msg_id, reason } => {
                 self.totals.refused += 1;
-                self.meddling.forget(index, conversation, client_msg_id);
+                self.kept.forget(index, conversation, client_msg_id);
                 event(Kind::Refused { conversation, client_msg_id, reason: refusal_name(reason) });
             }
             Output::Arrived { conversation, from, to, entries, via } => {
@@ -106,9 +102,31 @@ impl<L: LastMile> Fleet<L> {
                 sender: entry.sender,
                 client_msg_id: entry.client_msg_id,
                 body_hash: payload_hash(&entry.payload),
-                what: what(&entry.payload),
+                what: What::of(&entry.payload),
                 via: via_of(via),
             },
         });
+    }
+}
+
+/// How an entry came, for the history.
+fn via_of(via: ShownVia) -> Via {
+    match via {
+        ShownVia::Deliver => Via::Deliver,
+        ShownVia::Page => Via::Page,
+        ShownVia::Ack => Via::Ack,
+    }
+}
+
+/// A refusal, for the history.
+fn refusal_name(reason: Refusal) -> &'static str {
+    match reason {
+        Refusal::ExpectedClientSeq(_) => "expected_client_seq",
+        Refusal::UnknownConversation => "unknown_conversation",
+        Refusal::NotAMember => "not_a_member",
+        Refusal::BodyTooLarge => "body_too_large",
+        Refusal::GroupTooLarge => "group_too_large",
+        Refusal::Conflict => "conflict",
+        Refusal::Busy => "busy",
     }
 }

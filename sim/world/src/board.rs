@@ -5,10 +5,9 @@
 
 use crate::disk::Disk;
 use rustc_hash::{FxHashMap, FxHashSet};
-use squall_generators::fleet::payload_hash;
 use squall_generators::rng::{Stream, unit};
-use squall_generators::{Meddle, Meddled};
-use squall_history::{Entity, Event, Kind};
+use squall_generators::{FrameFault, FrameKind};
+use squall_history::{Entity, Event, Kind, payload_hash};
 use squall_network::{CloseStyle, HostId, Network, ProfileId};
 use squall_protocol::ids::{mix, rendezvous};
 use squall_protocol::{ConversationId, DeviceId, Entry, Seq};
@@ -144,8 +143,8 @@ pub struct Moved {
 #[derive(Debug, Clone, Copy)]
 pub struct Meddler {
     pub share: Share,
-    pub frames: &'static [Meddled],
-    pub what: Meddle,
+    pub frames: &'static [FrameKind],
+    pub what: FrameFault,
 }
 
 /// What hosts and world share.
@@ -299,11 +298,11 @@ impl Board {
     }
 
     /// What a fault does to such a frame; counts it.
-    pub fn meddle(&mut self, frame: Meddled) -> Meddle {
+    pub fn meddle(&mut self, frame: FrameKind) -> FrameFault {
         let stream = &mut self.meddling_stream;
         let meddlers = self.meddlers.iter().filter(|meddler| meddler.frames.contains(&frame));
         let struck = meddlers.into_iter().find(|meddler| stream.chance(meddler.share.share)).copied();
-        struck.map_or(Meddle::Pass, |meddler| {
+        struck.map_or(FrameFault::Pass, |meddler| {
             self.hit(meddler.share.fault, "frames");
             meddler.what
         })

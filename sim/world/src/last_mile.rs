@@ -4,7 +4,7 @@ use crate::accounts::Account;
 use crate::backbone::EDGE_PORT;
 use crate::board::SharedBoard;
 use squall_generators::rng::below;
-use squall_generators::{LastMile, Meddle, Meddled};
+use squall_generators::{Fleet, FrameFault, FrameFaults, FrameKind, LastMile};
 use squall_network::{ConnId, HostId, Network, ProfileId};
 use squall_protocol::ids::mix;
 use std::io;
@@ -60,17 +60,28 @@ impl LastMile for SimulatedLastMile {
         let _ = self.network.close(conn);
     }
 
-    fn strikes_ack(&mut self, _client: u32, conn: ConnId) -> bool {
-        let mut board = self.board.lock();
-        if board.device_ack_cuts.is_empty() || !board.strikes_device_ack() {
-            return false;
-        }
+    fn cut(&mut self, conn: ConnId) {
         self.network.cut(conn);
-        true
     }
+}
 
-    fn meddle(&mut self, _client: u32, frame: Meddled) -> Meddle {
-        if self.board.is_roused() { self.board.lock().meddle(frame) } else { Meddle::Pass }
+/// The fleet on the simulated network, its frames faulted by the nemesis.
+pub type SimulatedFleet = Fleet<SimulatedLastMile, NemesisFrameFaults>;
+
+/// Faults of single frames and clients, as the nemesis has noted them on the board.
+pub struct NemesisFrameFaults {
+    pub board: SharedBoard,
+}
+
+impl FrameFaults for NemesisFrameFaults {
+    fn fault(&mut self, _client: u32, frame: FrameKind) -> FrameFault {
+        if frame == FrameKind::Ack {
+            let mut board = self.board.lock();
+            if !board.device_ack_cuts.is_empty() && board.strikes_device_ack() {
+                return FrameFault::Cut;
+            }
+        }
+        if self.board.is_roused() { self.board.lock().meddle(frame) } else { FrameFault::Pass }
     }
 
     fn reads(&mut self, client: u32) -> bool {

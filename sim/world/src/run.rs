@@ -8,7 +8,7 @@ use crate::disk::{Disk, DiskConfig};
 use crate::group::Group;
 use crate::interpose::{SimulatedClock, WorldContext, enter_world};
 use crate::lanes::{self, Lane};
-use crate::last_mile::{SimulatedLastMile, Site};
+use crate::last_mile::{NemesisFrameFaults, SimulatedFleet, SimulatedLastMile, Site};
 use crate::machine::{Common, Machine};
 use crate::nemesis::{Nemesis, Order, Stage};
 use crate::observatory::Observatory;
@@ -17,7 +17,7 @@ use squall_checks::{Checks, Config};
 use squall_core::Time;
 use squall_generators::liars::FIRST_LIAR;
 use squall_generators::rng::key;
-use squall_generators::{Fleet, LastMile, Liars, Signal, Sink};
+use squall_generators::{Fleet, Liars, Signal, Sink};
 use squall_history::{Entity, Event, Kind, Recorder};
 use squall_network::{ConnId, FleetEvent, FleetEventKind, HostId, Network, Profile as LinkProfile, ProfileId};
 use squall_protocol::ids::mix;
@@ -146,7 +146,7 @@ pub(crate) struct World<'a> {
     /// The threads beside this one on which hosts step.
     pub(crate) lanes: Vec<Rc<Lane>>,
     pub(crate) board: SharedBoard,
-    pub(crate) fleet: Fleet<SimulatedLastMile>,
+    pub(crate) fleet: SimulatedFleet,
     pub(crate) liars: Liars<ConnId>,
     pub(crate) nemesis: Nemesis,
     orders: Vec<Order>,
@@ -246,8 +246,9 @@ impl<'a> World<'a> {
             seed: key(seed, "sites"),
             board: board.clone(),
         };
+        let frame_faults = NemesisFrameFaults { board: board.clone() };
         let charged = Account::Fleet.enter();
-        let fleet = Fleet::new(last_mile, scenario, seed, common.secret.clone());
+        let fleet = Fleet::new(last_mile, frame_faults, scenario, seed, common.secret.clone());
         let counts =
             scenario.faults.iter().map(|f| if let FaultKind::Liars { count } = f.kind { count } else { 0 });
         let liars = Liars::new(seed, common.secret.clone(), scenario.topology.gateways, counts.sum());
@@ -370,10 +371,7 @@ impl<'a> World<'a> {
         }
     }
 
-    fn with_stage(
-        &mut self,
-        act: impl FnOnce(&mut Nemesis, &Scenario, &mut Stage<'_>, &Fleet<SimulatedLastMile>),
-    ) {
+    fn with_stage(&mut self, act: impl FnOnce(&mut Nemesis, &Scenario, &mut Stage<'_>, &SimulatedFleet)) {
         let mut stage = Stage {
             machines: &mut self.machines,
             groups: &mut self.groups,
@@ -459,7 +457,7 @@ impl<'a> World<'a> {
         self.network.drain_events(&mut signals);
         for (index, event) in signals.iter().enumerate() {
             if index % TOUCHED == 0 {
-                self.fleet.touch(signals[index..].iter().take(TOUCHED).map(|event| event.token as u32));
+                self.fleet.prefetch(signals[index..].iter().take(TOUCHED).map(|event| event.token as u32));
             }
             let signal = match event.kind {
                 FleetEventKind::Connected => Signal::Connected,
@@ -562,7 +560,7 @@ fn moved_to(scenario: &Scenario, network: &Network) -> BTreeMap<Profile, Profile
 }
 
 /// Sends that have no answer yet.
-fn unanswered<L: LastMile>(fleet: &Fleet<L>) -> u64 {
+fn unanswered(fleet: &SimulatedFleet) -> u64 {
     let totals = fleet.totals();
     totals.sent - totals.acked - totals.refused
 }

@@ -5,8 +5,9 @@ use super::strike::{State, draw_hosts};
 use super::{Nemesis, Order, Stage};
 use crate::board::{Armed, Covered, Cut, Meddler, Moved, Share};
 use crate::disk::{CutPoint, DiskFault};
+use crate::last_mile::SimulatedFleet;
 use crate::machine::Power;
-use squall_generators::{Fleet, LastMile, Meddle, Meddled};
+use squall_generators::{FrameFault, FrameKind};
 use squall_network::{CloseStyle, ConnId, Fault, FaultKind as LinkFault, HostId};
 use squall_scenarios::{DiskOperation, FaultKind, Point, Scenario};
 
@@ -14,12 +15,12 @@ use squall_scenarios::{DiskOperation, FaultKind, Point, Scenario};
 const MID_COMMIT_WRITES: u64 = 24;
 
 impl Nemesis {
-    pub(super) fn begin<L: LastMile<Conn = ConnId>>(
+    pub(super) fn begin(
         &mut self,
         index: usize,
         scenario: &Scenario,
         stage: &mut Stage<'_>,
-        fleet: &Fleet<L>,
+        fleet: &SimulatedFleet,
     ) {
         self.strikes[index].state = State::Active;
         self.resolve_targets(index, scenario, stage);
@@ -142,14 +143,14 @@ impl Nemesis {
                 unreachable!("these are taken apart before they strike")
             }
             FaultKind::DuplicateAcks { share } => {
-                self.meddle(index, stage, &[Meddled::SentAck, Meddled::DeviceAck], share, Meddle::Twice)
+                self.meddle(index, stage, &[FrameKind::Sent, FrameKind::Ack], share, FrameFault::Twice)
             }
             FaultKind::DelayAcks { share, by } => {
-                let late = Meddle::Late(by.as_duration());
-                self.meddle(index, stage, &[Meddled::SentAck, Meddled::DeviceAck], share, late);
+                let late = FrameFault::Late(by.as_duration());
+                self.meddle(index, stage, &[FrameKind::Sent, FrameKind::Ack], share, late);
             }
             FaultKind::DuplicateSends { share } => {
-                self.meddle(index, stage, &[Meddled::Send], share, Meddle::Twice)
+                self.meddle(index, stage, &[FrameKind::Send], share, FrameFault::Twice)
             }
             FaultKind::ResendEverything { share } => {
                 for client in 0..fleet.clients() {
@@ -192,12 +193,7 @@ impl Nemesis {
         }
     }
 
-    fn each_online<L: LastMile<Conn = ConnId>>(
-        &mut self,
-        fleet: &Fleet<L>,
-        share: f64,
-        mut strike: impl FnMut(ConnId) -> bool,
-    ) -> u64 {
+    fn each_online(&mut self, fleet: &SimulatedFleet, share: f64, mut strike: impl FnMut(ConnId) -> bool) -> u64 {
         let mut struck = 0;
         for client in 0..fleet.clients() {
             if self.stream.chance(share)
@@ -226,7 +222,7 @@ impl Nemesis {
         self.strikes[index].kind = kind;
     }
 
-    fn meddle(&self, fault: usize, stage: &Stage<'_>, frames: &'static [Meddled], share: f64, what: Meddle) {
+    fn meddle(&self, fault: usize, stage: &Stage<'_>, frames: &'static [FrameKind], share: f64, what: FrameFault) {
         stage.board.lock().meddlers.push(Meddler { share: Share { fault, share }, frames, what });
         stage.board.rouse();
     }

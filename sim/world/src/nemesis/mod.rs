@@ -12,12 +12,12 @@ mod tests;
 
 use crate::board::{SharedBoard, Struck};
 use crate::group::Group;
+use crate::last_mile::SimulatedFleet;
 use crate::last_mile::Site;
 use crate::machine::Machine;
 use squall_generators::rng::Stream;
-use squall_generators::{Fleet, LastMile};
 use squall_history::{Entity, Event, Kind};
-use squall_network::{CloseStyle, ConnId, HostId, Network, ProfileId};
+use squall_network::{CloseStyle, HostId, Network, ProfileId};
 use squall_reports::FaultRecord;
 use squall_scenarios::{FaultKind, Profile, Scenario};
 use std::collections::BTreeMap;
@@ -88,12 +88,7 @@ impl Nemesis {
     }
 
     /// Applies what is due at `stage.now`.
-    pub fn step<L: LastMile<Conn = ConnId>>(
-        &mut self,
-        scenario: &Scenario,
-        stage: &mut Stage<'_>,
-        fleet: &Fleet<L>,
-    ) {
+    pub fn step(&mut self, scenario: &Scenario, stage: &mut Stage<'_>, fleet: &SimulatedFleet) {
         for index in 0..self.strikes.len() {
             if self.strikes[index].state == State::Active && self.strikes[index].ends <= stage.now {
                 self.end(index, scenario, stage);

@@ -1,9 +1,9 @@
-//! What faults do to single frames: they come twice, late, or all over again.
+//! A frame's way between a session and its wire, with what a fault does to it: it comes twice, late, all over again, or never.
 //!
-//! A device that does this is still a device of ours: it says nothing that it has not said before.
+//! A device whose frames are faulted is still a device of ours: it sends nothing that it has not sent before.
 
-use super::seams::{Meddle, Meddled};
-use super::{Due, Fleet, LastMile, Sink, Wire};
+use super::frame_faults::{FrameFault, FrameFaults, FrameKind};
+use super::{Fleet, LastMile, Sink, Timer};
 use crate::websocket;
 use squall_core::Time;
 use squall_history::{Entity, Event, Kind};
@@ -13,45 +13,51 @@ use squall_scenarios::model::Scenario;
 use std::collections::BTreeMap;
 
 /// A frame that is on its way for longer.
-struct Delayed<C> {
+struct LateFrame<C> {
     client: u32,
     conn: C,
-    frame: Either,
+    frame: Frame,
 }
 
-enum Either {
+enum Frame {
     Up(ClientFrame),
     Down(ServerFrame),
 }
 
 /// Every send of a device as it went out, by its place in its conversation.
-type Said = BTreeMap<(ConversationId, ClientSeq), ClientFrame>;
+type SentFrames = BTreeMap<(ConversationId, ClientSeq), ClientFrame>;
 
-/// Frames that are kept back or kept for later.
-pub(super) struct Meddling<C> {
-    delayed: BTreeMap<u32, Delayed<C>>,
+/// Frames that are kept back, and those that are kept to be sent again.
+pub(super) struct KeptFrames<C> {
+    late: BTreeMap<u32, LateFrame<C>>,
     last: u32,
     /// By client; only kept in scenarios in which it may be asked for.
-    said: Option<BTreeMap<u32, Said>>,
+    sent: Option<BTreeMap<u32, SentFrames>>,
 }
 
-impl<C> Meddling<C> {
+impl<C> KeptFrames<C> {
     pub fn new(scenario: &Scenario) -> Self {
         let resends = |kind: &FaultKind| matches!(kind, FaultKind::ResendEverything { .. });
         let keeps = scenario.faults.iter().any(|fault| resends(&fault.kind));
-        Meddling { delayed: BTreeMap::new(), last: 0, said: keeps.then(BTreeMap::new) }
+        KeptFrames { late: BTreeMap::new(), last: 0, sent: keeps.then(BTreeMap::new) }
     }
 
-    /// A message that was refused is given up: it is not said again.
+    fn remember(&mut self, client: u32, frame: &ClientFrame) {
+        if let (ClientFrame::Send { conversation, client_seq, .. }, Some(sent)) = (frame, &mut self.sent) {
+            sent.entry(client).or_default().insert((*conversation, *client_seq), frame.clone());
+        }
+    }
+
+    /// A message that was refused is given up: it is not sent again.
     pub fn forget(&mut self, client: u32, conversation: ConversationId, id: ClientMsgId) {
-        if let Some(said) = self.said.as_mut().and_then(|said| said.get_mut(&client)) {
+        if let Some(sent) = self.sent.as_mut().and_then(|sent| sent.get_mut(&client)) {
             let is_it = |frame: &ClientFrame| matches!(frame, ClientFrame::Send { client_msg_id, .. } if *client_msg_id == id);
-            said.retain(|(c, _), frame| *c != conversation || !is_it(frame));
+            sent.retain(|(c, _), frame| *c != conversation || !is_it(frame));
         }
     }
 }
 
-impl<L: LastMile> Fleet<L> {
+impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
     /// Puts a frame of the session on the wire, unless a fault has other plans for it.
     pub(super) fn transmit(
         &mut self,
@@ -61,22 +67,16 @@ impl<L: LastMile> Fleet<L> {
         now: Time,
         sink: &mut impl Sink,
     ) {
-        let meddle = match frame {
-            ClientFrame::Ack { .. } => self.last_mile.meddle(index, Meddled::DeviceAck),
-            ClientFrame::Send { .. } => self.last_mile.meddle(index, Meddled::Send),
-            _ => Meddle::Pass,
-        };
-        if let (ClientFrame::Send { conversation, client_seq, .. }, Some(said)) = (&frame, &mut self.meddling.said)
-        {
-            said.entry(index).or_default().insert((*conversation, *client_seq), frame.clone());
-        }
-        match meddle {
-            Meddle::Pass => self.put(index, &frame, now, sink),
-            Meddle::Twice => {
+        let fault = self.faults.fault(index, FrameKind::of_client(&frame));
+        self.kept.remember(index, &frame);
+        match fault {
+            FrameFault::Pass => self.put(index, &frame, now, sink),
+            FrameFault::Twice => {
                 self.put(index, &frame, now, sink);
                 self.put_again(index, &frame, now, sink);
             }
-            Meddle::Late(by) => self.delay(index, conn, Either::Up(frame), now + by),
+            FrameFault::Late(by) => self.keep_back(index, conn, Frame::Up(frame), now + by),
+            FrameFault::Cut => self.last_mile.cut(conn),
         }
     }
 
@@ -91,7 +91,8 @@ impl<L: LastMile> Fleet<L> {
             ClientFrame::Sync { conversation, since_seq } => {
                 sink.event(Event { t: now.0, at, kind: Kind::Sync { conversation, since: since_seq } });
             }
-            _ => {}
+            // A send is in the history since the person wrote it, `hello` when it is answered; a heartbeat says nothing.
+            ClientFrame::Hello { .. } | ClientFrame::Send { .. } | ClientFrame::Ping => {}
         }
         let (payload, binary) = (client.codec.encode_client(frame), client.codec.is_binary());
         self.totals.frames += 1;
@@ -108,49 +109,49 @@ impl<L: LastMile> Fleet<L> {
         self.put(index, frame, now, sink);
     }
 
-    /// The frame that the session gets now; the second copy, if there is one, has been handled.
-    pub(super) fn meddle_with_received(
+    /// Hands a frame from the wire to the session, unless a fault has other plans for it.
+    pub(super) fn receive(
         &mut self,
         index: u32,
+        conn: L::Conn,
         frame: ServerFrame,
         now: Time,
         sink: &mut impl Sink,
-    ) -> Option<ServerFrame> {
-        if !matches!(frame, ServerFrame::Sent { .. }) {
-            return Some(frame);
-        }
-        match (self.last_mile.meddle(index, Meddled::SentAck), self.clients[index as usize].conn) {
-            (Meddle::Twice, _) => {
+    ) {
+        match self.faults.fault(index, FrameKind::of_server(&frame)) {
+            FrameFault::Pass => self.act(index, now, sink, |session, out| session.handle_frame(frame, now, out)),
+            FrameFault::Twice => {
                 let copy = frame.clone();
                 self.act(index, now, sink, |session, out| session.handle_frame(copy, now, out));
-                Some(frame)
+                self.act(index, now, sink, |session, out| session.handle_frame(frame, now, out));
             }
-            (Meddle::Late(by), Some(conn)) => {
-                self.delay(index, conn, Either::Down(frame), now + by);
-                None
+            FrameFault::Late(by) => self.keep_back(index, conn, Frame::Down(frame), now + by),
+            FrameFault::Cut => {
+                self.last_mile.cut(conn);
+                // What came behind the frame in the stream must not be read without it.
+                self.lose(index, "reset", now, sink);
             }
-            _ => Some(frame),
         }
     }
 
-    fn delay(&mut self, client: u32, conn: L::Conn, frame: Either, until: Time) {
-        self.meddling.last += 1;
-        self.meddling.delayed.insert(self.meddling.last, Delayed { client, conn, frame });
-        self.queue.push(until, Due::Late(self.meddling.last));
+    fn keep_back(&mut self, client: u32, conn: L::Conn, frame: Frame, until: Time) {
+        self.kept.last += 1;
+        self.kept.late.insert(self.kept.last, LateFrame { client, conn, frame });
+        self.queue.push(until, Timer::LateFrame(self.kept.last));
     }
 
     /// A frame that was kept back goes on its way, if its connection is still there.
     pub(super) fn release(&mut self, number: u32, now: Time, sink: &mut impl Sink) {
-        let Some(Delayed { client, conn, frame }) = self.meddling.delayed.remove(&number) else { return };
+        let Some(LateFrame { client, conn, frame }) = self.kept.late.remove(&number) else { return };
         if self.clients[client as usize].conn != Some(conn) {
             return;
         }
         match frame {
-            Either::Up(frame) => {
+            Frame::Up(frame) => {
                 self.put(client, &frame, now, sink);
                 self.flush(client);
             }
-            Either::Down(frame) => {
+            Frame::Down(frame) => {
                 self.act(client, now, sink, |session, out| session.handle_frame(frame, now, out))
             }
         }
@@ -161,21 +162,12 @@ impl<L: LastMile> Fleet<L> {
         if !self.is_online(client) {
             return 0;
         }
-        let said = self.meddling.said.as_ref().and_then(|said| said.get(&client));
-        let frames: Vec<ClientFrame> = said.map_or_else(Vec::new, |said| said.values().cloned().collect());
+        let sent = self.kept.sent.as_ref().and_then(|sent| sent.get(&client));
+        let frames: Vec<ClientFrame> = sent.map_or_else(Vec::new, |sent| sent.values().cloned().collect());
         for frame in &frames {
             self.put_again(client, frame, now, sink);
         }
         self.flush(client);
         frames.len() as u64
-    }
-
-    /// A client that had stopped reading reads on.
-    pub fn read_on(&mut self, client: u32, now: Time, sink: &mut impl Sink) {
-        if let super::Client { conn: Some(conn), wire: Wire::Upgrading | Wire::Open, .. } =
-            self.clients[client as usize]
-        {
-            self.read(client, conn, now, sink);
-        }
     }
 }

@@ -1,0 +1,83 @@
+//! What can be wrong with single frames on their way between a client's session and its wire, and with a client's reading.
+//!
+//! Whoever injects faults answers these questions; `frames.rs` carries the answers out, over whatever network.
+
+use squall_protocol::{ClientFrame, ServerFrame};
+use std::time::Duration;
+
+/// Decides what happens to frames. It is asked once for each frame that a client is about to send or has received.
+pub trait FrameFaults {
+    /// What becomes of a frame of this kind, of this client.
+    fn fault(&mut self, client: u32, frame: FrameKind) -> FrameFault;
+    /// Whether the client reads what has arrived; if not, whoever answered so calls `Fleet::read_on` when it does again.
+    fn reads(&mut self, client: u32) -> bool;
+}
+
+/// What becomes of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FrameFault {
+    Pass,
+    /// It comes a second time.
+    Twice,
+    /// It comes this much later, if its connection is still there.
+    Late(Duration),
+    /// Its connection is reset, and the frame is lost with it.
+    Cut,
+}
+
+/// Nothing is ever wrong.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoFrameFaults;
+
+impl FrameFaults for NoFrameFaults {
+    fn fault(&mut self, _client: u32, _frame: FrameKind) -> FrameFault {
+        FrameFault::Pass
+    }
+
+    fn reads(&mut self, _client: u32) -> bool {
+        true
+    }
+}
+
+/// Every frame of the protocol, by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FrameKind {
+    Hello,
+    Send,
+    Ack,
+    Sync,
+    Ping,
+    Welcome,
+    Sent,
+    Refused,
+    Deliver,
+    Page,
+    Heads,
+    Pong,
+    Error,
+}
+
+impl FrameKind {
+    pub fn of_client(frame: &ClientFrame) -> FrameKind {
+        match frame {
+            ClientFrame::Hello { .. } => FrameKind::Hello,
+            ClientFrame::Send { .. } => FrameKind::Send,
+            ClientFrame::Ack { .. } => FrameKind::Ack,
+            ClientFrame::Sync { .. } => FrameKind::Sync,
+            ClientFrame::Ping => FrameKind::Ping,
+        }
+    }
+
+    pub fn of_server(frame: &ServerFrame) -> FrameKind {
+        match frame {
+            ServerFrame::Welcome { .. } => FrameKind::Welcome,
+            ServerFrame::Sent { .. } => FrameKind::Sent,
+            ServerFrame::Refused { .. } => FrameKind::Refused,
+            ServerFrame::Deliver(_) => FrameKind::Deliver,
+            ServerFrame::Page { .. } => FrameKind::Page,
+            ServerFrame::Heads { .. } => FrameKind::Heads,
+            ServerFrame::Pong => FrameKind::Pong,
+            ServerFrame::Error { .. } => FrameKind::Error,
+        }
+    }
+}

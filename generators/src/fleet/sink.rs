@@ -1,0 +1,19 @@
+//! Who takes what the fleet sees: events, latencies, and what is known only to the fleet.
+
+use squall_history::Event;
+use squall_protocol::ClientMsgId;
+
+/// Takes what the fleet does and sees, as it happens.
+pub trait Sink {
+    fn event(&mut self, event: Event);
+    fn latency(&mut self, latency: Latency);
+    /// The person has written this on a device that they had put away: how long its ack takes says nothing of the system.
+    fn written_while_away(&mut self, message: ClientMsgId);
+}
+
+/// A latency that the fleet has measured, in µs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Latency {
+    SendToDeliver(u64),
+    Reconnect(u64),
+}

@@ -1,0 +1,23 @@
+//! What the fleet counts.
+
+/// Counts over the whole run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FleetTotals {
+    pub online: u64,
+    pub online_peak: u64,
+    pub connects: u64,
+    pub reconnects: u64,
+    pub sent: u64,
+    pub acked: u64,
+    pub refused: u64,
+    pub resent: u64,
+    pub delivered: u64,
+    pub displayed: u64,
+    pub discarded: u64,
+    pub synced: u64,
+    pub frames: u64,
+    /// Spans that came ahead of what they follow and were held back.
+    pub gaps_met: u64,
+    /// Entries that had been held back and were shown when what was missing came.
+    pub gaps_filled: u64,
+}
