@@ -2,9 +2,8 @@
 
 use crate::number::grouped;
 use crate::record::RunRecord;
-use crate::text_table::TextTable;
+use crate::text_table::{TextTable, wrapped_list};
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 /// The sums over some runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -89,9 +88,7 @@ fn table<'a>(out: &mut String, what: &str, rows: impl Iterator<Item = (&'a str, 
     if any {
         table.write(out, |_, _, cell| cell);
     }
-    if !never.is_empty() {
-        let _ = writeln!(out, "  {missing}: {}", never.join(", "));
-    }
+    wrapped_list(out, missing, &never);
 }
 
 #[cfg(test)]

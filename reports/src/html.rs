@@ -4,7 +4,7 @@
 
 use crate::number::{bytes, grouped, milliseconds, seconds};
 use crate::record::{RunRecord, Verdict};
-use crate::summary::hits;
+use crate::summary::{digest, hits};
 use std::fmt::Write;
 
 const STYLE: &str = "\
@@ -36,7 +36,7 @@ pub fn render(run: &RunRecord) -> String {
         seconds(run.simulated_ms),
         seconds(run.wall_ms),
         run.speed,
-        escape(&run.digest)
+        escape(&digest(run))
     );
     because(&mut out, run);
     violations(&mut out, run);

@@ -55,7 +55,8 @@ fn suite(out: &mut String, run: &RunRecord) {
         run.wall_ms as f64 / 1_000.0
     );
     out.push_str("    <properties>\n");
-    for (key, value) in [("seed", &run.seed.to_string()), ("digest", &run.digest), ("reproduce", &run.reproduce)] {
+    let digest = crate::summary::digest(run);
+    for (key, value) in [("seed", &run.seed.to_string()), ("digest", &digest), ("reproduce", &run.reproduce)] {
         let _ = writeln!(out, "      <property name=\"{key}\" value=\"{}\"/>", escape(value));
     }
     out.push_str("    </properties>\n");

@@ -4,7 +4,7 @@
 
 use crate::number::{bytes, grouped, milliseconds, seconds};
 use crate::record::{PhaseRecord, RunRecord, Verdict, ratio};
-use crate::text_table::TextTable;
+use crate::text_table::{TextTable, wrapped_list};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -92,9 +92,7 @@ fn sometimes(out: &mut String, run: &RunRecord) {
     }
     table.write(out, |_, _, cell| cell);
     let never: Vec<String> = run.sometimes.iter().filter(|p| p.hits == 0).map(|p| clean(&p.name)).collect();
-    if !never.is_empty() {
-        let _ = writeln!(out, "  never: {}", never.join(", "));
-    }
+    wrapped_list(out, "never", &never);
     out.push('\n');
 }
 
@@ -154,7 +152,15 @@ fn totals(out: &mut String, run: &RunRecord) {
     if c.virtual_clients >= CLIENTS_THAT_OUTWEIGH_THE_PROCESS {
         let _ = writeln!(out, "  phases    {}", phases(run));
     }
-    let _ = writeln!(out, "  digest    {}\n", clean(&run.digest));
+    let _ = writeln!(out, "  digest    {}\n", digest(run));
+}
+
+/// What a run that is made again must come to; one that was interrupted makes no such promise.
+pub(crate) fn digest(run: &RunRecord) -> String {
+    match run.interrupted {
+        false => clean(&run.digest),
+        true => format!("none: interrupted after {}", seconds(run.simulated_ms)),
+    }
 }
 
 /// Where a large run's time went: each phase with its wall time.
@@ -211,6 +217,7 @@ fn clean(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::SometimesRecord;
     use crate::testing;
 
     #[test]
@@ -250,6 +257,27 @@ mod tests {
         assert!(text.starts_with("INCONCLUSIVE  scenarios/smoke.toml  seed 7\n"), "{text}");
         assert!(text.contains("inconclusive: the fault cut-1 hit nothing\n"), "{text}");
         assert!(text.lines().any(|line| line.ends_with("  nothing")), "{text}");
+    }
+
+    #[test]
+    fn an_interrupted_run_promises_no_digest() {
+        let run = RunRecord { interrupted: true, ..testing::passed() };
+        let text = render(&run, false);
+        assert!(text.contains("  digest    none: interrupted after 60.000 s\n"), "{text}");
+        let json = serde_json::to_value([&run, &testing::passed()]).unwrap();
+        assert_eq!((json[0]["interrupted"].as_bool(), json[1].get("interrupted")), (Some(true), None));
+    }
+
+    #[test]
+    fn what_was_never_reached_fits_a_terminal() {
+        let mut run = testing::passed();
+        run.sometimes.iter_mut().for_each(|point| point.hits = 0);
+        let more = |n: u32| SometimesRecord { name: format!("point_number_{n}"), hits: 0 };
+        run.sometimes.extend((0..20).map(more));
+        let text = render(&run, false);
+        let never = text.split("  never: ").nth(1).unwrap().split("\n\n").next().unwrap();
+        assert!(never.lines().all(|line| line.len() <= 80), "{text}");
+        assert!(never.contains("point_number_0") && never.contains("point_number_19"), "{text}");
     }
 
     #[test]

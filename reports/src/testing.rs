@@ -24,6 +24,7 @@ pub(crate) fn passed() -> RunRecord {
         scenario: "scenarios/smoke.toml".into(),
         seed: 7,
         planted: None,
+        interrupted: false,
         digest: "8c3f00d1a2b3c4d5".into(),
         simulated_ms: 60_000,
         wall_ms: 250,

@@ -2,6 +2,27 @@
 
 use std::fmt::Write;
 
+/// Columns of a terminal that a list may fill.
+const LIST_WIDTH: usize = 80;
+
+/// "  what: one, two, …" in as many lines as it takes; nothing where there are no items.
+pub(crate) fn wrapped_list(out: &mut String, what: &str, items: &[impl AsRef<str>]) {
+    if items.is_empty() {
+        return;
+    }
+    let mut line = format!("  {what}:");
+    for (index, item) in items.iter().enumerate() {
+        let comma = if index + 1 < items.len() { "," } else { "" };
+        let item = format!(" {}{comma}", item.as_ref());
+        if line.chars().count() + item.chars().count() > LIST_WIDTH {
+            let _ = writeln!(out, "{line}");
+            line = "   ".to_owned();
+        }
+        line.push_str(&item);
+    }
+    let _ = writeln!(out, "{line}");
+}
+
 /// A table that is laid out when all its rows are there.
 pub struct TextTable {
     /// Columns from this one on are aligned to the right.

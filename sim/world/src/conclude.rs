@@ -83,6 +83,7 @@ impl World<'_> {
             scenario: self.scenario.name.clone(),
             seed: self.options.seed,
             planted: self.options.plant.map(|bug| bug.name.to_owned()),
+            interrupted: self.stopped,
             digest: format!("{:016x}", self.digest),
             simulated_ms,
             wall_ms,
