@@ -16,15 +16,6 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// The exit status of a command that reports this verdict.
-    pub const fn exit_status(self) -> u8 {
-        match self {
-            Verdict::Pass => 0,
-            Verdict::Violated => 1,
-            Verdict::Inconclusive => 3,
-        }
-    }
-
     pub const fn name(self) -> &'static str {
         match self {
             Verdict::Pass => "pass",

@@ -1,6 +1,7 @@
 //! `squall check`: says whether scenario files are right, and everything that is wrong with them; with `--explain`, what they
 //! come to.
 
+use crate::exit::Exit;
 use crate::input;
 use crate::output;
 use squall_reports::number::grouped;
@@ -23,12 +24,12 @@ pub struct Args {
     seed: Option<u64>,
 }
 
-pub fn main(args: Args) -> u8 {
+pub fn main(args: Args) -> Exit {
     let files = match input::expand(&args.files) {
         Ok(files) => files,
-        Err(code) => return code,
+        Err(exit) => return exit,
     };
-    let mut worst = 0;
+    let mut worst = Exit::Pass;
     for file in files {
         match input::load(&file) {
             Ok(mut scenario) => {
@@ -45,7 +46,7 @@ pub fn main(args: Args) -> u8 {
                     output::line!("{}", explain(&scenario, &forecast));
                 }
             }
-            Err(code) => worst = code,
+            Err(exit) => worst = exit,
         }
     }
     worst

@@ -1,51 +1,73 @@
 //! Reading what the user named: scenario files, folders of them, ranges of seeds.
 
+use crate::exit::Exit;
 use squall_scenarios::Scenario;
 use squall_world::plants::{BUGS, Bug, find};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-/// Exit status for bad input.
-pub const BAD_INPUT: u8 = 2;
+/// Problems of one file that are shown: whoever has more has probably named another sort of file.
+const PROBLEMS_SHOWN: usize = 20;
 
-/// Loads a scenario, or prints every problem.
-pub fn load(file: &Path) -> Result<Scenario, u8> {
+/// Loads a scenario, or prints what is wrong with it.
+pub fn load(file: &Path) -> Result<Scenario, Exit> {
     if file.is_dir() {
         let name = quoted(file);
         eprintln!("{}: is a folder; `squall sweep {name}` runs all of it", file.display());
-        return Err(BAD_INPUT);
+        return Err(Exit::BadInput);
+    }
+    if !file.exists() {
+        eprintln!("{}: there is no such file; {}", file.display(), instead_of(file));
+        return Err(Exit::BadInput);
     }
     squall_scenarios::load(file).map_err(|problems| {
-        for problem in &problems {
+        for problem in problems.iter().take(PROBLEMS_SHOWN) {
             eprintln!("{problem}");
         }
-        BAD_INPUT
+        if let Some(more) = problems.len().checked_sub(PROBLEMS_SHOWN).filter(|more| *more > 0) {
+            eprintln!("{}: and {more} more; is this a scenario file?", file.display());
+        }
+        Exit::BadInput
     })
 }
 
+/// What somebody who named a file that does not exist can do.
+fn instead_of(file: &Path) -> String {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let siblings = squall_scenarios::files_in(folder).unwrap_or_default();
+    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let names: Vec<String> = siblings.iter().map(|path| name(path)).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    match squall_scenarios::nearest(&name(file), &names) {
+        Some(near) => format!("did you mean {}?", file.with_file_name(near).display()),
+        None => "give the path of a scenario file, e.g. scenarios/smoke.toml".to_owned(),
+    }
+}
+
 /// The bug of that name, or says which was probably meant.
-pub fn bug(name: &str) -> Result<&'static Bug, u8> {
+pub fn bug(name: &str) -> Result<&'static Bug, Exit> {
     find(name).ok_or_else(|| {
         let names: Vec<&str> = BUGS.iter().map(|bug| bug.name).collect();
         let meant = squall_scenarios::nearest(name, &names).map(|near| format!("; did you mean {near}?"));
-        eprintln!("no bug is named {name:?}{}\nsquall bugs lists them", meant.unwrap_or_default());
-        BAD_INPUT
+        let count = names.len();
+        eprintln!("no bug is named {name:?}{}\n`squall bugs` lists all {count}", meant.unwrap_or_default());
+        Exit::BadInput
     })
 }
 
 /// The scenario files that files and folders mean, in order; prints what cannot be read.
-pub fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>, u8> {
+pub fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Exit> {
     let mut files = Vec::new();
     for path in paths {
         if path.is_dir() {
             let found = squall_scenarios::files_in(path).map_err(|error| {
                 eprintln!("{}: cannot list the folder: {error}", path.display());
-                BAD_INPUT
+                Exit::BadInput
             })?;
             if found.is_empty() {
                 eprintln!("{}: no scenario files (*.toml) here; name a file or another folder", path.display());
-                return Err(BAD_INPUT);
+                return Err(Exit::BadInput);
             }
             files.extend(found);
         } else {
@@ -62,6 +84,24 @@ pub fn quoted(path: &Path) -> String {
     if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
+/// A seed of the command line.
+pub fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("{text:?} is no seed; write a whole number from 0 to {}, e.g. 7", u64::MAX))
+}
+
+/// The number of a conversation or device.
+pub fn id(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| {
+        format!("{text:?} is no number of a conversation or device; histories and violations name them")
+    })
+}
+
+/// How many processes.
+pub fn jobs(text: &str) -> Result<usize, String> {
+    let jobs = text.parse().ok().filter(|jobs| *jobs > 0);
+    jobs.ok_or_else(|| format!("{text:?} is no number of processes; write 1 or more, or leave it out"))
+}
+
 /// Seeds, written `A..B` (B is not one of them) or as one number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seeds(pub Range<u64>);
@@ -70,19 +110,21 @@ impl FromStr for Seeds {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let number = |part: &str| {
-            part.parse::<u64>()
-                .map_err(|_| format!("{part:?} is no seed; write a range like 0..20, or one number"))
-        };
+        let wrong =
+            || format!("{text:?} is neither a range of seeds nor a seed; write e.g. 0..20 (without 20), or 7");
+        let number = |part: &str| part.parse::<u64>().map_err(|_| wrong());
         let range = match text.split_once("..") {
             Some((from, to)) => number(from)?..number(to)?,
             None => {
                 let seed = number(text)?;
-                seed..seed.checked_add(1).ok_or("the seed is too large")?
+                let next = seed.checked_add(1);
+                seed..next.ok_or_else(|| format!("{text} is too large; the largest is {}", u64::MAX - 1))?
             }
         };
-        if range.is_empty() {
-            Err(format!("{text} holds no seed; the end must be above the start"))
+        if range.start > range.end {
+            Err(format!("the range ends before it begins; did you mean {}..{}?", range.end, range.start))
+        } else if range.is_empty() {
+            Err(format!("the range holds no seed, for its end is not in it; write {} for that one", range.start))
         } else {
             Ok(Seeds(range))
         }
@@ -109,8 +151,13 @@ impl FromStr for Shard {
     fn from_str(text: &str) -> Result<Self, String> {
         let parts = text.split_once('/').and_then(|(index, of)| Some((index.parse().ok()?, of.parse().ok()?)));
         match parts {
-            Some((index, of)) if (1..=of).contains(&index) => Ok(Shard { index, of }),
-            _ => Err(format!("{text:?} is no part of a whole; write e.g. 1/4, the first of four")),
+            Some((_, 0)) => Err("a sweep has at least one part; write e.g. 1/4, the first of four".to_owned()),
+            Some((0, of)) => Err(format!("parts are numbered from 1; write 1/{of} for the first")),
+            Some((index, of)) if index > of => {
+                Err(format!("there is no part {index} of {of}; the last is {of}/{of}"))
+            }
+            Some((index, of)) => Ok(Shard { index, of }),
+            None => Err(format!("{text:?} is no part of a sweep; write e.g. 1/4, the first of four")),
         }
     }
 }

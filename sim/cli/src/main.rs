@@ -1,10 +1,11 @@
 //! `squall`: runs scenarios, sweeps seeds, shrinks failures, proves determinism, checks scenario files.
 //!
-//! Exit status: 0 all properties hold; 1 a property is violated; 2 bad input; 3 inconclusive.
+//! `exit` says with which status each ends.
 
 mod bugs;
 mod check;
 mod child;
+mod exit;
 mod input;
 mod output;
 mod progress;
@@ -50,7 +51,7 @@ enum Command {
 
 fn main() -> ExitCode {
     squall_ledger::tune();
-    let code = match Cli::parse().command {
+    let exit = match Cli::parse().command {
         Command::Run(args) => run::main(args),
         Command::Sweep(args) => sweep::main(args),
         Command::Shrink(args) => shrink::main(args),
@@ -59,8 +60,8 @@ fn main() -> ExitCode {
         Command::Check(args) => check::main(args),
         Command::Schema => {
             output::line!("{}", squall_scenarios::json_schema());
-            0
+            exit::Exit::Pass
         }
     };
-    ExitCode::from(code)
+    exit.into()
 }

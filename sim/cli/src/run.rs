@@ -1,7 +1,7 @@
 //! `squall run`: one scenario, one seed, one verdict.
 
+use crate::exit::Exit;
 use crate::input;
-use crate::input::BAD_INPUT;
 use crate::output;
 use crate::progress::Display;
 use crate::source::Source;
@@ -16,9 +16,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-/// Exit status of a run that a failure of the harness or its disk ended: inconclusive.
-const UNFINISHED: u8 = 3;
-
 #[derive(clap::Args)]
 pub struct Args {
     /// The scenario file.
@@ -27,7 +24,7 @@ pub struct Args {
     #[arg(long)]
     swarm: bool,
     /// The seed that decides everything random; the file's own, or 0, when absent.
-    #[arg(long)]
+    #[arg(long, value_parser = input::seed, allow_negative_numbers = true)]
     seed: Option<u64>,
     /// Plant this bug in the system under test and see whether the checks catch it; `squall bugs` lists them.
     #[arg(long, value_name = "NAME")]
@@ -39,7 +36,7 @@ pub struct Args {
     #[arg(long, requires = "out")]
     history: bool,
     /// Like --history, with only what this conversation or device (by its number) had part in. Can be given several times.
-    #[arg(long, value_name = "ID", requires = "out")]
+    #[arg(long, value_name = "ID", requires = "out", value_parser = input::id, allow_negative_numbers = true)]
     history_of: Vec<u64>,
     /// On how many threads hosts step; the run is the same on any number. One in a run of less than 5,000 clients and as many as
     /// there are cores, at most eight, in a larger one, when absent.
@@ -56,10 +53,10 @@ pub struct Args {
     trace_second: Option<u64>,
 }
 
-pub fn main(args: Args) -> u8 {
+pub fn main(args: Args) -> Exit {
     let plant = match args.plant.as_deref().map(input::bug).transpose() {
         Ok(plant) => plant,
-        Err(code) => return code,
+        Err(exit) => return exit,
     };
     let loaded = Source::of(args.file, args.swarm).and_then(|source| {
         let (scenario, seed) = source.load(args.seed)?;
@@ -67,26 +64,26 @@ pub fn main(args: Args) -> u8 {
     });
     let (source, scenario, seed) = match loaded {
         Ok(loaded) => loaded,
-        Err(code) => return code,
+        Err(exit) => return exit,
     };
     if let Some(out) = &args.out
         && let Err(error) = std::fs::create_dir_all(out)
     {
         eprintln!("{}: cannot create the folder: {error}; name another one with --out", out.display());
-        return BAD_INPUT;
+        return Exit::BadInput;
     }
     let quiet = args.quiet || args.digests || args.trace_second.is_some();
-    if let Err(code) = fits(&scenario, &source.name(), quiet) {
-        return code;
+    if let Err(exit) = fits(&scenario, &source.name(), quiet) {
+        return exit;
     }
     if source == Source::Swarm {
         if !quiet {
             eprintln!("seed {seed} draws: {}", squall_generators::swarm::in_words(&scenario));
         }
         if let Some(out) = &args.out
-            && let Err(code) = keep(&scenario, seed, out)
+            && let Err(exit) = keep(&scenario, seed, out)
         {
-            return code;
+            return exit;
         }
     }
     let planted = plant.map_or_else(String::new, |bug| format!(" --plant {}", bug.name));
@@ -139,7 +136,7 @@ pub fn main(args: Args) -> u8 {
         Ok(Ok(record)) => record,
         Ok(Err(error)) => {
             eprintln!("the run could not be finished and proves nothing: {error}");
-            return UNFINISHED;
+            return Exit::Unfinished;
         }
         Err(panic) => std::panic::resume_unwind(panic),
     };
@@ -147,10 +144,10 @@ pub fn main(args: Args) -> u8 {
         && let Err(error) = squall_reports::write_all(out, &record)
     {
         eprintln!("{error}");
-        return BAD_INPUT;
+        return Exit::Unfinished;
     }
-    if digests {
-        // What is not there when a run could not be finished.
+    if digests && !record.interrupted {
+        // What is not there when a run did not come to its end.
         print_line(&serde_json::json!({ "end": record.digest }).to_string());
     }
     if args.quiet {
@@ -158,11 +155,11 @@ pub fn main(args: Args) -> u8 {
     } else if !machine_readable {
         output::text(&squall_reports::summary::render(&record, std::io::stdout().is_terminal()));
     }
-    record.verdict.exit_status()
+    record.verdict.into()
 }
 
 /// Says what memory the run is expected to take, and refuses where the machine cannot hold it.
-fn fits(scenario: &Scenario, name: &str, quiet: bool) -> Result<(), u8> {
+fn fits(scenario: &Scenario, name: &str, quiet: bool) -> Result<(), Exit> {
     let estimate = MemoryEstimate::of(scenario);
     let (expected, available) = (estimate.bytes(), available_bytes());
     let expected_size = size(expected as f64);
@@ -174,7 +171,7 @@ fn fits(scenario: &Scenario, name: &str, quiet: bool) -> Result<(), u8> {
                 name,
                 size(available as f64)
             );
-            return Err(BAD_INPUT);
+            return Err(Exit::BadInput);
         }
         Some(available) if !quiet => {
             eprintln!("memory: about {expected_size} expected, {} available", size(available as f64));
@@ -186,12 +183,12 @@ fn fits(scenario: &Scenario, name: &str, quiet: bool) -> Result<(), u8> {
 }
 
 /// Writes the scenario that a seed has drawn as a file, with the seed in it.
-fn keep(scenario: &Scenario, seed: u64, out: &Path) -> Result<(), u8> {
+fn keep(scenario: &Scenario, seed: u64, out: &Path) -> Result<(), Exit> {
     let path = out.join("scenario.toml");
     let scenario = Scenario { seed: Some(seed), ..scenario.clone() };
     std::fs::write(&path, scenario.to_toml()).map_err(|error| {
         eprintln!("{}: cannot write the scenario: {error}; name another folder with --out", path.display());
-        BAD_INPUT
+        Exit::BadInput
     })
 }
 

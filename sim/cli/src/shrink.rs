@@ -4,12 +4,12 @@ mod candidates;
 pub mod search;
 
 use crate::child::{self, Children};
-use crate::input::{self, BAD_INPUT};
+use crate::exit::Exit;
+use crate::input;
 use crate::output;
 use crate::progress::Meter;
 use crate::source::Source;
 use search::{Ended, Failing, Limits, Shrunk, first_violated, plant_arguments, shrink};
-use squall_reports::Verdict;
 use squall_reports::number::grouped;
 use squall_scenarios::{Scenario, Span};
 use squall_world::Forecast;
@@ -42,14 +42,14 @@ pub struct Args {
     quiet: bool,
 }
 
-pub fn main(args: Args) -> u8 {
+pub fn main(args: Args) -> Exit {
     match shrink_and_tell(args) {
-        Ok(()) => 0,
-        Err(code) => code,
+        Ok(()) => Exit::Pass,
+        Err(exit) => exit,
     }
 }
 
-fn shrink_and_tell(args: Args) -> Result<(), u8> {
+fn shrink_and_tell(args: Args) -> Result<(), Exit> {
     let source = Source::of(args.file, args.swarm)?;
     let (scenario, seed) = source.load(args.seed)?;
     let out = args.out.unwrap_or_else(|| PathBuf::from(format!("{}-shrunk.toml", source.stem(seed))));
@@ -61,7 +61,7 @@ fn shrink_and_tell(args: Args) -> Result<(), u8> {
             out.display(),
             folder.display()
         );
-        return Err(BAD_INPUT);
+        return Err(Exit::BadInput);
     }
     let plant = args.plant.as_deref();
     let children =
@@ -73,7 +73,7 @@ fn shrink_and_tell(args: Args) -> Result<(), u8> {
             source.name(),
             failing.record.verdict
         );
-        return Err(Verdict::Inconclusive.exit_status());
+        return Err(Exit::Inconclusive);
     };
     let limits = Limits { wall: args.limit.as_duration(), jobs: child::jobs(args.jobs) };
     let mut meter = Meter::new(args.quiet);
@@ -88,17 +88,17 @@ fn shrink_and_tell(args: Args) -> Result<(), u8> {
     std::fs::write(&out, &file).map_err(|error| {
         eprintln!("{}: cannot write it: {error}; name another file with --out", out.display());
         output::text(&file);
-        BAD_INPUT
+        Exit::BadInput
     })?;
     output::text(&summary(&failing, &shrunk, &property, &out, plant));
     Ok(())
 }
 
 /// Says what failed and gives the exit status of it.
-fn told(what: &str) -> impl Fn(std::io::Error) -> u8 {
+fn told(what: &str) -> impl Fn(std::io::Error) -> Exit {
     move |error| {
         eprintln!("{what}: {error}");
-        BAD_INPUT
+        Exit::BadInput
     }
 }
 
@@ -109,7 +109,7 @@ pub fn first_run(
     scenario: Scenario,
     seed: u64,
     plant: Option<&str>,
-) -> Result<Failing, u8> {
+) -> Result<Failing, Exit> {
     let outcome =
         children.run(source, seed, &plant_arguments(plant), &|| false).map_err(told("cannot run the scenario"))?;
     match outcome {
@@ -117,12 +117,12 @@ pub fn first_run(
             Some(record) => Ok(Failing { scenario, seed, record }),
             None => {
                 eprintln!("{}\nthe run of {} seed {seed} could not be finished", outcome.text, source.name());
-                Err(BAD_INPUT)
+                Err(Exit::BadInput)
             }
         },
         None => {
             eprintln!("interrupted before anything was known");
-            Err(Verdict::Inconclusive.exit_status())
+            Err(Exit::Inconclusive)
         }
     }
 }
@@ -154,7 +154,7 @@ fn with_plant(command: String, plant: Option<&str>) -> String {
 }
 
 /// Runs the file as a user would, with the seed in it.
-fn confirm(file: &str, out: &Path, property: &str, plant: Option<&str>) -> Result<(), u8> {
+fn confirm(file: &str, out: &Path, property: &str, plant: Option<&str>) -> Result<(), Exit> {
     // Its own flag: the one before may be set, and the smallest scenario is wanted nevertheless.
     let children = Children::new(child::stop_flag()).map_err(told("cannot confirm what was found"))?;
     let path = children.folder().join(out.file_name().unwrap_or("shrunk.toml".as_ref()));
@@ -177,7 +177,7 @@ fn confirm(file: &str, out: &Path, property: &str, plant: Option<&str>) -> Resul
          and does `squall verify-determinism` pass?\n{}\n{file}",
         outcome.text
     );
-    Err(BAD_INPUT)
+    Err(Exit::BadInput)
 }
 
 /// What was there before and after, and where it is now.

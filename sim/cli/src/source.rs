@@ -1,6 +1,7 @@
 //! What is run: a scenario file, or the scenario that a seed draws.
 
-use crate::input::{self, BAD_INPUT};
+use crate::exit::Exit;
+use crate::input;
 use squall_generators::swarm;
 use squall_scenarios::Scenario;
 use std::ffi::OsString;
@@ -16,7 +17,7 @@ pub enum Source {
 
 impl Source {
     /// What the user named: a file, or `--swarm`.
-    pub fn of(file: Option<PathBuf>, swarm: bool) -> Result<Source, u8> {
+    pub fn of(file: Option<PathBuf>, swarm: bool) -> Result<Source, Exit> {
         match (file, swarm) {
             (Some(file), false) => Ok(Source::File(file)),
             (None, true) => Ok(Source::Swarm),
@@ -26,7 +27,7 @@ impl Source {
     }
 
     /// The files that were named, folders expanded and each of them read once, or `--swarm`.
-    pub fn all_of(files: &[PathBuf], swarm: bool) -> Result<Vec<Source>, u8> {
+    pub fn all_of(files: &[PathBuf], swarm: bool) -> Result<Vec<Source>, Exit> {
         match (files, swarm) {
             ([], true) => Ok(vec![Source::Swarm]),
             ([], false) => Err(neither()),
@@ -40,7 +41,7 @@ impl Source {
     }
 
     /// The scenario, and the seed that a run of it takes where the command line names `seed`.
-    pub fn load(&self, seed: Option<u64>) -> Result<(Scenario, u64), u8> {
+    pub fn load(&self, seed: Option<u64>) -> Result<(Scenario, u64), Exit> {
         match self {
             Source::File(file) => {
                 let scenario = input::load(file)?;
@@ -97,17 +98,17 @@ impl Source {
     }
 }
 
-fn both(files: &[PathBuf]) -> u8 {
+fn both(files: &[PathBuf]) -> Exit {
     let first = files.first().map_or_else(String::new, |file| file.display().to_string());
     eprintln!(
         "--swarm draws its scenarios from the seeds and reads no file: leave out {first}, or leave out --swarm"
     );
-    BAD_INPUT
+    Exit::BadInput
 }
 
-fn neither() -> u8 {
+fn neither() -> Exit {
     eprintln!(
         "nothing to run: name a scenario file, e.g. scenarios/smoke.toml, or let the seed draw one with --swarm"
     );
-    BAD_INPUT
+    Exit::BadInput
 }

@@ -5,9 +5,11 @@
 //! digests of wire bytes, events and durable writes must agree. Where they do not, both run again and the first event that differs is named.
 
 use crate::child::dies_with_its_parent;
-use crate::input::BAD_INPUT;
+use crate::exit::Exit;
+use crate::input;
 use crate::output;
 use crate::source::Source;
+use squall_reports::Verdict;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -24,7 +26,7 @@ pub struct Args {
     #[arg(long)]
     swarm: bool,
     /// The seed.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = input::seed, allow_negative_numbers = true)]
     seed: u64,
 }
 
@@ -38,12 +40,12 @@ const OTHER_THREADS: &str = "3";
 const LOAD_SPINS: u64 = 500_000;
 const LOAD_PAUSE: Duration = Duration::from_millis(20);
 
-pub fn main(args: Args) -> u8 {
+pub fn main(args: Args) -> Exit {
     let sources = match Source::all_of(&args.files, args.swarm) {
         Ok(sources) => sources,
-        Err(code) => return code,
+        Err(exit) => return exit,
     };
-    let mut worst = 0;
+    let mut worst = Exit::Pass;
     for source in sources {
         match compare(&source, args.seed) {
             Ok(Ok(agreed)) => {
@@ -51,11 +53,11 @@ pub fn main(args: Args) -> u8 {
             }
             Ok(Err(difference)) => {
                 output::line!("DIFFERENT {} seed {}: {difference}", source.name(), args.seed);
-                worst = 1;
+                worst = Exit::Violated;
             }
             Err(error) => {
                 eprintln!("{}: cannot run it twice: {error}", source.name());
-                return BAD_INPUT;
+                return Exit::Unfinished;
             }
         }
     }
@@ -79,9 +81,11 @@ fn lines(child: &mut Child) -> std::io::Result<Vec<String>> {
     let stdout = child.stdout.take().ok_or_else(|| std::io::Error::other("no standard output"))?;
     let lines: Vec<String> = BufReader::new(stdout).lines().collect::<Result<_, _>>()?;
     let status = child.wait()?;
-    match status.code() {
-        Some(0 | 1 | 3) => Ok(lines),
-        _ => Err(std::io::Error::other(format!("a run ended with {status}"))),
+    let verdicts = [Verdict::Pass, Verdict::Violated, Verdict::Inconclusive];
+    if verdicts.into_iter().any(|verdict| Exit::is(verdict, status.code())) {
+        Ok(lines)
+    } else {
+        Err(std::io::Error::other(format!("a run ended with {status}")))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Args, Caught, caught, file_of, print};
 use crate::child::{self, Children};
-use crate::input::BAD_INPUT;
+use crate::exit::Exit;
 use crate::output;
 use crate::progress::Meter;
 use crate::shrink::search::{Failing, Limits, first_violated, plant_arguments, shrink};
@@ -17,13 +17,13 @@ const MORE_FAULTS: usize = 1;
 /// The smallest population that a scenario can have.
 const LEAST_CLIENTS: u32 = 2;
 
-pub fn main(args: &Args, bugs: &[&'static Bug]) -> u8 {
+pub fn main(args: &Args, bugs: &[&'static Bug]) -> Exit {
     let made = args.out.as_ref().map_or(Ok(()), std::fs::create_dir_all);
     let children = match made.and_then(|()| Children::new(child::stop_flag())) {
         Ok(children) => children,
         Err(error) => {
             eprintln!("cannot start runs, or write what they come to: {error}");
-            return BAD_INPUT;
+            return Exit::BadInput;
         }
     };
     let mut table = TextTable::new(
@@ -55,7 +55,7 @@ pub fn main(args: &Args, bugs: &[&'static Bug]) -> u8 {
             Ok(None) => table.row(vec![bug.name.into(), "not found".into()]),
             Err(error) => {
                 eprintln!("{}: {error}", bug.name);
-                return BAD_INPUT;
+                return Exit::BadInput;
             }
         }
     }
@@ -64,7 +64,7 @@ pub fn main(args: &Args, bugs: &[&'static Bug]) -> u8 {
         "\n{small} of {} with at most {MORE_CLIENTS} clients and {MORE_FAULTS} fault more than the least; no scenario has fewer than {LEAST_CLIENTS} clients",
         bugs.len()
     );
-    u8::from(small < bugs.len())
+    if small < bugs.len() { Exit::Violated } else { Exit::Pass }
 }
 
 /// Shrinks the first run that finds the bug; its row, and whether it is small enough.

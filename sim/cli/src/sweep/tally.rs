@@ -1,12 +1,12 @@
 //! What a sweep has found so far, and what it says of it.
 
 use crate::child::Outcome;
-use crate::input::BAD_INPUT;
+use crate::exit::Exit;
 use crate::source::Source;
-use squall_reports::RunRecord;
 use squall_reports::campaign::Campaign;
 use squall_reports::junit::{self, Unfinished};
 use squall_reports::number::grouped;
+use squall_reports::{RunRecord, Verdict};
 use squall_scenarios::FaultKind;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -58,16 +58,16 @@ impl Tally {
             Ok(outcome) => (outcome.status, outcome.text, outcome.record),
             Err(error) => (None, format!("{}: cannot run it: {error}", run.source.name()), None),
         };
-        // 3 without a record: a role, the harness or its disk failed, which no share of inconclusive runs excuses.
-        let (count, next) = match (status, &record) {
-            (Some(0), Some(_)) => (&mut self.passed, None),
-            (Some(1), Some(_)) => (&mut self.violated, Some(run.source.command("shrink", run.seed))),
-            (Some(3), Some(_)) => (&mut self.inconclusive, None),
-            _ => (&mut self.failed, None),
+        // Without a record a role, the harness or its disk failed, which no share of inconclusive runs excuses.
+        let verdict = record.as_ref().map(|record| record.verdict).filter(|verdict| Exit::is(*verdict, status));
+        let (count, next) = match verdict {
+            Some(Verdict::Pass) => (&mut self.passed, None),
+            Some(Verdict::Violated) => (&mut self.violated, Some(run.source.command("shrink", run.seed))),
+            Some(Verdict::Inconclusive) => (&mut self.inconclusive, None),
+            None => (&mut self.failed, None),
         };
         *count += 1;
-        let passed = status == Some(0) && record.is_some();
-        let lines = (!passed).then(|| {
+        let lines = (verdict != Some(Verdict::Pass)).then(|| {
             let shrink = next.map_or_else(String::new, |next| format!("\n  shrink:    {next}"));
             format!("{text}\n  reproduce: {reproduce}{shrink}")
         });
@@ -158,15 +158,15 @@ impl Tally {
     }
 
     /// The worst of the runs. Some inconclusive ones may be let pass, where every run has ended.
-    pub fn exit_status(&self, inconclusive_percent: f64) -> u8 {
+    pub fn exit(&self, inconclusive_percent: f64) -> Exit {
         let complete = self.done() == self.total;
         let few = 100.0 * self.inconclusive as f64 <= inconclusive_percent * self.done() as f64;
         match (self.violated, self.failed) {
-            (0, 0) if complete && few => 0,
-            (0, 0) => 3,
+            (0, 0) if complete && few => Exit::Pass,
+            (0, 0) => Exit::Inconclusive,
             // A violation is what a sweep is for: nothing hides it.
-            (0, _) => BAD_INPUT,
-            _ => 1,
+            (0, _) => Exit::Unfinished,
+            _ => Exit::Violated,
         }
     }
 }
@@ -200,22 +200,26 @@ mod tests {
             failed,
             ..Tally::new(total, false)
         };
-        assert_eq!(counted(10, 0, 0, 0, 10).exit_status(0.0), 0);
-        assert_eq!(counted(99, 0, 1, 0, 100).exit_status(0.0), 3);
-        assert_eq!(counted(99, 0, 1, 0, 100).exit_status(1.0), 0);
-        assert_eq!(counted(98, 0, 2, 0, 100).exit_status(1.0), 3);
-        assert_eq!(counted(98, 1, 1, 0, 100).exit_status(100.0), 1);
-        assert_eq!(counted(97, 1, 1, 1, 100).exit_status(100.0), 1, "nothing hides a violation");
-        assert_eq!(counted(98, 0, 1, 1, 100).exit_status(100.0), 2);
-        assert_eq!(counted(9, 0, 0, 0, 10).exit_status(100.0), 3, "an interrupted sweep proves too little");
+        assert_eq!(counted(10, 0, 0, 0, 10).exit(0.0), Exit::Pass);
+        assert_eq!(counted(99, 0, 1, 0, 100).exit(0.0), Exit::Inconclusive);
+        assert_eq!(counted(99, 0, 1, 0, 100).exit(1.0), Exit::Pass);
+        assert_eq!(counted(98, 0, 2, 0, 100).exit(1.0), Exit::Inconclusive);
+        assert_eq!(counted(98, 1, 1, 0, 100).exit(100.0), Exit::Violated);
+        assert_eq!(counted(97, 1, 1, 1, 100).exit(100.0), Exit::Violated, "nothing hides a violation");
+        assert_eq!(counted(98, 0, 1, 1, 100).exit(100.0), Exit::Unfinished);
+        assert_eq!(
+            counted(9, 0, 0, 0, 10).exit(100.0),
+            Exit::Inconclusive,
+            "an interrupted sweep proves too little"
+        );
     }
 
     #[test]
     fn a_run_without_a_record_never_passes() {
-        assert_eq!(tally(&[Some(0)], 1).exit_status(0.0), 2);
-        assert_eq!(tally(&[Some(1)], 1).exit_status(0.0), 2);
-        assert_eq!(tally(&[Some(3)], 1).exit_status(100.0), 2, "a role that ended is no inconclusive run");
-        assert_eq!(tally(&[None], 1).exit_status(0.0), 2);
+        assert_eq!(tally(&[Some(0)], 1).exit(0.0), Exit::Unfinished);
+        assert_eq!(tally(&[Some(1)], 1).exit(0.0), Exit::Unfinished);
+        assert_eq!(tally(&[Some(3)], 1).exit(100.0), Exit::Unfinished, "a role that ended is no inconclusive run");
+        assert_eq!(tally(&[None], 1).exit(0.0), Exit::Unfinished);
         assert!(tally(&[Some(3)], 1).junit().contains("what it said"));
     }
 

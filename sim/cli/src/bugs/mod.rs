@@ -7,7 +7,8 @@
 mod shrinking;
 
 use crate::child::{self, Children};
-use crate::input::{self, BAD_INPUT};
+use crate::exit::Exit;
+use crate::input;
 use crate::output;
 use crate::source::Source;
 use squall_reports::RunRecord;
@@ -34,7 +35,7 @@ pub struct Args {
     #[arg(long, default_value_t = 3, requires = "check", value_parser = clap::value_parser!(u64).range(1..))]
     starts: u64,
     /// Processes at a time; one for each core when absent.
-    #[arg(long)]
+    #[arg(long, value_parser = input::jobs, allow_negative_numbers = true)]
     jobs: Option<usize>,
     /// The folder of the scenarios that find bugs.
     #[arg(long, value_name = "DIR", default_value = "scenarios/bugs")]
@@ -58,15 +59,15 @@ const SEEDS_PER_START: u64 = 1_000;
 /// Seeds with which a scenario must pass without a bug.
 const CLEAN_SEEDS: u64 = 3;
 
-pub fn main(args: Args) -> u8 {
-    let named: Result<Vec<&Bug>, u8> = args.names.iter().map(|name| input::bug(name)).collect();
+pub fn main(args: Args) -> Exit {
+    let named: Result<Vec<&Bug>, Exit> = args.names.iter().map(|name| input::bug(name)).collect();
     let bugs: Vec<&Bug> = match named {
         Ok(named) if named.is_empty() => BUGS.iter().collect(),
         Ok(named) => named,
-        Err(code) => return code,
+        Err(exit) => return exit,
     };
     if (args.check || args.shrink) && !has_scenarios(&args) {
-        return BAD_INPUT;
+        return Exit::BadInput;
     }
     match (args.check, args.shrink) {
         (true, _) => check(&args, &bugs),
@@ -75,7 +76,7 @@ pub fn main(args: Args) -> u8 {
     }
 }
 
-fn list(args: &Args, bugs: &[&Bug]) -> u8 {
+fn list(args: &Args, bugs: &[&Bug]) -> Exit {
     if !args.names.is_empty() {
         for bug in bugs {
             output::line!(
@@ -89,7 +90,7 @@ fn list(args: &Args, bugs: &[&Bug]) -> u8 {
                 bug.why
             );
         }
-        return 0;
+        return Exit::Pass;
     }
     let mut table = TextTable::new(6, &["bug", "caught by", "scenario", "devices", "faults", "how it happens"]);
     for bug in bugs {
@@ -104,7 +105,7 @@ fn list(args: &Args, bugs: &[&Bug]) -> u8 {
         ]);
     }
     print(&table);
-    0
+    Exit::Pass
 }
 
 fn counted(count: u32, what: &str) -> String {
@@ -167,22 +168,22 @@ fn has_scenarios(args: &Args) -> bool {
     there
 }
 
-fn check(args: &Args, bugs: &[&'static Bug]) -> u8 {
+fn check(args: &Args, bugs: &[&'static Bug]) -> Exit {
     let mut scenarios: BTreeSet<&'static str> = bugs.iter().map(|bug| bug.scenario).collect();
     if args.swarm {
         // That the swarm passes without a bug is for a sweep to show.
         scenarios.clear();
     }
     for scenario in &scenarios {
-        if let Err(code) = input::load(&file_of(&args.scenarios, scenario)) {
-            return code;
+        if let Err(exit) = input::load(&file_of(&args.scenarios, scenario)) {
+            return exit;
         }
     }
     let children = match Children::new(child::stop_flag()) {
         Ok(children) => children,
         Err(error) => {
             eprintln!("cannot start runs in processes of their own: {error}");
-            return BAD_INPUT;
+            return Exit::BadInput;
         }
     };
     let clean = scenarios.iter().flat_map(|s| (0..CLEAN_SEEDS).map(|seed| Task::Clean { scenario: s, seed }));
@@ -292,7 +293,7 @@ fn caught(bug: &Bug, record: &RunRecord) -> Caught {
     }
 }
 
-fn conclude(bugs: &[&'static Bug], findings: &Findings, starts: u64, stopped: bool) -> u8 {
+fn conclude(bugs: &[&'static Bug], findings: &Findings, starts: u64, stopped: bool) -> Exit {
     let header = ["bug", "found", "by", "median seeds", "worst", "simulated s"];
     let mut table = TextTable::new(3, &header);
     let (mut found, mut wrong_lines) = (0, Vec::new());
@@ -343,5 +344,5 @@ fn conclude(bugs: &[&'static Bug], findings: &Findings, starts: u64, stopped: bo
         runs => format!("; without a bug {clean} of {runs} runs passed"),
     };
     output::line!("\n{interrupted}{found} of {} found{alone}", bugs.len());
-    u8::from(stopped || found < bugs.len() || !findings.unclean.is_empty())
+    if stopped || found < bugs.len() || !findings.unclean.is_empty() { Exit::Violated } else { Exit::Pass }
 }

@@ -3,7 +3,8 @@
 mod tally;
 
 use crate::child::{self, Children};
-use crate::input::{BAD_INPUT, Seeds, Shard};
+use crate::exit::Exit;
+use crate::input::{self, Seeds, Shard};
 use crate::output;
 use crate::progress::{Meter, Stopwatch};
 use crate::source::Source;
@@ -24,7 +25,7 @@ pub struct Args {
     #[arg(long, default_value = "0..20")]
     seeds: Seeds,
     /// Processes at a time; one for each core when absent.
-    #[arg(long)]
+    #[arg(long, value_parser = input::jobs, allow_negative_numbers = true)]
     jobs: Option<usize>,
     /// Only this part of the runs, e.g. 2/4: for spreading a sweep over machines.
     #[arg(long, value_name = "I/N")]
@@ -43,10 +44,10 @@ pub struct Args {
 /// How often progress is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
-pub fn main(args: Args) -> u8 {
+pub fn main(args: Args) -> Exit {
     let sources = match Source::all_of(&args.files, args.swarm) {
         Ok(sources) => sources,
-        Err(code) => return code,
+        Err(exit) => return exit,
     };
     let all = sources.iter().flat_map(|source| args.seeds.0.clone().map(move |seed| (source.clone(), seed)));
     let mine = all.enumerate().filter(|(run, _)| args.shard.is_none_or(|shard| shard.has(*run)));
@@ -54,21 +55,21 @@ pub fn main(args: Args) -> u8 {
         mine.enumerate().map(|(number, (_, (source, seed)))| Run { number, source, seed }).collect();
     if runs.is_empty() {
         eprintln!("this part of the sweep has no runs; ask for more seeds, or for fewer parts");
-        return BAD_INPUT;
+        return Exit::BadInput;
     }
     if let Some(junit) = &args.junit
         && let Err(error) = std::fs::write(junit, "")
     {
         // Found out now rather than when the night is over. Until then the file is no XML, so that nobody takes it for green.
         eprintln!("{}: cannot write it: {error}; name another file with --junit", junit.display());
-        return BAD_INPUT;
+        return Exit::BadInput;
     }
     let stop = child::stop_flag();
     let children = match Children::new(stop) {
         Ok(children) => children,
         Err(error) => {
             eprintln!("cannot start runs in processes of their own: {error}");
-            return BAD_INPUT;
+            return Exit::BadInput;
         }
     };
     let tally = sweep(&children, runs, &args);
@@ -76,10 +77,10 @@ pub fn main(args: Args) -> u8 {
         && let Err(error) = std::fs::write(junit, tally.junit())
     {
         eprintln!("{}: cannot write it: {error}", junit.display());
-        return BAD_INPUT;
+        return Exit::BadInput;
     }
     output::text(&tally.render(children.stopped()));
-    tally.exit_status(args.inconclusive_at_most)
+    tally.exit(args.inconclusive_at_most)
 }
 
 /// Makes the runs, as many at a time as asked, until they are over or the user stops them.
