@@ -117,7 +117,7 @@ impl Stage {
     }
 
     fn step(&mut self, by: Duration) {
-        self.now = self.now + by;
+        self.now += by;
         self.fleet.step(self.now, &mut self.seen);
     }
 
