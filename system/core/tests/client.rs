@@ -60,10 +60,7 @@ fn brief(out: &[Output]) -> Vec<String> {
             Output::Disconnect(why) => Some(format!("disconnect: {why}")),
             Output::Connect => Some("connect".into()),
             Output::Transmit(frame) => Some(format!("{frame:?}")),
-            Output::Online
-            | Output::Resent { .. }
-            | Output::Refused { .. }
-            | Output::Arrived { .. } => None,
+            Output::Online | Output::Resent { .. } | Output::Refused { .. } | Output::Arrived { .. } => None,
         })
         .collect()
 }
