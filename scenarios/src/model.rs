@@ -3,7 +3,7 @@
 //! Every field has a default that is documented here, so that the shortest scenario is a `[population]`
 //! with a number of users. Nothing here knows how a fault is applied or a population is built.
 
-pub use crate::catalogue::{DiskOperation, Fault, FaultKind, Point};
+pub use crate::faults::{DiskOperation, Fault, FaultKind, KindName, Point, Strikes};
 pub use crate::network::{Backbone, Network, Profile};
 pub use crate::topology::Topology;
 
