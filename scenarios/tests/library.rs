@@ -63,8 +63,7 @@ fn the_library_parses_and_each_file_says_what_it_exposes() {
 #[test]
 fn the_library_is_small_enough_for_sweeps() {
     for (_, scenario) in library() {
-        let quiet = scenario.phases.liveness_bound.unwrap_or(Span::from_secs(115));
-        let simulated = scenario.phases.ramp + scenario.phases.load + quiet;
+        let simulated = scenario.phases.ramp + scenario.phases.load + scenario.phases.quiet();
         assert!(simulated <= Span::from_secs(150), "{} simulates {simulated}", scenario.name);
         assert!(scenario.host_names().len() <= 10, "{} has many hosts", scenario.name);
     }

@@ -11,7 +11,7 @@ pub use findings::Finding;
 use crate::model::{Scenario, Topology};
 use crate::span::Span;
 use findings::{Findings, WEEK};
-use squall_protocol::Role;
+use squall_protocol::{Role, limits};
 
 impl Scenario {
     /// Everything that no run could mean; empty when the scenario can run. `parse` has asked already: this is for scenarios
@@ -42,8 +42,6 @@ impl Scenario {
 const DAY: Span = Span::from_secs(86_400);
 /// The most hosts of the role that may have most.
 const MOST_HOSTS: u32 = 200;
-/// `squall_protocol::limits::MAX_GROUP_MEMBERS`.
-const MAX_GROUP_MEMBERS: u32 = 5_000;
 
 /// The most hosts of a role.
 const fn most_hosts(role: Role) -> u32 {
@@ -90,8 +88,8 @@ fn population(scenario: &Scenario, findings: &mut Findings) {
         return;
     }
     let (min, max) = (population.group_size_min, population.group_size_max);
-    findings.count("population.group_size_min", min, 2..=MAX_GROUP_MEMBERS);
-    findings.count("population.group_size_max", max, 2..=MAX_GROUP_MEMBERS);
+    findings.count("population.group_size_min", min, 2..=limits::MAX_GROUP_MEMBERS as u32);
+    findings.count("population.group_size_max", max, 2..=limits::MAX_GROUP_MEMBERS as u32);
     if min > max {
         let message = format!("group_size_min is {min}, but group_size_max is {max}");
         findings.add(
@@ -129,11 +127,12 @@ fn workload(scenario: &Scenario, findings: &mut Findings) {
     findings.number("workload.direct_share", workload.direct_share, 0.0..=1.0);
     findings.number("workload.follow_up_share", workload.follow_up_share, 0.0..=1.0);
     findings.span("workload.membership_interval", workload.membership_interval, Span::ZERO..=WEEK);
-    // A gateway closes after 90 s of silence, so a heartbeat must come before.
+    // A gateway closes after so much silence, and one heartbeat may be late by as long as they are usually apart.
+    let most = limits::SILENCE_LIMIT - limits::HEARTBEAT_INTERVAL;
     findings.span(
         "workload.heartbeat_interval",
         workload.heartbeat_interval,
-        Span::from_millis(100)..=Span::from_secs(60),
+        Span::from_millis(100)..=most.into(),
     );
 }
 

@@ -4,10 +4,11 @@ use super::findings::{Findings, WEEK, label};
 use crate::model::Scenario;
 use crate::people::{Bodies, Conversations, Devices, FlashCrowd, LengthPart, Lengths, Mix, Part, Popularity};
 use crate::span::Span;
+use squall_protocol::limits;
 use std::collections::BTreeSet;
 
-const MAX_BODY_BYTES: u32 = 16 * 1024;
-const MAX_GROUP_MEMBERS: u32 = 5_000;
+const MAX_BODY_BYTES: u32 = limits::MAX_BODY_BYTES as u32;
+const MAX_GROUP_MEMBERS: u32 = limits::MAX_GROUP_MEMBERS as u32;
 
 pub(super) fn people(scenario: &Scenario, findings: &mut Findings) {
     let (population, workload) = (&scenario.population, &scenario.workload);
