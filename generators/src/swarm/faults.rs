@@ -1,6 +1,6 @@
 //! Which faults a seed of the swarm has: each kind with the same chance, its parameters and times drawn.
 
-use super::Draws;
+use super::draws::Draws;
 use proptest::prelude::*;
 use squall_protocol::Role;
 use squall_scenarios::{

@@ -1,6 +1,6 @@
 //! Shorter runs.
 
-use super::{Candidate, Failure, candidate};
+use super::candidate::{Candidate, Failure, candidate};
 use squall_scenarios::{Profile, Scenario, Span};
 
 const SHORTEST_LOAD: Span = Span::from_secs(1);
