@@ -30,7 +30,7 @@ impl What {
     }
 }
 
-/// The fingerprint of an entry's content.
+/// The fingerprint of an entry's content. It tells contents of one kind apart: compare it together with [`What`].
 pub fn payload_hash(payload: &Payload) -> u64 {
     match payload {
         Payload::Text(text) => body_hash(text.as_bytes()),
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn payloads_that_differ_have_fingerprints_that_differ() {
+    fn payloads_that_differ_differ_in_kind_or_fingerprint() {
         let (one, two) = (UserId(1), UserId(2));
         let created = |direct, members: &[UserId]| Payload::Created { direct, members: members.to_vec() };
         let payloads = [
@@ -69,7 +69,11 @@ mod tests {
             Payload::Joined(two),
             Payload::Left(one),
         ];
-        let hashes: std::collections::BTreeSet<u64> = payloads.iter().map(payload_hash).collect();
-        assert_eq!(hashes.len(), payloads.len());
+        for (index, one) in payloads.iter().enumerate() {
+            for other in &payloads[index + 1..] {
+                let told = |payload: &Payload| (What::of(payload), payload_hash(payload));
+                assert_ne!(told(one), told(other), "{one:?} and {other:?}");
+            }
+        }
     }
 }
