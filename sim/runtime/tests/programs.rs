@@ -127,6 +127,7 @@ fn run(world: World, times: Times, program: &[Op], events: &[(u64, Event)]) -> (
             World::EveryTick | World::Inspected => now + tick_us,
         };
     }
+    clock.set_us(end);
     drop(host);
     let mut lines = std::mem::take(&mut *log.lock().unwrap());
     sort_falls(&mut lines);
