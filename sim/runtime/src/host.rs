@@ -104,7 +104,18 @@ impl HostRuntime {
         assert!(settings.inspect_every_us > 0, "inspections have a time between them");
         let marks = marker.waker();
         let (life, software) = (None, None);
-        Self { context, settings, marker, marks, outside, software, life, lives: 0, due: Due::Never, entered_us: 0 }
+        Self {
+            context,
+            settings,
+            marker,
+            marks,
+            outside,
+            software,
+            life,
+            lives: 0,
+            due: Due::Never,
+            entered_us: 0,
+        }
     }
 
     /// Starts the host's software, which runs from the next step on.
@@ -208,7 +219,10 @@ impl HostRuntime {
         }
         let _scope = self.context.enter();
         let found = (self.outside)(&mut Context::from_waker(&self.marks));
-        assert!(found.is_pending(), "at {now_us} µs somebody outside has something for a host, which was not marked");
+        assert!(
+            found.is_pending(),
+            "at {now_us} µs somebody outside has something for a host, which was not marked"
+        );
         make_up(life, self.settings.inspect_every_us, self.entered_us, now_us);
         self.entered_us = now_us;
         let polls = life.polls();
@@ -261,8 +275,12 @@ mod tests {
 
     fn inspected(outside: Outside) -> (HostRuntime, SimulatedClock) {
         let clock = SimulatedClock::default();
-        let settings =
-            Settings { seed: 1, blocking: Blocking::Refused, stepping: Stepping::Inspected, inspect_every_us: 1_000 };
+        let settings = Settings {
+            seed: 1,
+            blocking: Blocking::Refused,
+            stepping: Stepping::Inspected,
+            inspect_every_us: 1_000,
+        };
         let context = HostContext::new(1, clock.clone(), 0);
         let mut host = HostRuntime::new(context, settings, Marks::default().marker(0), outside);
         host.start(|| async {

@@ -130,7 +130,6 @@ pub fn enter_world(world: &WorldContext) -> Guard {
 /// Has std draw the keys that it keeps for a thread now, in the scope that has been entered. Otherwise the first host that runs on
 /// the thread would draw them from its own stream, and which that is depends on the number of threads.
 pub fn prime_thread() {
-    #[expect(clippy::disallowed_types, reason = "its keys are what is to be drawn")]
     std::hint::black_box(std::hash::RandomState::new());
 }
 

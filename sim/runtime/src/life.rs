@@ -82,7 +82,8 @@ impl Life {
             // The scope is the thread's for as long as it lives.
             builder.on_thread_start(move || std::mem::forget(beside.enter()));
         }
-        let runtime = builder.build_local(LocalOptions::default()).expect("a runtime without I/O needs no resources");
+        let runtime =
+            builder.build_local(LocalOptions::default()).expect("a runtime without I/O needs no resources");
         let born = Instant::now();
         runtime.spawn_local(async move { sleep_until(born + Duration::from_millis(SENTINEL_MS)).await });
         let software = {
@@ -112,7 +113,9 @@ impl Life {
             }
             match SLEPT.take() {
                 // Nothing was ready, and the wait is over at once if more became so meanwhile.
-                Some(until_us) if !self.blocks() && self.metrics.global_queue_depth() == 0 => Poll::Ready(until_us),
+                Some(until_us) if !self.blocks() && self.metrics.global_queue_depth() == 0 => {
+                    Poll::Ready(until_us)
+                }
                 _ => Poll::Pending,
             }
         }));

@@ -64,7 +64,8 @@ struct Times {
 fn run(world: World, times: Times, program: &[Op], events: &[(u64, Event)]) -> (Vec<Line>, u64, u64) {
     let Times { tick_us, inspect_every_us, in_order } = times;
     prime_thread();
-    let (clock, marks, mailbox, log) = (SimulatedClock::default(), Marks::default(), Mailbox::default(), Log::default());
+    let (clock, marks, mailbox, log) =
+        (SimulatedClock::default(), Marks::default(), Mailbox::default(), Log::default());
     let direct = Arc::new(Notify::new());
     let context = HostContext::new(5, clock.clone(), 1_700_000_000_000_000);
     let stepping = if world == World::Inspected { Stepping::Inspected } else { Stepping::WhenDue };
@@ -73,7 +74,8 @@ fn run(world: World, times: Times, program: &[Op], events: &[(u64, Event)]) -> (
     let outside = Box::new(move |cx: &mut std::task::Context<'_>| pump.poll_woken(cx));
     let mut host = HostRuntime::new(context.clone(), settings, marks.marker(3), outside);
     host.start({
-        let (program, mailbox, log, direct) = (program.to_vec(), mailbox.clone(), Arc::clone(&log), Arc::clone(&direct));
+        let (program, mailbox, log, direct) =
+            (program.to_vec(), mailbox.clone(), Arc::clone(&log), Arc::clone(&direct));
         move || play(Shared::new(&log, &mailbox, &direct), "root".to_owned(), program.clone())
     });
     let on_grid = |us: u64| us.next_multiple_of(tick_us);
@@ -143,7 +145,8 @@ fn sort_falls(lines: &mut [Line]) {
 }
 
 fn times() -> impl Strategy<Value = Times> {
-    let tick = prop_oneof![4 => Just(1_000u64), 1 => Just(100), 1 => Just(5_000), 1 => Just(100_000), 1 => Just(700)];
+    let tick =
+        prop_oneof![4 => Just(1_000u64), 1 => Just(100), 1 => Just(5_000), 1 => Just(100_000), 1 => Just(700)];
     let every = prop_oneof![Just(1u64), Just(3), Just(16)];
     (tick, every, any::<bool>()).prop_map(|(tick_us, every, in_order)| Times {
         tick_us,
@@ -153,7 +156,7 @@ fn times() -> impl Strategy<Value = Times> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(1_500), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_host_stepped_when_it_is_due_does_what_it_does_when_stepped_every_tick(

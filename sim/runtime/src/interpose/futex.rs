@@ -127,8 +127,11 @@ pub unsafe extern "C" fn syscall(
     a6: c_long,
 ) -> c_long {
     naked_asm!(
+        // A conditional branch does not reach every function.
         "cmp x0, #{futex}",
-        "b.eq {answer}",
+        "b.ne 2f",
+        "b {answer}",
+        "2:",
         "b {kernel}",
         futex = const libc::SYS_futex,
         answer = sym answer_futex,
@@ -201,7 +204,9 @@ unsafe extern "C" fn answer_futex(
             }
             // What waits for a duration is not std's, and would look at its clock, which stands still, and wait again for ever.
             libc::FUTEX_WAIT if !timeout.is_null() => {
-                eprintln!("a host's scheduler waits on a lock that is not std's: build tokio without its feature `parking_lot`");
+                eprintln!(
+                    "a host's scheduler waits on a lock that is not std's: build tokio without its feature `parking_lot`"
+                );
                 std::process::abort();
             }
             _ => {}
@@ -270,7 +275,9 @@ mod tests {
         let operation = libc::FUTEX_WAIT_BITSET | libc::FUTEX_PRIVATE_FLAG;
         let wait_for = |value: u32| {
             // SAFETY: word and time are locals, and the arguments those of the operation.
-            unsafe { libc::syscall(libc::SYS_futex, &raw const word, operation, value, &raw const time, 0usize, !0u32) }
+            unsafe {
+                libc::syscall(libc::SYS_futex, &raw const word, operation, value, &raw const time, 0usize, !0u32)
+            }
         };
         begin_park();
         assert_eq!(wait_for(8), -1);

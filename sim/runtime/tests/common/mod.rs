@@ -19,7 +19,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 #[derive(Clone, Debug)]
 pub enum Op {
     Sleep(u64),
-    Interval { period: u64, times: u8, delays: bool },
+    Interval {
+        period: u64,
+        times: u8,
+        delays: bool,
+    },
     Timeout(u64, Vec<Op>),
     Send(usize),
     Receive(usize, u64),
@@ -71,13 +75,14 @@ pub fn ops(all: bool) -> impl Strategy<Value = Vec<Op>> {
         true => prop_oneof![3 => shared, 2 => drawing].boxed(),
         false => shared.boxed(),
     };
-    let op = leaf.prop_recursive(3, 24, 4, |op| {
+    let op = leaf.prop_recursive(3, 24, 4, move |op| {
         let some = || prop::collection::vec(op.clone(), 0..4);
         prop_oneof![
             3 => op.clone(),
             1 => (time_us(), some()).prop_map(|(us, ops)| Op::Timeout(us, ops)),
             1 => some().prop_map(Op::Spawn),
-            1 => some().prop_map(Op::SpawnLocal),
+            // Under turmoil a task of the runtime is outside of its `LocalSet`.
+            1 => some().prop_map(move |ops| if all { Op::SpawnLocal(ops) } else { Op::Spawn(ops) }),
             1 => prop::collection::vec(some(), 1..4).prop_map(Op::Join),
             1 => (time_us(), some()).prop_map(|(us, ops)| Op::Abort(us, ops)),
         ]
@@ -186,11 +191,18 @@ pub fn play(shared: Arc<Shared>, who: String, ops: Vec<Op>) -> Task {
                 }
                 Op::Notify(which, all) => {
                     let notify = &shared.notifies[which];
-                    if all { notify.notify_waiters() } else { notify.notify_one() }
+                    if all {
+                        notify.notify_waiters()
+                    } else {
+                        notify.notify_one()
+                    }
                     "notified".to_owned()
                 }
                 Op::Await(which, us) => {
-                    format!("was notified {}", timeout(micros(us), shared.notifies[which].notified()).await.is_ok())
+                    format!(
+                        "was notified {}",
+                        timeout(micros(us), shared.notifies[which].notified()).await.is_ok()
+                    )
                 }
                 Op::Publish => {
                     shared.published.send_modify(|value| *value += 1);
