@@ -38,7 +38,7 @@ impl Bench {
     fn new(blocking: Blocking) -> Self {
         let (clock, mailbox) = (SimulatedClock::default(), Mailbox::default());
         let context = HostContext::new(1, clock.clone(), 0);
-        let settings = Settings { seed: 1, blocking, stepping: Stepping::WhenDue, inspect_every_us: 16_000 };
+        let settings = Settings { seed: 1, blocking, stepping: Stepping::WhenDue, inspect_every_us: 61_000 };
         let pump = mailbox.clone();
         let outside = Box::new(move |cx: &mut Context<'_>| pump.poll_woken(cx));
         let host = HostRuntime::new(context.clone(), settings, Marks::default().marker(0), outside);
@@ -159,6 +159,23 @@ fn a_host_runs_when_somebody_outside_has_something_and_not_otherwise() {
     assert_eq!(bench.step_at(7), Due::Never);
     assert!(!bench.host.wants_to_run());
     assert_eq!(bench.seen(), lines([(7, "letter 1")]));
+}
+
+#[test]
+fn a_host_wants_to_run_when_another_thread_has_woken_its_task() {
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    let receiver = Mutex::new(Some(receiver));
+    let mut bench = Bench::new(Blocking::Refused);
+    bench.start(move |pen, _| {
+        let receiver = receiver.lock().unwrap().take().unwrap();
+        async move { pen.write(receiver.await.unwrap()) }
+    });
+    bench.step_at(0);
+    assert!(!bench.host.wants_to_run());
+    std::thread::spawn(move || sender.send("from beside").unwrap()).join().unwrap();
+    assert!(bench.host.wants_to_run());
+    bench.step_at(3);
+    assert_eq!(bench.seen(), lines([(3, "from beside")]));
 }
 
 #[test]
