@@ -16,7 +16,6 @@ mod nemesis;
 pub mod plants;
 mod run;
 
-pub use hosts::interpose;
 pub use hosts::points::SOMETIMES;
 pub use run::{Progress, RunError, RunOptions, SecondDigest, run};
 pub use squall_generators::Forecast;

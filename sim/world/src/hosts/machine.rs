@@ -1,9 +1,10 @@
 //! A machine: one host of the system with its power, its faults and its disk.
 
-use super::group::Group;
+use super::group::{Group, Step};
 use super::probe::Probe;
 use squall_network::CloseStyle;
 use squall_protocol::HostName;
+use squall_runtime::Due;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -25,18 +26,19 @@ pub struct Machine {
     pub held_down: u32,
     /// Faults that have paused it.
     pub paused: u32,
-    /// Ticks that it has missed in a pause.
-    missed: u64,
+    /// It has been paused and has not stepped since.
+    has_missed: bool,
 }
 
 impl Machine {
     pub fn new(name: String, host: HostName, probe: Arc<Probe>) -> Self {
-        Machine { name, host, probe, power: Power::Up, held_down: 0, paused: 0, missed: 0 }
+        Machine { name, host, probe, power: Power::Up, held_down: 0, paused: 0, has_missed: false }
     }
 
     /// Nothing of its process runs until as many `resume`s.
     pub fn pause(&mut self) {
         self.paused += 1;
+        self.has_missed = true;
         self.probe.network.pause(self.probe.host);
     }
 
@@ -47,14 +49,17 @@ impl Machine {
         }
     }
 
-    /// How many ticks its host has to run now: none while it is paused; after that those that it has missed as well, so that
-    /// every timer that is late runs at once.
-    pub fn ticks_due(&mut self) -> u64 {
-        if self.paused > 0 {
-            self.missed += 1;
-            return 0;
+    /// Whether and how its host is to step at `now_us`: not while it is paused.
+    pub fn step_due(&mut self, group: &Group, now_us: u64) -> Option<Step> {
+        if self.paused > 0 || !group.due().is_by(now_us) {
+            return None;
         }
-        1 + std::mem::take(&mut self.missed)
+        Some(if std::mem::take(&mut self.has_missed) { Step::CatchUp } else { Step::Now })
+    }
+
+    /// When its host next has something to do, as far as it knows.
+    pub fn due(&self, group: &Group) -> Due {
+        if self.paused > 0 { Due::Never } else { group.due() }
     }
 
     /// The process dies; its kernel says good-bye for it.
@@ -68,7 +73,7 @@ impl Machine {
         if let Some(disk) = &self.probe.disk {
             disk.process_died();
         }
-        group.crash(&self.name);
+        group.crash(self.host);
     }
 
     /// A machine whose process is dead loses its power too: what its kernel still held goes. False: it had none any more.
@@ -87,7 +92,7 @@ impl Machine {
     /// The probe has seen to disk and network: end the host's tasks.
     pub fn is_down(&mut self, group: &mut Group, lost_power: bool) {
         self.power = if lost_power { Power::Dark } else { Power::Crashed };
-        group.crash(&self.name);
+        group.crash(self.host);
     }
 
     /// The run is over: what the process still does as it is dropped reaches nothing.
@@ -109,6 +114,6 @@ impl Machine {
         }
         self.power = Power::Up;
         self.probe.alive.store(true, Ordering::Relaxed);
-        group.bounce(&self.name);
+        group.restart(self.host);
     }
 }
