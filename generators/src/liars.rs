@@ -22,6 +22,8 @@ use std::time::Duration;
 pub const FIRST_LIAR: u32 = 0xffff_0000;
 /// Between two lies of one liar.
 const LIE_EVERY: Duration = Duration::from_millis(700);
+/// Lies that a stranger knows.
+const LIES: u32 = 4;
 /// Before a liar that was turned away comes back.
 const BACK_AFTER: Duration = Duration::from_secs(1);
 /// A liar with a replayed `hello` leaves after this many steps: it listens, and says nothing more.
@@ -206,19 +208,7 @@ impl<C: Copy + Eq> Liars<C> {
         if sort == Sort::Replayer {
             return ClientFrame::Ping;
         }
-        let conversation = foreign(population, draw);
-        let send = |payload| ClientFrame::Send {
-            conversation,
-            client_msg_id: ClientMsgId(u128::from(draw) << 64 | u128::from(index)),
-            client_seq: ClientSeq::FIRST,
-            payload,
-        };
-        match step % 4 {
-            0 => send(Payload::Text("I was never here".to_owned())),
-            1 => ClientFrame::Ack { conversation, up_to_seq: Seq(1 << 40) },
-            2 => ClientFrame::Sync { conversation, since_seq: Seq::ZERO },
-            _ => send(Payload::Joined(own.0)),
-        }
+        strangers_lie(step, foreign(population, draw), own.0, index, draw)
     }
 
     /// The network tells a liar something.
@@ -328,6 +318,22 @@ impl<C: Copy + Eq> Liars<C> {
     }
 }
 
+/// What a stranger says at a step: the frames that ask something of a conversation, in turn.
+fn strangers_lie(step: u32, conversation: ConversationId, own: UserId, index: u32, draw: u64) -> ClientFrame {
+    let send = |payload| ClientFrame::Send {
+        conversation,
+        client_msg_id: ClientMsgId(u128::from(draw) << 64 | u128::from(index)),
+        client_seq: ClientSeq::FIRST,
+        payload,
+    };
+    match step % LIES {
+        0 => send(Payload::Text("I was never here".to_owned())),
+        1 => ClientFrame::Ack { conversation, up_to_seq: Seq(1 << 40) },
+        2 => ClientFrame::Sync { conversation, since_seq: Seq::ZERO },
+        _ => send(Payload::Joined(own)),
+    }
+}
+
 /// A conversation that a stranger has no part in: a group, or two people's.
 fn foreign(population: &Population, draw: u64) -> ConversationId {
     if population.groups() > 0 && draw & 1 == 0 {
@@ -353,4 +359,28 @@ fn garbage(draw: u64, codec: Codec) -> Vec<u8> {
         _ => bytes = noise,
     }
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// The name of a frame that a stranger must lie with; `None` for one that asks nothing of a conversation. A new frame is
+    /// added here first, and then to `strangers_lie`.
+    fn name(frame: &ClientFrame) -> Option<&'static str> {
+        match frame {
+            ClientFrame::Send { .. } => Some("send"),
+            ClientFrame::Ack { .. } => Some("ack"),
+            ClientFrame::Sync { .. } => Some("sync"),
+            ClientFrame::Hello { .. } | ClientFrame::Ping => None,
+        }
+    }
+
+    #[test]
+    fn strangers_lie_with_every_frame_that_asks_something_of_a_conversation() {
+        let lie = |step| strangers_lie(step, ConversationId(1), UserId(2), 0, 7);
+        let names: BTreeSet<_> = (0..LIES).map(|step| name(&lie(step)).expect("it asks something")).collect();
+        assert_eq!(names, BTreeSet::from(["ack", "send", "sync"]));
+    }
 }

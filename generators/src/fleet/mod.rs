@@ -87,7 +87,7 @@ impl<C> Client<C> {
 /// All virtual clients of a run.
 pub struct Fleet<L: LastMile, F> {
     pub last_mile: L,
-    faults: F,
+    pub faults: F,
     population: Population,
     workload: Workload,
     secret: TokenSecret,

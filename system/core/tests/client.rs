@@ -59,11 +59,8 @@ fn brief(out: &[Output]) -> Vec<String> {
             Output::Transmit(ClientFrame::Ping) => Some("ping".into()),
             Output::Disconnect(why) => Some(format!("disconnect: {why}")),
             Output::Connect => Some("connect".into()),
-            Output::Transmit(ClientFrame::Hello { .. })
-            | Output::Online
-            | Output::Resent { .. }
-            | Output::Refused { .. }
-            | Output::Arrived { .. } => None,
+            Output::Transmit(frame) => Some(format!("{frame:?}")),
+            Output::Online | Output::Resent { .. } | Output::Refused { .. } | Output::Arrived { .. } => None,
         })
         .collect()
 }

@@ -9,7 +9,7 @@ use crate::observer::{Observer, Point};
 use crate::serve::{Env, ServeError, serve};
 use crate::storage::{OpenStorage, RedbStorage, Storage, StorageError, WriterThread};
 use squall_protocol::token::TokenSecret;
-use squall_protocol::{HostName, Role};
+use squall_protocol::{HostName, PerRole, Role};
 use std::fs;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -68,41 +68,38 @@ pub struct Local {
 impl Local {
     /// Binds, opens the databases, and starts all roles. Call inside a tokio runtime.
     pub async fn start(config: LocalConfig) -> Result<Local, LocalError> {
-        let gateways = bind_gateways(config.listen, config.gateways).await?;
-        let messages = bind_internal(config.shards as usize).await?;
-        let (registries, buses) = (bind_internal(1).await?, bind_internal(1).await?);
-        let storages = open_all(&config.data, config.shards, config.cache_bytes)?;
+        let mut bound = PerRole::<Vec<Bound>>::default();
+        for role in Role::ALL {
+            bound[*role] = match role {
+                Role::Gateway => bind_gateways(config.listen, config.gateways).await?,
+                Role::Messages => bind_internal(config.shards as usize).await?,
+                Role::Registry | Role::Bus => bind_internal(1).await?,
+            };
+        }
+        let mut storages = open_all(&config.data, config.shards, config.cache_bytes)?.into_iter();
         let cluster = Cluster::from_fn(|role| match role {
             Role::Gateway => Vec::new(),
-            Role::Messages => addresses(&messages),
-            Role::Registry => addresses(&registries),
-            Role::Bus => addresses(&buses),
+            Role::Messages | Role::Registry | Role::Bus => addresses(&bound[role]),
         });
-        let mut local =
-            Local { gateways: gateways.iter().map(|(address, _)| *address).collect(), roles: JoinSet::new() };
-        let mut start = |host: HostName, listener: TcpListener, open_storage| {
-            let env = Env {
-                listener: Box::new(listener),
-                connector: Arc::new(Tcp),
-                wall_ms,
-                observer: Arc::new(Stderr),
-                secret: config.secret.clone(),
-                open_storage,
-            };
-            let cluster = cluster.clone();
-            local.roles.spawn(async move { (host, serve(host, cluster, env).await) });
-        };
-        for (index, (_, listener)) in (0..).zip(registries) {
-            start(Role::Registry.host(index), listener, None);
-        }
-        for (index, (_, listener)) in (0..).zip(buses) {
-            start(Role::Bus.host(index), listener, None);
-        }
-        for (index, ((_, listener), storage)) in (0..).zip(messages.into_iter().zip(storages)) {
-            start(Role::Messages.host(index), listener, Some(storage));
-        }
-        for (index, (_, listener)) in (0..).zip(gateways) {
-            start(Role::Gateway.host(index), listener, None);
+        let gateways = bound[Role::Gateway].iter().map(|(address, _)| *address).collect();
+        let mut local = Local { gateways, roles: JoinSet::new() };
+        // Those that are called before those that call them, which are listed first.
+        for role in Role::ALL.iter().rev() {
+            for (index, (_, listener)) in (0..).zip(std::mem::take(&mut bound[*role])) {
+                let env = Env {
+                    listener: Box::new(listener),
+                    connector: Arc::new(Tcp),
+                    wall_ms,
+                    observer: Arc::new(Stderr),
+                    secret: config.secret.clone(),
+                    open_storage: match role {
+                        Role::Messages => storages.next(),
+                        Role::Gateway | Role::Registry | Role::Bus => None,
+                    },
+                };
+                let (host, cluster) = (role.host(index), cluster.clone());
+                local.roles.spawn(async move { (host, serve(host, cluster, env).await) });
+            }
         }
         Ok(local)
     }
