@@ -1,6 +1,6 @@
 //! How each type of value is read, and what is said when it cannot be.
 
-use crate::model::{Arrival, Backbone, Codec, DiskOperation, FaultKind, Measure, Point, Profile, Tick};
+use crate::model::{Arrival, Backbone, Codec, DiskOperation, FaultKind, KindName, Measure, Point, Profile, Tick};
 use crate::people::{BodyPart, ConversationsPart, DevicesPart, LengthPart, Life, Mix, Popularity};
 use crate::reader::{Field, Place, Reader, Table, Value, entries};
 use crate::span::{Span, SpanError, UNIT_NAMES};
@@ -11,6 +11,12 @@ use serde::de::IntoDeserializer;
 use std::collections::BTreeMap;
 use std::fmt;
 use toml::de::{DeInteger, DeValue};
+
+impl<T: Field> Field for Option<T> {
+    fn read(value: &Value<'_>, place: &Place, reader: &mut Reader) -> Option<Option<T>> {
+        T::read(value, place, reader).map(Some)
+    }
+}
 
 impl Field for String {
     fn read(value: &Value<'_>, place: &Place, reader: &mut Reader) -> Option<String> {
@@ -280,14 +286,10 @@ impl Field for PopularityKind {
     }
 }
 
-/// The kind of a fault, by name.
-pub(crate) struct Kind(pub &'static str);
-
-impl Field for Kind {
-    fn read(value: &Value<'_>, place: &Place, reader: &mut Reader) -> Option<Kind> {
-        let known = FaultKind::NAMES;
+impl Field for KindName {
+    fn read(value: &Value<'_>, place: &Place, reader: &mut Reader) -> Option<KindName> {
         word(value, place, reader, |text| {
-            known.iter().find(|name| **name == text).map(|name| Kind(name)).ok_or(known)
+            KindName::ALL.iter().copied().find(|kind| kind.name() == text).ok_or(FaultKind::NAMES)
         })
     }
 }

@@ -40,7 +40,6 @@
 //! A wrong file is answered with every problem at once, each with file, line, column, what was found, what was expected and
 //! the next step ([`Problem`]). No text makes the parser panic. Checked by `tests/library.rs`.
 
-mod catalogue;
 mod faults;
 mod field;
 mod library;

@@ -3,7 +3,7 @@
 //! Every field has a default that is documented here, so that the shortest scenario is a `[population]`
 //! with a number of users. Nothing here knows how a fault is applied or a population is built.
 
-pub use crate::catalogue::{DiskOperation, Fault, FaultKind, Point};
+pub use crate::faults::{DiskOperation, Fault, FaultKind, KindName, Point, Strikes};
 pub use crate::network::{Backbone, Network, Profile};
 pub use crate::topology::Topology;
 
@@ -11,7 +11,7 @@ use crate::people::{Bodies, Conversations, Devices, FlashCrowd, Giant, Lengths, 
 use crate::span::Span;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use squall_protocol::{HostName, Role};
+use squall_protocol::{HostName, Role, limits};
 use std::collections::BTreeMap;
 
 /// A whole scenario.
@@ -185,7 +185,7 @@ impl Default for Workload {
             session_length: Lengths::One(Span::ZERO),
             away_length: Lengths::One(Span::from_secs(5)),
             codec: Codec::Mixed,
-            heartbeat_interval: Span::from_secs(30),
+            heartbeat_interval: limits::HEARTBEAT_INTERVAL.into(),
         }
     }
 }
@@ -223,6 +223,13 @@ pub struct Phases {
     /// How long after the heal (the end of the load) everything owed must have arrived. Computed from the limits when absent:
     /// half-open time-out + longest back-off + redelivery.
     pub liveness_bound: Option<Span>,
+}
+
+impl Phases {
+    /// How long after the heal everything owed must have arrived: what the file says, or what the limits come to.
+    pub fn quiet(&self) -> Span {
+        self.liveness_bound.unwrap_or_else(|| limits::liveness_bound().into())
+    }
 }
 
 impl Default for Phases {

@@ -4,15 +4,13 @@
 //! is wrong gets no further; the other two report together, except for what a broken part would make us say.
 
 use crate::faults::name_faults;
-use crate::field::Kind;
 use crate::model::{
-    Checks, Fault, FaultKind, Network, Phases, Population, Scenario, ServiceLevel, Topology, Workload,
+    Checks, Fault, KindName, Network, Phases, Population, Scenario, ServiceLevel, Topology, Workload,
 };
 use crate::people::{FlashCrowd, Giant};
 use crate::problem::{Problem, problem_at};
 use crate::reader::{Reader, Table};
 use crate::span::Span;
-use crate::target::Targets;
 use squall_protocol::Role;
 use std::path::Path;
 use toml::de::DeTable;
@@ -154,121 +152,18 @@ fn checks(table: &mut Table<'_, '_>, checks: &mut Checks) {
 
 fn fault(table: &mut Table<'_, '_>) -> Option<Fault> {
     let name: Option<String> = table.take("name");
-    let kind: Option<Kind> = table.required("kind", "\"crash\"");
+    let kind: Option<KindName> = table.required("kind", "\"crash\"");
     let at: Option<Span> = table.required("at", "\"5s\"");
     let within = table.take("within");
     let lasts = table.take("for");
     let every = table.take("every");
-    let Some(Kind(kind)) = kind else {
+    let Some(kind) = kind else {
         table.ignore_rest();
         return None;
     };
-    table.describe(&format!(" of kind {kind:?}"));
-    let kind = fault_kind(kind, table);
+    table.describe(&format!(" of kind \"{kind}\""));
+    let kind = kind.read(table);
     Some(Fault { name: name.unwrap_or_default(), at: at?, within, lasts, every, kind: kind? })
-}
-
-fn fault_kind(kind: &str, table: &mut Table<'_, '_>) -> Option<FaultKind> {
-    match kind {
-        "crash" => {
-            let (target, point) = (target(table), table.take("point"));
-            Some(FaultKind::Crash { target: target?, point })
-        }
-        "rolling-restart" => {
-            let (target, gap) = (target(table), table.take("gap"));
-            Some(FaultKind::RollingRestart { target: target?, gap: gap.unwrap_or_default() })
-        }
-        "power-loss" => {
-            let (target, point) = (target(table), table.take("point"));
-            Some(FaultKind::PowerLoss { target: target?, point })
-        }
-        "partition" => sides(table).map(|(between, and)| FaultKind::Partition { between, and }),
-        "partition-one-way" => {
-            let (from, to) = (table.required("from", "[\"gateway-*\"]"), table.required("to", "[\"messages-0\"]"));
-            Some(FaultKind::PartitionOneWay { from: from?, to: to? })
-        }
-        "swizzle" => sides(table).map(|(between, and)| FaultKind::Swizzle { between, and }),
-        "flap" => {
-            let (sides, down) = (sides(table), table.required("down", "\"500ms\""));
-            let up = table.required("up", "\"2s\"");
-            let (between, and) = sides?;
-            Some(FaultKind::Flap { between, and, down: down?, up: up? })
-        }
-        "hold" => sides(table).map(|(between, and)| FaultKind::Hold { between, and }),
-        "latency" => {
-            let (sides, add, jitter) = (sides(table), table.required("add", "\"200ms\""), table.take("jitter"));
-            let (between, and) = sides?;
-            Some(FaultKind::Latency { between, and, add: add?, jitter: jitter.unwrap_or_default() })
-        }
-        "slow-link" => {
-            let (sides, bytes_per_s) = (sides(table), table.required("bytes_per_s", "20_000"));
-            let (between, and) = sides?;
-            Some(FaultKind::SlowLink { between, and, bytes_per_s: bytes_per_s? })
-        }
-        "loss" => {
-            let (sides, share) = (sides(table), share(table));
-            let (between, and) = sides?;
-            Some(FaultKind::Loss { between, and, share: share? })
-        }
-        "refuse" => {
-            let (from, to) = (table.required("from", "[\"clients\"]"), table.required("to", "[\"gateway-0\"]"));
-            Some(FaultKind::Refuse { from: from?, to: to? })
-        }
-        "pause" => Some(FaultKind::Pause { target: target(table)? }),
-        "clock" => {
-            let (target, ahead, behind) = (target(table), table.take("ahead"), table.take("behind"));
-            let drift_ppm: Option<f64> = table.take("drift_ppm");
-            let (ahead, behind) = (ahead.unwrap_or_default(), behind.unwrap_or_default());
-            Some(FaultKind::Clock { target: target?, ahead, behind, drift_ppm: drift_ppm.unwrap_or_default() })
-        }
-        "disk-errors" => {
-            let (target, share) = (disk_target(table), share(table));
-            let operation = table.required("operation", "\"sync\"");
-            Some(FaultKind::DiskErrors { target: target?, operation: operation?, share: share? })
-        }
-        "disk-full" => Some(FaultKind::DiskFull { target: disk_target(table)? }),
-        "slow-disk" => {
-            let (target, add) = (disk_target(table), table.required("add", "\"200ms\""));
-            Some(FaultKind::SlowDisk { target: target?, add: add? })
-        }
-        "stalled-disk" => Some(FaultKind::StalledDisk { target: disk_target(table)? }),
-        "drop-sent-acks" => Some(FaultKind::DropSentAcks { share: share(table)? }),
-        "drop-device-acks" => Some(FaultKind::DropDeviceAcks { share: share(table)? }),
-        "duplicate-acks" => Some(FaultKind::DuplicateAcks { share: share(table)? }),
-        "delay-acks" => {
-            let (share, by) = (share(table), table.required("by", "\"2s\""));
-            Some(FaultKind::DelayAcks { share: share?, by: by? })
-        }
-        "duplicate-sends" => Some(FaultKind::DuplicateSends { share: share(table)? }),
-        "resend-everything" => Some(FaultKind::ResendEverything { share: share(table)? }),
-        "liars" => Some(FaultKind::Liars { count: table.required("count", "4")? }),
-        "slow-reader" => Some(FaultKind::SlowReader { share: share(table)? }),
-        "profile-change" => {
-            let (share, to) = (share(table), table.required("to", "\"3g\""));
-            Some(FaultKind::ProfileChange { share: share?, to: to? })
-        }
-        "carrier-gone" => Some(FaultKind::CarrierGone { carrier: table.take("carrier") }),
-        "disconnect" => Some(FaultKind::Disconnect { share: share(table)? }),
-        "half-open" => Some(FaultKind::HalfOpen { share: share(table)? }),
-        other => unreachable!("{other} is among FaultKind::NAMES and is not read"),
-    }
-}
-
-fn target(table: &mut Table<'_, '_>) -> Option<Targets> {
-    table.required("target", "[\"gateway-0\"]")
-}
-
-fn disk_target(table: &mut Table<'_, '_>) -> Option<Targets> {
-    table.required("target", "[\"messages-0\"]")
-}
-
-fn sides(table: &mut Table<'_, '_>) -> Option<(Targets, Targets)> {
-    let (between, and) = (table.required("between", "[\"gateway-*\"]"), table.required("and", "[\"messages-0\"]"));
-    Some((between?, and?))
-}
-
-fn share(table: &mut Table<'_, '_>) -> Option<f64> {
-    table.required("share", "0.1")
 }
 
 /// What toml found, at most once a line: one slip can confuse the rest of its line.

@@ -69,6 +69,13 @@ impl Span {
     }
 }
 
+impl From<Duration> for Span {
+    /// What is below a microsecond is cut off.
+    fn from(duration: Duration) -> Span {
+        Span(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
+    }
+}
+
 impl From<Span> for Duration {
     fn from(span: Span) -> Duration {
         span.as_duration()

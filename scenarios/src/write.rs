@@ -2,6 +2,7 @@
 
 use crate::faults::name_faults;
 use crate::model::{Fault, Scenario};
+use std::collections::BTreeMap;
 use toml::{Table, Value};
 
 impl Scenario {
@@ -16,6 +17,7 @@ impl Scenario {
     pub fn to_short_toml(&self) -> String {
         let mut said = Scenario { seed: None, ..self.clone() };
         forget_given_names(&mut said.faults);
+        let named = said.faults.clone();
         let mut unsaid = Scenario::default();
         unsaid.population.group_size_max = self.population.unsaid_group_size_max();
         let (Ok(mut said), Ok(unsaid)) = (Table::try_from(&said), Table::try_from(&unsaid)) else {
@@ -24,7 +26,8 @@ impl Scenario {
         };
         without(&mut said, &unsaid);
         if let Some(Value::Array(faults)) = said.get_mut("faults") {
-            faults.iter_mut().filter_map(Value::as_table_mut).for_each(without_unsaid_of_faults);
+            let tables = faults.iter_mut().filter_map(Value::as_table_mut);
+            tables.zip(&named).for_each(|(table, fault)| without_unsaid_of_fault(table, fault));
         }
         // The seed stands before every section, and may be above 2^63.
         let seed = self.seed.map_or_else(String::new, |seed| format!("seed = {seed}\n"));
@@ -44,15 +47,10 @@ fn without(said: &mut Table, unsaid: &Table) {
     });
 }
 
-/// A fault's keys that have defaults: all of them mean nothing when they are empty or zero.
-fn without_unsaid_of_faults(fault: &mut Table) {
-    let unsaid = |key: &str, value: &Value| match key {
-        "name" => value.as_str() == Some(""),
-        "jitter" | "ahead" | "behind" | "gap" => value.as_str() == Some("0s"),
-        "drift_ppm" => value.as_float() == Some(0.0),
-        _ => false,
-    };
-    fault.retain(|key, value| !unsaid(key, value));
+/// A fault's keys that say what is so without them.
+fn without_unsaid_of_fault(said: &mut Table, fault: &Fault) {
+    let unsaid: BTreeMap<&str, Value> = fault.kind.kind_name().defaults().into_iter().collect();
+    said.retain(|key, value| unsaid.get(key) != Some(value) && (key != "name" || !fault.name.is_empty()));
 }
 
 /// Takes away the names that the faults would be given without one.

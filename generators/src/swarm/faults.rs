@@ -1,9 +1,11 @@
 //! Which faults a seed of the swarm has: each kind with the same chance, its parameters and times drawn.
 
-use super::Draws;
+use super::draws::Draws;
 use proptest::prelude::*;
 use squall_protocol::Role;
-use squall_scenarios::{DiskOperation, Fault, FaultKind, Point, Profile, Scenario, Span, Target, Targets};
+use squall_scenarios::{
+    DiskOperation, Fault, FaultKind, KindName, Point, Profile, Scenario, Span, Target, Targets,
+};
 
 /// The chance of each kind: three or four in a run.
 const CHANCE: f64 = 0.12;
@@ -27,14 +29,18 @@ const PAIRS: [(Target, Target); 6] = [
     (Target::Clients, Target::All(Role::Gateway)),
 ];
 
+/// Kinds that no seed draws, each with the reason.
+pub(super) const LEFT_OUT: &[KindName] = &[];
+
 pub(super) fn draw(draws: &mut Draws, scenario: &Scenario) -> Vec<Fault> {
     let mut faults = Vec::new();
     let crowd = is_crowd(scenario);
-    let chance = |kind: &str| if crowd && kind == "resend-everything" { CROWD_RESENDS } else { CHANCE };
-    let chosen: Vec<&str> = FaultKind::NAMES.iter().copied().filter(|kind| draws.chance(chance(kind))).collect();
-    let fallback = [draws.pick(FaultKind::NAMES)];
+    let chance = |kind| if crowd && kind == KindName::ResendEverything { CROWD_RESENDS } else { CHANCE };
+    let all: Vec<KindName> = KindName::ALL.iter().copied().filter(|kind| !LEFT_OUT.contains(kind)).collect();
+    let chosen: Vec<KindName> = all.iter().copied().filter(|kind| draws.chance(chance(*kind))).collect();
+    let fallback = [draws.pick(&all)];
     for kind in if chosen.is_empty() { &fallback[..] } else { &chosen[..] } {
-        add(draws, scenario, kind, &mut faults);
+        add(draws, scenario, *kind, &mut faults);
     }
     let numbered = faults.into_iter().zip(1..);
     numbered
@@ -80,130 +86,151 @@ fn fault(at: Span, lasts: Option<Span>, kind: FaultKind) -> Fault {
     Fault { name: String::new(), at, within: None, lasts, every: None, kind }
 }
 
-fn add(draws: &mut Draws, scenario: &Scenario, name: &str, faults: &mut Vec<Fault>) {
+/// How long a fault lasts.
+enum Length {
+    Usual,
+    /// It hits nothing without traffic, which other faults may stop for as long as they last.
+    BeyondOthers,
+}
+
+fn usual(kind: FaultKind) -> (FaultKind, Length) {
+    (kind, Length::Usual)
+}
+
+fn in_traffic(kind: FaultKind) -> (FaultKind, Length) {
+    (kind, Length::BeyondOthers)
+}
+
+fn add(draws: &mut Draws, scenario: &Scenario, kind: KindName, faults: &mut Vec<Fault>) {
     let last = scenario.phases.load.as_millis() - LAST;
     let at = draws.ms(FIRST, last);
-    let after = |ms: u64| at + Span::from_millis(ms);
     let short = draws.ms(500, 4_000);
     let long = draws.ms(6_000, 10_000);
-    let disconnect = |at: Span| fault(at, None, FaultKind::Disconnect { share: 0.6 });
-    let kind = match name {
-        "crash" => {
-            let role = draws.pick(Role::ALL);
-            let point = (role == Role::Messages && draws.chance(0.6)).then(|| process_point(draws));
-            let target = match (role, point) {
-                (Role::Messages, Some(_)) => SHARDS.into(),
-                (Role::Messages, None) => shard(draws),
-                _ => some_of(draws, role),
-            };
-            // It waits for its point as long as it lasts.
-            let lasts = if point.is_some() { draws.ms(5_000, 7_000) } else { short };
-            faults.push(fault(at, Some(lasts), FaultKind::Crash { target, point }));
-            return with_point(point, at, faults);
-        }
-        "power-loss" => {
-            let role =
-                draws.of(prop_oneof![4 => Just(Role::Messages), 1 => Just(Role::Gateway), 1 => Just(Role::Bus)]);
-            let point = (role == Role::Messages && draws.chance(0.7)).then(|| power_point(draws));
-            let target = match (role, point) {
-                (Role::Messages, Some(_)) => SHARDS.into(),
-                (Role::Messages, None) => shard(draws),
-                _ => some_of(draws, role),
-            };
-            let lasts = if point.is_some() { draws.ms(5_000, 7_000) } else { short };
-            faults.push(fault(at, Some(lasts), FaultKind::PowerLoss { target, point }));
-            return with_point(point, at, faults);
-        }
-        "rolling-restart" => {
+    let (kind, length) = match kind {
+        KindName::Crash => return crash(draws, at, short, faults),
+        KindName::PowerLoss => return power_loss(draws, at, short, faults),
+        KindName::RollingRestart => {
             let role = draws.pick(&[Role::Gateway, Role::Messages]);
             let kind = FaultKind::RollingRestart { target: Target::All(role).into(), gap: draws.ms(200, 2_000) };
             return faults.push(fault(at, Some(draws.ms(500, 2_500)), kind));
         }
-        "partition" => {
+        KindName::Partition => {
             let (between, and) = sides(draws);
-            FaultKind::Partition { between, and }
+            usual(FaultKind::Partition { between, and })
         }
-        "partition-one-way" => {
+        KindName::PartitionOneWay => {
             let (from, to) = sides(draws);
             let (from, to) = if draws.chance(0.5) { (from, to) } else { (to, from) };
-            FaultKind::PartitionOneWay { from, to }
+            usual(FaultKind::PartitionOneWay { from, to })
         }
-        "swizzle" => {
+        KindName::Swizzle => {
             let (between, and) = sides(draws);
-            FaultKind::Swizzle { between, and }
+            usual(FaultKind::Swizzle { between, and })
         }
-        "flap" => {
+        KindName::Flap => {
             let (between, and) = sides(draws);
-            FaultKind::Flap { between, and, down: draws.ms(1_000, 2_500), up: draws.ms(300, 3_000) }
+            usual(FaultKind::Flap { between, and, down: draws.ms(1_000, 2_500), up: draws.ms(300, 3_000) })
         }
-        "hold" => {
+        KindName::Hold => {
             let (between, and) = sides(draws);
-            FaultKind::Hold { between, and }
+            usual(FaultKind::Hold { between, and })
         }
-        "latency" => {
+        KindName::Latency => {
             let (between, and) = sides(draws);
-            FaultKind::Latency { between, and, add: draws.ms(20, 1_500), jitter: draws.ms(0, 500) }
+            usual(FaultKind::Latency { between, and, add: draws.ms(20, 1_500), jitter: draws.ms(0, 500) })
         }
-        "slow-link" => {
+        KindName::SlowLink => {
             let (between, and) = sides(draws);
-            FaultKind::SlowLink { between, and, bytes_per_s: draws.of(5_000..=50_000u64) }
+            usual(FaultKind::SlowLink { between, and, bytes_per_s: draws.of(5_000..=50_000u64) })
         }
-        "loss" => {
+        KindName::Loss => {
             let (between, and) = sides(draws);
-            FaultKind::Loss { between, and, share: draws.share(20, 60) }
+            usual(FaultKind::Loss { between, and, share: draws.share(20, 60) })
         }
-        "refuse" => {
-            faults.push(disconnect(after(1_000)));
-            FaultKind::Refuse { from: Target::Clients.into(), to: Target::All(Role::Gateway).into() }
+        KindName::Refuse => {
+            // Somebody must come anew.
+            faults.push(fault(at + Span::from_secs(1), None, FaultKind::Disconnect { share: 0.6 }));
+            usual(FaultKind::Refuse { from: Target::Clients.into(), to: Target::All(Role::Gateway).into() })
         }
-        "pause" => {
+        KindName::Pause => {
             let role = draws.pick(Role::ALL);
-            FaultKind::Pause { target: some_of(draws, role) }
+            usual(FaultKind::Pause { target: some_of(draws, role) })
         }
-        "clock" => {
+        KindName::Clock => {
             let (ahead, behind) = (draws.ms(0, 600_000), draws.ms(0, 600_000));
-            FaultKind::Clock { target: SHARDS.into(), ahead, behind, drift_ppm: draws.of(1..=50_000u32).into() }
+            let drift_ppm = draws.of(1..=50_000u32).into();
+            in_traffic(FaultKind::Clock { target: SHARDS.into(), ahead, behind, drift_ppm })
         }
-        "disk-errors" => return disk_errors(draws, at, long, faults),
-        "disk-full" => {
+        KindName::DiskErrors => return disk_errors(draws, at, long, faults),
+        KindName::DiskFull => {
             // Only what needs new room fails, and freed pages are used again: it takes a while.
             let kind = FaultKind::DiskFull { target: SHARDS.into() };
             return faults.push(fault(draws.ms(FIRST, 5_000), Some(draws.ms(12_000, 16_000)), kind));
         }
-        "slow-disk" => FaultKind::SlowDisk { target: shard(draws), add: draws.ms(50, 900) },
-        "stalled-disk" => FaultKind::StalledDisk { target: Target::OneOf(Role::Messages).into() },
-        "drop-sent-acks" => FaultKind::DropSentAcks { share: draws.share(25, 60) },
-        "drop-device-acks" => FaultKind::DropDeviceAcks { share: draws.share(10, 30) },
-        "duplicate-acks" => FaultKind::DuplicateAcks { share: draws.share(15, 60) },
-        "delay-acks" => FaultKind::DelayAcks { share: draws.share(15, 60), by: draws.ms(100, 8_000) },
-        "duplicate-sends" => FaultKind::DuplicateSends { share: draws.share(30, 100) },
-        "resend-everything" => {
+        KindName::SlowDisk => usual(FaultKind::SlowDisk { target: shard(draws), add: draws.ms(50, 900) }),
+        KindName::StalledDisk => usual(FaultKind::StalledDisk { target: Target::OneOf(Role::Messages).into() }),
+        KindName::DropSentAcks => in_traffic(FaultKind::DropSentAcks { share: draws.share(25, 60) }),
+        KindName::DropDeviceAcks => in_traffic(FaultKind::DropDeviceAcks { share: draws.share(10, 30) }),
+        KindName::DuplicateAcks => in_traffic(FaultKind::DuplicateAcks { share: draws.share(15, 60) }),
+        KindName::DelayAcks => {
+            in_traffic(FaultKind::DelayAcks { share: draws.share(15, 60), by: draws.ms(100, 8_000) })
+        }
+        KindName::DuplicateSends => in_traffic(FaultKind::DuplicateSends { share: draws.share(30, 100) }),
+        KindName::ResendEverything => {
             // Late, when there is much to say again.
             let kind = FaultKind::ResendEverything { share: draws.share(60, 100) };
             return faults.push(fault(draws.ms(last - 2_000, last + 8_000), None, kind));
         }
-        "liars" => FaultKind::Liars { count: draws.of(4..=12u32) },
-        "slow-reader" => FaultKind::SlowReader { share: draws.share(30, 60) },
-        "profile-change" => {
+        KindName::Liars => usual(FaultKind::Liars { count: draws.of(4..=12u32) }),
+        KindName::SlowReader => usual(FaultKind::SlowReader { share: draws.share(30, 60) }),
+        KindName::ProfileChange => {
             // A crowd's talk does not fit through the slow ones.
             let profiles = [Profile::Wifi, Profile::Lte, Profile::ThreeG, Profile::Flaky];
             let profiles = if is_crowd(scenario) { &profiles[..2] } else { &profiles[..] };
-            FaultKind::ProfileChange { share: draws.share(50, 100), to: draws.pick(profiles) }
+            usual(FaultKind::ProfileChange { share: draws.share(50, 100), to: draws.pick(profiles) })
         }
-        "carrier-gone" => FaultKind::CarrierGone { carrier: None },
-        "disconnect" => FaultKind::Disconnect { share: draws.share(50, 100) },
-        "half-open" => FaultKind::HalfOpen { share: draws.share(40, 80) },
-        other => unreachable!("{other} is among FaultKind::NAMES and is not drawn"),
+        KindName::CarrierGone => usual(FaultKind::CarrierGone { carrier: None }),
+        KindName::Disconnect => usual(FaultKind::Disconnect { share: draws.share(50, 100) }),
+        KindName::HalfOpen => usual(FaultKind::HalfOpen { share: draws.share(40, 80) }),
     };
-    let lasts = match kind.name() {
-        // These need traffic, which other faults may stop for as long as they last.
-        "drop-sent-acks" | "drop-device-acks" | "duplicate-acks" | "delay-acks" | "duplicate-sends" | "clock" => {
-            draws.ms(11_000, 15_000)
-        }
-        _ => long,
+    let lasts = match length {
+        Length::Usual => long,
+        Length::BeyondOthers => draws.ms(11_000, 15_000),
     };
     let lasts = (!kind.is_instant()).then_some(lasts);
     faults.push(fault(at, lasts, kind));
+}
+
+fn crash(draws: &mut Draws, at: Span, short: Span, faults: &mut Vec<Fault>) {
+    let role = draws.pick(Role::ALL);
+    let point = (role == Role::Messages && draws.chance(0.6)).then(|| process_point(draws));
+    let target = struck(draws, role, point);
+    let lasts = until(draws, point, short);
+    faults.push(fault(at, Some(lasts), FaultKind::Crash { target, point }));
+    with_point(point, at, faults);
+}
+
+fn power_loss(draws: &mut Draws, at: Span, short: Span, faults: &mut Vec<Fault>) {
+    let role = draws.of(prop_oneof![4 => Just(Role::Messages), 1 => Just(Role::Gateway), 1 => Just(Role::Bus)]);
+    let point = (role == Role::Messages && draws.chance(0.7)).then(|| power_point(draws));
+    let target = struck(draws, role, point);
+    let lasts = until(draws, point, short);
+    faults.push(fault(at, Some(lasts), FaultKind::PowerLoss { target, point }));
+    with_point(point, at, faults);
+}
+
+/// Every shard waits for a point, for it is not known which passes it.
+fn struck(draws: &mut Draws, role: Role, point: Option<Point>) -> Targets {
+    match (role, point) {
+        (_, Some(_)) => SHARDS.into(),
+        (Role::Messages, None) => shard(draws),
+        (Role::Gateway | Role::Registry | Role::Bus, None) => some_of(draws, role),
+    }
+}
+
+/// How long a host is down; it waits for its point for as long.
+fn until(draws: &mut Draws, point: Option<Point>, short: Span) -> Span {
+    if point.is_some() { draws.ms(5_000, 7_000) } else { short }
 }
 
 /// Errors of reads are met by whoever opens the disk again, so something fails or restarts meanwhile.
@@ -217,7 +244,7 @@ fn disk_errors(draws: &mut Draws, at: Span, long: Span, faults: &mut Vec<Fault>)
     }
     let share = match operation {
         DiskOperation::Write => draws.share(2, 10),
-        _ => draws.share(10, 40),
+        DiskOperation::Read | DiskOperation::Sync => draws.share(10, 40),
     };
     faults.push(fault(at, Some(long), FaultKind::DiskErrors { target, operation, share }));
 }
@@ -241,6 +268,18 @@ fn with_point(point: Option<Point>, at: Span, faults: &mut Vec<Fault>) {
             let crash = FaultKind::Crash { target: SHARDS.into(), point: None };
             faults.push(fault(at + Span::from_millis(300), Some(Span::from_millis(500)), crash));
         }
-        _ => {}
+        None | Some(Point::MidCommit | Point::Committed | Point::Acked | Point::Published) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_role_is_at_an_end_of_some_link() {
+        let ends: Vec<Target> = PAIRS.iter().flat_map(|(one, other)| [*one, *other]).collect();
+        let missing: Vec<&Role> = Role::ALL.iter().filter(|role| !ends.contains(&Target::All(**role))).collect();
+        assert!(missing.is_empty(), "no link of {missing:?} is ever cut");
     }
 }

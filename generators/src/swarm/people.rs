@@ -1,6 +1,6 @@
 //! Who is there and what they do, for a seed of the swarm.
 
-use super::Draws;
+use super::draws::Draws;
 use proptest::prelude::*;
 use squall_scenarios::people::{Bodies, Conversations, Devices, Lengths};
 use squall_scenarios::{Codec, Profile, Scenario, Span, Tick};

@@ -1,34 +1,17 @@
 //! What a scenario's values must satisfy beyond their types: bounds, and that they fit each other.
 
 mod faults;
+mod findings;
+mod kinds;
 mod people;
+mod targets;
+
+pub use findings::Finding;
 
 use crate::model::{Scenario, Topology};
 use crate::span::Span;
-use squall_protocol::Role;
-use std::fmt;
-use std::ops::RangeInclusive;
-
-/// Something in a scenario that no run could mean.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// Where, e.g. `faults[2].target[0]`; faults are counted from 0.
-    pub place: String,
-    /// What was found and what was expected.
-    pub message: String,
-    /// The next step.
-    pub help: String,
-    /// The top-level keys whose values, besides the one at `place`, led to this.
-    pub(crate) depends: &'static [&'static str],
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}; {}", self.place, self.message, self.help)
-    }
-}
-
-impl std::error::Error for Finding {}
+use findings::{Findings, WEEK};
+use squall_protocol::{Role, limits};
 
 impl Scenario {
     /// Everything that no run could mean; empty when the scenario can run. `parse` has asked already: this is for scenarios
@@ -52,61 +35,13 @@ impl Scenario {
             faults::faults(self, &mut findings);
         }
         service_levels(self, &mut findings);
-        findings.0
+        findings.into_all()
     }
 }
 
 const DAY: Span = Span::from_secs(86_400);
-const WEEK: Span = Span::from_secs(7 * 86_400);
 /// The most hosts of the role that may have most.
 const MOST_HOSTS: u32 = 200;
-/// `squall_protocol::limits::MAX_BODY_BYTES`, which this crate cannot see.
-const MAX_BODY_BYTES: u32 = 16 * 1024;
-/// `squall_protocol::limits::MAX_GROUP_MEMBERS`.
-const MAX_GROUP_MEMBERS: u32 = 5_000;
-
-#[derive(Default)]
-pub(crate) struct Findings(Vec<Finding>);
-
-impl Findings {
-    fn add(&mut self, place: &str, depends: &'static [&'static str], message: String, help: impl Into<String>) {
-        self.0.push(Finding { place: place.to_owned(), message, help: help.into(), depends });
-    }
-
-    fn count(&mut self, place: &str, value: u32, within: RangeInclusive<u32>) {
-        self.bound(place, value, within, |value| value.to_string());
-    }
-
-    fn number(&mut self, place: &str, value: f64, within: RangeInclusive<f64>) {
-        self.bound(place, value, within, |value| value.to_string());
-    }
-
-    fn span(&mut self, place: &str, value: Span, within: RangeInclusive<Span>) {
-        self.bound(place, value, within, |value| format!("\"{value}\""));
-    }
-
-    fn bound<T: PartialOrd>(
-        &mut self,
-        place: &str,
-        value: T,
-        within: RangeInclusive<T>,
-        text: impl Fn(&T) -> String,
-    ) {
-        if within.contains(&value) {
-            return;
-        }
-        let key = label(place);
-        let (least, most) = (text(within.start()), text(within.end()));
-        let near = if value < *within.start() { &least } else { &most };
-        let message = format!("{key} is {}, but must be within {least} and {most}", text(&value));
-        self.add(place, &[], message, format!("write e.g. {key} = {near}"));
-    }
-}
-
-/// The last part of a place, as messages name it.
-fn label(place: &str) -> &str {
-    place.rsplit('.').next().unwrap_or(place)
-}
 
 /// The most hosts of a role.
 const fn most_hosts(role: Role) -> u32 {
@@ -153,8 +88,8 @@ fn population(scenario: &Scenario, findings: &mut Findings) {
         return;
     }
     let (min, max) = (population.group_size_min, population.group_size_max);
-    findings.count("population.group_size_min", min, 2..=MAX_GROUP_MEMBERS);
-    findings.count("population.group_size_max", max, 2..=MAX_GROUP_MEMBERS);
+    findings.count("population.group_size_min", min, 2..=limits::MAX_GROUP_MEMBERS as u32);
+    findings.count("population.group_size_max", max, 2..=limits::MAX_GROUP_MEMBERS as u32);
     if min > max {
         let message = format!("group_size_min is {min}, but group_size_max is {max}");
         findings.add(
@@ -192,11 +127,12 @@ fn workload(scenario: &Scenario, findings: &mut Findings) {
     findings.number("workload.direct_share", workload.direct_share, 0.0..=1.0);
     findings.number("workload.follow_up_share", workload.follow_up_share, 0.0..=1.0);
     findings.span("workload.membership_interval", workload.membership_interval, Span::ZERO..=WEEK);
-    // A gateway closes after 90 s of silence, so a heartbeat must come before.
+    // A gateway closes after so much silence, and one heartbeat may be late by as long as they are usually apart.
+    let most = limits::SILENCE_LIMIT - limits::HEARTBEAT_INTERVAL;
     findings.span(
         "workload.heartbeat_interval",
         workload.heartbeat_interval,
-        Span::from_millis(100)..=Span::from_secs(60),
+        Span::from_millis(100)..=most.into(),
     );
 }
 

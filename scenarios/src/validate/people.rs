@@ -1,10 +1,14 @@
 //! What mixtures, popularity, giants and crowds must satisfy.
 
-use super::{Findings, MAX_BODY_BYTES, MAX_GROUP_MEMBERS, WEEK};
+use super::findings::{Findings, WEEK, label};
 use crate::model::Scenario;
 use crate::people::{Bodies, Conversations, Devices, FlashCrowd, LengthPart, Lengths, Mix, Part, Popularity};
 use crate::span::Span;
+use squall_protocol::limits;
 use std::collections::BTreeSet;
+
+const MAX_BODY_BYTES: u32 = limits::MAX_BODY_BYTES as u32;
+const MAX_GROUP_MEMBERS: u32 = limits::MAX_GROUP_MEMBERS as u32;
 
 pub(super) fn people(scenario: &Scenario, findings: &mut Findings) {
     let (population, workload) = (&scenario.population, &scenario.workload);
@@ -25,7 +29,7 @@ pub(super) fn people(scenario: &Scenario, findings: &mut Findings) {
 
 /// Shares are 0 or more, and not all 0.
 fn shares(place: &str, shares: impl Iterator<Item = f64>, example: &str, findings: &mut Findings) {
-    let (mut total, label) = (0.0, super::label(place));
+    let (mut total, label) = (0.0, label(place));
     for share in shares {
         if !(share >= 0.0 && share.is_finite()) {
             let message = format!("{label} has a share of {share}, but a share is 0 or more");

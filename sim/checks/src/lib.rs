@@ -8,7 +8,6 @@
 //! entries of all logs, then cursors, then devices.
 
 mod acked_is_durable;
-mod against;
 mod current_routes;
 mod cursor_behind_acks;
 mod cursor_never_back;
@@ -29,7 +28,6 @@ mod sender_order;
 #[cfg(test)]
 mod testing;
 
-pub use against::against;
 pub use facts::AuditEntry;
 pub use report::{CheckReport, KEPT_VIOLATIONS, Verdict, Violation};
 
@@ -109,8 +107,7 @@ impl Checks {
         &mut self.tallies[index.unwrap_or_else(|| panic!("no check is named {name:?}"))]
     }
 
-    /// Makes these checks inconclusive unless they are exposed to something: a scenario declares faults
-    /// [`against`] them.
+    /// Makes these checks inconclusive unless they are exposed to something: a scenario's faults say which they must expose.
     ///
     /// # Panics
     /// When a name is none of [`names`].

@@ -45,7 +45,10 @@ fn a_bug_that_does_not_exist_is_bad_input_with_the_one_that_was_meant() {
         let run = squall(args);
         let text = String::from_utf8_lossy(&run.stderr).into_owned();
         assert_eq!(run.status.code(), Some(2), "{text}");
-        assert!(text.contains("did you mean no-redelivery?") && text.contains("`squall bugs` lists all"), "{text}");
+        assert!(
+            text.contains("did you mean no-redelivery?") && text.contains("`squall bugs` lists all"),
+            "{text}"
+        );
     }
 }
 

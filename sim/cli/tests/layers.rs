@@ -77,15 +77,14 @@ fn reports_run_nothing() {
 #[test]
 fn unsafe_stands_in_named_places_only() {
     let allowed = [
-        "sim/world/src/interpose.rs",
+        "sim/world/src/hosts/interpose.rs",
         "sim/world/tests/interpose.rs",
         "sim/cli/src/child.rs",
         "sim/cli/src/verify.rs",
         "sim/ledger/src/lib.rs",
         // They call the ledger, which must not be asked while another thread works in an account.
-        "sim/world/src/accounts.rs",
-        "sim/world/src/run.rs",
-        "sim/world/src/seconds.rs",
+        "sim/world/src/memory/accounts.rs",
+        "sim/world/src/run/seconds.rs",
     ];
     let this_test = "sim/cli/tests/layers.rs";
     for dir in ["system", "sim", "scenarios/src", "generators/src", "reports/src"] {
@@ -111,4 +110,68 @@ fn a_file_holds_one_concept() {
             assert!(!text.contains(concat!("to", "do!(")), "{} leaves something open", path.display());
         }
     }
+}
+
+#[test]
+fn a_folder_has_its_root_in_it() {
+    for dir in ["system", "sim", "scenarios", "generators", "reports"] {
+        for (path, _) in files_in(dir) {
+            assert!(!path.with_extension("").is_dir(), "{}: belongs into its folder, as mod.rs", path.display());
+        }
+    }
+}
+
+fn documents(dir: &Path, into: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir() && name != "target" && !name.starts_with('.') {
+            documents(&path, into);
+        } else if path.extension().is_some_and(|e| e == "md") {
+            into.push(path);
+        }
+    }
+}
+
+/// The targets of Markdown's links in a text, without those that stand in code.
+fn links(text: &str) -> Vec<String> {
+    let mut links = Vec::new();
+    let mut in_code = false;
+    for line in text.lines() {
+        if line.trim_start().starts_with("```") {
+            in_code = !in_code;
+        }
+        let mut rest = line;
+        while let (false, Some(at)) = (in_code, rest.find("](")) {
+            rest = &rest[at + 2..];
+            links.extend(rest.split_once(')').map(|(link, _)| link.to_owned()));
+        }
+    }
+    links
+}
+
+#[test]
+fn every_link_in_the_documents_leads_somewhere() {
+    let mut all = Vec::new();
+    documents(&root(), &mut all);
+    assert!(all.len() > 8, "the documents are not where this test looks");
+    let mut followed = 0;
+    for document in all {
+        for link in links(&fs::read_to_string(&document).unwrap()) {
+            let file = link.split('#').next().unwrap_or_default();
+            if file.is_empty() || file.contains("://") {
+                continue;
+            }
+            followed += 1;
+            let place = document.parent().unwrap().join(file);
+            assert!(place.exists(), "{} links to {link}, which is not there", document.display());
+        }
+    }
+    assert!(followed > 50, "only {followed} links were found");
+}
+
+#[test]
+fn the_readme_is_a_front_door() {
+    let lines = fs::read_to_string(root().join("README.md")).unwrap().lines().count();
+    assert!(lines < 300, "README.md has {lines} lines: the reference lives beside its subject");
 }

@@ -205,7 +205,7 @@ impl Driver {
                     let _ = done.send(());
                     return;
                 }
-                Woken::Command(Some(command)) => self.obey(command, now),
+                Woken::Command(Some(command)) => self.handle_command(command, now),
                 Woken::Opened(Ok(link)) => {
                     self.link = LinkState::Up(link);
                     self.session.handle_connected(self.config.token.clone(), now, &mut self.outputs);
@@ -243,7 +243,7 @@ impl Driver {
         }
     }
 
-    fn obey(&mut self, command: Command, now: Time) {
+    fn handle_command(&mut self, command: Command, now: Time) {
         let out = &mut self.outputs;
         match command {
             Command::Send { conversation, id, payload } => self.session.send(conversation, id, payload, now, out),

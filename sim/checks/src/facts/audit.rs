@@ -1,16 +1,12 @@
 //! Takes what the audit found on the disks: log entries, from which membership is folded, cursors and devices.
-//!
-//! **Invariant:** membership is a fold over the conversation's own log and this fold is the checks' own: members of the
-//! creation see from 1, a newcomer from [`limits::NEWCOMER_HISTORY`] entries before the join, a leaver up to the entry
-//! that says so.
 
+use super::Facts;
+use super::fact::{Fact, Logged, Origin};
 use super::intervals::{self, Range};
-use super::rows::{content, small};
-use super::{Fact, Facts, Logged, NONE, known};
-use rustc_hash::FxHashMap;
+use super::membership::visible;
+use super::rows::{NONE, content, known, small};
 use squall_history::What;
 use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId, limits};
-use std::collections::BTreeMap;
 
 /// An entry of a log, as it was read from a shard's disk.
 #[derive(Debug, Clone, Copy)]
@@ -27,89 +23,12 @@ pub struct AuditEntry<'a> {
     pub members: &'a [UserId],
 }
 
-/// A time during which a user may see entries of a conversation. `to` is `u32::MAX` while it lasts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Stay {
-    user: UserId,
-    conversation: u32,
-    from: u32,
-    to: u32,
-    since_creation: bool,
-}
-
-/// Who may see what, in all conversations.
-#[derive(Default)]
-pub(super) struct Membership {
-    /// By user and conversation once `sorted`.
-    stays: Vec<Stay>,
-    sorted: bool,
-    /// The conversation that is being read, and its members with the first entry that they may see.
-    reading: Option<u32>,
-    present: BTreeMap<UserId, (u32, bool)>,
-    /// Places that a log should have and has not.
-    gaps: FxHashMap<u32, Vec<Range>>,
-}
-
-impl Membership {
-    /// Ends the conversation that was being read: those who are present stay.
-    fn close(&mut self) {
-        let Some(conversation) = self.reading.take() else { return };
-        for (user, (from, since_creation)) in std::mem::take(&mut self.present) {
-            self.stays.push(Stay { user, conversation, from, to: u32::MAX, since_creation });
-        }
-    }
-
-    fn fold(&mut self, seq: u32, what: What, members: &[UserId], created: bool) {
-        match what {
-            What::Created if !created => {
-                self.present.extend(members.iter().map(|user| (*user, (1, true))));
-            }
-            What::Joined(user) => {
-                let from = seq.saturating_sub(limits::NEWCOMER_HISTORY as u32).max(1);
-                self.present.entry(user).or_insert((from, false));
-            }
-            What::Left(user) => {
-                if let (Some((from, since_creation)), Some(conversation)) =
-                    (self.present.remove(&user), self.reading)
-                {
-                    self.stays.push(Stay { user, conversation, from, to: seq, since_creation });
-                }
-            }
-            What::Created | What::Text => {}
-        }
-    }
-
-    fn of(&self, user: UserId) -> &[Stay] {
-        debug_assert!(self.sorted);
-        let from = self.stays.partition_point(|stay| stay.user < user);
-        let len = self.stays[from..].partition_point(|stay| stay.user == user);
-        &self.stays[from..from + len]
-    }
-
-    fn of_in(&self, user: UserId, conversation: u32) -> &[Stay] {
-        let all = self.of(user);
-        let from = all.partition_point(|stay| stay.conversation < conversation);
-        let len = all[from..].partition_point(|stay| stay.conversation == conversation);
-        &all[from..from + len]
-    }
-}
-
-fn visible(stays: &[Stay]) -> Vec<Range> {
-    let mut ranges = Vec::with_capacity(1);
-    stays.iter().for_each(|stay| intervals::add(&mut ranges, Range { from: stay.from, to: stay.to }));
-    ranges
-}
-
 impl Facts {
     /// Takes an entry of a log. Those of one conversation come together, in the order of the disk.
     pub fn audit_entry(&mut self, entry: &AuditEntry<'_>) -> Fact {
         self.audited = true;
-        self.membership.sorted = false;
         let conversation = self.conversation(entry.conversation);
-        if self.membership.reading != Some(conversation) {
-            self.membership.close();
-            self.membership.reading = Some(conversation);
-        }
+        self.membership.read(conversation);
         let place = small(entry.seq);
         let expected = self.advance(conversation, place);
         self.fold(conversation, place, entry);
@@ -120,7 +39,7 @@ impl Facts {
         let row = &mut self.messages[message];
         let again = row.is(known::LOGGED);
         row.known |= known::LOGGED;
-        if row.seq == place && origin == super::Origin::Sent {
+        if row.seq == place && origin == Origin::Sent {
             row.known |= known::LOGGED_AS_ACKED;
         }
         let (pair, order) = (row.pair, row.order);
@@ -163,11 +82,7 @@ impl Facts {
 
     /// Closes the fold, so that membership can be asked for.
     pub fn settle(&mut self) {
-        if !self.membership.sorted {
-            self.membership.close();
-            self.membership.stays.sort_unstable();
-            self.membership.sorted = true;
-        }
+        self.membership.settle();
     }
 
     /// The conversations of a user, in order, with the entries that they may see and that are in the log.
@@ -218,7 +133,7 @@ impl Facts {
         let row = &mut self.conversations[conversation];
         self.membership.fold(place, entry.what, entry.members, row.created);
         row.created |= entry.what == What::Created;
-        row.full |= self.membership.present.len() >= limits::MAX_GROUP_MEMBERS;
+        row.full |= self.membership.present() >= limits::MAX_GROUP_MEMBERS;
         row.members_changed |= matches!(entry.what, What::Joined(_) | What::Left(_));
     }
 }

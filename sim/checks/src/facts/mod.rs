@@ -10,6 +10,7 @@
 mod audit;
 mod fact;
 pub(crate) mod intervals;
+mod membership;
 mod naming;
 mod observe;
 mod rows;
@@ -17,11 +18,11 @@ mod table;
 
 pub use audit::AuditEntry;
 use fact::row;
-pub(crate) use fact::{Acked, Fact, Logged, Origin, Published, Shown, Suspect};
+pub(crate) use fact::{Fact, Logged, Origin, Shown, Suspect};
 pub(crate) use rows::{NONE, known};
 
-use audit::Membership;
 use intervals::Range;
+use membership::Membership;
 use rows::{Conversation, Device, Message, Pair};
 use rustc_hash::FxHashMap;
 use squall_protocol::ids::rendezvous;

@@ -1,6 +1,7 @@
 //! How violations name messages, devices and conversations.
 
-use super::{Facts, known};
+use super::Facts;
+use super::rows::known;
 use crate::report::Violation;
 use squall_protocol::Seq;
 

@@ -2,10 +2,10 @@
 //!
 //! A handful of look-ups an event and no allocation but the growth of the tables.
 
+use super::fact::{Acked, Fact, Origin, Published, Shown, Suspect};
 use super::intervals::{self, Range};
-use super::rows::CONNECTED;
-use super::rows::{content, small};
-use super::{Acked, Fact, Facts, NONE, Origin, Published, RefusedSend, Shown, Suspect, known};
+use super::rows::{CONNECTED, NONE, content, known, small};
+use super::{Facts, RefusedSend};
 use squall_history::{Entity, Event, Kind, Via};
 use squall_protocol::{ClientMsgId, ConversationId, DeviceId, Seq, UserId, limits};
 

@@ -332,14 +332,11 @@ impl Nemesis {
         records
     }
 
-    /// The checks that the scenario's faults are declared against.
+    /// The checks that the scenario's faults must expose.
     pub fn exposes(&self, scenario: &Scenario) -> Vec<&'static str> {
         let mut names = Vec::new();
         for fault in &scenario.faults {
-            let lists = fault.kind.targets();
-            let hosts = lists.iter().flat_map(|(_, targets)| targets.hosts(&scenario.topology));
-            let roles: Vec<&str> = hosts.map(|host| host.role.name()).collect();
-            names.extend(squall_checks::against(fault.kind.name(), &roles));
+            names.extend(fault.must_expose(&scenario.topology));
         }
         names.sort_unstable();
         names.dedup();

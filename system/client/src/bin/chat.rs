@@ -124,9 +124,9 @@ struct Chat {
 }
 
 impl Chat {
-    /// Obeys a line. False: the person has had enough.
-    async fn obey(&mut self, line: &str) -> bool {
-        let obeyed = match parse(line) {
+    /// Does what a line asks for. False: the person has had enough.
+    async fn handle_line(&mut self, line: &str) -> bool {
+        let sent = match parse(line) {
             Err(wrong) => {
                 eprintln!("{wrong}");
                 return true;
@@ -160,7 +160,7 @@ impl Chat {
                 self.device.send(conversation, id, Payload::Text(text.to_owned())).await
             }
         };
-        obeyed.is_ok()
+        sent.is_ok()
     }
 
     fn track(&mut self) -> ClientMsgId {
@@ -196,7 +196,7 @@ impl Chat {
     }
 
     /// Says once of each message that its answer is overdue.
-    fn complain(&mut self) {
+    fn report_overdue(&mut self) {
         for (since, noticed) in self.waiting.values_mut() {
             if !*noticed && since.elapsed() >= PATIENCE {
                 *noticed = true;
@@ -254,11 +254,11 @@ async fn run(cli: Cli) -> Result<ExitCode, String> {
                 None => return Err("the device has ended".to_owned()),
             },
             line = lines.next_line(), if input_ended.is_none() => match line {
-                Ok(Some(line)) => if !chat.obey(&line).await { input_ended = Some(Instant::now()) },
+                Ok(Some(line)) => if !chat.handle_line(&line).await { input_ended = Some(Instant::now()) },
                 Ok(None) => input_ended = Some(Instant::now()),
                 Err(error) => return Err(format!("cannot read the input: {error}")),
             },
-            _ = tick.tick() => chat.complain(),
+            _ = tick.tick() => chat.report_overdue(),
         }
         match input_ended {
             Some(_) if chat.waiting.is_empty() => break,

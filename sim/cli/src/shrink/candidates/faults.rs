@@ -1,7 +1,7 @@
 //! Fewer faults, at fewer targets, less often, for shorter.
 
+use super::candidate::{Candidate, Failure, candidate};
 use super::fit::retargeted;
-use super::{Candidate, Failure, candidate};
 use squall_scenarios::{FaultKind, Scenario, Span, Target};
 
 /// Shorter than this, a fault hits hardly anything.

@@ -1,7 +1,7 @@
 //! Fewer hosts, and a plainer network between them.
 
+use super::candidate::{Candidate, Failure, below, candidate};
 use super::fit::retargeted;
-use super::{Candidate, Failure, below, candidate};
 use squall_scenarios::{Backbone, Network, Profile, Scenario, Target, Topology};
 
 /// One host of a role, or fewer of them. Faults at hosts that are gone strike another one, or are dropped with them.

@@ -1,6 +1,6 @@
 //! Fewer people, who have less and do less.
 
-use super::{Candidate, Failure, below, candidate};
+use super::candidate::{Candidate, Failure, below, candidate};
 use squall_scenarios::people::{Bodies, Conversations, Devices, Lengths, Life, Mix, Popularity};
 use squall_scenarios::{Arrival, Codec, Scenario, Span, Workload};
 

@@ -1,6 +1,6 @@
 //! Shorter runs.
 
-use super::{Candidate, Failure, candidate};
+use super::candidate::{Candidate, Failure, candidate};
 use squall_scenarios::{Profile, Scenario, Span};
 
 const SHORTEST_LOAD: Span = Span::from_secs(1);
@@ -11,9 +11,6 @@ const SHORT_QUIET: Span = Span::from_secs(30);
 /// What can be said before anything is owed: a shorter quiet makes none of these look violated.
 const SAFETY: &[&str] =
     &["no-duplicates", "dense-sequence", "same-order", "sender-order", "nothing-unsent", "members-only"];
-
-/// Kinds of faults that take long to be noticed, or leave devices on a network that is slow.
-const NOTICED_LATE: &[&str] = &["half-open", "slow-reader", "profile-change", "carrier-gone"];
 
 /// A quarter, half and three quarters of the load; the load until just after the violation, or until the last fault has begun.
 pub fn shorter_load(from: &Scenario, failure: &Failure<'_>) -> Vec<Candidate> {
@@ -81,7 +78,7 @@ pub fn shorter_ramp(from: &Scenario, _: &Failure<'_>) -> Vec<Candidate> {
 pub fn shorter_quiet(from: &Scenario, failure: &Failure<'_>) -> Vec<Candidate> {
     let slow = |profile: &Profile| matches!(profile, Profile::ThreeG | Profile::Flaky);
     let needed = from.network.last_mile.keys().any(slow)
-        || from.faults.iter().any(|fault| NOTICED_LATE.contains(&fault.kind.name()));
+        || from.faults.iter().any(|fault| fault.kind.kind_name().heals_late());
     let long = from.phases.liveness_bound.is_none_or(|bound| bound > SHORT_QUIET);
     if needed || !long || !SAFETY.contains(&failure.property) {
         return Vec::new();
@@ -106,4 +103,14 @@ pub fn fewer_service_levels(from: &Scenario, failure: &Failure<'_>) -> Vec<Candi
         })
     };
     if levels > 1 { (0..levels).filter_map(without).collect() } else { Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_a_matter_of_safety_is_a_check() {
+        assert!(SAFETY.iter().all(|name| squall_checks::names().any(|known| known == *name)));
+    }
 }

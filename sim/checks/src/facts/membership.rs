@@ -1,0 +1,110 @@
+//! Who may see what: a fold over each conversation's log, entry by entry.
+//!
+//! **Invariant:** membership is a fold over the conversation's own log and this fold is the checks' own: members of the
+//! creation see from 1, a newcomer from [`limits::NEWCOMER_HISTORY`] entries before the join, a leaver up to the entry
+//! that says so.
+
+use super::intervals::{self, Range};
+use rustc_hash::FxHashMap;
+use squall_history::What;
+use squall_protocol::{UserId, limits};
+use std::collections::BTreeMap;
+
+/// A time during which a user may see entries of a conversation. `to` is `u32::MAX` while it lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Stay {
+    user: UserId,
+    pub conversation: u32,
+    from: u32,
+    pub to: u32,
+    pub since_creation: bool,
+}
+
+/// Who may see what, in all conversations.
+#[derive(Default)]
+pub(super) struct Membership {
+    /// By user and conversation once `sorted`.
+    stays: Vec<Stay>,
+    sorted: bool,
+    /// The conversation that is being read, and its members with the first entry that they may see.
+    reading: Option<u32>,
+    present: BTreeMap<UserId, (u32, bool)>,
+    /// Places that a log should have and has not.
+    pub gaps: FxHashMap<u32, Vec<Range>>,
+}
+
+impl Membership {
+    /// The next entry is of this conversation; those of one conversation come together.
+    pub fn read(&mut self, conversation: u32) {
+        self.sorted = false;
+        if self.reading != Some(conversation) {
+            self.close();
+            self.reading = Some(conversation);
+        }
+    }
+
+    /// Closes the fold, so that membership can be asked for.
+    pub fn settle(&mut self) {
+        if !self.sorted {
+            self.close();
+            self.stays.sort_unstable();
+            self.sorted = true;
+        }
+    }
+
+    /// How many are members as of the last entry.
+    pub fn present(&self) -> usize {
+        self.present.len()
+    }
+
+    /// Ends the conversation that was being read: those who are present stay.
+    fn close(&mut self) {
+        let Some(conversation) = self.reading.take() else { return };
+        for (user, (from, since_creation)) in std::mem::take(&mut self.present) {
+            self.stays.push(Stay { user, conversation, from, to: u32::MAX, since_creation });
+        }
+    }
+
+    /// Takes an entry of the conversation that is being read.
+    pub fn fold(&mut self, seq: u32, what: What, members: &[UserId], created: bool) {
+        match what {
+            What::Created if !created => {
+                self.present.extend(members.iter().map(|user| (*user, (1, true))));
+            }
+            What::Joined(user) => {
+                let from = seq.saturating_sub(limits::NEWCOMER_HISTORY as u32).max(1);
+                self.present.entry(user).or_insert((from, false));
+            }
+            What::Left(user) => {
+                if let (Some((from, since_creation)), Some(conversation)) =
+                    (self.present.remove(&user), self.reading)
+                {
+                    self.stays.push(Stay { user, conversation, from, to: seq, since_creation });
+                }
+            }
+            What::Created | What::Text => {}
+        }
+    }
+
+    /// The stays of a user, by conversation.
+    pub fn of(&self, user: UserId) -> &[Stay] {
+        debug_assert!(self.sorted);
+        let from = self.stays.partition_point(|stay| stay.user < user);
+        let len = self.stays[from..].partition_point(|stay| stay.user == user);
+        &self.stays[from..from + len]
+    }
+
+    pub fn of_in(&self, user: UserId, conversation: u32) -> &[Stay] {
+        let all = self.of(user);
+        let from = all.partition_point(|stay| stay.conversation < conversation);
+        let len = all[from..].partition_point(|stay| stay.conversation == conversation);
+        &all[from..from + len]
+    }
+}
+
+/// The entries that somebody may see who was there like this.
+pub(super) fn visible(stays: &[Stay]) -> Vec<Range> {
+    let mut ranges = Vec::with_capacity(1);
+    stays.iter().for_each(|stay| intervals::add(&mut ranges, Range { from: stay.from, to: stay.to }));
+    ranges
+}
