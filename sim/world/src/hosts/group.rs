@@ -18,17 +18,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Every so many ticks a host may be inspected: see [`squall_runtime::Settings`].
-const TICKS_BETWEEN_INSPECTIONS: u64 = 8;
-
-/// How a host is to be stepped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
-    /// What is due now.
-    Now,
-    /// It has been paused: every timer that is late runs at its own time, in order, before what is due now.
-    CatchUp,
-}
+/// Every so many ticks a host may be inspected: see [`squall_runtime::Settings`]. A prime, so that it meets no rhythm of a host.
+const TICKS_BETWEEN_INSPECTIONS: u64 = 61;
 
 /// A host on the thread on which it lives.
 pub struct Host {
@@ -54,15 +45,13 @@ impl Host {
         Host { runtime, account, disk: probe.disk.clone() }
     }
 
-    /// What it wants to commit begins as soon as it has stepped. When it is due next, or why it failed.
-    fn step(&mut self, step: Step) -> Result<Due, String> {
+    /// Runs what is due by now, timers of the past at their own times and in order: those within a tick, and after a pause those that
+    /// were missed. What it wants to commit begins as soon as it has stepped. When it is due next, or why it failed.
+    fn step(&mut self) -> Result<Due, String> {
         let stepped = {
             let _account = self.account.enter();
             let runtime = &mut self.runtime;
-            catch_unwind(AssertUnwindSafe(|| match step {
-                Step::Now => runtime.step(),
-                Step::CatchUp => runtime.catch_up(),
-            }))
+            catch_unwind(AssertUnwindSafe(|| runtime.catch_up()))
         };
         self.disk.iter().for_each(Disk::begin_proposed);
         stepped.map_err(|panic| {
@@ -183,11 +172,11 @@ impl Group {
     }
 
     /// Steps the host where it lives.
-    pub fn step(&mut self, step: Step) -> Result<(), String> {
+    pub fn step(&mut self) -> Result<(), String> {
         if let Home::Turmoil(hosts) = &mut self.home {
             return hosts.step();
         }
-        if let Some(stepped) = self.at_home(move |host| host.step(step)) {
+        if let Some(stepped) = self.at_home(Host::step) {
             self.due = stepped?;
         }
         Ok(())
@@ -235,21 +224,21 @@ impl Group {
 pub struct Tick(Vec<Answer<Vec<(usize, Result<Due, String>)>>>);
 
 /// Begins a tick: of the hosts on other threads those step that are to.
-pub fn begin_tick(threads: &[Rc<GroupThread>], groups: &[Group], steps: &[Option<Step>]) -> Tick {
+pub fn begin_tick(threads: &[Rc<GroupThread>], groups: &[Group], step: &[bool]) -> Tick {
     let on_thread = |thread: &Rc<GroupThread>| {
-        let theirs = groups.iter().zip(steps).enumerate().filter_map(|(index, (group, step))| match &group.home {
-            Home::Beside(of, number) if Rc::ptr_eq(of, thread) => step.map(|step| (index, *number, step)),
+        let theirs = groups.iter().zip(step).enumerate().filter_map(|(index, (group, step))| match &group.home {
+            Home::Beside(of, number) if *step && Rc::ptr_eq(of, thread) => Some((index, *number)),
             Home::Beside(..) | Home::Here(_) | Home::Turmoil(_) => None,
         });
-        theirs.collect::<Vec<(usize, usize, Step)>>()
+        theirs.collect::<Vec<(usize, usize)>>()
     };
     let with_work =
         threads.iter().map(|thread| (thread, on_thread(thread))).filter(|(_, hosts)| !hosts.is_empty());
     let begun = with_work.map(|(thread, hosts)| {
         thread.begin(move |all| {
-            let step = |(index, number, step): (usize, usize, Step)| {
+            let step = |(index, number): (usize, usize)| {
                 let host = all[number].as_mut().expect("hosts live until they end");
-                (index, host.step(step))
+                (index, host.step())
             };
             hosts.into_iter().map(step).collect::<Vec<_>>()
         })
@@ -262,11 +251,11 @@ impl Tick {
     ///
     /// # Panics
     /// As the world's own code does there.
-    pub fn finish(self, groups: &mut [Group], steps: &[Option<Step>]) -> Result<(), String> {
+    pub fn finish(self, groups: &mut [Group], step: &[bool]) -> Result<(), String> {
         let mut first: Option<(usize, String)> = None;
         for (index, group) in groups.iter_mut().enumerate() {
-            if let (Home::Here(_), Some(step)) = (&group.home, steps[index])
-                && let Err(error) = group.step(step)
+            if let (Home::Here(_), true) = (&group.home, step[index])
+                && let Err(error) = group.step()
             {
                 first = Some((index, error));
                 break;

@@ -1,6 +1,6 @@
 //! A machine: one host of the system with its power, its faults and its disk.
 
-use super::group::{Group, Step};
+use super::group::Group;
 use super::probe::Probe;
 use squall_network::CloseStyle;
 use squall_protocol::HostName;
@@ -26,19 +26,16 @@ pub struct Machine {
     pub held_down: u32,
     /// Faults that have paused it.
     pub paused: u32,
-    /// It has been paused and has not stepped since.
-    has_missed: bool,
 }
 
 impl Machine {
     pub fn new(name: String, host: HostName, probe: Arc<Probe>) -> Self {
-        Machine { name, host, probe, power: Power::Up, held_down: 0, paused: 0, has_missed: false }
+        Machine { name, host, probe, power: Power::Up, held_down: 0, paused: 0 }
     }
 
     /// Nothing of its process runs until as many `resume`s.
     pub fn pause(&mut self) {
         self.paused += 1;
-        self.has_missed = true;
         self.probe.network.pause(self.probe.host);
     }
 
@@ -49,15 +46,7 @@ impl Machine {
         }
     }
 
-    /// Whether and how its host is to step at `now_us`: not while it is paused.
-    pub fn step_due(&mut self, group: &Group, now_us: u64) -> Option<Step> {
-        if self.paused > 0 || !group.due().is_by(now_us) {
-            return None;
-        }
-        Some(if std::mem::take(&mut self.has_missed) { Step::CatchUp } else { Step::Now })
-    }
-
-    /// When its host next has something to do, as far as it knows.
+    /// When its host next has something to do, as far as it knows; never while it is paused.
     pub fn due(&self, group: &Group) -> Due {
         if self.paused > 0 { Due::Never } else { group.due() }
     }

@@ -4,7 +4,7 @@ use super::observatory::Observatory;
 use super::options::{RunError, RunOptions};
 use crate::clients::faults::SharedClientFaults;
 use crate::clients::last_mile::SimulatedFleet;
-use crate::hosts::group::{Group, GroupThread, Step, begin_tick};
+use crate::hosts::group::{Group, GroupThread, begin_tick};
 use crate::hosts::machine::Machine;
 use crate::hosts::mailbox::SharedMailbox;
 use crate::hosts::points::ArmedPoints;
@@ -226,23 +226,22 @@ impl<'a> World<'a> {
     fn step_all(&mut self) -> Result<(), RunError> {
         let (now, one_each) = (self.now, self.groups.len() == self.machines.len());
         let every = self.options.every_tick;
-        let step_due = |group: &Group, machine: &mut Machine| match machine.step_due(group, now) {
+        let steps = |group: &Group, machine: &Machine| {
             // Hosts that share a `Sim` step at every tick, and cannot be paused.
-            None if !one_each || (every && machine.paused == 0) => Some(Step::Now),
-            step => step,
+            !one_each || machine.due(group).is_by(now) || (every && machine.paused == 0)
         };
         // What strikes from inside a host or the fleet acts on the world in the middle of a tick.
         if self.threads.is_empty() || self.armed.any() || self.client_faults.may_cut() {
             self.step_fleet();
-            for (group, machine) in self.groups.iter_mut().zip(&mut self.machines) {
-                if let Some(step) = step_due(group, machine) {
-                    group.step(step).map_err(|error| RunError::Host(format!("{}: {error}", machine.name)))?;
+            for (group, machine) in self.groups.iter_mut().zip(&self.machines) {
+                if steps(group, machine) {
+                    group.step().map_err(|error| RunError::Host(format!("{}: {error}", machine.name)))?;
                 }
             }
             return Ok(());
         }
-        let hosts = self.groups.iter().zip(&mut self.machines);
-        let steps: Vec<Option<Step>> = hosts.map(|(group, machine)| step_due(group, machine)).collect();
+        let hosts = self.groups.iter().zip(&self.machines);
+        let steps: Vec<bool> = hosts.map(|(group, machine)| steps(group, machine)).collect();
         self.network.begin_turn();
         let tick = begin_tick(&self.threads, &self.groups, &steps);
         self.step_fleet();
