@@ -57,6 +57,14 @@ impl<T: Ord + Copy> Calendar<T> {
         }
     }
 
+    /// When the first entry is due, if there is one.
+    pub fn next_due(&mut self) -> Option<Time> {
+        while self.due.is_empty() && (self.in_days > 0 || !self.later.is_empty()) {
+            self.turn(u64::MAX);
+        }
+        self.due.peek().map(|Reverse((at, _))| *at)
+    }
+
     /// Takes the first entry, if it is due by `now`.
     pub fn pop_due(&mut self, now: Time) -> Option<(Time, T)> {
         while self.due.is_empty() && self.today < day(now) {

@@ -91,6 +91,11 @@ impl<C: Copy + Eq> Liars<C> {
         }
     }
 
+    /// When a liar next does something of itself; never, if none acts.
+    pub fn next_due(&self) -> Time {
+        self.liars[..self.active as usize].iter().map(|liar| liar.next).min().unwrap_or(Time::NEVER)
+    }
+
     /// How many act at the moment.
     pub fn active(&self) -> u32 {
         self.active

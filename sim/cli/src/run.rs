@@ -42,6 +42,9 @@ pub struct Args {
     /// there are cores, at most eight, in a larger one, when absent.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=64))]
     threads: Option<u64>,
+    /// Look at every host at every tick, to see that none oversleeps; the run is the same, and takes longer.
+    #[arg(long)]
+    every_tick: bool,
     /// Print one line instead of the summary and no progress.
     #[arg(long)]
     quiet: bool,
@@ -123,6 +126,7 @@ pub fn main(args: Args) -> Exit {
                 trace_second,
                 on_trace: trace_second.map(|_| Box::new(print_line) as Box<dyn FnMut(&str)>),
                 on_progress: Some(Box::new(move |progress| on_progress.borrow_mut().show(progress))),
+                every_tick: args.every_tick,
                 threads,
                 stop,
             };

@@ -1,7 +1,8 @@
 //! `squall verify-determinism`: a seed in two processes that have as little in common as can be arranged.
 //!
 //! One process is stopped for over a second several times, a busy core runs beside them, and they differ in environment, in the
-//! number of threads on which hosts step and, by the kernel's address randomisation, in addresses. Every simulated second's
+//! number of threads on which hosts step, in whether hosts are looked at while they sleep and, by the kernel's address
+//! randomisation, in addresses. Every simulated second's
 //! digests of wire bytes, events and durable writes must agree. Where they do not, both run again and the first event that differs is named.
 
 use crate::child::dies_with_its_parent;
@@ -71,7 +72,8 @@ fn start(source: &Source, seed: u64, other: bool, extra: &[&str]) -> std::io::Re
     if other {
         command.env("SQUALL_OTHER_ENVIRONMENT", "x".repeat(5_000)).env_remove("HOME");
     }
-    command.args(["--threads", if other { OTHER_THREADS } else { "1" }]);
+    // One goes from event to event, the other looks at every host at every tick.
+    command.args(if other { &["--threads", OTHER_THREADS][..] } else { &["--threads", "1", "--every-tick"] });
     dies_with_its_parent(&mut command);
     command.spawn()
 }

@@ -70,6 +70,11 @@ impl Network {
         self.with(|state| state.events.next_due())
     }
 
+    /// Whether something waits for the virtual clients.
+    pub fn has_fleet_events(&self) -> bool {
+        self.with(|state| !state.fleet_events.is_empty())
+    }
+
     // Hosts and profiles.
 
     /// Adds a host, or a site for virtual clients. At most 65,536.

@@ -1,4 +1,4 @@
-//! The world: the chat system's roles on turmoil hosts, the network between them, their disks and clocks, the fleet of
+//! The world: the chat system's roles on hosts that sleep until they are due, the network between them, their disks and clocks, the fleet of
 //! virtual clients, the nemesis, and the loop that steps them all.
 //!
 //! **Invariant:** the scenario, the seed and the build decide every byte of a run. Checked by `squall verify-determinism`.
@@ -16,7 +16,6 @@ mod nemesis;
 pub mod plants;
 mod run;
 
-pub use hosts::interpose;
 pub use hosts::points::SOMETIMES;
 pub use run::{Progress, RunError, RunOptions, SecondDigest, run};
 pub use squall_generators::Forecast;

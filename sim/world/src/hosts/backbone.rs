@@ -1,11 +1,10 @@
-//! What carries the traffic between hosts: our network, or turmoil's TCP as the second opinion.
+//! What carries the traffic between hosts: our network. turmoil's TCP, the second opinion, is in `turmoil.rs`.
 
 use crate::memory::accounts::Account;
 use squall_network::{HostId, Network, ProfileId};
 use squall_server::net::{BoxFuture, BoxStream, Connector, Listener};
 use std::collections::BTreeMap;
 use std::io;
-use std::net::Ipv4Addr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -21,7 +20,7 @@ const ACCEPT_QUEUE: usize = 1 << 20;
 /// Where hosts of our network are found by name.
 pub type Names = Arc<BTreeMap<String, HostId>>;
 
-fn split(address: &str) -> io::Result<(&str, u16)> {
+pub(super) fn split(address: &str) -> io::Result<(&str, u16)> {
     address
         .split_once(':')
         .and_then(|(name, port)| Some((name, port.parse().ok()?)))
@@ -90,38 +89,6 @@ impl Connector for SimulatedConnector {
         Box::pin(async move {
             let (to, port) = target?;
             Ok(Box::new(SimulatedStream(network.connect(host, to, port, profile).await?)) as BoxStream)
-        })
-    }
-}
-
-/// A listener on turmoil's TCP.
-pub struct TurmoilListener(turmoil::net::TcpListener);
-
-impl TurmoilListener {
-    pub async fn bind(port: u16) -> io::Result<Box<dyn Listener>> {
-        let listener = turmoil::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await?;
-        Ok(Box::new(TurmoilListener(listener)))
-    }
-}
-
-impl Listener for TurmoilListener {
-    fn accept(&mut self) -> BoxFuture<'_, io::Result<BoxStream>> {
-        Box::pin(async move {
-            let (stream, _) = self.0.accept().await?;
-            Ok(Box::new(stream) as BoxStream)
-        })
-    }
-}
-
-/// A connector on turmoil's TCP.
-pub struct TurmoilConnector;
-
-impl Connector for TurmoilConnector {
-    fn connect(&self, address: &str) -> BoxFuture<'static, io::Result<BoxStream>> {
-        let address = address.to_owned();
-        Box::pin(async move {
-            let (name, port) = split(&address)?;
-            Ok(Box::new(turmoil::net::TcpStream::connect((name, port)).await?) as BoxStream)
         })
     }
 }

@@ -1,19 +1,19 @@
 //! Starts a role on a host as in reality: an `Env` with simulated seams, and the same `serve()`.
 
-use super::backbone::{
-    EDGE_PORT, INTERNAL_PORT, SimulatedConnector, SimulatedListener, TurmoilConnector, TurmoilListener,
-};
+use super::backbone::{EDGE_PORT, INTERNAL_PORT, SimulatedConnector, SimulatedListener};
 use super::commits::{Commits, Committer, CursorListener, SettledStorage};
-use super::interpose::SimulatedClock;
 use super::probe::Probe;
+use super::turmoil;
 use crate::disk::Disk;
 use crate::plants;
 use squall_generators::rng::{Stream, key};
 use squall_protocol::token::TokenSecret;
 use squall_protocol::{HostName, Role};
+use squall_runtime::interpose::SimulatedClock;
 use squall_server::net::{BoxFuture, Connector};
 use squall_server::storage::{Commit, CommitExecutor, OpenStorage, StorageError};
 use squall_server::{Cluster, Env, serve};
+use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -32,6 +32,8 @@ pub struct Common {
     pub secret: TokenSecret,
     pub commit_latency: Duration,
     pub tick: Duration,
+    /// Every host is looked at at every tick, to see that none oversleeps.
+    pub every_tick: bool,
     pub seed: u64,
     pub clock: SimulatedClock,
     /// `None`: turmoil's TCP between hosts.
@@ -73,31 +75,28 @@ impl CommitExecutor for SimulatedCommits {
     }
 }
 
-/// Starts a role on a host of `sim`.
-pub(crate) fn start(
-    sim: &mut turmoil::Sim<'static>,
-    name: &str,
-    host: HostName,
-    probe: &Arc<Probe>,
-    common: &Common,
-) {
-    let (probe, common, host_name) = (Arc::clone(probe), common.clone(), name.to_owned());
-    let commit_stream = Stream::new(common.seed, &format!("commits {name}"));
-    sim.host(name, move || {
-        let (probe, common, name) = (Arc::clone(&probe), common.clone(), host_name.clone());
-        let commit_stream = commit_stream.clone();
-        async move {
+/// A host's software, running. It stays on its thread.
+pub(super) type Software = Pin<Box<dyn Future<Output = ()>>>;
+
+/// What runs on a host: its role, as in reality. Each start is the same but for what the host's disk holds and what its commits
+/// draw.
+pub(super) fn software(host: HostName, probe: &Arc<Probe>, common: &Common) -> impl Fn() -> Software + 'static {
+    let (probe, common) = (Arc::clone(probe), common.clone());
+    let commit_stream = Stream::new(common.seed, &format!("commits {host}"));
+    move || {
+        let (probe, common, commit_stream) = (Arc::clone(&probe), common.clone(), commit_stream.clone());
+        let role = async move {
             if let Err(error) = boot(host, Arc::clone(&probe), &common, commit_stream).await
                 && probe.alive.load(Ordering::Relaxed)
             {
                 let mut failures = common.failures.lock().unwrap_or_else(PoisonError::into_inner);
-                failures.push(format!("{name}: {error}"));
+                failures.push(format!("{host}: {error}"));
             }
             // A role whose listener went away with its power has nothing more to do.
             std::future::pending::<()>().await;
-            Ok(())
-        }
-    });
+        };
+        Box::pin(role) as Software
+    }
 }
 
 type BootError = Box<dyn std::error::Error>;
@@ -105,24 +104,13 @@ type BootError = Box<dyn std::error::Error>;
 /// The role's process from its start: the same `serve()` as in reality.
 async fn boot(name: HostName, probe: Arc<Probe>, common: &Common, commit_stream: Stream) -> Result<(), BootError> {
     let (network, host) = (probe.network.clone(), probe.host);
-    // Wakes what the network has for this host from inside its runtime, where that is cheap.
-    let pump = network.clone();
-    tokio::spawn(async move {
-        loop {
-            for waker in std::future::poll_fn(|cx| pump.poll_woken(host, cx)).await {
-                waker.wake();
-            }
-        }
-    });
     let port = if name.role == Role::Gateway { EDGE_PORT } else { INTERNAL_PORT };
     let (listener, connector) = match &common.connector {
         Some(connector) => {
             (SimulatedListener::bind(&network, host, port)?, Arc::new(connector(host)) as Arc<dyn Connector>)
         }
-        None if port == EDGE_PORT => {
-            (SimulatedListener::bind(&network, host, port)?, Arc::new(TurmoilConnector) as Arc<dyn Connector>)
-        }
-        None => (TurmoilListener::bind(port).await?, Arc::new(TurmoilConnector) as Arc<dyn Connector>),
+        None if port == EDGE_PORT => (SimulatedListener::bind(&network, host, port)?, turmoil::connector()),
+        None => (turmoil::listen(port).await?, turmoil::connector()),
     };
     let open_storage = probe.disk.clone().map(|disk| storage(disk, common, commit_stream, &probe));
     let env = Env { listener, connector, wall_ms, observer: probe, secret: common.secret.clone(), open_storage };

@@ -9,12 +9,13 @@
 //! thread, for the cut acts on the world. Guarded by `squall verify-determinism`, which stops one of two processes,
 //! and by the tests below.
 
-use super::interpose::{HostContext, SimulatedClock, WorldContext, enter_host, enter_world};
-use super::threads::prime_thread;
 use crate::disk::{Disk, Running};
 use crate::memory::accounts::Account;
 use squall_core::messages::{Conversation, Position};
 use squall_protocol::{ConversationId, DeviceId, Entry, Seq, UserId};
+use squall_runtime::interpose::{
+    HostContext, SimulatedClock, WorldContext, enter_host, enter_world, prime_thread,
+};
 use squall_server::net::BoxFuture;
 use squall_server::storage::{Batch, Commit, NewEntry, Recovered, Storage, StorageError};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

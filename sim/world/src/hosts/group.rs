@@ -1,169 +1,215 @@
-//! One `turmoil::Sim` and the machines in it, on the thread on which it lives.
+//! The hosts of a run, wherever they live: each sleeps until it is due, on this thread or on another; on turmoil's TCP they share
+//! a `Sim` and are stepped together.
 //!
-//! turmoil's cost grows with the cube of the hosts of one `Sim`, so each machine has one of its own on our network; on
-//! turmoil's TCP they share one. A `Sim` cannot leave its thread: a [`Group`] is the handle that the world holds, wherever the
-//! hosts are.
+//! A host's runtime cannot leave its thread: a [`Group`] is the handle that the world holds. When a host is due, and whether
+//! somebody has woken it, is known here, so that a tick in which it has nothing to do costs no word to its thread.
 
-use super::boot::{Common, EPOCH_US, start};
-use super::interpose::{Guard, HostContext, enter_host};
+use super::boot::{Common, EPOCH_US, software};
 use super::probe::Probe;
 use super::threads::{Answer, HostThread};
+use super::turmoil::{LinkFault, TurmoilHosts};
 use crate::disk::Disk;
 use crate::memory::accounts::Account;
 use squall_generators::rng::key;
 use squall_protocol::HostName;
+use squall_runtime::interpose::HostContext;
+use squall_runtime::{Blocking, Due, HostRuntime, Marker, Marks, Settings, Stepping};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
-/// Hosts that step together, where they live.
-pub(crate) struct Hosts {
-    sim: turmoil::Sim<'static>,
-    context: HostContext,
+/// Every so many ticks a host may be inspected: see [`squall_runtime::Settings`]. A prime, so that it meets no rhythm of a host.
+const TICKS_BETWEEN_INSPECTIONS: u64 = 61;
+
+/// A host on the thread on which it lives.
+pub struct Host {
+    runtime: HostRuntime,
     account: Account,
-    disks: Vec<Disk>,
+    disk: Option<Disk>,
 }
 
-impl Hosts {
-    fn new(common: &Common, name: &str, context: HostContext, account: Account) -> Self {
-        let mut builder = turmoil::Builder::new();
-        builder
-            .tick_duration(common.tick)
-            .rng_seed(key(common.seed, name))
-            .epoch(std::time::UNIX_EPOCH + Duration::from_micros(EPOCH_US))
-            // Runs end when the scenario does.
-            .simulation_duration(Duration::from_secs(u64::from(u32::MAX)))
-            .tcp_capacity(65_536)
-            .min_message_latency(Duration::from_micros(200))
-            .max_message_latency(Duration::from_millis(2));
-        // tokio reads the clock when a runtime is built.
-        let guard = enter_host(&context);
-        let charged = account.enter();
-        let sim = builder.build();
-        drop((guard, charged));
-        Hosts { sim, context, account, disks: Vec::new() }
+impl Host {
+    fn new(common: &Common, host: HostName, probe: &Arc<Probe>, context: HostContext, marker: Marker) -> Self {
+        let account = Account::of(host.role);
+        let _account = account.enter();
+        let settings = Settings {
+            seed: key(common.seed, &format!("tokio {host}")),
+            blocking: Blocking::Refused,
+            stepping: if common.every_tick { Stepping::Inspected } else { Stepping::WhenDue },
+            inspect_every_us: TICKS_BETWEEN_INSPECTIONS * common.tick.as_micros() as u64,
+        };
+        let (network, site) = (probe.network.clone(), probe.host);
+        let outside = Box::new(move |cx: &mut std::task::Context<'_>| network.poll_woken(site, cx));
+        let mut runtime = HostRuntime::new(context, settings, marker, outside);
+        runtime.start(software(host, probe, common));
+        Host { runtime, account, disk: probe.disk.clone() }
     }
 
-    fn enter(&self) -> (Guard, squall_ledger::Guard) {
-        (enter_host(&self.context), self.account.enter())
+    /// Runs what is due by now, timers of the past at their own times and in order: those within a tick, and after a pause those that
+    /// were missed. What it wants to commit begins as soon as it has stepped. When it is due next, or why it failed.
+    fn step(&mut self) -> Result<Due, String> {
+        let stepped = {
+            let _account = self.account.enter();
+            let runtime = &mut self.runtime;
+            catch_unwind(AssertUnwindSafe(|| runtime.catch_up()))
+        };
+        self.disk.iter().for_each(Disk::begin_proposed);
+        stepped.map_err(|panic| {
+            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+            format!("a task of it panicked: {}", text.unwrap_or_default())
+        })
     }
 
-    /// Runs the hosts for so many ticks. What they want to commit begins as soon as they have stepped.
-    pub fn step(&mut self, ticks: u64) -> Result<(), String> {
-        for _ in 0..ticks {
-            let _guards = self.enter();
-            self.sim.step().map_err(|error| error.to_string())?;
-        }
-        self.disks.iter().for_each(Disk::begin_proposed);
-        Ok(())
+    fn crash(&mut self) {
+        let _account = self.account.enter();
+        self.runtime.crash();
     }
 
-    fn add(&mut self, name: &str, host: HostName, probe: &Arc<Probe>, common: &Common) {
-        self.disks.extend(probe.disk.clone());
-        let _guards = self.enter();
-        start(&mut self.sim, name, host, probe, common);
+    fn restart(&mut self) {
+        let _account = self.account.enter();
+        self.runtime.restart();
     }
+}
 
-    fn crash(&mut self, name: &str) {
-        let _guards = self.enter();
-        self.sim.crash(name);
-    }
-
-    fn bounce(&mut self, name: &str) {
-        let _guards = self.enter();
-        self.sim.bounce(name);
-    }
-
-    fn end(self) {
-        let Hosts { sim, context, account, .. } = self;
-        let _guards = (enter_host(&context), account.enter());
-        drop(sim);
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.crash();
     }
 }
 
 /// The hosts of one thread, by their number there; `None` once they have ended.
-type Hosted = Vec<Option<Hosts>>;
+type Hosted = Vec<Option<Host>>;
 
-/// A thread on which groups live.
+/// A thread on which hosts live.
 pub type GroupThread = HostThread<Hosted>;
 
 enum Home {
-    Here(Box<Hosts>),
-    /// On another thread, by their number there.
+    Here(Box<Host>),
+    /// On another thread, by its number there.
     Beside(Rc<GroupThread>, usize),
+    /// All hosts of the run, which share a `Sim`.
+    Turmoil(Box<TurmoilHosts>),
 }
 
-/// Hosts that step together.
+/// One host; or all, where they share a `Sim`.
 pub struct Group {
     home: Home,
     context: HostContext,
+    /// Whether somebody has woken the host since it last stepped.
+    marker: Marker,
+    /// When it is due of itself.
+    due: Due,
 }
 
 impl Group {
-    /// Without hosts, on this thread or on another.
-    pub fn new(common: &Common, name: &str, account: Account, thread: Option<&Rc<GroupThread>>) -> Self {
-        let context = HostContext::new(key(common.seed, &format!("host {name}")), common.clock.clone(), EPOCH_US);
+    /// A host, running, on this thread or on another.
+    pub fn of_host(
+        common: &Common,
+        marks: &Marks,
+        host: HostName,
+        probe: &Arc<Probe>,
+        thread: Option<&Rc<GroupThread>>,
+    ) -> Self {
+        let context = HostContext::new(key(common.seed, &format!("host {host}")), common.clock.clone(), EPOCH_US);
+        let marker = marks.marker(usize::from(probe.index));
         let home = match thread {
-            None => Home::Here(Box::new(Hosts::new(common, name, context.clone(), account))),
+            None => Home::Here(Box::new(Host::new(common, host, probe, context.clone(), marker.clone()))),
             Some(thread) => {
-                let (common, name, context) = (common.clone(), name.to_owned(), context.clone());
+                let (common, probe) = (common.clone(), Arc::clone(probe));
+                let (context, marker) = (context.clone(), marker.clone());
                 let number = thread.run(move |all| {
-                    all.push(Some(Hosts::new(&common, &name, context, account)));
+                    all.push(Some(Host::new(&common, host, &probe, context, marker)));
                     all.len() - 1
                 });
                 Home::Beside(Rc::clone(thread), number)
             }
         };
-        Group { home, context }
+        Group { home, context, marker, due: Due::At(0) }
     }
 
-    /// Does something where the hosts live.
-    fn at_home<T: Send + 'static>(&mut self, act: impl FnOnce(&mut Hosts) -> T + Send + 'static) -> T {
+    /// All hosts of a run on turmoil's TCP; they are added one by one.
+    pub fn on_turmoil(common: &Common, marks: &Marks) -> Self {
+        let context = HostContext::new(key(common.seed, "host all hosts"), common.clock.clone(), EPOCH_US);
+        let home = Home::Turmoil(Box::new(TurmoilHosts::new(common, context.clone())));
+        Group { home, context, marker: marks.marker(0), due: Due::At(0) }
+    }
+
+    /// turmoil's hosts, where they share a `Sim`.
+    pub fn turmoil(&mut self) -> Option<&mut TurmoilHosts> {
         match &mut self.home {
-            Home::Here(hosts) => act(hosts),
+            Home::Turmoil(hosts) => Some(hosts),
+            Home::Here(_) | Home::Beside(..) => None,
+        }
+    }
+
+    /// Sets turmoil's links to these faults, where hosts share a `Sim`.
+    pub fn set_turmoil_links(
+        &self,
+        hosts: &[HostName],
+        faults: impl Iterator<Item = (HostName, HostName, LinkFault)>,
+    ) {
+        if let Home::Turmoil(shared) = &self.home {
+            shared.set_links(hosts, faults);
+        }
+    }
+
+    /// When it next wants to step: at once if somebody has woken it.
+    pub fn due(&self) -> Due {
+        if self.marker.is_marked() { Due::At(0) } else { self.due }
+    }
+
+    /// Does something where the host lives.
+    fn at_home<T: Send + 'static>(&mut self, act: impl FnOnce(&mut Host) -> T + Send + 'static) -> Option<T> {
+        match &mut self.home {
+            Home::Here(host) => Some(act(host)),
             Home::Beside(thread, number) => {
                 let number = *number;
-                thread.run(move |all| act(all[number].as_mut().expect("hosts live until their group ends")))
+                Some(thread.run(move |all| act(all[number].as_mut().expect("hosts live until they end"))))
             }
+            Home::Turmoil(_) => None,
         }
     }
 
-    /// The thread and the number there of hosts that live on another one.
-    fn beside(&self) -> Option<(&Rc<GroupThread>, usize)> {
-        match &self.home {
-            Home::Here(_) => None,
-            Home::Beside(thread, number) => Some((thread, *number)),
+    /// Steps the host where it lives.
+    pub fn step(&mut self) -> Result<(), String> {
+        if let Home::Turmoil(hosts) = &mut self.home {
+            return hosts.step();
         }
+        if let Some(stepped) = self.at_home(Host::step) {
+            self.due = stepped?;
+        }
+        Ok(())
     }
 
-    /// Runs the hosts for so many ticks; what they want to commit begins then.
-    pub fn step(&mut self, ticks: u64) -> Result<(), String> {
-        self.at_home(move |hosts| hosts.step(ticks))
+    /// The host's process dies: its tasks end.
+    pub fn crash(&mut self, host: HostName) {
+        if let Some(hosts) = self.turmoil() {
+            return hosts.crash(host);
+        }
+        self.at_home(Host::crash);
+        self.due = Due::Never;
     }
 
-    pub fn crash(&mut self, name: &str) {
-        let name = name.to_owned();
-        self.at_home(move |hosts| hosts.crash(&name));
-    }
-
-    pub fn bounce(&mut self, name: &str) {
-        let name = name.to_owned();
-        self.at_home(move |hosts| hosts.bounce(&name));
+    /// The host's process starts anew.
+    pub fn restart(&mut self, host: HostName) {
+        if let Some(hosts) = self.turmoil() {
+            return hosts.restart(host);
+        }
+        self.at_home(Host::restart);
+        self.due = Due::At(0);
     }
 
     /// Ends all that runs here.
     pub fn end(self) {
         match self.home {
-            Home::Here(hosts) => hosts.end(),
-            Home::Beside(thread, number) => thread.run(move |all| {
-                if let Some(hosts) = all[number].take() {
-                    hosts.end();
-                }
-            }),
+            Home::Here(host) => drop(host),
+            Home::Beside(thread, number) => thread.run(move |all| drop(all[number].take())),
+            Home::Turmoil(hosts) => hosts.end(),
         }
     }
 
-    /// Sets how far its hosts' wall clock is ahead, in µs.
+    /// Sets how far its wall clock is ahead, in µs.
     pub fn set_clock_skew(&self, skew_us: i64) {
         self.context.set_skew_us(skew_us);
     }
@@ -172,68 +218,56 @@ impl Group {
     pub fn clock_skew(&self) -> i64 {
         self.context.skew_us()
     }
-
-    /// turmoil's own handle, where all hosts share it.
-    ///
-    /// # Panics
-    /// When the hosts live on another thread: those that share a `Sim` never do.
-    pub fn sim(&self) -> &turmoil::Sim<'static> {
-        match &self.home {
-            Home::Here(hosts) => &hosts.sim,
-            Home::Beside(..) => unreachable!("hosts that share a Sim live on the run's own thread"),
-        }
-    }
-
-    /// Adds a machine, running.
-    pub fn add(&mut self, name: &str, host: HostName, probe: &Arc<Probe>, common: &Common) {
-        let (name, probe, common) = (name.to_owned(), Arc::clone(probe), common.clone());
-        self.at_home(move |hosts| hosts.add(&name, host, &probe, &common));
-    }
 }
 
 /// A tick of the hosts on other threads, under way.
-pub struct Tick(Vec<Answer<Result<(), (usize, String)>>>);
+pub struct Tick(Vec<Answer<Vec<(usize, Result<Due, String>)>>>);
 
-/// Begins a tick: the hosts of the other threads step, each for its number of ticks.
-pub fn begin_tick(threads: &[Rc<GroupThread>], groups: &[Group], ticks: &[u64]) -> Tick {
-    let begun = threads
-        .iter()
-        .map(|thread| {
-            let theirs = groups.iter().zip(ticks).enumerate().filter_map(|(index, (group, ticks))| {
-                let (of, number) = group.beside()?;
-                Rc::ptr_eq(of, thread).then_some((index, number, *ticks))
-            });
-            let theirs: Vec<(usize, usize, u64)> = theirs.collect();
-            thread.begin(move |all| {
-                for (index, number, ticks) in theirs {
-                    let hosts = all[number].as_mut().expect("hosts live until their group ends");
-                    hosts.step(ticks).map_err(|error| (index, error))?;
-                }
-                Ok(())
-            })
+/// Begins a tick: of the hosts on other threads those step that are to.
+pub fn begin_tick(threads: &[Rc<GroupThread>], groups: &[Group], step: &[bool]) -> Tick {
+    let on_thread = |thread: &Rc<GroupThread>| {
+        let theirs = groups.iter().zip(step).enumerate().filter_map(|(index, (group, step))| match &group.home {
+            Home::Beside(of, number) if *step && Rc::ptr_eq(of, thread) => Some((index, *number)),
+            Home::Beside(..) | Home::Here(_) | Home::Turmoil(_) => None,
+        });
+        theirs.collect::<Vec<(usize, usize)>>()
+    };
+    let with_work =
+        threads.iter().map(|thread| (thread, on_thread(thread))).filter(|(_, hosts)| !hosts.is_empty());
+    let begun = with_work.map(|(thread, hosts)| {
+        thread.begin(move |all| {
+            let step = |(index, number): (usize, usize)| {
+                let host = all[number].as_mut().expect("hosts live until they end");
+                (index, host.step())
+            };
+            hosts.into_iter().map(step).collect::<Vec<_>>()
         })
-        .collect();
-    Tick(begun)
+    });
+    Tick(begun.collect())
 }
 
 impl Tick {
     /// Steps the hosts of this thread and waits for those of the others. The first error in the order of groups.
     ///
     /// # Panics
-    /// As a host does.
-    pub fn finish(self, groups: &mut [Group], ticks: &[u64]) -> Result<(), String> {
+    /// As the world's own code does there.
+    pub fn finish(self, groups: &mut [Group], step: &[bool]) -> Result<(), String> {
         let mut first: Option<(usize, String)> = None;
-        for (index, group) in groups.iter_mut().enumerate().filter(|(_, group)| group.beside().is_none()) {
-            if let Err(error) = group.step(ticks[index]) {
+        for (index, group) in groups.iter_mut().enumerate() {
+            if let (Home::Here(_), true) = (&group.home, step[index])
+                && let Err(error) = group.step()
+            {
                 first = Some((index, error));
                 break;
             }
         }
-        for answer in self.0 {
-            if let Err((index, error)) = answer.wait()
-                && first.as_ref().is_none_or(|(earlier, _)| index < *earlier)
-            {
-                first = Some((index, error));
+        for (index, stepped) in self.0.into_iter().flat_map(Answer::wait) {
+            match stepped {
+                Ok(due) => groups[index].due = due,
+                Err(error) if first.as_ref().is_none_or(|(earlier, _)| index < *earlier) => {
+                    first = Some((index, error));
+                }
+                Err(_) => {}
             }
         }
         first.map_or(Ok(()), |(_, error)| Err(error))

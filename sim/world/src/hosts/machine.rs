@@ -4,6 +4,7 @@ use super::group::Group;
 use super::probe::Probe;
 use squall_network::CloseStyle;
 use squall_protocol::HostName;
+use squall_runtime::Due;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -25,13 +26,11 @@ pub struct Machine {
     pub held_down: u32,
     /// Faults that have paused it.
     pub paused: u32,
-    /// Ticks that it has missed in a pause.
-    missed: u64,
 }
 
 impl Machine {
     pub fn new(name: String, host: HostName, probe: Arc<Probe>) -> Self {
-        Machine { name, host, probe, power: Power::Up, held_down: 0, paused: 0, missed: 0 }
+        Machine { name, host, probe, power: Power::Up, held_down: 0, paused: 0 }
     }
 
     /// Nothing of its process runs until as many `resume`s.
@@ -47,14 +46,9 @@ impl Machine {
         }
     }
 
-    /// How many ticks its host has to run now: none while it is paused; after that those that it has missed as well, so that
-    /// every timer that is late runs at once.
-    pub fn ticks_due(&mut self) -> u64 {
-        if self.paused > 0 {
-            self.missed += 1;
-            return 0;
-        }
-        1 + std::mem::take(&mut self.missed)
+    /// When its host next has something to do, as far as it knows; never while it is paused.
+    pub fn due(&self, group: &Group) -> Due {
+        if self.paused > 0 { Due::Never } else { group.due() }
     }
 
     /// The process dies; its kernel says good-bye for it.
@@ -68,7 +62,7 @@ impl Machine {
         if let Some(disk) = &self.probe.disk {
             disk.process_died();
         }
-        group.crash(&self.name);
+        group.crash(self.host);
     }
 
     /// A machine whose process is dead loses its power too: what its kernel still held goes. False: it had none any more.
@@ -87,7 +81,7 @@ impl Machine {
     /// The probe has seen to disk and network: end the host's tasks.
     pub fn is_down(&mut self, group: &mut Group, lost_power: bool) {
         self.power = if lost_power { Power::Dark } else { Power::Crashed };
-        group.crash(&self.name);
+        group.crash(self.host);
     }
 
     /// The run is over: what the process still does as it is dropped reaches nothing.
@@ -109,6 +103,6 @@ impl Machine {
         }
         self.power = Power::Up;
         self.probe.alive.store(true, Ordering::Relaxed);
-        group.bounce(&self.name);
+        group.restart(self.host);
     }
 }

@@ -4,22 +4,22 @@
 //! |---|---|
 //! | `boot` | starts a role as in reality, with simulated seams |
 //! | `machine` | a host: its power, its faults, its disk |
-//! | `group` | the hosts that step together, on the thread on which they live |
+//! | `group` | hosts that sleep until they are due, on the thread on which they live |
+//! | `turmoil` | the second opinion: hosts that share turmoil's TCP |
 //! | `threads` | the threads on which hosts step beside each other |
 //! | `commits` | a shard's commits: each at one instant of simulated time, on a second core in a large run |
 //! | `probe` | the server's observer in a host |
 //! | `points` | named points: what each counts as, and cuts that wait for one |
 //! | `mailbox` | what hosts tell |
 //! | `backbone` | what carries the traffic between hosts |
-//! | `interpose` | answers the system calls for time and randomness |
 
 pub mod backbone;
 pub mod boot;
 pub mod commits;
 pub mod group;
-pub mod interpose;
 pub mod machine;
 pub mod mailbox;
 pub mod points;
 pub mod probe;
 pub mod threads;
+pub mod turmoil;

@@ -9,8 +9,8 @@
 //! **Invariant:** the number of threads changes nothing of a run. Checked by `squall verify-determinism`, whose second
 //! process runs on another number of them than the first, and by `a_run_is_the_same_on_any_number_of_threads`.
 
-use super::interpose::{WorldContext, enter_world};
 use squall_protocol::{HostName, Role};
+use squall_runtime::interpose::{WorldContext, enter_world, prime_thread};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
@@ -34,12 +34,6 @@ pub fn threads_for(clients: u32) -> usize {
 }
 
 type Task<S> = Box<dyn FnOnce(&mut S) + Send>;
-
-/// Has std draw the keys that it keeps for a thread now, in the scope that has been entered. Otherwise the first host that runs on
-/// the thread would draw them from its own stream, and which that is depends on the number of threads.
-pub fn prime_thread() {
-    std::hint::black_box(std::hash::RandomState::new());
-}
 
 /// A thread with hosts of its own, of type `S`: they are made, used and dropped there.
 pub struct HostThread<S> {

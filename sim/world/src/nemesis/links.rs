@@ -6,9 +6,10 @@
 
 use super::Stage;
 use super::strike::Strike;
+use crate::hosts::turmoil::LinkFault as TurmoilFault;
 use squall_network::{Fault, FaultId, FaultKind as LinkFault, HostId};
-use squall_protocol::Role;
-use squall_scenarios::{Backbone, FaultKind, Profile, Target, Targets};
+use squall_protocol::{HostName, Role};
+use squall_scenarios::{Backbone, FaultKind, Profile, Target, Targets, Topology};
 
 /// The network's faults that a strike holds.
 pub(in crate::nemesis) struct Held(FaultId);
@@ -57,57 +58,31 @@ pub(super) fn end(Held(id): Held, strike: &mut Strike, stage: &Stage<'_>) {
 }
 
 /// The links between hosts that a strike covers on turmoil's TCP, and how.
-fn turmoil_links(strike: &Strike, stage: &Stage<'_>) -> Option<(Vec<(String, String)>, TurmoilFault)> {
+fn turmoil_links(strike: &Strike, topology: &Topology) -> Vec<(HostName, HostName, TurmoilFault)> {
     let (a, b, fault) = match &strike.kind {
         FaultKind::Partition { between, and } => (between, and, TurmoilFault::Partition),
         FaultKind::PartitionOneWay { from, to } => (from, to, TurmoilFault::PartitionOneWay),
         FaultKind::Hold { between, and } => (between, and, TurmoilFault::Hold),
         // Nothing else of a link can be said in turmoil's words; the scenario is refused where it asks for it between hosts.
-        _ => return None,
+        _ => return Vec::new(),
     };
-    let topology = &stage.scenario.topology;
     let (a, b) = (a.hosts(topology), b.hosts(topology));
-    let links = a.iter().flat_map(|a| b.iter().map(move |b| (a.to_string(), b.to_string())));
-    Some((links.collect(), fault))
-}
-
-#[derive(Clone, Copy)]
-enum TurmoilFault {
-    Partition,
-    PartitionOneWay,
-    Hold,
+    a.iter().flat_map(|a| b.iter().map(move |b| (*a, *b, fault))).collect()
 }
 
 /// turmoil does not count what a fault stops; the links that it covers are counted instead.
 pub(super) fn count_turmoil(strike: &mut Strike, stage: &Stage<'_>) {
-    if stage.scenario.network.backbone == Backbone::Turmoil
-        && let Some((links, _)) = turmoil_links(strike, stage)
-    {
-        strike.count("links", links.len() as u64);
+    if stage.scenario.network.backbone == Backbone::Turmoil {
+        let links = turmoil_links(strike, &stage.scenario.topology).len();
+        strike.count("links", links as u64);
     }
 }
 
 /// Sets turmoil's links to what all active faults together say.
 pub(super) fn apply_turmoil<'a>(active: impl Iterator<Item = (&'a Strike, &'a Held)>, stage: &Stage<'_>) {
-    if stage.scenario.network.backbone != Backbone::Turmoil {
-        return;
-    }
-    let sim = stage.groups[0].sim();
-    let names: Vec<&str> = stage.machines.iter().map(|machine| machine.name.as_str()).collect();
-    for (i, a) in names.iter().enumerate() {
-        for b in &names[i + 1..] {
-            sim.repair(*a, *b);
-            sim.release(*a, *b);
-        }
-    }
-    for (strike, _) in active {
-        let Some((links, fault)) = turmoil_links(strike, stage) else { continue };
-        for (a, b) in links {
-            match fault {
-                TurmoilFault::Partition => sim.partition(a, b),
-                TurmoilFault::PartitionOneWay => sim.partition_oneway(a, b),
-                TurmoilFault::Hold => sim.hold(a, b),
-            }
-        }
+    if stage.scenario.network.backbone == Backbone::Turmoil {
+        let topology = &stage.scenario.topology;
+        let faults = active.flat_map(|(strike, _)| turmoil_links(strike, topology));
+        stage.groups[0].set_turmoil_links(&stage.scenario.hosts(), faults);
     }
 }

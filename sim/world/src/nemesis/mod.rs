@@ -99,6 +99,16 @@ impl Nemesis {
         })
     }
 
+    /// When a strike next begins or ends, in µs of the run.
+    pub fn next_due(&self) -> u64 {
+        let times = self.strikes.iter().map(|Planned { strike, state }| match state {
+            State::Waiting => strike.begins,
+            State::Active(_) => strike.ends,
+            State::Over => u64::MAX,
+        });
+        times.min().unwrap_or(u64::MAX)
+    }
+
     /// Ends everything: the heal.
     pub fn heal(&mut self, stage: &mut Stage<'_>) {
         for index in 0..self.strikes.len() {

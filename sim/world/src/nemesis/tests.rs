@@ -1,9 +1,9 @@
 //! The end of one fault never undoes another: for every pair of kinds, what is in force once the first has ended is what
 //! the second alone would have put in force.
 
-use crate::hosts::interpose::{WorldContext, enter_world};
 use crate::run::{RunOptions, World};
 use squall_generators::rng::key;
+use squall_runtime::interpose::{WorldContext, enter_world};
 use squall_scenarios::{FaultKind, Scenario, parse};
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -10,7 +10,6 @@ use crate::hosts::backbone::{INTERNAL_PORT, SimulatedConnector};
 use crate::hosts::boot::Common;
 use crate::hosts::commits::Committer;
 use crate::hosts::group::{Group, GroupThread};
-use crate::hosts::interpose::SimulatedClock;
 use crate::hosts::machine::Machine;
 use crate::hosts::mailbox::SharedMailbox;
 use crate::hosts::points::ArmedPoints;
@@ -25,6 +24,8 @@ use squall_history::Recorder;
 use squall_network::{HostId, Network, Profile as LinkProfile, ProfileId};
 use squall_protocol::token::TokenSecret;
 use squall_protocol::{Role, limits};
+use squall_runtime::Marks;
+use squall_runtime::interpose::SimulatedClock;
 use squall_scenarios::{Backbone, FaultKind, Profile, Scenario, Target};
 use squall_server::Cluster;
 use std::collections::BTreeMap;
@@ -70,6 +71,7 @@ impl<'a> World<'a> {
             secret: TokenSecret::new(key(seed, "token secret").to_le_bytes()),
             commit_latency: scenario.topology.commit_latency.as_duration(),
             tick: scenario.tick.0.as_duration(),
+            every_tick: options.every_tick,
             seed,
             clock: clock.clone(),
             connector: (!turmoil).then(|| connector(&network, backbone, &names, &hosts)),
@@ -85,8 +87,9 @@ impl<'a> World<'a> {
         let places = threads::spread(&named, threads.len() + 1);
         let mut groups = Vec::new();
         let mut machines = Vec::new();
+        let marks = Marks::default();
         if turmoil {
-            groups.push(Group::new(&common, "all hosts", Account::World, None));
+            groups.push(Group::on_turmoil(&common, &marks));
         }
         for (index, (name, host)) in names.iter().zip(&hosts).enumerate() {
             let named = named[index];
@@ -111,12 +114,13 @@ impl<'a> World<'a> {
                     }
                 });
             }
-            if !turmoil {
+            if turmoil {
+                groups[0].turmoil().expect("the group of all hosts").add(named, &probe, &common);
+            } else {
                 // The first thread is this one.
                 let thread = places[index].checked_sub(1).map(|thread| &threads[thread]);
-                groups.push(Group::new(&common, name, Account::of(named.role), thread));
+                groups.push(Group::of_host(&common, &marks, named, &probe, thread));
             }
-            groups.last_mut().expect("one was just pushed").add(name, named, &probe, &common);
             machines.push(Machine::new(name.clone(), named, probe));
         }
         let sites = sites(scenario, &network);

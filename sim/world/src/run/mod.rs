@@ -22,11 +22,10 @@ pub use options::{Progress, RunError, RunOptions, SecondDigest};
 #[cfg(test)]
 pub(crate) use world::World;
 
-use crate::hosts::interpose::{WorldContext, enter_world};
-use crate::hosts::threads::prime_thread;
 use crate::memory::accounts::Account;
 use squall_generators::rng::key;
 use squall_reports::RunRecord;
+use squall_runtime::interpose::{WorldContext, enter_world, prime_thread};
 use squall_scenarios::Scenario;
 
 /// Runs a scenario on this thread, which should be fresh, as are those that it starts: what libraries keep for a thread is then the

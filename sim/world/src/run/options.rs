@@ -30,6 +30,8 @@ pub struct RunOptions {
     pub on_trace: Option<Listener<str>>,
     /// Called now and then.
     pub on_progress: Option<Listener<Progress>>,
+    /// Look at every host at every tick, to see that none oversleeps; the run is the same.
+    pub every_tick: bool,
     /// On how many threads hosts step; the run is the same on any number. `None`: as many as there are cores in a large run, one
     /// in a small one.
     pub threads: Option<usize>,

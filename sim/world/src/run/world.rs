@@ -5,7 +5,6 @@ use super::options::{RunError, RunOptions};
 use crate::clients::faults::SharedClientFaults;
 use crate::clients::last_mile::SimulatedFleet;
 use crate::hosts::group::{Group, GroupThread, begin_tick};
-use crate::hosts::interpose::SimulatedClock;
 use crate::hosts::machine::Machine;
 use crate::hosts::mailbox::SharedMailbox;
 use crate::hosts::points::ArmedPoints;
@@ -19,6 +18,8 @@ use squall_history::{Entity, Event, Kind};
 use squall_network::{ConnId, FleetEvent, FleetEventKind, Network};
 use squall_protocol::ids::mix;
 use squall_reports::record::PhaseRecord;
+use squall_runtime::Due;
+use squall_runtime::interpose::SimulatedClock;
 use squall_scenarios::Scenario;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -151,16 +152,46 @@ impl<'a> World<'a> {
         act(&mut self.nemesis, &mut stage);
     }
 
+    /// Time goes from tick to tick in which something is due; at a tick in between nothing would happen.
     fn step_until(&mut self, end: u64) -> Result<(), RunError> {
         let tick = self.scenario.tick.0.as_micros();
+        let end = end.next_multiple_of(tick);
         while self.now < end && !self.stopped {
             self.tick()?;
-            self.now += tick;
-            if self.now / SECOND_US != (self.now - tick) / SECOND_US {
-                self.end_second(self.now / SECOND_US - 1);
+            let next =
+                if self.options.every_tick { self.now + tick } else { self.next_due().next_multiple_of(tick) };
+            let next = next.clamp(self.now + tick, end);
+            for second in self.now / SECOND_US..next / SECOND_US {
+                self.now = next.min((second + 1) * SECOND_US);
+                self.end_second(second);
+                if self.stopped {
+                    return Ok(());
+                }
             }
+            self.now = next;
         }
         Ok(())
+    }
+
+    /// When something next happens of itself: in the network, the fleet, a host, or at the nemesis's hand. It may turn out to be
+    /// moot. The past means at once.
+    fn next_due(&mut self) -> u64 {
+        let network =
+            if self.network.has_fleet_events() { 0 } else { self.network.next_due().unwrap_or(u64::MAX) };
+        let people = self.fleet.next_due().min(self.liars.next_due()).0;
+        let faults = if self.phase == "load" { self.nemesis.next_due() } else { u64::MAX };
+        let one_each = self.groups.len() == self.machines.len();
+        // Hosts that share a `Sim` step at every tick.
+        let hosts = if one_each { self.hosts_due() } else { 0 };
+        network.min(people).min(faults).min(hosts)
+    }
+
+    fn hosts_due(&self) -> u64 {
+        let due = self.machines.iter().zip(&self.groups).map(|(machine, group)| machine.due(group)).min();
+        match due {
+            Some(Due::At(at_us)) => at_us,
+            Some(Due::Never) | None => u64::MAX,
+        }
     }
 
     /// Begins and ends the faults that are due.
@@ -193,20 +224,28 @@ impl<'a> World<'a> {
 
     /// The fleet does a tick, and every host; what a host wants to commit begins as soon as it has stepped.
     fn step_all(&mut self) -> Result<(), RunError> {
-        let one_each = self.groups.len() == self.machines.len();
-        // Machines that share a group cannot be paused.
-        let ticks = |machine: &mut Machine| if one_each { machine.ticks_due() } else { 1 };
+        let (now, one_each) = (self.now, self.groups.len() == self.machines.len());
+        let every = self.options.every_tick;
+        let steps = |group: &Group, machine: &Machine| {
+            // Hosts that share a `Sim` step at every tick, and cannot be paused.
+            !one_each || machine.due(group).is_by(now) || (every && machine.paused == 0)
+        };
         // What strikes from inside a host or the fleet acts on the world in the middle of a tick.
         if self.threads.is_empty() || self.armed.any() || self.client_faults.may_cut() {
             self.step_fleet();
-            let mut stepped = self.groups.iter_mut().zip(&mut self.machines);
-            return stepped.try_for_each(|(group, m)| group.step(ticks(m)).map_err(RunError::Host));
+            for (group, machine) in self.groups.iter_mut().zip(&self.machines) {
+                if steps(group, machine) {
+                    group.step().map_err(|error| RunError::Host(format!("{}: {error}", machine.name)))?;
+                }
+            }
+            return Ok(());
         }
-        let ticks: Vec<u64> = self.machines.iter_mut().map(ticks).collect();
+        let hosts = self.groups.iter().zip(&self.machines);
+        let steps: Vec<bool> = hosts.map(|(group, machine)| steps(group, machine)).collect();
         self.network.begin_turn();
-        let tick = begin_tick(&self.threads, &self.groups, &ticks);
+        let tick = begin_tick(&self.threads, &self.groups, &steps);
         self.step_fleet();
-        let stepped = tick.finish(&mut self.groups, &ticks);
+        let stepped = tick.finish(&mut self.groups, &steps);
         {
             let _account = Account::Network.enter();
             self.network.end_turn();

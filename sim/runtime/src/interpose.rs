@@ -1,4 +1,5 @@
-//! Answers `getrandom` and `clock_gettime` for the code that runs inside the simulation, dependencies included.
+//! Answers `getrandom`, `clock_gettime` and a scheduler's wait for the code that runs inside the simulation, dependencies
+//! included.
 //!
 //! Dependencies read the kernel's clock and randomness behind our back: h2 ages its resets by `std::time::Instant`,
 //! tungstenite draws frame masks, std seeds its hash maps. This module defines those libc symbols in the harness
@@ -9,6 +10,11 @@
 //! **Invariants:** a thread that entered no scope gets the real system calls; in a host's scope neither answer depends on
 //! the machine or on the moment; leaving a scope restores the one before. Guarded by the tests below and by
 //! `tests/interpose.rs`. Not covered: code that makes raw system calls or reads the time stamp counter (rustix).
+
+mod futex;
+
+pub use futex::syscall;
+pub(crate) use futex::{begin_park, end_park};
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_uint, c_void};
@@ -61,8 +67,13 @@ pub struct HostContext(Arc<Scope>);
 impl HostContext {
     /// `epoch_us` is the wall clock at simulated time 0, in µs since 1970.
     pub fn new(seed: u64, clock: SimulatedClock, epoch_us: u64) -> Self {
-        let clock = HostClock { now: clock, epoch_us, skew_us: AtomicI64::new(0) };
-        Self(Scope::new(seed, Some(clock)))
+        let clock = HostClock { now: clock, lag_us: AtomicU64::new(0), epoch_us, skew_us: AtomicI64::new(0) };
+        Self(Scope::new(seed, Some(Arc::new(clock))))
+    }
+
+    /// The same host's clocks beside a stream of their own, for a thread that works for the host.
+    pub(crate) fn beside(&self, seed: u64) -> Self {
+        Self(Scope::new(seed, self.0.clock.clone()))
     }
 
     /// Answers as this host on this thread until the guard is dropped.
@@ -76,9 +87,19 @@ impl HostContext {
         self.clock().skew_us.store(skew_us, Relaxed);
     }
 
-    #[cfg(test)]
     pub fn skew_us(&self) -> i64 {
         self.clock().skew_us.load(Relaxed)
+    }
+
+    /// The simulated time that the world has reached, in µs.
+    pub fn now_us(&self) -> u64 {
+        self.clock().now.now_us()
+    }
+
+    /// Sets how far all of the host's clocks are behind the world's, in µs: a host that makes up for time that it has missed
+    /// lives through it in order.
+    pub(crate) fn set_lag_us(&self, lag_us: u64) {
+        self.clock().lag_us.store(lag_us, Relaxed);
     }
 
     /// The host's wall clock now, skew included, in µs since 1970.
@@ -104,6 +125,12 @@ pub fn enter_host(host: &HostContext) -> Guard {
 /// Enters the world's scope on this thread: [`WorldContext::enter`].
 pub fn enter_world(world: &WorldContext) -> Guard {
     world.enter()
+}
+
+/// Has std draw the keys that it keeps for a thread now, in the scope that has been entered. Otherwise the first host that runs on
+/// the thread would draw them from its own stream, and which that is depends on the number of threads.
+pub fn prime_thread() {
+    std::hint::black_box(std::hash::RandomState::new());
 }
 
 /// Keeps a scope entered; scopes nest, and dropping the guard returns to the scope before.
@@ -143,11 +170,11 @@ thread_local! {
 #[derive(Debug)]
 struct Scope {
     entropy: Entropy,
-    clock: Option<HostClock>,
+    clock: Option<Arc<HostClock>>,
 }
 
 impl Scope {
-    fn new(seed: u64, clock: Option<HostClock>) -> Arc<Self> {
+    fn new(seed: u64, clock: Option<Arc<HostClock>>) -> Arc<Self> {
         keep_symbols_linked();
         Arc::new(Self { entropy: Entropy::new(seed), clock })
     }
@@ -164,13 +191,18 @@ fn in_scope<T>(answer: impl FnOnce(&Scope) -> T) -> Option<T> {
 #[derive(Debug)]
 struct HostClock {
     now: SimulatedClock,
+    lag_us: AtomicU64,
     epoch_us: u64,
     skew_us: AtomicI64,
 }
 
 impl HostClock {
+    fn now_us(&self) -> u64 {
+        self.now.now_us().saturating_sub(self.lag_us.load(Relaxed))
+    }
+
     fn wall_us(&self) -> u64 {
-        (self.epoch_us + self.now.now_us()).saturating_add_signed(self.skew_us.load(Relaxed))
+        (self.epoch_us + self.now_us()).saturating_add_signed(self.skew_us.load(Relaxed))
     }
 
     /// The reading of a clock of time; `None` for those that count processor time, or that do not exist.
@@ -183,7 +215,7 @@ impl HostClock {
             | libc::CLOCK_MONOTONIC_RAW
             | libc::CLOCK_MONOTONIC_COARSE
             | libc::CLOCK_BOOTTIME
-            | libc::CLOCK_BOOTTIME_ALARM => Some(MONOTONIC_OFFSET_US + self.now.now_us()),
+            | libc::CLOCK_BOOTTIME_ALARM => Some(MONOTONIC_OFFSET_US + self.now_us()),
             _ => None,
         }
     }
@@ -376,6 +408,7 @@ fn keep_symbols_linked() {
         clock_gettime as *const () as usize,
         gettimeofday as *const () as usize,
         time as *const () as usize,
+        syscall as *const () as usize,
     ]);
 }
 

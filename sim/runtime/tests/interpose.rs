@@ -10,7 +10,7 @@ use std::ffi::c_void;
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use squall_world::interpose::{
+use squall_runtime::interpose::{
     HostContext, MONOTONIC_OFFSET_US, SimulatedClock, WorldContext, enter_host, enter_world,
 };
 
@@ -153,12 +153,13 @@ fn a_draw_in_one_scope_is_seen_in_its_digest_only() {
 
 #[test]
 fn dlsym_finds_the_interposed_symbols() {
-    let ours: [(_, *const c_void); 5] = [
-        (c"getrandom", squall_world::interpose::getrandom as *const c_void),
-        (c"getentropy", squall_world::interpose::getentropy as *const c_void),
-        (c"clock_gettime", squall_world::interpose::clock_gettime as *const c_void),
-        (c"gettimeofday", squall_world::interpose::gettimeofday as *const c_void),
-        (c"time", squall_world::interpose::time as *const c_void),
+    let ours: [(_, *const c_void); 6] = [
+        (c"getrandom", squall_runtime::interpose::getrandom as *const c_void),
+        (c"getentropy", squall_runtime::interpose::getentropy as *const c_void),
+        (c"clock_gettime", squall_runtime::interpose::clock_gettime as *const c_void),
+        (c"gettimeofday", squall_runtime::interpose::gettimeofday as *const c_void),
+        (c"time", squall_runtime::interpose::time as *const c_void),
+        (c"syscall", squall_runtime::interpose::syscall as *const c_void),
     ];
     for (name, address) in ours {
         // SAFETY: the name is a C string.
