@@ -9,38 +9,35 @@ use squall_ledger::{Guard, balance, enter};
 use squall_protocol::Role;
 use std::collections::BTreeMap;
 
-/// A component that memory is charged to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Account {
-    /// The loop, the nemesis, what belongs to no other.
-    World,
-    Fleet,
-    Network,
-    Gateways,
-    Messages,
-    Registries,
-    Buses,
-    Disks,
-    Checks,
-    /// Histograms, the recorder, times of sends that wait for their ack.
-    Histograms,
-    /// What is read from the disks at the end, until the checks have it.
-    Audit,
+macro_rules! accounts {
+    ($($(#[$doc:meta])* $account:ident = $name:literal),* $(,)?) => {
+        /// A component that memory is charged to.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Account {
+            $($(#[$doc])* $account),*
+        }
+
+        /// Every account with its name in the ledger.
+        const ALL: &[(Account, &str)] = &[$((Account::$account, $name)),*];
+    };
 }
 
-const ALL: [(Account, &str); 11] = [
-    (Account::World, "world"),
-    (Account::Fleet, "fleet"),
-    (Account::Network, "network"),
-    (Account::Gateways, "gateways"),
-    (Account::Messages, "messages"),
-    (Account::Registries, "registries"),
-    (Account::Buses, "buses"),
-    (Account::Disks, "disks"),
-    (Account::Checks, "checks"),
-    (Account::Histograms, "histograms"),
-    (Account::Audit, "audit"),
-];
+accounts! {
+    /// The loop, the nemesis, what belongs to no other.
+    World = "world",
+    Fleet = "fleet",
+    Network = "network",
+    Gateways = "gateways",
+    Messages = "messages",
+    Registries = "registries",
+    Buses = "buses",
+    Disks = "disks",
+    Checks = "checks",
+    /// Histograms, the recorder, times of sends that wait for their ack.
+    Histograms = "histograms",
+    /// What is read from the disks at the end, until the checks have it.
+    Audit = "audit",
+}
 
 impl Account {
     pub fn of(role: Role) -> Self {
@@ -101,7 +98,7 @@ impl Peak {
 unsafe fn ledger() -> BTreeMap<String, u64> {
     let mut ledger = BTreeMap::new();
     let mut free = 0;
-    for (account, name) in ALL {
+    for (account, name) in ALL.iter().copied() {
         // SAFETY: as the caller promises.
         let balance = unsafe { balance(account as usize) };
         free += balance.reserved.saturating_sub(balance.used);
