@@ -6,7 +6,7 @@ use squall_scenarios::people::{
     BodyPart, ConversationsPart, DevicesPart, FlashCrowd, Giant, LengthPart, Life, Mix, Popularity,
 };
 use squall_scenarios::{
-    Arrival, DiskOperation, Fault, FaultKind, Point, Profile, Scenario, Span, Target, Targets, files_in,
+    Arrival, DiskOperation, Fault, FaultKind, KindName, Point, Profile, Scenario, Span, Target, Targets, files_in,
     json_schema, load, parse,
 };
 use std::path::{Path, PathBuf};
@@ -58,6 +58,16 @@ fn the_library_parses_and_each_file_says_what_it_exposes() {
         assert!(scenario.description.len() > 80, "{} has no description", scenario.name);
         assert!(!scenario.faults.is_empty(), "{} has no faults", scenario.name);
     }
+}
+
+/// So every kind is run, and a sweep fails where one hits nothing.
+#[test]
+fn every_kind_of_fault_is_in_the_library() {
+    let library = library();
+    let kinds =
+        |kind: &KindName| library.iter().any(|(_, file)| file.faults.iter().any(|f| f.kind.kind_name() == *kind));
+    let missing: Vec<_> = KindName::ALL.iter().filter(|kind| !kinds(kind)).collect();
+    assert!(missing.is_empty(), "no file of the library has {missing:?}");
 }
 
 #[test]
