@@ -54,6 +54,7 @@ pub fn in_words(scenario: &Scenario) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use squall_protocol::Role;
     use squall_scenarios::{KindName, parse};
     use std::collections::BTreeSet;
     use std::path::Path;
@@ -71,6 +72,24 @@ mod tests {
         }
         let expected = KindName::ALL.iter().copied().filter(|kind| !faults::LEFT_OUT.contains(kind));
         assert_eq!(kinds, expected.collect(), "drawn, and to be drawn");
+    }
+
+    #[test]
+    fn every_role_is_struck_and_is_there_more_than_once() {
+        let (mut struck, mut several) = (BTreeSet::new(), BTreeSet::new());
+        for seed in 0..600 {
+            let scenario = draw(seed);
+            let topology = &scenario.topology;
+            for fault in &scenario.faults {
+                struck.extend(
+                    fault.kind.targets().iter().flat_map(|(_, t)| t.hosts(topology)).map(|host| host.role),
+                );
+            }
+            several.extend(topology.roles().filter(|(_, count)| *count > 1).map(|(role, _)| role));
+        }
+        let all = BTreeSet::from_iter(Role::ALL.iter().copied());
+        assert_eq!(struck, all, "roles that a fault strikes");
+        assert_eq!(several, all, "roles with several hosts");
     }
 
     #[test]
