@@ -281,6 +281,40 @@ fn the_parser_knows_every_key_of_the_schema() {
     }
 }
 
+/// The largest value of a key that is a number or a length of time, as a file writes it.
+fn largest(root: &Value, schema: &Value) -> Option<&'static str> {
+    if let Some(target) = schema["$ref"].as_str() {
+        let named = if target.ends_with("/Span") { return Some("\"200000000d\"") } else { target };
+        return largest(root, root.pointer(named.trim_start_matches('#'))?);
+    }
+    let alternatives = schema["anyOf"].as_array().into_iter().flatten();
+    match (schema["type"].as_str(), schema["format"].as_str()) {
+        (Some("integer"), Some("uint32")) => Some("4294967295"),
+        (Some("integer"), _) => Some("9223372036854775807"),
+        (Some("number"), _) => Some("1e300"),
+        _ => alternatives.into_iter().find_map(|schema| largest(root, schema)),
+    }
+}
+
+#[test]
+fn every_number_and_time_in_a_section_has_bounds() {
+    let schema: Value = serde_json::from_str(&json_schema()).expect("the schema is JSON");
+    let (mut tried, mut unbounded) = (0, Vec::new());
+    for (section, described) in schema["properties"].as_object().expect("a scenario has sections") {
+        let section_keys = described["$ref"].as_str().and_then(|target| schema.pointer(&target[1..]));
+        for (key, described) in section_keys.and_then(|s| s["properties"].as_object()).into_iter().flatten() {
+            let Some(value) = largest(&schema, described) else { continue };
+            tried += 1;
+            if parse(&format!("[{section}]\n{key} = {value}"), Path::new("x.toml")).is_ok() {
+                unbounded.push(key.as_str());
+            }
+        }
+    }
+    assert!(tried > 25, "{tried} keys");
+    // These mean something beside `away_share` and `groups` only, and are bounded there.
+    assert_eq!(unbounded, ["away_until", "group_size_max", "group_size_min"]);
+}
+
 /// Whatever the text: no panic, and every problem has a place in it.
 fn assert_answers(source: &str) -> Result<(), TestCaseError> {
     match parse(source, Path::new("x.toml")) {

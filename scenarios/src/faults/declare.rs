@@ -145,12 +145,14 @@ macro_rules! kinds_of_faults {
                 }
             }
 
+            /// Its keys, each with its value.
             pub(super) fn keys(&self) -> Vec<(&'static str, &dyn Any)> {
                 match self {
                     $(FaultKind::$kind { $($key,)* } => vec![$((stringify!($key), $key),)*],)*
                 }
             }
 
+            /// The values of its keys.
             pub(super) fn keys_mut(&mut self) -> Vec<&mut dyn Any> {
                 match self {
                     $(FaultKind::$kind { $($key,)* } => vec![$($key,)*],)*
