@@ -94,6 +94,27 @@ fn a_run_is_the_same_on_any_number_of_threads() {
     }
 }
 
+/// Crashes, power losses, pauses, wrong clocks and half-dead links among them: nothing that happens may depend on how often a host
+/// that has nothing to do is looked at.
+#[test]
+fn a_run_is_the_same_when_every_host_is_looked_at_at_every_tick() {
+    for scenario in ["smoke", "stalls", "deploy", "bad-links"] {
+        let run = |how: &[&str], name: &str| {
+            let out = scratch(&format!("{name}-{scenario}"));
+            let file = format!("scenarios/{scenario}.toml");
+            let mut args = vec!["run", &file, "--quiet", "--history", "--out", out.to_str().unwrap()];
+            args.extend(how);
+            let run = squall(&args);
+            assert_eq!(run.status.code(), Some(0), "{}", String::from_utf8_lossy(&run.stdout));
+            let digest = record(&out)["digest"].as_str().unwrap().to_owned();
+            (digest, std::fs::read_to_string(out.join("history.jsonl")).unwrap())
+        };
+        let (due, every) = (run(&[], "when-due"), run(&["--every-tick"], "every-tick"));
+        assert_eq!(due.0, every.0, "{scenario}");
+        assert!(due.1 == every.1, "{scenario}: the digests agree and the histories do not");
+    }
+}
+
 /// The stamp of an entry is in the bytes that leave its shard, and nothing else differs between these runs.
 #[test]
 fn a_clock_that_is_further_off_stamps_other_times() {

@@ -4,7 +4,7 @@
 use crate::run::{RunOptions, World};
 use squall_generators::rng::key;
 use squall_runtime::interpose::{WorldContext, enter_world};
-use squall_scenarios::{FaultKind, Scenario, parse};
+use squall_scenarios::{FaultKind, KindName, Scenario, parse};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -48,11 +48,13 @@ const FAULTS: &[(&str, &str)] = &[
 /// The load begins here, µs.
 const LOAD: u64 = 1_000_000;
 
-/// Kinds that are over at once and leave nothing in force.
-const INSTANT: [&str; 3] = ["disconnect", "half-open", "resend-everything"];
+/// Whether a kind is over at once and leaves nothing in force.
+fn is_instant(kind: &str) -> bool {
+    KindName::ALL.iter().any(|name| name.name() == kind && name.is_instant())
+}
 
 fn said((kind, rest): (&str, &str), at: u64) -> String {
-    let lasts = if INSTANT.contains(&kind) { "" } else { "for = \"4s\"\n" };
+    let lasts = if is_instant(kind) { "" } else { "for = \"4s\"\n" };
     format!("[[faults]]\nkind = \"{kind}\"\nat = \"{at}s\"\n{lasts}{rest}\n")
 }
 
@@ -92,7 +94,7 @@ fn the_end_of_a_fault_undoes_no_other_for_every_pair_of_kinds() {
     for second in FAULTS {
         // The second is written first, so that what it draws before the run is the same with and without the other.
         let alone = in_force(&said(*second, 3));
-        assert!(INSTANT.contains(&second.0) || alone != nothing, "{second:?} has no effect to be undone");
+        assert!(is_instant(second.0) || alone != nothing, "{second:?} has no effect to be undone");
         for first in FAULTS {
             let both = in_force(&format!("{}{}", said(*second, 3), said(*first, 1)));
             assert_eq!(both, alone, "after {first:?} has ended, {second:?} is not what it was");

@@ -158,8 +158,8 @@ impl<'a> World<'a> {
         let end = end.next_multiple_of(tick);
         while self.now < end && !self.stopped {
             self.tick()?;
-            let next =
-                if self.options.every_tick { self.now + tick } else { self.next_due().next_multiple_of(tick) };
+            let next = if self.options.every_tick { self.now + tick } else { self.next_due() };
+            let next = next.checked_next_multiple_of(tick).unwrap_or(u64::MAX);
             let next = next.clamp(self.now + tick, end);
             for second in self.now / SECOND_US..next / SECOND_US {
                 self.now = next.min((second + 1) * SECOND_US);
