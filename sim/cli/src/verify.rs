@@ -17,7 +17,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -31,10 +31,11 @@ pub struct Args {
     seed: u64,
 }
 
-/// How often one of the two is stopped, and for how long.
-const STOPS: u32 = 3;
+/// After so many simulated seconds one of the two is stopped, and for how long. A small run makes them in a tenth of a second.
+const STOPS_AFTER: [usize; 3] = [3, 12, 30];
 const STOP_FOR: Duration = Duration::from_millis(1_100);
-const RUN_BETWEEN: Duration = Duration::from_millis(150);
+/// How long the kernel may take to stop a process.
+const STOPS_WITHIN: Duration = Duration::from_millis(50);
 /// On how many threads the hosts of the other one step.
 const OTHER_THREADS: &str = "3";
 /// The load beside them spins so often (some ten milliseconds), then pauses.
@@ -78,10 +79,14 @@ fn start(source: &Source, seed: u64, other: bool, extra: &[&str]) -> std::io::Re
     command.spawn()
 }
 
-/// What a run prints.
-fn lines(child: &mut Child) -> std::io::Result<Vec<String>> {
+/// What a run prints. `on_line` is told how many lines there are so far, as they come.
+fn lines(child: &mut Child, mut on_line: impl FnMut(usize)) -> std::io::Result<Vec<String>> {
     let stdout = child.stdout.take().ok_or_else(|| std::io::Error::other("no standard output"))?;
-    let lines: Vec<String> = BufReader::new(stdout).lines().collect::<Result<_, _>>()?;
+    let mut lines: Vec<String> = Vec::new();
+    for line in BufReader::new(stdout).lines() {
+        lines.push(line?);
+        on_line(lines.len());
+    }
     let status = child.wait()?;
     let verdicts = [Verdict::Pass, Verdict::Violated, Verdict::Inconclusive];
     if verdicts.into_iter().any(|verdict| Exit::is(verdict, status.code())) {
@@ -131,11 +136,14 @@ fn compare(source: &Source, seed: u64) -> std::io::Result<Result<String, String>
     let load = Load::start();
     let mut steady = start(source, seed, false, &["--digests"])?;
     let mut stopped = start(source, seed, true, &["--digests"])?;
-    let stopper = stop_now_and_then(stopped.id());
-    let steady = std::thread::spawn(move || lines(&mut steady));
-    let b = lines(&mut stopped)?;
+    let steady = std::thread::spawn(move || lines(&mut steady, |_| {}));
+    let (pid, mut stops) = (stopped.id(), 0);
+    let b = lines(&mut stopped, |seconds| {
+        if STOPS_AFTER.contains(&seconds) {
+            stops += u32::from(stop_for_a_while(pid));
+        }
+    })?;
     let a = steady.join().map_err(|_| std::io::Error::other("the reader panicked"))??;
-    let stops = stopper.join().map_err(|_| std::io::Error::other("the stopper panicked"))?;
     drop(load);
     if ![&a, &b].iter().all(|lines| lines.last().is_some_and(|last| last.starts_with("{\"end\""))) {
         return Err(std::io::Error::other("a run could not be finished"));
@@ -156,28 +164,36 @@ fn compare(source: &Source, seed: u64) -> std::io::Result<Result<String, String>
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "this thread stops another process now and then; no simulation runs on it"
+    reason = "this thread stops another process for a while; no simulation runs on it"
 )]
-/// Stops the process a few times; how often it was really stopped.
-fn stop_now_and_then(pid: u32) -> JoinHandle<u32> {
-    std::thread::spawn(move || {
-        let mut stops = 0;
-        for _ in 0..STOPS {
-            std::thread::sleep(RUN_BETWEEN);
-            let pid = pid as libc::pid_t;
-            // SAFETY: kill takes two integers and touches no memory. The child is not reaped before this thread's
-            // caller has read all its output, so the number is still its own or a zombie's.
-            if unsafe { libc::kill(pid, libc::SIGSTOP) } != 0 {
-                break;
-            }
-            std::thread::sleep(STOP_FOR);
-            // SAFETY: as above.
-            if unsafe { libc::kill(pid, libc::SIGCONT) } == 0 {
-                stops += 1;
-            }
+/// Stops the process for a while. False if it was over already.
+fn stop_for_a_while(pid: u32) -> bool {
+    let signal = |signal| {
+        // SAFETY: kill takes two integers and touches no memory. The child is reaped only when all of its output has been read, which
+        // is not so yet, so the number is still its own or a zombie's.
+        unsafe { libc::kill(pid as libc::pid_t, signal) == 0 }
+    };
+    let asked = Instant::now();
+    if !signal(libc::SIGSTOP) {
+        return false;
+    }
+    while !is_stopped(pid) {
+        if asked.elapsed() > STOPS_WITHIN {
+            // A zombie takes signals and cannot be stopped.
+            signal(libc::SIGCONT);
+            return false;
         }
-        stops
-    })
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    std::thread::sleep(STOP_FOR);
+    signal(libc::SIGCONT)
+}
+
+/// Whether the kernel says that the process is stopped (`T`, proc_pid_stat(5)).
+fn is_stopped(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name before the state is in brackets and may hold anything.
+    stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
 }
 
 fn differing_hosts(a: Option<&String>, b: Option<&String>) -> String {
@@ -201,8 +217,8 @@ fn first_event(source: &Source, seed: u64, second: usize) -> std::io::Result<Str
     }
     let extra = ["--trace-second", &second.to_string()];
     let (mut a, mut b) = (start(source, seed, false, &extra)?, start(source, seed, true, &extra)?);
-    let a = std::thread::spawn(move || lines(&mut a));
-    let b = lines(&mut b)?;
+    let a = std::thread::spawn(move || lines(&mut a, |_| {}));
+    let b = lines(&mut b, |_| {})?;
     let a = a.join().map_err(|_| std::io::Error::other("the reader panicked"))??;
     Ok(match (0..a.len().max(b.len())).find(|i| a.get(*i) != b.get(*i)) {
         Some(i) => {

@@ -221,7 +221,10 @@ impl Group {
 }
 
 /// A tick of the hosts on other threads, under way.
-pub struct Tick(Vec<Answer<Vec<(usize, Result<Due, String>)>>>);
+pub struct Tick(Vec<Answer<Vec<Stepped>>>);
+
+/// The place of a group, and when its host is due next or why it failed.
+type Stepped = (usize, Result<Due, String>);
 
 /// Begins a tick: of the hosts on other threads those step that are to.
 pub fn begin_tick(threads: &[Rc<GroupThread>], groups: &[Group], step: &[bool]) -> Tick {
