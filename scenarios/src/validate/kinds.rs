@@ -4,7 +4,7 @@ use super::findings::Findings;
 use crate::model::{Backbone, Fault, FaultKind, Point, Scenario, Strikes, Topology};
 use crate::span::Span;
 use crate::target::{Target, Targets};
-use squall_protocol::{HostName, Role};
+use squall_protocol::HostName;
 
 /// A fault of which something is said: where it stands and what it is in.
 struct Particulars<'a> {
@@ -166,8 +166,5 @@ impl Particulars<'_> {
 
 /// The first host that has no disk and passes no named point: it is no shard.
 fn without_disk(targets: &Targets, topology: &Topology) -> Option<HostName> {
-    targets.hosts(topology).into_iter().find(|host| match host.role {
-        Role::Messages => false,
-        Role::Gateway | Role::Registry | Role::Bus => true,
-    })
+    targets.hosts(topology).into_iter().find(|host| !host.role.has_disk())
 }

@@ -41,6 +41,14 @@ roles! {
 }
 
 impl Role {
+    /// Whether its hosts keep something on a disk.
+    pub const fn has_disk(self) -> bool {
+        match self {
+            Role::Messages => true,
+            Role::Gateway | Role::Registry | Role::Bus => false,
+        }
+    }
+
     /// The host with this index among those of its role.
     pub const fn host(self, index: u32) -> HostName {
         HostName { role: self, index }

@@ -104,7 +104,10 @@ type BootError = Box<dyn std::error::Error>;
 /// The role's process from its start: the same `serve()` as in reality.
 async fn boot(name: HostName, probe: Arc<Probe>, common: &Common, commit_stream: Stream) -> Result<(), BootError> {
     let (network, host) = (probe.network.clone(), probe.host);
-    let port = if name.role == Role::Gateway { EDGE_PORT } else { INTERNAL_PORT };
+    let port = match name.role {
+        Role::Gateway => EDGE_PORT,
+        Role::Messages | Role::Registry | Role::Bus => INTERNAL_PORT,
+    };
     let (listener, connector) = match &common.connector {
         Some(connector) => {
             (SimulatedListener::bind(&network, host, port)?, Arc::new(connector(host)) as Arc<dyn Connector>)

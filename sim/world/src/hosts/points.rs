@@ -1,6 +1,6 @@
 //! Named points of the server's code: what each counts as, and the cuts that wait for a host to pass one.
 //!
-//! **Invariant:** every point of the server counts as something here or says that it does not: the match has no catch-all.
+//! **Invariant:** every point of the server counts as something here or says that it does not: no match has a catch-all.
 
 use squall_network::CloseStyle;
 use squall_scenarios::model;
@@ -81,7 +81,25 @@ pub(super) fn scenario_point(point: &Point<'_>) -> Option<model::Point> {
         Point::Published { .. } => Some(model::Point::Published),
         Point::SyncPage { .. } => Some(model::Point::SyncPage),
         Point::Recovering => Some(model::Point::Recovering),
-        _ => None,
+        Point::Found { .. }
+        | Point::CommitFailed { .. }
+        | Point::RecoveryFailed { .. }
+        | Point::DuplicateMet { .. }
+        | Point::OldSendLookedUp { .. }
+        | Point::ClientSeqGap { .. }
+        | Point::Redelivered { .. }
+        | Point::UnackedClosed { .. }
+        | Point::LookupRetried
+        | Point::Recovered { .. }
+        | Point::StaleEntryMet { .. }
+        | Point::SnapshotSent { .. }
+        | Point::EntriesCleared { .. }
+        | Point::ResyncAfterRegistration { .. }
+        | Point::TopicDropped { .. }
+        | Point::Closed { .. }
+        | Point::LinkDown { .. }
+        | Point::LinkUp { .. }
+        | Point::Lost { .. } => None,
     }
 }
 

@@ -130,7 +130,28 @@ impl Probe {
                 let devices = targets.iter().map(|l| l.device).collect();
                 mailbox.tell(self.event(Kind::Publish { conversation: *conversation, seq: *seq, devices }));
             }
-            _ => {}
+            // They are counted, and are no event of the history.
+            Point::Acked { .. }
+            | Point::SyncPage { .. }
+            | Point::Recovering
+            | Point::CommitFailed { .. }
+            | Point::RecoveryFailed { .. }
+            | Point::DuplicateMet { .. }
+            | Point::OldSendLookedUp { .. }
+            | Point::ClientSeqGap { .. }
+            | Point::Redelivered { .. }
+            | Point::UnackedClosed { .. }
+            | Point::LookupRetried
+            | Point::Recovered { .. }
+            | Point::StaleEntryMet { .. }
+            | Point::SnapshotSent { .. }
+            | Point::EntriesCleared { .. }
+            | Point::ResyncAfterRegistration { .. }
+            | Point::TopicDropped { .. }
+            | Point::Closed { .. }
+            | Point::LinkDown { .. }
+            | Point::LinkUp { .. }
+            | Point::Lost { .. } => {}
         }
     }
 }

@@ -23,7 +23,7 @@ use squall_generators::{Fleet, Liars};
 use squall_history::Recorder;
 use squall_network::{HostId, Network, Profile as LinkProfile, ProfileId};
 use squall_protocol::token::TokenSecret;
-use squall_protocol::{Role, limits};
+use squall_protocol::limits;
 use squall_runtime::Marks;
 use squall_runtime::interpose::SimulatedClock;
 use squall_scenarios::{Backbone, FaultKind, Profile, Scenario, Target};
@@ -93,7 +93,7 @@ impl<'a> World<'a> {
         }
         for (index, (name, host)) in names.iter().zip(&hosts).enumerate() {
             let named = named[index];
-            let disk = (named.role == Role::Messages).then(|| Disk::new(key(seed, &format!("disk {name}")), DISK));
+            let disk = named.role.has_disk().then(|| Disk::new(key(seed, &format!("disk {name}")), DISK));
             let probe = Arc::new(Probe {
                 index: index as u16,
                 host: *host,
@@ -145,7 +145,7 @@ impl<'a> World<'a> {
         let shards = machines
             .iter()
             .enumerate()
-            .filter(|(_, m)| m.host.role == Role::Messages)
+            .filter(|(_, m)| m.host.role.has_disk())
             .map(|(index, _)| index as u16)
             .collect();
         let mut checks = Checks::new(Config { shards });
