@@ -1,26 +1,19 @@
 //! All roles in one process, each with a listener of its own: what `chatd` runs, and what tests on real sockets drive.
-//!
-//! **Invariant:** the number of shards of a data directory never changes, for who owns a conversation follows from it.
-//! The first start writes it down; a later one that says otherwise is refused.
 
 use crate::cluster::Cluster;
 use crate::net::Tcp;
 use crate::observer::{Observer, Point};
 use crate::serve::{Env, ServeError, serve};
-use crate::storage::{OpenStorage, RedbStorage, Storage, StorageError, WriterThread};
+use crate::storage::{Directory, DirectoryError};
 use squall_protocol::token::TokenSecret;
 use squall_protocol::{HostName, PerRole, Role};
-use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-
-/// The file in the data directory that holds the number of shards.
-const SHARDS_FILE: &str = "shards";
 
 /// What to run, and where.
 pub struct LocalConfig {
@@ -44,12 +37,8 @@ pub enum LocalError {
     Listen { address: SocketAddr, source: io::Error },
     #[error("{gateways} gateways from port {port} on do not fit below port 65536")]
     Ports { port: u16, gateways: u16 },
-    #[error("cannot use the data directory {}: {source}", path.display())]
-    Data { path: PathBuf, source: io::Error },
-    #[error("{} was begun with --shards {found}, not {given}: the number of a data directory never changes", path.display())]
-    Shards { path: PathBuf, found: String, given: u32 },
-    #[error("cannot open {}: {source}", path.display())]
-    Database { path: PathBuf, source: StorageError },
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
     #[error(transparent)]
     Role(#[from] ServeError),
     #[error("{0} ended though its listener is open")]
@@ -76,7 +65,9 @@ impl Local {
                 Role::Registry | Role::Bus => bind_internal(1).await?,
             };
         }
-        let mut storages = open_all(&config.data, config.shards, config.cache_bytes)?.into_iter();
+        let directory = Directory::claim(&config.data, config.shards, config.cache_bytes)?;
+        let storages: Result<Vec<_>, _> = (0..config.shards).map(|shard| directory.open(shard)).collect();
+        let mut storages = storages?.into_iter();
         let cluster = Cluster::from_fn(|role| match role {
             Role::Gateway => Vec::new(),
             Role::Messages | Role::Registry | Role::Bus => addresses(&bound[role]),
@@ -158,56 +149,6 @@ async fn bind_internal(count: usize) -> Result<Vec<Bound>, LocalError> {
 
 fn addresses(bound: &[Bound]) -> Vec<String> {
     bound.iter().map(|(address, _)| address.to_string()).collect()
-}
-
-/// Opens every shard's database, so that a disk that cannot be used is told at once.
-fn open_all(data: &Path, shards: u32, cache_bytes: usize) -> Result<Vec<OpenStorage>, LocalError> {
-    claim(data, shards)?;
-    (0..shards)
-        .map(|index| {
-            let path = data.join(format!("messages-{index}.redb"));
-            open_storage(&path, cache_bytes).map_err(|source| LocalError::Database { path, source })
-        })
-        .collect()
-}
-
-/// Creates the directory, and writes down or compares the number of shards.
-fn claim(data: &Path, shards: u32) -> Result<(), LocalError> {
-    let failed = |source| LocalError::Data { path: data.to_owned(), source };
-    fs::create_dir_all(data).map_err(failed)?;
-    let file = data.join(SHARDS_FILE);
-    match fs::read_to_string(&file) {
-        Ok(found) if found.trim().parse() == Ok(shards) => Ok(()),
-        Ok(found) => {
-            Err(LocalError::Shards { path: data.to_owned(), found: found.trim().to_owned(), given: shards })
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => write_shards(data, shards).map_err(failed),
-        Err(error) => Err(failed(error)),
-    }
-}
-
-/// In one step, and durably before any database exists: a start that is cut short leaves no half of it.
-fn write_shards(data: &Path, shards: u32) -> io::Result<()> {
-    let draft = data.join(format!("{SHARDS_FILE}.new"));
-    let mut file = fs::File::create(&draft)?;
-    writeln!(file, "{shards}")?;
-    file.sync_all()?;
-    fs::rename(&draft, data.join(SHARDS_FILE))?;
-    fs::File::open(data)?.sync_all()
-}
-
-/// A shard's way to open its database: the first time it is open already.
-fn open_storage(path: &Path, cache_bytes: usize) -> Result<OpenStorage, StorageError> {
-    let writer = Arc::new(WriterThread::spawn().map_err(|e| StorageError::Open(e.to_string()))?);
-    let first: Arc<dyn Storage> = Arc::new(RedbStorage::open_file(path, cache_bytes, writer.clone())?);
-    let first = Mutex::new(Some(first));
-    let path = path.to_owned();
-    Ok(Arc::new(move || {
-        if let Some(storage) = first.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            return Ok(storage);
-        }
-        Ok(Arc::new(RedbStorage::open_file(&path, cache_bytes, writer.clone())?))
-    }))
 }
 
 /// Tells a person on standard error what needs one.

@@ -13,9 +13,13 @@ const CACHE_BYTES: usize = 4 * 1024 * 1024;
 const ALICE: UserId = UserId(1);
 const BOB: UserId = UserId(2);
 
+/// The database in the directory, created at the first call.
 fn open(dir: &TempDir) -> RedbStorage {
-    let executor = Arc::new(WriterThread::spawn().unwrap());
-    RedbStorage::open_file(&dir.path().join("messages-0.redb"), CACHE_BYTES, executor).unwrap()
+    let path = dir.path().join("messages-0.redb");
+    if !path.exists() {
+        RedbStorage::create_file(&path).unwrap();
+    }
+    RedbStorage::open_file(&path, CACHE_BYTES, Arc::new(WriterThread::spawn().unwrap())).unwrap()
 }
 
 fn device_of(user: UserId) -> DeviceId {

@@ -62,7 +62,16 @@ impl Read {
 pub fn read_shard(disk: &Disk, seed: u64, checks: &mut Checks) -> Result<(), StorageError> {
     let _account = Account::Audit.enter();
     let durable = disk.take_durable(seed);
-    let storage = RedbStorage::open_backend(durable.open(), CACHE_BYTES, Arc::new(NoCommits))?;
+    let device = durable.open();
+    if !device.is_created().map_err(|error| StorageError::Open(error.to_string()))? {
+        // Its creation was never completed: nobody was ever served from it.
+        return Ok(());
+    }
+    let storage = match RedbStorage::open_backend(device, CACHE_BYTES, Arc::new(NoCommits)) {
+        // What was there holds nothing any more: whoever was acked will be missed.
+        Err(StorageError::Unusable(_)) => return Ok(()),
+        opened => opened?,
+    };
     let mut log: Vec<Read> = Vec::new();
     let mut next = 0;
     loop {

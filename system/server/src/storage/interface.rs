@@ -37,9 +37,24 @@ pub struct NewEntry {
     pub entry: Entry,
 }
 
+/// What is there in place of a database of ours.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Found {
+    #[error("no file")]
+    Missing,
+    #[error("an empty file")]
+    Empty,
+    #[error("{0}")]
+    Foreign(String),
+    #[error("a damaged database ({0})")]
+    Damaged(String),
+}
+
 /// Why storage cannot do what it is asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
+    #[error("found {0}, expected a database of a messages shard")]
+    Unusable(Found),
     #[error("cannot open the database: {0}")]
     Open(String),
     #[error("the database failed: {0}")]
@@ -86,5 +101,5 @@ pub trait Storage: Send + Sync {
     fn cursors(&self) -> Result<Vec<(DeviceId, ConversationId, Seq)>, StorageError>;
 }
 
-/// Opens (or reopens) a shard's storage.
+/// Opens (or reopens) a shard's storage. It creates one only where the creation has never been completed.
 pub type OpenStorage = Arc<dyn Fn() -> Result<Arc<dyn Storage>, StorageError> + Send + Sync>;
