@@ -134,6 +134,10 @@ pub const LINK_BACKOFF_MIN: Duration = Duration::from_millis(50);
 pub const LINK_BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// How long an attempt to open an internal link may take.
 pub const LINK_CONNECT_LIMIT: Duration = Duration::from_secs(3);
+/// Bytes on the way between two roles of one process, each direction of each link.
+pub const IN_PROCESS_PIPE_BYTES: usize = 64 * 1024;
+/// Links within a process that wait to be accepted, at each role.
+pub const MAX_IN_PROCESS_BACKLOG: usize = 128;
 
 /// After a heal, everything owed has arrived within this: a half-open connection is noticed, the longest back-off
 /// passes, a redelivery and a page follow.

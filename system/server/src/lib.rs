@@ -10,6 +10,7 @@ mod cluster;
 mod gateway;
 mod links;
 pub mod local;
+mod memory;
 mod messages;
 pub mod net;
 pub mod observer;

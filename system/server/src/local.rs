@@ -1,14 +1,16 @@
-//! All roles in one process, each with a listener of its own: what `chatd` runs, and what tests on real sockets drive.
+//! All roles in one process: what `chatd` runs, and what tests on real sockets drive. Gateways listen on TCP; the others are
+//! reached from within the process only, under their hosts' names.
 
 use crate::cluster::Cluster;
-use crate::net::Tcp;
+use crate::memory::InProcess;
+use crate::net::Listener;
 use crate::observer::{Observer, Point};
 use crate::serve::{Env, ServeError, serve};
 use crate::storage::{Directory, DirectoryError};
 use squall_protocol::token::TokenSecret;
 use squall_protocol::{HostName, PerRole, Role};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -57,29 +59,31 @@ pub struct Local {
 impl Local {
     /// Binds, opens the databases, and starts all roles. Call inside a tokio runtime.
     pub async fn start(config: LocalConfig) -> Result<Local, LocalError> {
-        let mut bound = PerRole::<Vec<Bound>>::default();
-        for role in Role::ALL {
-            bound[*role] = match role {
-                Role::Gateway => bind_gateways(config.listen, config.gateways).await?,
-                Role::Messages => bind_internal(config.shards as usize).await?,
-                Role::Registry | Role::Bus => bind_internal(1).await?,
-            };
-        }
+        let bound = bind_gateways(config.listen, config.gateways).await?;
         let directory = Directory::claim(&config.data, config.shards, config.cache_bytes)?;
         let storages: Result<Vec<_>, _> = (0..config.shards).map(|shard| directory.open(shard)).collect();
         let mut storages = storages?.into_iter();
-        let cluster = Cluster::from_fn(|role| match role {
-            Role::Gateway => Vec::new(),
-            Role::Messages | Role::Registry | Role::Bus => addresses(&bound[role]),
+        let internal = PerRole::from_fn(|role| match role {
+            Role::Gateway => 0,
+            Role::Messages => config.shards,
+            Role::Registry | Role::Bus => 1,
         });
-        let gateways = bound[Role::Gateway].iter().map(|(address, _)| *address).collect();
-        let mut local = Local { gateways, roles: JoinSet::new() };
+        let names = |role: Role| (0..internal[role]).map(move |index| role.host(index));
+        let process = InProcess::default();
+        let cluster = Cluster::from_fn(|role| names(role).map(|host| host.to_string()).collect());
+        let mut listeners: PerRole<Vec<Box<dyn Listener>>> =
+            PerRole::from_fn(|role| names(role).map(|host| process.listen(host.to_string())).collect());
+        let mut local = Local { gateways: Vec::new(), roles: JoinSet::new() };
+        for (address, listener) in bound {
+            local.gateways.push(address);
+            listeners[Role::Gateway].push(Box::new(listener));
+        }
         // Those that are called before those that call them, which are listed first.
         for role in Role::ALL.iter().rev() {
-            for (index, (_, listener)) in (0..).zip(std::mem::take(&mut bound[*role])) {
+            for (index, listener) in (0..).zip(std::mem::take(&mut listeners[*role])) {
                 let env = Env {
-                    listener: Box::new(listener),
-                    connector: Arc::new(Tcp),
+                    listener,
+                    connector: Arc::new(process.clone()),
                     wall_ms,
                     observer: Arc::new(Stderr),
                     secret: config.secret.clone(),
@@ -136,19 +140,6 @@ async fn bind_gateways(listen: SocketAddr, gateways: u16) -> Result<Vec<Bound>, 
         bound.push(bind(address).await?);
     }
     Ok(bound)
-}
-
-/// Free ports that only this machine can reach.
-async fn bind_internal(count: usize) -> Result<Vec<Bound>, LocalError> {
-    let mut bound = Vec::new();
-    for _ in 0..count {
-        bound.push(bind(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)).await?);
-    }
-    Ok(bound)
-}
-
-fn addresses(bound: &[Bound]) -> Vec<String> {
-    bound.iter().map(|(address, _)| address.to_string()).collect()
 }
 
 /// Tells a person on standard error what needs one.
