@@ -17,6 +17,8 @@ pub mod observer;
 mod registry;
 mod serve;
 pub mod storage;
+mod tasks;
 
 pub use cluster::Cluster;
 pub use serve::{Env, ServeError, serve};
+pub use tasks::Panicked;

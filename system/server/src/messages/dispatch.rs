@@ -106,19 +106,19 @@ fn replan(shard: &Shard) {
 pub fn start(shard: &Arc<Shard>, connector: &Arc<dyn Connector>, registries: Vec<String>, buses: Vec<String>) {
     for (index, address) in registries.into_iter().enumerate() {
         let (shard, connector) = (Arc::clone(shard), Arc::clone(connector));
-        let observer = Arc::clone(&shard.observer);
-        tokio::spawn(keep_open(address.clone(), observer, move || {
+        let (observer, tasks) = (Arc::clone(&shard.observer), shard.tasks.clone());
+        tasks.spawn("link", keep_open(address.clone(), observer, move || {
             registry_link(Arc::clone(&shard), Arc::clone(&connector), address.clone(), index as u32)
         }));
     }
     for (index, address) in buses.into_iter().enumerate() {
         let (shard, connector) = (Arc::clone(shard), Arc::clone(connector));
-        let observer = Arc::clone(&shard.observer);
-        tokio::spawn(keep_open(address.clone(), observer, move || {
+        let (observer, tasks) = (Arc::clone(&shard.observer), shard.tasks.clone());
+        tasks.spawn("link", keep_open(address.clone(), observer, move || {
             bus_link(Arc::clone(&shard), Arc::clone(&connector), address.clone(), index)
         }));
     }
-    tokio::spawn(housekeeping(Arc::clone(shard)));
+    shard.tasks.spawn("housekeeping", housekeeping(Arc::clone(shard)));
 }
 
 async fn registry_link(

@@ -19,6 +19,7 @@ use crate::links::{Queue, Replies, incoming, serve_grpc};
 use crate::net::{Connector, Listener};
 use crate::observer::Observer;
 use crate::storage::OpenStorage;
+use crate::tasks::Tasks;
 use dispatcher::Dispatcher;
 use futures_util::StreamExt;
 use shard::Shard;
@@ -37,6 +38,7 @@ pub struct Parts {
     pub open_storage: OpenStorage,
     pub clock: Clock,
     pub observer: Arc<dyn Observer>,
+    pub tasks: Tasks,
 }
 
 #[tonic::async_trait]
@@ -51,7 +53,7 @@ impl Messages for Arc<Shard> {
         let replies = Queue::default();
         let batches = replies.batches();
         let shard = Arc::clone(self);
-        tokio::spawn(async move {
+        self.tasks.spawn("session of a gateway", async move {
             while let Ok(Some(batch)) = requests.message().await {
                 for request in batch.requests {
                     requests::handle(&shard, request, &replies);
@@ -66,8 +68,8 @@ impl Messages for Arc<Shard> {
 /// Runs a shard until its listener fails.
 pub async fn run(parts: Parts) -> Result<(), tonic::transport::Error> {
     let dispatcher = Dispatcher::new(parts.registries.len(), parts.buses.len());
-    let shard = Arc::new(Shard::new(parts.open_storage, dispatcher, parts.clock, parts.observer));
-    tokio::spawn(commit::run(Arc::clone(&shard)));
+    let shard = Arc::new(Shard::new(parts.open_storage, dispatcher, parts.clock, parts.observer, parts.tasks));
+    shard.tasks.spawn("commits", commit::run(Arc::clone(&shard)));
     dispatch::start(&shard, &parts.connector, parts.registries, parts.buses);
     let service = MessagesServer::new(shard).max_decoding_message_size(limits::MAX_INTERNAL_MESSAGE_BYTES);
     incoming(serve_grpc().add_service(service), parts.listener).await

@@ -8,6 +8,7 @@ use super::state::ShardState;
 use crate::clock::Clock;
 use crate::observer::{Observer, Point};
 use crate::storage::{OpenStorage, StorageError};
+use crate::tasks::Tasks;
 use squall_core::messages::Debts;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
@@ -19,6 +20,7 @@ pub struct Shard {
     pub dispatcher: Dispatcher,
     pub clock: Clock,
     pub observer: Arc<dyn Observer>,
+    pub tasks: Tasks,
     /// Something waits to be committed.
     pub work: Notify,
 }
@@ -29,9 +31,10 @@ impl Shard {
         dispatcher: Dispatcher,
         clock: Clock,
         observer: Arc<dyn Observer>,
+        tasks: Tasks,
     ) -> Self {
         let state = Mutex::new(ShardState::empty());
-        Shard { state, open_storage, dispatcher, clock, observer, work: Notify::new() }
+        Shard { state, open_storage, dispatcher, clock, observer, tasks, work: Notify::new() }
     }
 
     pub fn state(&self) -> MutexGuard<'_, ShardState> {
