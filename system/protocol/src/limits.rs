@@ -100,6 +100,11 @@ pub const OLD_SEND_PAGES: usize = 16;
 pub const MAX_OWN_FRAMES: usize = 1_024;
 /// Look-ups that one shard has open at one registry.
 pub const MAX_LOOKUPS_OPEN: usize = 8_192;
+/// Waits between tries of a disk that fails again and again. The first failure is followed by a try at once.
+pub const STORAGE_BACKOFF_MIN: Duration = Duration::from_millis(250);
+pub const STORAGE_BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// Rows that cannot be read of which a shard tells, each once.
+pub const MAX_DAMAGED_ROWS_TOLD: usize = 1_024;
 /// Cursors are written at the latest this long after the ack.
 pub const CURSOR_FLUSH_INTERVAL: Duration = Duration::from_millis(500);
 

@@ -85,7 +85,7 @@ impl Local {
                     listener,
                     connector: Arc::new(process.clone()),
                     wall_ms,
-                    observer: Arc::new(Stderr),
+                    observer: Arc::new(Stderr(role.host(index))),
                     secret: config.secret.clone(),
                     open_storage: match role {
                         Role::Messages => storages.next(),
@@ -142,16 +142,24 @@ async fn bind_gateways(listen: SocketAddr, gateways: u16) -> Result<Vec<Bound>, 
     Ok(bound)
 }
 
-/// Tells a person on standard error what needs one.
-struct Stderr;
+/// Tells a person on standard error what needs one, each state once.
+struct Stderr(HostName);
 
 impl Observer for Stderr {
     fn passed(&self, point: &Point<'_>) {
         match point {
-            Point::CommitFailed { reason } => eprintln!("a commit failed, the log is read again: {reason}"),
-            Point::RecoveryFailed { reason } => eprintln!("a shard cannot read its disk, trying again: {reason}"),
+            Point::StorageDown { reason } => {
+                eprintln!("{}: the disk fails, senders are told to wait: {reason}", self.0);
+            }
+            Point::StorageUp => eprintln!("{}: the disk works again", self.0),
+            Point::RowDamaged { reason } => {
+                eprintln!("{}: what depends on one row is refused, all else goes on: {reason}", self.0);
+            }
             // What the system does by itself about faults that it is made for.
-            Point::Committed { .. }
+            Point::CommitFailed { .. }
+            | Point::RecoveryFailed { .. }
+            | Point::ReadFailed { .. }
+            | Point::Committed { .. }
             | Point::Acked { .. }
             | Point::DuplicateMet { .. }
             | Point::OldSendLookedUp { .. }

@@ -130,7 +130,8 @@ async fn what_is_appended_is_read_back_also_after_a_reopen() {
         assert_eq!(storage.conversations_of(ALICE).unwrap(), [a, b]);
         assert_eq!(storage.conversations_of(BOB).unwrap(), [a, b]);
         assert_eq!(storage.conversations_of(UserId(3)).unwrap(), []);
-        let appended: Vec<_> = storage.entries_from(1, 3).unwrap();
+        let appended: Vec<_> =
+            storage.rows_from(1, 3).unwrap().into_iter().map(|(_, entry)| entry.unwrap()).collect();
         assert_eq!(appended.iter().map(|new| new.position).collect::<Vec<_>>(), [1, 2, 3]);
         for new in appended {
             assert_eq!((new.conversation, new.entry), writer.history[new.position as usize]);
@@ -281,8 +282,12 @@ async fn recovery_starts_after_the_last_entry_and_at_the_dispatch_watermark() {
     let storage = open(&dir);
     let recovered = storage.recovered().unwrap();
     assert_eq!(recovered, Recovered { next_position: 3, dispatched: 2 });
-    let left: Vec<Seq> =
-        storage.entries_from(recovered.dispatched, 9).unwrap().iter().map(|n| n.entry.seq).collect();
+    let left: Vec<Seq> = storage
+        .rows_from(recovered.dispatched, 9)
+        .unwrap()
+        .into_iter()
+        .map(|(_, row)| row.unwrap().entry.seq)
+        .collect();
     assert_eq!(left, [Seq(3)]);
 }
 

@@ -75,10 +75,12 @@ pub fn read_shard(disk: &Disk, seed: u64, checks: &mut Checks) -> Result<(), Sto
     let mut log: Vec<Read> = Vec::new();
     let mut next = 0;
     loop {
-        let chunk = storage.entries_from(next, CHUNK)?;
-        let Some(last) = chunk.last() else { break };
-        next = last.position + 1;
-        log.extend(chunk.into_iter().map(Read::of));
+        let chunk = storage.rows_from(next, CHUNK)?;
+        let Some((last, _)) = chunk.last() else { break };
+        next = last + 1;
+        for (_, entry) in chunk {
+            log.push(Read::of(entry?));
+        }
     }
     // Conversation by conversation, each in the order of the disk, whatever its numbers say.
     log.sort_unstable_by_key(|read| (read.conversation, read.position));

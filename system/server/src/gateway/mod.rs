@@ -44,7 +44,8 @@ pub struct Parts {
 /// Runs a gateway until its listener fails.
 pub async fn run(mut parts: Parts) -> io::Result<()> {
     let uplinks = Uplinks::new(parts.cluster[Role::Messages].len(), parts.cluster[Role::Registry].len());
-    let gateway = Arc::new(Gateway::new(parts.index, parts.clock, parts.observer, parts.secret, uplinks, parts.tasks));
+    let gateway =
+        Arc::new(Gateway::new(parts.index, parts.clock, parts.observer, parts.secret, uplinks, parts.tasks));
     shard_link::start(&gateway, &parts.connector, &parts.cluster[Role::Messages]);
     registry_link::start(&gateway, &parts.connector, &parts.cluster[Role::Registry]);
     downlink::start(&gateway, &parts.connector, &parts.cluster[Role::Bus]);

@@ -23,9 +23,12 @@ pub fn start(gateway: &Arc<Gateway>, connector: &Arc<dyn Connector>, registries:
     for (index, address) in (0..).zip(registries.iter().cloned()) {
         let (gateway, connector) = (Arc::clone(gateway), Arc::clone(connector));
         let (observer, tasks) = (Arc::clone(&gateway.observer), gateway.tasks.clone());
-        tasks.spawn("link", keep_open(address.clone(), observer, move || {
-            run(Arc::clone(&gateway), Arc::clone(&connector), address.clone(), index)
-        }));
+        tasks.spawn(
+            "link",
+            keep_open(address.clone(), observer, move || {
+                run(Arc::clone(&gateway), Arc::clone(&connector), address.clone(), index)
+            }),
+        );
     }
 }
 

@@ -20,9 +20,12 @@ pub fn start(gateway: &Arc<Gateway>, connector: &Arc<dyn Connector>, shards: &[S
     for (index, address) in shards.iter().cloned().enumerate() {
         let (gateway, connector) = (Arc::clone(gateway), Arc::clone(connector));
         let (observer, tasks) = (Arc::clone(&gateway.observer), gateway.tasks.clone());
-        tasks.spawn("link", keep_open(address.clone(), observer, move || {
-            run(Arc::clone(&gateway), Arc::clone(&connector), address.clone(), index)
-        }));
+        tasks.spawn(
+            "link",
+            keep_open(address.clone(), observer, move || {
+                run(Arc::clone(&gateway), Arc::clone(&connector), address.clone(), index)
+            }),
+        );
     }
 }
 

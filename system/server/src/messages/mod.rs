@@ -4,6 +4,7 @@
 //! publishes. They share a `shard`: its `state`, with a `cache` of logs, and its `dispatcher`, the look-ups in progress. The
 //! order is the invariant: commit, then ack, then publish.
 
+mod backoff;
 mod cache;
 mod commit;
 mod dispatch;

@@ -63,7 +63,19 @@ pub enum StorageError {
     Corrupt { table: &'static str, row: String },
     #[error("the writer has ended")]
     WriterGone,
+    #[error("the writer panicked: {0}")]
+    WriterPanicked(String),
 }
+
+impl StorageError {
+    /// One row cannot be read, and all others can: whoever does not ask for it is not concerned.
+    pub fn is_one_row(&self) -> bool {
+        matches!(self, StorageError::Corrupt { .. })
+    }
+}
+
+/// A row of the log: its place, and the entry if it can be read.
+pub type Row = (Position, Result<NewEntry, StorageError>);
 
 /// What a restarted shard starts from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,8 +103,8 @@ pub trait Storage: Send + Sync {
         max_entries: usize,
         max_bytes: usize,
     ) -> Result<Vec<Entry>, StorageError>;
-    /// Entries from this position on, in append order.
-    fn entries_from(&self, position: Position, max: usize) -> Result<Vec<NewEntry>, StorageError>;
+    /// Rows of the log from this position on, in append order, also those that cannot be read.
+    fn rows_from(&self, position: Position, max: usize) -> Result<Vec<Row>, StorageError>;
     /// The conversations that the user is or was a member of.
     fn conversations_of(&self, user: UserId) -> Result<Vec<ConversationId>, StorageError>;
     /// Where these cursors stand, 0 for one that does not exist, for an audit.

@@ -12,4 +12,4 @@ mod redb;
 pub use self::redb::RedbStorage;
 pub use directory::{Directory, DirectoryError};
 pub use executor::{Commit, CommitExecutor, WriterThread};
-pub use interface::{Batch, Found, NewEntry, OpenStorage, Recovered, Storage, StorageError};
+pub use interface::{Batch, Found, NewEntry, OpenStorage, Recovered, Row, Storage, StorageError};

@@ -8,7 +8,7 @@
 
 use super::codec::{decode_conversation, decode_entry, decode_row, encode_conversation, encode_entry};
 use super::executor::CommitExecutor;
-use super::interface::{Batch, Found, NewEntry, Recovered, Storage, StorageError};
+use super::interface::{Batch, Found, NewEntry, Recovered, Row, Storage, StorageError};
 use crate::net::BoxFuture;
 use redb::backends::FileBackend;
 use redb::{
@@ -43,7 +43,11 @@ pub struct RedbStorage {
 }
 
 fn failed(error: impl Into<redb::Error>) -> StorageError {
-    StorageError::Database(error.into().to_string())
+    match error.into() {
+        // Only who asks for this page meets it; after an error of the file redb answers nobody any more.
+        redb::Error::Corrupted(what) => StorageError::Corrupt { table: "pages", row: what },
+        error => StorageError::Database(error.to_string()),
+    }
 }
 
 /// Why a database was not opened.
@@ -324,15 +328,16 @@ impl Storage for RedbStorage {
         Ok(entries)
     }
 
-    fn entries_from(&self, position: Position, max: usize) -> Result<Vec<NewEntry>, StorageError> {
+    fn rows_from(&self, position: Position, max: usize) -> Result<Vec<Row>, StorageError> {
         let read = self.database.begin_read().map_err(failed)?;
         let table = read.open_table(ENTRIES).map_err(failed)?;
-        let mut entries = Vec::new();
+        let mut rows = Vec::new();
         for row in table.range(position..).map_err(failed)?.take(max) {
             let (position, bytes) = row.map_err(failed)?;
-            entries.push(decode_entry(position.value(), bytes.value())?);
+            let position = position.value();
+            rows.push((position, decode_entry(position, bytes.value())));
         }
-        Ok(entries)
+        Ok(rows)
     }
 
     fn conversations_of(&self, user: UserId) -> Result<Vec<ConversationId>, StorageError> {
