@@ -86,7 +86,8 @@ fn commits(c: &mut Criterion) {
     for messages in [1, 10, 100] {
         group.throughput(Throughput::Elements(messages));
         let disk = Disk::new(1, DiskConfig::default());
-        let simulated = RedbStorage::open_backend(disk.open(), CACHE_BYTES, Arc::new(Here)).expect("a fresh disk");
+        let simulated =
+            RedbStorage::create_backend(disk.open(), CACHE_BYTES, Arc::new(Here)).expect("a fresh disk");
         let mut writer = Writer::default();
         group.bench_with_input(BenchmarkId::new("simulated disk", messages), &messages, |b, messages| {
             b.iter_batched(
@@ -96,6 +97,7 @@ fn commits(c: &mut Criterion) {
             );
         });
         let file = folder.join(format!("{messages}.redb"));
+        RedbStorage::create_file(&file).expect("a fresh file");
         let real = RedbStorage::open_file(&file, CACHE_BYTES, Arc::new(Here)).expect("a fresh file");
         let mut writer = Writer::default();
         group.bench_with_input(BenchmarkId::new("this machine's disk", messages), &messages, |b, messages| {

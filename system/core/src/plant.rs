@@ -9,6 +9,7 @@
 pub enum Plant {
     AckBeforeCommit = 1,
     CommitWithoutSync,
+    CreationNotRecorded,
     NoServerDedup,
     DedupForgottenOnRestart,
     DedupByUserNotDevice,

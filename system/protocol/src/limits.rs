@@ -100,6 +100,11 @@ pub const OLD_SEND_PAGES: usize = 16;
 pub const MAX_OWN_FRAMES: usize = 1_024;
 /// Look-ups that one shard has open at one registry.
 pub const MAX_LOOKUPS_OPEN: usize = 8_192;
+/// Waits between tries of a disk that fails again and again. The first failure is followed by a try at once.
+pub const STORAGE_BACKOFF_MIN: Duration = Duration::from_millis(250);
+pub const STORAGE_BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// Rows that cannot be read of which a shard tells, each once.
+pub const MAX_DAMAGED_ROWS_TOLD: usize = 1_024;
 /// Cursors are written at the latest this long after the ack.
 pub const CURSOR_FLUSH_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -134,6 +139,10 @@ pub const LINK_BACKOFF_MIN: Duration = Duration::from_millis(50);
 pub const LINK_BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// How long an attempt to open an internal link may take.
 pub const LINK_CONNECT_LIMIT: Duration = Duration::from_secs(3);
+/// Bytes on the way between two roles of one process, each direction of each link.
+pub const IN_PROCESS_PIPE_BYTES: usize = 64 * 1024;
+/// Links within a process that wait to be accepted, at each role.
+pub const MAX_IN_PROCESS_BACKLOG: usize = 128;
 
 /// After a heal, everything owed has arrived within this: a half-open connection is noticed, the longest back-off
 /// passes, a redelivery and a page follow.

@@ -10,12 +10,15 @@ mod cluster;
 mod gateway;
 mod links;
 pub mod local;
+mod memory;
 mod messages;
 pub mod net;
 pub mod observer;
 mod registry;
 mod serve;
 pub mod storage;
+mod tasks;
 
 pub use cluster::Cluster;
 pub use serve::{Env, ServeError, serve};
+pub use tasks::Panicked;

@@ -1,26 +1,21 @@
-//! All roles in one process, each with a listener of its own: what `chatd` runs, and what tests on real sockets drive.
-//!
-//! **Invariant:** the number of shards of a data directory never changes, for who owns a conversation follows from it.
-//! The first start writes it down; a later one that says otherwise is refused.
+//! All roles in one process: what `chatd` runs, and what tests on real sockets drive. Gateways listen on TCP; the others are
+//! reached from within the process only, under their hosts' names.
 
 use crate::cluster::Cluster;
-use crate::net::Tcp;
+use crate::memory::InProcess;
+use crate::net::Listener;
 use crate::observer::{Observer, Point};
 use crate::serve::{Env, ServeError, serve};
-use crate::storage::{OpenStorage, RedbStorage, Storage, StorageError, WriterThread};
+use crate::storage::{Directory, DirectoryError};
 use squall_protocol::token::TokenSecret;
 use squall_protocol::{HostName, PerRole, Role};
-use std::fs;
-use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-
-/// The file in the data directory that holds the number of shards.
-const SHARDS_FILE: &str = "shards";
 
 /// What to run, and where.
 pub struct LocalConfig {
@@ -44,12 +39,8 @@ pub enum LocalError {
     Listen { address: SocketAddr, source: io::Error },
     #[error("{gateways} gateways from port {port} on do not fit below port 65536")]
     Ports { port: u16, gateways: u16 },
-    #[error("cannot use the data directory {}: {source}", path.display())]
-    Data { path: PathBuf, source: io::Error },
-    #[error("{} was begun with --shards {found}, not {given}: the number of a data directory never changes", path.display())]
-    Shards { path: PathBuf, found: String, given: u32 },
-    #[error("cannot open {}: {source}", path.display())]
-    Database { path: PathBuf, source: StorageError },
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
     #[error(transparent)]
     Role(#[from] ServeError),
     #[error("{0} ended though its listener is open")]
@@ -68,29 +59,33 @@ pub struct Local {
 impl Local {
     /// Binds, opens the databases, and starts all roles. Call inside a tokio runtime.
     pub async fn start(config: LocalConfig) -> Result<Local, LocalError> {
-        let mut bound = PerRole::<Vec<Bound>>::default();
-        for role in Role::ALL {
-            bound[*role] = match role {
-                Role::Gateway => bind_gateways(config.listen, config.gateways).await?,
-                Role::Messages => bind_internal(config.shards as usize).await?,
-                Role::Registry | Role::Bus => bind_internal(1).await?,
-            };
-        }
-        let mut storages = open_all(&config.data, config.shards, config.cache_bytes)?.into_iter();
-        let cluster = Cluster::from_fn(|role| match role {
-            Role::Gateway => Vec::new(),
-            Role::Messages | Role::Registry | Role::Bus => addresses(&bound[role]),
+        let bound = bind_gateways(config.listen, config.gateways).await?;
+        let directory = Directory::claim(&config.data, config.shards, config.cache_bytes)?;
+        let storages: Result<Vec<_>, _> = (0..config.shards).map(|shard| directory.open(shard)).collect();
+        let mut storages = storages?.into_iter();
+        let internal = PerRole::from_fn(|role| match role {
+            Role::Gateway => 0,
+            Role::Messages => config.shards,
+            Role::Registry | Role::Bus => 1,
         });
-        let gateways = bound[Role::Gateway].iter().map(|(address, _)| *address).collect();
-        let mut local = Local { gateways, roles: JoinSet::new() };
+        let names = |role: Role| (0..internal[role]).map(move |index| role.host(index));
+        let process = InProcess::default();
+        let cluster = Cluster::from_fn(|role| names(role).map(|host| host.to_string()).collect());
+        let mut listeners: PerRole<Vec<Box<dyn Listener>>> =
+            PerRole::from_fn(|role| names(role).map(|host| process.listen(host.to_string())).collect());
+        let mut local = Local { gateways: Vec::new(), roles: JoinSet::new() };
+        for (address, listener) in bound {
+            local.gateways.push(address);
+            listeners[Role::Gateway].push(Box::new(listener));
+        }
         // Those that are called before those that call them, which are listed first.
         for role in Role::ALL.iter().rev() {
-            for (index, (_, listener)) in (0..).zip(std::mem::take(&mut bound[*role])) {
+            for (index, listener) in (0..).zip(std::mem::take(&mut listeners[*role])) {
                 let env = Env {
-                    listener: Box::new(listener),
-                    connector: Arc::new(Tcp),
+                    listener,
+                    connector: Arc::new(process.clone()),
                     wall_ms,
-                    observer: Arc::new(Stderr),
+                    observer: Arc::new(Stderr(role.host(index))),
                     secret: config.secret.clone(),
                     open_storage: match role {
                         Role::Messages => storages.next(),
@@ -147,79 +142,24 @@ async fn bind_gateways(listen: SocketAddr, gateways: u16) -> Result<Vec<Bound>, 
     Ok(bound)
 }
 
-/// Free ports that only this machine can reach.
-async fn bind_internal(count: usize) -> Result<Vec<Bound>, LocalError> {
-    let mut bound = Vec::new();
-    for _ in 0..count {
-        bound.push(bind(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)).await?);
-    }
-    Ok(bound)
-}
-
-fn addresses(bound: &[Bound]) -> Vec<String> {
-    bound.iter().map(|(address, _)| address.to_string()).collect()
-}
-
-/// Opens every shard's database, so that a disk that cannot be used is told at once.
-fn open_all(data: &Path, shards: u32, cache_bytes: usize) -> Result<Vec<OpenStorage>, LocalError> {
-    claim(data, shards)?;
-    (0..shards)
-        .map(|index| {
-            let path = data.join(format!("messages-{index}.redb"));
-            open_storage(&path, cache_bytes).map_err(|source| LocalError::Database { path, source })
-        })
-        .collect()
-}
-
-/// Creates the directory, and writes down or compares the number of shards.
-fn claim(data: &Path, shards: u32) -> Result<(), LocalError> {
-    let failed = |source| LocalError::Data { path: data.to_owned(), source };
-    fs::create_dir_all(data).map_err(failed)?;
-    let file = data.join(SHARDS_FILE);
-    match fs::read_to_string(&file) {
-        Ok(found) if found.trim().parse() == Ok(shards) => Ok(()),
-        Ok(found) => {
-            Err(LocalError::Shards { path: data.to_owned(), found: found.trim().to_owned(), given: shards })
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => write_shards(data, shards).map_err(failed),
-        Err(error) => Err(failed(error)),
-    }
-}
-
-/// In one step, and durably before any database exists: a start that is cut short leaves no half of it.
-fn write_shards(data: &Path, shards: u32) -> io::Result<()> {
-    let draft = data.join(format!("{SHARDS_FILE}.new"));
-    let mut file = fs::File::create(&draft)?;
-    writeln!(file, "{shards}")?;
-    file.sync_all()?;
-    fs::rename(&draft, data.join(SHARDS_FILE))?;
-    fs::File::open(data)?.sync_all()
-}
-
-/// A shard's way to open its database: the first time it is open already.
-fn open_storage(path: &Path, cache_bytes: usize) -> Result<OpenStorage, StorageError> {
-    let writer = Arc::new(WriterThread::spawn().map_err(|e| StorageError::Open(e.to_string()))?);
-    let first: Arc<dyn Storage> = Arc::new(RedbStorage::open_file(path, cache_bytes, writer.clone())?);
-    let first = Mutex::new(Some(first));
-    let path = path.to_owned();
-    Ok(Arc::new(move || {
-        if let Some(storage) = first.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            return Ok(storage);
-        }
-        Ok(Arc::new(RedbStorage::open_file(&path, cache_bytes, writer.clone())?))
-    }))
-}
-
-/// Tells a person on standard error what needs one.
-struct Stderr;
+/// Tells a person on standard error what needs one, each state once.
+struct Stderr(HostName);
 
 impl Observer for Stderr {
     fn passed(&self, point: &Point<'_>) {
         match point {
-            Point::CommitFailed { reason } => eprintln!("a commit failed, the log is read again: {reason}"),
-            Point::RecoveryFailed { reason } => eprintln!("a shard cannot read its disk, trying again: {reason}"),
+            Point::StorageDown { reason } => {
+                eprintln!("{}: the disk fails, senders are told to wait: {reason}", self.0);
+            }
+            Point::StorageUp => eprintln!("{}: the disk works again", self.0),
+            Point::RowDamaged { reason } => {
+                eprintln!("{}: what depends on one row is refused, all else goes on: {reason}", self.0);
+            }
             // What the system does by itself about faults that it is made for.
-            Point::Committed { .. }
+            Point::CommitFailed { .. }
+            | Point::RecoveryFailed { .. }
+            | Point::ReadFailed { .. }
+            | Point::Committed { .. }
             | Point::Acked { .. }
             | Point::DuplicateMet { .. }
             | Point::OldSendLookedUp { .. }

@@ -16,6 +16,14 @@ pub enum Point<'a> {
     CommitFailed { reason: &'a str },
     /// The disk cannot be opened or read; it is tried again.
     RecoveryFailed { reason: &'a str },
+    /// A read failed for another reason than its row; the database is opened anew, and memory is kept.
+    ReadFailed { reason: &'a str },
+    /// A disk that was well has failed. Told once, however often it fails until `StorageUp`.
+    StorageDown { reason: &'a str },
+    /// It has committed again.
+    StorageUp,
+    /// A row cannot be read: what depends on it is refused, all else goes on. Told once a row.
+    RowDamaged { reason: &'a str },
     /// The sender's ack is on its way; nothing is published yet.
     Acked { conversation: ConversationId, device: DeviceId, client_msg_id: ClientMsgId, seq: Seq },
     /// A resend met the message that was stored before.

@@ -7,6 +7,7 @@ use crate::links::services::registry::registry_server::{Registry, RegistryServer
 use crate::links::{Queue, Replies, incoming, serve_grpc};
 use crate::net::Listener;
 use crate::observer::{Observer, Point};
+use crate::tasks::Tasks;
 use futures_util::StreamExt;
 use squall_core::registry::{Registered, Registration, RegistryTable, SessionId};
 use squall_protocol::wire::registry as wire;
@@ -20,6 +21,7 @@ struct RegistryService {
     table: Mutex<RegistryTable>,
     clock: Clock,
     observer: Arc<dyn Observer>,
+    tasks: Tasks,
 }
 
 impl RegistryService {
@@ -102,7 +104,7 @@ impl Registry for Arc<RegistryService> {
         let replies = Queue::default();
         let batches = replies.batches();
         let service = Arc::clone(self);
-        tokio::spawn(async move {
+        self.tasks.spawn("session of a gateway", async move {
             let mut session = None;
             'session: while let Ok(Some(batch)) = requests.message().await {
                 for kind in batch.requests.into_iter().filter_map(|r| r.request) {
@@ -157,10 +159,11 @@ pub async fn run(
     listener: Box<dyn Listener>,
     clock: Clock,
     observer: Arc<dyn Observer>,
+    tasks: Tasks,
 ) -> Result<(), tonic::transport::Error> {
-    let service = Arc::new(RegistryService { table: Mutex::default(), clock, observer });
+    let service = Arc::new(RegistryService { table: Mutex::default(), clock, observer, tasks: tasks.clone() });
     let leases = Arc::clone(&service);
-    tokio::spawn(async move {
+    tasks.spawn("leases", async move {
         loop {
             tokio::time::sleep(limits::HOUSEKEEPING_INTERVAL).await;
             let entries = leases.table().handle_timeout(leases.clock.now());

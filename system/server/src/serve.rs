@@ -5,9 +5,12 @@ use crate::cluster::Cluster;
 use crate::net::{Connector, Listener};
 use crate::observer::Observer;
 use crate::storage::OpenStorage;
+use crate::tasks::{Panicked, Tasks, reason};
 use crate::{bus, gateway, messages, registry};
+use futures_util::FutureExt;
 use squall_protocol::token::TokenSecret;
 use squall_protocol::{HostName, Role};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 /// What a role is given.
@@ -32,10 +35,24 @@ pub enum ServeError {
     Listener { host: HostName, source: std::io::Error },
     #[error("the internal service of {host} failed: {source}")]
     Internal { host: HostName, source: tonic::transport::Error },
+    #[error("{host} has ended: {source}")]
+    Panicked { host: HostName, source: Panicked },
 }
 
-/// Runs a host's role until its listener fails. Call inside a tokio runtime.
-pub async fn serve(host: HostName, mut cluster: Cluster, env: Env) -> Result<(), ServeError> {
+/// Runs a host's role until its listener fails or one of its tasks panics. Call inside a tokio runtime.
+pub async fn serve(host: HostName, cluster: Cluster, env: Env) -> Result<(), ServeError> {
+    let tasks = Tasks::default();
+    let role = AssertUnwindSafe(run(host, cluster, env, tasks.clone())).catch_unwind();
+    let panicked = |source| ServeError::Panicked { host, source };
+    tokio::select! {
+        biased;
+        source = tasks.panicked() => Err(panicked(source)),
+        ended = role => ended
+            .unwrap_or_else(|panic| Err(panicked(Panicked { task: "role", reason: reason(panic.as_ref()) }))),
+    }
+}
+
+async fn run(host: HostName, mut cluster: Cluster, env: Env, tasks: Tasks) -> Result<(), ServeError> {
     let clock = Clock::new(env.wall_ms);
     let internal = |source| ServeError::Internal { host, source };
     match host.role {
@@ -47,6 +64,7 @@ pub async fn serve(host: HostName, mut cluster: Cluster, env: Env) -> Result<(),
             clock,
             observer: env.observer,
             secret: env.secret,
+            tasks,
         })
         .await
         .map_err(|source| ServeError::Listener { host, source }),
@@ -58,10 +76,11 @@ pub async fn serve(host: HostName, mut cluster: Cluster, env: Env) -> Result<(),
             open_storage: env.open_storage.ok_or(ServeError::NoStorage { host })?,
             clock,
             observer: env.observer,
+            tasks,
         })
         .await
         .map_err(internal),
-        Role::Registry => registry::run(env.listener, clock, env.observer).await.map_err(internal),
+        Role::Registry => registry::run(env.listener, clock, env.observer, tasks).await.map_err(internal),
         Role::Bus => bus::run(env.listener, env.observer).await.map_err(internal),
     }
 }

@@ -14,6 +14,7 @@ use squall_protocol::{
     ClientFrame, ClientMsgId, ClientSeq, Codec, ConversationId, Payload, Refusal, Seq, ServerFrame, UserId,
 };
 use squall_server::local::{Local, LocalConfig, LocalError};
+use squall_server::storage::DirectoryError;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -403,10 +404,16 @@ async fn a_start_that_cannot_be_says_why() {
     let first = Local::start(config(&dir)).await.unwrap();
     let taken = LocalConfig { listen: first.gateways()[0], ..config(&dir) };
     assert!(matches!(Local::start(taken).await, Err(LocalError::Listen { .. })));
-    assert!(matches!(Local::start(config(&dir)).await, Err(LocalError::Database { .. })));
+    assert!(matches!(
+        Local::start(config(&dir)).await,
+        Err(LocalError::Directory(DirectoryError::Database { .. }))
+    ));
     drop(first);
     let other = LocalConfig { shards: 3, ..config(&dir) };
-    assert!(matches!(Local::start(other).await, Err(LocalError::Shards { given: 3, .. })));
+    assert!(matches!(
+        Local::start(other).await,
+        Err(LocalError::Directory(DirectoryError::Shards { given: 3, .. }))
+    ));
     let high = LocalConfig { listen: "127.0.0.1:65535".parse().unwrap(), gateways: 2, ..config(&dir) };
     assert!(matches!(Local::start(high).await, Err(LocalError::Ports { .. } | LocalError::Listen { .. })));
 }

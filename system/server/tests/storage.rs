@@ -13,9 +13,13 @@ const CACHE_BYTES: usize = 4 * 1024 * 1024;
 const ALICE: UserId = UserId(1);
 const BOB: UserId = UserId(2);
 
+/// The database in the directory, created at the first call.
 fn open(dir: &TempDir) -> RedbStorage {
-    let executor = Arc::new(WriterThread::spawn().unwrap());
-    RedbStorage::open_file(&dir.path().join("messages-0.redb"), CACHE_BYTES, executor).unwrap()
+    let path = dir.path().join("messages-0.redb");
+    if !path.exists() {
+        RedbStorage::create_file(&path).unwrap();
+    }
+    RedbStorage::open_file(&path, CACHE_BYTES, Arc::new(WriterThread::spawn().unwrap())).unwrap()
 }
 
 fn device_of(user: UserId) -> DeviceId {
@@ -126,7 +130,8 @@ async fn what_is_appended_is_read_back_also_after_a_reopen() {
         assert_eq!(storage.conversations_of(ALICE).unwrap(), [a, b]);
         assert_eq!(storage.conversations_of(BOB).unwrap(), [a, b]);
         assert_eq!(storage.conversations_of(UserId(3)).unwrap(), []);
-        let appended: Vec<_> = storage.entries_from(1, 3).unwrap();
+        let appended: Vec<_> =
+            storage.rows_from(1, 3).unwrap().into_iter().map(|(_, entry)| entry.unwrap()).collect();
         assert_eq!(appended.iter().map(|new| new.position).collect::<Vec<_>>(), [1, 2, 3]);
         for new in appended {
             assert_eq!((new.conversation, new.entry), writer.history[new.position as usize]);
@@ -277,8 +282,12 @@ async fn recovery_starts_after_the_last_entry_and_at_the_dispatch_watermark() {
     let storage = open(&dir);
     let recovered = storage.recovered().unwrap();
     assert_eq!(recovered, Recovered { next_position: 3, dispatched: 2 });
-    let left: Vec<Seq> =
-        storage.entries_from(recovered.dispatched, 9).unwrap().iter().map(|n| n.entry.seq).collect();
+    let left: Vec<Seq> = storage
+        .rows_from(recovered.dispatched, 9)
+        .unwrap()
+        .into_iter()
+        .map(|(_, row)| row.unwrap().entry.seq)
+        .collect();
     assert_eq!(left, [Seq(3)]);
 }
 

@@ -38,6 +38,20 @@ impl Backend {
         device.running && device.incarnation == self.incarnation
     }
 
+    /// Says that the database on this disk is complete, in one durable step, as the rename of a finished file into a
+    /// directory that is then synced. A process that is dead says nothing any more.
+    pub fn mark_created(&self) -> io::Result<()> {
+        self.with(|device| {
+            device.created = true;
+            Ok(())
+        })
+    }
+
+    /// Whether that was ever said.
+    pub fn is_created(&self) -> io::Result<bool> {
+        self.with(|device| Ok(device.created))
+    }
+
     fn with<T>(&self, operation: impl FnOnce(&mut Device) -> io::Result<T>) -> io::Result<T> {
         let _account = Account::Disks.enter();
         let mut device = self.disk.device();

@@ -34,6 +34,8 @@ pub(super) struct Device {
     pub incarnation: u64,
     /// Whether the host runs, so that `open` gives a live handle.
     pub running: bool,
+    /// A database has been created here, and its creator has said so, durably: a name in a directory that a real disk would have.
+    pub created: bool,
     power_draws: Draws,
     io_draws: Draws,
     armed: Vec<ArmedCut>,
@@ -58,6 +60,7 @@ impl Device {
             stats: DiskStats::default(),
             incarnation: 0,
             running: true,
+            created: false,
             power_draws: Draws::new(seed, POWER_STREAM),
             io_draws: Draws::new(seed, FAILED_IO_STREAM),
             armed: Vec::new(),

@@ -128,8 +128,10 @@ impl Disk {
     pub fn take_durable(&self, seed: u64) -> Self {
         let mut device = self.settled();
         device.end_process();
-        let platter = device.platter.take_durable();
-        Self::with_platter(seed, device.config, platter)
+        let (platter, created) = (device.platter.take_durable(), std::mem::take(&mut device.created));
+        let taken = Self::with_platter(seed, device.config, platter);
+        taken.device().created = created;
+        taken
     }
 
     /// A handle for the process that runs on the host. If none runs, the handle is dead from the start: code that a

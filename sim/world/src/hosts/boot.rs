@@ -135,7 +135,7 @@ fn storage(disk: Disk, common: &Common, stream: Stream, probe: &Arc<Probe>) -> O
         probe.cursor_stands_at(device, conversation, up_to);
     });
     Arc::new(move || {
-        let storage = plants::open_redb(disk.open(), CACHE_BYTES, Arc::clone(&executor))?;
+        let storage = plants::open_redb(&disk, CACHE_BYTES, Arc::clone(&executor))?;
         Ok(plants::decorate(SettledStorage::new(storage, disk.clone(), Arc::clone(&on_cursor))))
     })
 }

@@ -17,7 +17,7 @@ use squall_runtime::interpose::{
     HostContext, SimulatedClock, WorldContext, enter_host, enter_world, prime_thread,
 };
 use squall_server::net::BoxFuture;
-use squall_server::storage::{Batch, Commit, NewEntry, Recovered, Storage, StorageError};
+use squall_server::storage::{Batch, Commit, Recovered, Row, Storage, StorageError};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -273,8 +273,8 @@ impl<S: Storage> Storage for SettledStorage<S> {
         self.inner().entries(id, from, to, max_entries, max_bytes)
     }
 
-    fn entries_from(&self, position: Position, max: usize) -> Result<Vec<NewEntry>, StorageError> {
-        self.inner().entries_from(position, max)
+    fn rows_from(&self, position: Position, max: usize) -> Result<Vec<Row>, StorageError> {
+        self.inner().rows_from(position, max)
     }
 
     fn conversations_of(&self, user: UserId) -> Result<Vec<ConversationId>, StorageError> {

@@ -4,7 +4,7 @@ use squall_core::messages::{Conversation, Position};
 use squall_core::plant::{Plant, planted};
 use squall_protocol::{ConversationId, DeviceId, Entry, Payload, Seq, UserId};
 use squall_server::net::BoxFuture;
-use squall_server::storage::{Batch, NewEntry, Recovered, Storage, StorageError};
+use squall_server::storage::{Batch, Recovered, Row, Storage, StorageError};
 
 /// The bugs of this file.
 pub const LIVE_HERE: [Plant; 4] = [
@@ -82,8 +82,8 @@ impl<S: Storage> Storage for PlantedStorage<S> {
         Ok(entries)
     }
 
-    fn entries_from(&self, position: Position, max: usize) -> Result<Vec<NewEntry>, StorageError> {
-        self.inner.entries_from(position, max)
+    fn rows_from(&self, position: Position, max: usize) -> Result<Vec<Row>, StorageError> {
+        self.inner.rows_from(position, max)
     }
 
     fn conversations_of(&self, user: UserId) -> Result<Vec<ConversationId>, StorageError> {

@@ -50,6 +50,10 @@ bugs! {
         "A setting, or a buffer of the process, says \"synced\" and writes later; a crash or a power loss takes the last commits."
         ["acked-is-durable", "dense-sequence"] in "power-loss", 1 devices, 1 faults:
         "One sender, and a power loss after its ack."
+    CreationNotRecorded "creation-not-recorded":
+        "Whether there is a database is told by looking for one; what a crash has made unreadable is taken for a first start and begun anew."
+        ["acked-is-durable", "dense-sequence"] in "power-loss", 1 devices, 1 faults:
+        "One sender, and a power loss after its ack."
     NoServerDedup "no-server-dedup":
         "The server stores whatever comes, whatever its id and number; a message whose ack was lost is sent again and stored again."
         ["no-duplicates"] in "lost-acks", 1 devices, 1 faults:

@@ -62,14 +62,25 @@ impl Read {
 pub fn read_shard(disk: &Disk, seed: u64, checks: &mut Checks) -> Result<(), StorageError> {
     let _account = Account::Audit.enter();
     let durable = disk.take_durable(seed);
-    let storage = RedbStorage::open_backend(durable.open(), CACHE_BYTES, Arc::new(NoCommits))?;
+    let device = durable.open();
+    if !device.is_created().map_err(|error| StorageError::Open(error.to_string()))? {
+        // Its creation was never completed: nobody was ever served from it.
+        return Ok(());
+    }
+    let storage = match RedbStorage::open_backend(device, CACHE_BYTES, Arc::new(NoCommits)) {
+        // What was there holds nothing any more: whoever was acked will be missed.
+        Err(StorageError::Unusable(_)) => return Ok(()),
+        opened => opened?,
+    };
     let mut log: Vec<Read> = Vec::new();
     let mut next = 0;
     loop {
-        let chunk = storage.entries_from(next, CHUNK)?;
-        let Some(last) = chunk.last() else { break };
-        next = last.position + 1;
-        log.extend(chunk.into_iter().map(Read::of));
+        let chunk = storage.rows_from(next, CHUNK)?;
+        let Some((last, _)) = chunk.last() else { break };
+        next = last + 1;
+        for (_, entry) in chunk {
+            log.push(Read::of(entry?));
+        }
     }
     // Conversation by conversation, each in the order of the disk, whatever its numbers say.
     log.sort_unstable_by_key(|read| (read.conversation, read.position));

@@ -63,6 +63,13 @@ impl Debts {
         self.next_position = self.next_position.max(position + 1);
     }
 
+    /// The entry cannot be read, so nobody will be told of it and nobody owes an ack.
+    pub fn handle_unreadable(&mut self, position: Position) {
+        if self.is_unplanned(position) {
+            self.unsettled.remove(&position);
+        }
+    }
+
     /// The entry has been published to these devices (none: nobody is online).
     pub fn handle_planned(
         &mut self,

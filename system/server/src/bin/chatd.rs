@@ -4,6 +4,7 @@ use clap::{Args, Parser, Subcommand};
 use squall_protocol::token::TokenSecret;
 use squall_protocol::{DeviceId, UserId, limits};
 use squall_server::local::{Local, LocalConfig, LocalError};
+use squall_server::storage::{DirectoryError, StorageError};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -92,13 +93,27 @@ fn next_step(error: &LocalError) -> &'static str {
         }
         LocalError::Listen { .. } => "choose an address of this machine with --listen",
         LocalError::Ports { .. } => "choose a lower port with --listen, or fewer --gateways",
-        LocalError::Data { .. } => "choose a directory that this user may write with --data",
-        LocalError::Shards { .. } => "start it with that number, or on another --data directory",
-        LocalError::Database { .. } => {
-            "if another chatd runs on this directory, end it; otherwise look at the disk and its permissions"
-        }
+        LocalError::Directory(error) => next_step_on_disk(error),
         LocalError::Role(_) | LocalError::Ended(_) | LocalError::Panicked(_) => {
             "start it again: what was acked is on disk; the output above may say more"
+        }
+    }
+}
+
+/// What the person can do about a data directory. A file that is refused may hold all that was ever acked: nothing here empties it.
+fn next_step_on_disk(error: &DirectoryError) -> &'static str {
+    match error {
+        DirectoryError::Io { .. } => "choose a directory that this user may write with --data",
+        DirectoryError::Taken { .. } => "end the other chatd, or choose another --data directory",
+        DirectoryError::Shards { .. } => "start it with that number, or on another --data directory",
+        DirectoryError::NotANumber { .. } | DirectoryError::Unnumbered { .. } => {
+            "restore the file `shards` from a backup, or write into it the number that the directory was begun with"
+        }
+        DirectoryError::Database { source: StorageError::Unusable(_), .. } => {
+            "restore the file from a backup; or, to begin without its messages, start with --shards on an empty --data directory"
+        }
+        DirectoryError::Database { .. } => {
+            "if another chatd runs on this directory, end it; otherwise look at the disk and its permissions"
         }
     }
 }

@@ -87,6 +87,8 @@ impl Future for Connection {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
+        let gateway = Arc::clone(&this.gateway);
+        let _guard = gateway.tasks.guard("connection");
         let mut backlog = this.backlog.take().map(|kept| *kept).unwrap_or_default();
         let polled = this.work(cx, &mut backlog);
         this.keep(backlog);

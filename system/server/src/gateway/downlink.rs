@@ -22,10 +22,13 @@ pub fn start(gateway: &Arc<Gateway>, connector: &Arc<dyn Connector>, buses: &[St
         return;
     };
     let (gateway, connector, address) = (Arc::clone(gateway), Arc::clone(connector), address.clone());
-    let observer = Arc::clone(&gateway.observer);
-    tokio::spawn(keep_open(address.clone(), observer, move || {
-        subscribe(Arc::clone(&gateway), Arc::clone(&connector), address.clone())
-    }));
+    let (observer, tasks) = (Arc::clone(&gateway.observer), gateway.tasks.clone());
+    tasks.spawn(
+        "link",
+        keep_open(address.clone(), observer, move || {
+            subscribe(Arc::clone(&gateway), Arc::clone(&connector), address.clone())
+        }),
+    );
 }
 
 async fn subscribe(

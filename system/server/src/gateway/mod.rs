@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::net::{Connector, Listener};
 use crate::observer::Observer;
+use crate::tasks::Tasks;
 use squall_protocol::token::TokenSecret;
 use squall_protocol::{Role, limits};
 use state::Gateway;
@@ -37,21 +38,24 @@ pub struct Parts {
     pub clock: Clock,
     pub observer: Arc<dyn Observer>,
     pub secret: TokenSecret,
+    pub tasks: Tasks,
 }
 
 /// Runs a gateway until its listener fails.
 pub async fn run(mut parts: Parts) -> io::Result<()> {
     let uplinks = Uplinks::new(parts.cluster[Role::Messages].len(), parts.cluster[Role::Registry].len());
-    let gateway = Arc::new(Gateway::new(parts.index, parts.clock, parts.observer, parts.secret, uplinks));
+    let gateway =
+        Arc::new(Gateway::new(parts.index, parts.clock, parts.observer, parts.secret, uplinks, parts.tasks));
     shard_link::start(&gateway, &parts.connector, &parts.cluster[Role::Messages]);
     registry_link::start(&gateway, &parts.connector, &parts.cluster[Role::Registry]);
     downlink::start(&gateway, &parts.connector, &parts.cluster[Role::Bus]);
-    tokio::spawn(deadlines::run(Arc::clone(&gateway)));
+    gateway.tasks.spawn("deadlines", deadlines::run(Arc::clone(&gateway)));
     loop {
         let stream = parts.listener.accept().await?;
         let gateway = Arc::clone(&gateway);
         let accepted = gateway.clock.now();
-        tokio::spawn(async move {
+        let tasks = gateway.tasks.clone();
+        tasks.spawn("handshake", async move {
             // The handshake's own state goes away with this task; what stays is the connection's.
             let greeted = tokio::time::timeout(limits::HELLO_LIMIT, handshake::accept(stream)).await;
             if let Ok(Ok(upgraded)) = greeted {

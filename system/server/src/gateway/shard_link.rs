@@ -19,10 +19,13 @@ use std::sync::Arc;
 pub fn start(gateway: &Arc<Gateway>, connector: &Arc<dyn Connector>, shards: &[String]) {
     for (index, address) in shards.iter().cloned().enumerate() {
         let (gateway, connector) = (Arc::clone(gateway), Arc::clone(connector));
-        let observer = Arc::clone(&gateway.observer);
-        tokio::spawn(keep_open(address.clone(), observer, move || {
-            run(Arc::clone(&gateway), Arc::clone(&connector), address.clone(), index)
-        }));
+        let (observer, tasks) = (Arc::clone(&gateway.observer), gateway.tasks.clone());
+        tasks.spawn(
+            "link",
+            keep_open(address.clone(), observer, move || {
+                run(Arc::clone(&gateway), Arc::clone(&connector), address.clone(), index)
+            }),
+        );
     }
 }
 

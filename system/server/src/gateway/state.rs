@@ -7,6 +7,7 @@ use super::table::{ConnectionId, Deadline, Table};
 use super::uplinks::Uplinks;
 use crate::clock::Clock;
 use crate::observer::Observer;
+use crate::tasks::Tasks;
 use squall_core::gateway::Peer;
 use squall_protocol::limits;
 use squall_protocol::token::TokenSecret;
@@ -19,6 +20,7 @@ pub struct Gateway {
     pub observer: Arc<dyn Observer>,
     pub secret: TokenSecret,
     pub uplinks: Uplinks,
+    pub tasks: Tasks,
     table: Mutex<Table>,
 }
 
@@ -30,8 +32,9 @@ impl Gateway {
         observer: Arc<dyn Observer>,
         secret: TokenSecret,
         uplinks: Uplinks,
+        tasks: Tasks,
     ) -> Self {
-        Gateway { index, clock, observer, secret, uplinks, table: Mutex::default() }
+        Gateway { index, clock, observer, secret, uplinks, tasks, table: Mutex::default() }
     }
 
     pub fn table(&self) -> MutexGuard<'_, Table> {

@@ -5,6 +5,7 @@
 //! **Invariant:** `finish` is the only place that marks an entry durable, and it runs after its commit. Guarded by
 //! `sim/checks/src/acked_is_durable.rs`; on a real disk by `server/tests/sigkill/`.
 
+use super::backoff::Backoff;
 use super::dispatcher::Plan;
 use super::shard::Shard;
 use crate::observer::Point;
@@ -18,8 +19,9 @@ use std::sync::Arc;
 /// Commits for as long as the shard lives.
 pub async fn run(shard: Arc<Shard>) {
     let mut cursors_written = shard.clock.now();
+    let mut backoff = Backoff::default();
     loop {
-        let Some(storage) = open(&shard).await else { continue };
+        let Some(storage) = open(&shard, &mut backoff).await else { continue };
         let batch = cut(&shard, &mut cursors_written);
         if batch.is_empty() {
             drop(storage);
@@ -34,25 +36,66 @@ pub async fn run(shard: Arc<Shard>) {
         let committed = storage.append(batch.clone()).await;
         drop(storage);
         match committed {
-            Ok(()) => finish(&shard, batch),
+            Ok(()) => {
+                finish(&shard, batch);
+                if backoff.handle_done() {
+                    shard.observer.passed(&Point::StorageUp);
+                }
+            }
             Err(error) => {
-                shard.observer.passed(&Point::CommitFailed { reason: &error.to_string() });
-                shard.state().storage = None;
+                let reason = error.to_string();
+                shard.observer.passed(&Point::CommitFailed { reason: &reason });
+                handle_failed(&shard, &mut backoff, &reason);
+                let mut state = shard.state();
+                state.storage = None;
+                state.read_failed = false;
             }
         }
     }
 }
 
-/// The storage, recovered first if need be. `None`: it could not be opened just now.
-async fn open(shard: &Shard) -> Option<Arc<dyn Storage>> {
-    if let Some(storage) = shard.state().storage.clone() {
-        return Some(storage);
+fn handle_failed(shard: &Shard, backoff: &mut Backoff, reason: &str) {
+    if backoff.handle_failed(shard.clock.now()) {
+        shard.observer.passed(&Point::StorageDown { reason });
     }
-    if let Err(error) = shard.recover() {
-        shard.observer.passed(&Point::RecoveryFailed { reason: &error.to_string() });
-        tokio::time::sleep(limits::LINK_BACKOFF_MAX).await;
+}
+
+/// The storage, opened anew or recovered first if need be, and only when it may be tried. `None`: not just now.
+async fn open(shard: &Shard, backoff: &mut Backoff) -> Option<Arc<dyn Storage>> {
+    let (open, read_failed) = {
+        let mut state = shard.state();
+        if state.read_failed {
+            // Nobody is to wait for a commit that cannot be.
+            state.storage = None;
+        }
+        (state.storage.is_some(), state.read_failed)
+    };
+    let opened = match (open, read_failed) {
+        (true, _) => Ok(()),
+        (false, true) => {
+            handle_failed(shard, backoff, "a read failed");
+            rest(shard, backoff).await;
+            shard.reopen()
+        }
+        // At once, whatever the back-off says: what is on the disk can be read meanwhile.
+        (false, false) => shard.recover(),
+    };
+    if let Err(error) = opened {
+        let reason = error.to_string();
+        shard.observer.passed(&Point::RecoveryFailed { reason: &reason });
+        handle_failed(shard, backoff, &reason);
     }
+    rest(shard, backoff).await;
     shard.state().storage.clone()
+}
+
+/// Waits until the disk may be tried again. Meanwhile sends are answered `busy`.
+async fn rest(shard: &Shard, backoff: &Backoff) {
+    if backoff.poll_timeout() > shard.clock.now() {
+        shard.state().is_resting = true;
+        tokio::time::sleep_until(shard.clock.instant(backoff.poll_timeout())).await;
+        shard.state().is_resting = false;
+    }
 }
 
 /// Takes all that is staged, with the rows that belong to it, and cursors once in a while.
@@ -97,10 +140,6 @@ fn finish(shard: &Shard, batch: Batch) {
         shard.observer.passed(&Point::Committed { conversation: new.conversation, entry: &new.entry });
     }
     let mut state = shard.state();
-    if state.storage.is_none() {
-        // A read has failed in the meantime and everything is about to be recovered from the disk.
-        return;
-    }
     let unseen = if planted(Plant::NewcomerMissesRacingEntry) { newcomers(&batch) } else { Vec::new() };
     let mut plans = Vec::with_capacity(batch.entries.len());
     // Who is to have an entry follows from what is durable; memory may be further on.

@@ -72,7 +72,10 @@ fn redeliver(shard: &Shard, location: Location, conversation: ConversationId, se
     let (Some(first), Some(last)) = (seqs.first(), seqs.last()) else { return };
     let Some(storage) = shard.state().storage.clone() else { return };
     let span = (last.0 - first.0 + 1) as usize;
-    let Ok(entries) = storage.entries(conversation, *first, *last, span, limits::PAGE_BYTES) else { return };
+    let entries = match storage.entries(conversation, *first, *last, span, limits::PAGE_BYTES) {
+        Ok(entries) => entries,
+        Err(error) => return shard.handle_read_error(&mut shard.state(), &error),
+    };
     let owed = entries.into_iter().filter(|e| seqs.contains(&e.seq));
     for entry in owed.take(limits::REDELIVERY_ENTRIES) {
         shard.dispatcher.deliver(location.gateway, conversation, entry, &[location]);
@@ -85,18 +88,34 @@ fn replan(shard: &Shard) {
     let mut state = shard.state();
     let Some(storage) = state.storage.clone() else { return };
     let Some(from) = state.debts.first_unplanned() else { return };
-    let Ok(entries) = storage.entries_from(from, limits::MAX_LOOKUPS_OPEN) else {
-        return shard.dispatcher.set_overflowed();
+    let rows = match storage.rows_from(from, limits::MAX_LOOKUPS_OPEN) {
+        Ok(rows) => rows,
+        Err(error) => {
+            shard.dispatcher.set_overflowed();
+            return shard.handle_read_error(&mut state, &error);
+        }
     };
-    if entries.len() == limits::MAX_LOOKUPS_OPEN {
+    if rows.len() == limits::MAX_LOOKUPS_OPEN {
         shard.dispatcher.set_overflowed();
     }
     let mut plans = Vec::new();
-    for new in entries.into_iter().filter(|new| state.debts.is_unplanned(new.position)).collect::<Vec<_>>() {
-        let Ok(log) = state.cache.get(new.conversation, storage.as_ref()) else {
-            return shard.dispatcher.set_overflowed();
-        };
-        plans.push(Plan { members: log.membership().members_at(new.entry.seq).collect(), new });
+    let unplanned: Vec<_> = rows.into_iter().filter(|(position, _)| state.debts.is_unplanned(*position)).collect();
+    for (position, row) in unplanned {
+        let planned = row.and_then(|new| {
+            let log = state.cache.get(new.conversation, storage.as_ref())?;
+            Ok(Plan { members: log.membership().members_at(new.entry.seq).collect(), new })
+        });
+        match planned {
+            Ok(plan) => plans.push(plan),
+            Err(error) => {
+                shard.handle_read_error(&mut state, &error);
+                if !error.is_one_row() {
+                    return shard.dispatcher.set_overflowed();
+                }
+                // Nobody can be told of it: it is not waited for.
+                state.debts.handle_unreadable(position);
+            }
+        }
     }
     drop(state);
     shard.dispatcher.plan(plans, shard.clock.now());
@@ -106,19 +125,25 @@ fn replan(shard: &Shard) {
 pub fn start(shard: &Arc<Shard>, connector: &Arc<dyn Connector>, registries: Vec<String>, buses: Vec<String>) {
     for (index, address) in registries.into_iter().enumerate() {
         let (shard, connector) = (Arc::clone(shard), Arc::clone(connector));
-        let observer = Arc::clone(&shard.observer);
-        tokio::spawn(keep_open(address.clone(), observer, move || {
-            registry_link(Arc::clone(&shard), Arc::clone(&connector), address.clone(), index as u32)
-        }));
+        let (observer, tasks) = (Arc::clone(&shard.observer), shard.tasks.clone());
+        tasks.spawn(
+            "link",
+            keep_open(address.clone(), observer, move || {
+                registry_link(Arc::clone(&shard), Arc::clone(&connector), address.clone(), index as u32)
+            }),
+        );
     }
     for (index, address) in buses.into_iter().enumerate() {
         let (shard, connector) = (Arc::clone(shard), Arc::clone(connector));
-        let observer = Arc::clone(&shard.observer);
-        tokio::spawn(keep_open(address.clone(), observer, move || {
-            bus_link(Arc::clone(&shard), Arc::clone(&connector), address.clone(), index)
-        }));
+        let (observer, tasks) = (Arc::clone(&shard.observer), shard.tasks.clone());
+        tasks.spawn(
+            "link",
+            keep_open(address.clone(), observer, move || {
+                bus_link(Arc::clone(&shard), Arc::clone(&connector), address.clone(), index)
+            }),
+        );
     }
-    tokio::spawn(housekeeping(Arc::clone(shard)));
+    shard.tasks.spawn("housekeeping", housekeeping(Arc::clone(shard)));
 }
 
 async fn registry_link(

@@ -4,6 +4,7 @@
 //! publishes. They share a `shard`: its `state`, with a `cache` of logs, and its `dispatcher`, the look-ups in progress. The
 //! order is the invariant: commit, then ack, then publish.
 
+mod backoff;
 mod cache;
 mod commit;
 mod dispatch;
@@ -19,6 +20,7 @@ use crate::links::{Queue, Replies, incoming, serve_grpc};
 use crate::net::{Connector, Listener};
 use crate::observer::Observer;
 use crate::storage::OpenStorage;
+use crate::tasks::Tasks;
 use dispatcher::Dispatcher;
 use futures_util::StreamExt;
 use shard::Shard;
@@ -37,6 +39,7 @@ pub struct Parts {
     pub open_storage: OpenStorage,
     pub clock: Clock,
     pub observer: Arc<dyn Observer>,
+    pub tasks: Tasks,
 }
 
 #[tonic::async_trait]
@@ -51,7 +54,7 @@ impl Messages for Arc<Shard> {
         let replies = Queue::default();
         let batches = replies.batches();
         let shard = Arc::clone(self);
-        tokio::spawn(async move {
+        self.tasks.spawn("session of a gateway", async move {
             while let Ok(Some(batch)) = requests.message().await {
                 for request in batch.requests {
                     requests::handle(&shard, request, &replies);
@@ -66,8 +69,8 @@ impl Messages for Arc<Shard> {
 /// Runs a shard until its listener fails.
 pub async fn run(parts: Parts) -> Result<(), tonic::transport::Error> {
     let dispatcher = Dispatcher::new(parts.registries.len(), parts.buses.len());
-    let shard = Arc::new(Shard::new(parts.open_storage, dispatcher, parts.clock, parts.observer));
-    tokio::spawn(commit::run(Arc::clone(&shard)));
+    let shard = Arc::new(Shard::new(parts.open_storage, dispatcher, parts.clock, parts.observer, parts.tasks));
+    shard.tasks.spawn("commits", commit::run(Arc::clone(&shard)));
     dispatch::start(&shard, &parts.connector, parts.registries, parts.buses);
     let service = MessagesServer::new(shard).max_decoding_message_size(limits::MAX_INTERNAL_MESSAGE_BYTES);
     incoming(serve_grpc().add_service(service), parts.listener).await

@@ -66,7 +66,15 @@ pub fn handle_heads(
         }
         let head = match state.cache.peek(id) {
             Some(log) if log.membership_is_durable() => log.membership().head_for(user, log.durable()),
-            _ => storage.conversation(id)?.and_then(|log| log.membership().head_for(user, log.durable())),
+            _ => match storage.conversation(id) {
+                Ok(log) => log.and_then(|log| log.membership().head_for(user, log.durable())),
+                // Of all the user's conversations this one is left out.
+                Err(error) if error.is_one_row() => {
+                    shard.tell_of_row(&error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            },
         };
         if let Some(head) = head.filter(|head| *head > Seq::ZERO) {
             heads.push(protobuf::head_to_wire(&Head { conversation: id, head }));

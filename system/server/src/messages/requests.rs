@@ -29,8 +29,26 @@ impl Requester<'_> {
         self.wrap(relay::reply_to_wire(frame))
     }
 
+    /// Tells a sender that its message cannot be taken just now. Whoever asks for anything else asks again by itself.
+    fn refuse_for_now(&self, message: Option<(ConversationId, ClientMsgId)>) {
+        if let Some((conversation, client_msg_id)) = message {
+            let refused = ServerFrame::Refused { conversation, client_msg_id, reason: Refusal::Busy };
+            self.replies.push(self.reply(&refused));
+        }
+    }
+
     fn wrap(&self, reply: reply::Reply) -> Reply {
         Reply { connection: self.caller.connection, device: self.caller.device, reply: Some(reply) }
+    }
+}
+
+/// The message that a request brings, if it is a send.
+fn message_of(request: &relay::Request) -> Option<(ConversationId, ClientMsgId)> {
+    match request {
+        relay::Request::Frame(ClientFrame::Send { conversation, client_msg_id, .. }) => {
+            Some((*conversation, *client_msg_id))
+        }
+        relay::Request::Frame(_) | relay::Request::Heads(_) => None,
     }
 }
 
@@ -40,12 +58,12 @@ pub fn handle(shard: &Shard, request: Request, replies: &Queue<Reply>) {
     // What cannot be read is not from a gateway of ours.
     let Ok(request) = relay::request_from_wire(request) else { return };
     let mut state = shard.state();
-    let Some(storage) = state.storage.clone() else { return };
     let from = Requester { caller: &caller, replies };
-    if answer(shard, &mut state, storage.as_ref(), &from, request).is_err() {
-        // A disk that cannot be read: forget everything, and let the commit task open it again.
-        state.storage = None;
-        shard.work.notify_one();
+    let message = message_of(&request);
+    let Some(storage) = state.storage.clone() else { return from.refuse_for_now(message) };
+    if let Err(error) = answer(shard, &mut state, storage.as_ref(), &from, request) {
+        from.refuse_for_now(message);
+        shard.handle_read_error(&mut state, &error);
     }
 }
 
@@ -101,7 +119,7 @@ fn handle_send(
     let refuse = |reason| {
         from.replies.push(refused(reason));
     };
-    if state.staged.len() >= limits::MAX_STAGED {
+    if state.is_resting || state.staged.len() >= limits::MAX_STAGED {
         refuse(Refusal::Busy);
         return Ok(());
     }

@@ -1,14 +1,18 @@
 //! A shard: its state under one lock, its disk, and what its tasks share.
 //!
-//! **Invariant:** after a failed commit nothing in memory is believed: `recover` drops it all and reads the disk, and until
-//! then `storage` is `None` and nobody is answered. Guarded by `sim/checks/src/acked_is_durable.rs`.
+//! **Invariants:** after a failed commit nothing in memory is believed: `recover` drops it all and reads the disk, and until
+//! then `storage` is `None` and nobody is told more than `busy`. Guarded by `sim/checks/src/acked_is_durable.rs`. What cannot be
+//! read harms who asks for it and nobody else. Guarded by `server/tests/damage.rs`.
 
 use super::dispatcher::{Dispatcher, Plan};
 use super::state::ShardState;
 use crate::clock::Clock;
 use crate::observer::{Observer, Point};
 use crate::storage::{OpenStorage, StorageError};
+use crate::tasks::Tasks;
 use squall_core::messages::Debts;
+use squall_protocol::limits;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
@@ -19,8 +23,11 @@ pub struct Shard {
     pub dispatcher: Dispatcher,
     pub clock: Clock,
     pub observer: Arc<dyn Observer>,
+    pub tasks: Tasks,
     /// Something waits to be committed.
     pub work: Notify,
+    /// Rows that cannot be read and have been told of.
+    damaged: Mutex<BTreeSet<String>>,
 }
 
 impl Shard {
@@ -29,9 +36,19 @@ impl Shard {
         dispatcher: Dispatcher,
         clock: Clock,
         observer: Arc<dyn Observer>,
+        tasks: Tasks,
     ) -> Self {
         let state = Mutex::new(ShardState::empty());
-        Shard { state, open_storage, dispatcher, clock, observer, work: Notify::new() }
+        Shard {
+            state,
+            open_storage,
+            dispatcher,
+            clock,
+            observer,
+            tasks,
+            work: Notify::new(),
+            damaged: Mutex::default(),
+        }
     }
 
     pub fn state(&self) -> MutexGuard<'_, ShardState> {
@@ -49,11 +66,21 @@ impl Shard {
         state.next_position = recovered.next_position;
         state.dispatched = recovered.dispatched;
         state.debts = Debts::new(recovered.next_position);
-        let entries = storage.entries_from(recovered.dispatched, usize::MAX)?;
-        let mut plans = Vec::with_capacity(entries.len());
-        for new in entries {
-            let log = state.cache.get(new.conversation, storage.as_ref())?;
-            let members = log.membership().members_at(new.entry.seq).collect();
+        let rows = storage.rows_from(recovered.dispatched, usize::MAX)?;
+        let mut plans = Vec::with_capacity(rows.len());
+        for (_, row) in rows {
+            let planned = row.and_then(|new| {
+                let log = state.cache.get(new.conversation, storage.as_ref())?;
+                Ok((log.membership().members_at(new.entry.seq).collect(), new))
+            });
+            let (members, new) = match planned {
+                Ok(planned) => planned,
+                Err(error) if error.is_one_row() => {
+                    self.tell_of_row(&error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             state.debts.handle_committed(new.position);
             self.observer.passed(&Point::Found { conversation: new.conversation, entry: &new.entry });
             plans.push(Plan { new, members });
@@ -63,5 +90,43 @@ impl Shard {
         self.observer.passed(&Point::Recovered { replanned: plans.len() });
         self.dispatcher.plan(plans, self.clock.now());
         Ok(())
+    }
+
+    /// Opens the disk anew after a failed read. Memory is kept: what it takes for durable came from commits that succeeded.
+    /// A disk that says otherwise is recovered from like any other.
+    pub fn reopen(&self) -> Result<(), StorageError> {
+        drop(self.state().storage.take());
+        let storage = (self.open_storage)()?;
+        let on_disk = storage.recovered()?.next_position;
+        let mut state = self.state();
+        if on_disk != state.next_position - state.staged.len() as u64 {
+            drop((state, storage));
+            return self.recover();
+        }
+        state.read_failed = false;
+        state.storage = Some(storage);
+        Ok(())
+    }
+
+    /// Somebody's read has failed, who has been told: one row harms nobody else; after any other error the database has to be
+    /// opened anew before it answers anybody.
+    pub fn handle_read_error(&self, state: &mut ShardState, error: &StorageError) {
+        if error.is_one_row() {
+            return self.tell_of_row(error);
+        }
+        if !std::mem::replace(&mut state.read_failed, true) {
+            self.observer.passed(&Point::ReadFailed { reason: &error.to_string() });
+        }
+        self.work.notify_one();
+    }
+
+    /// Tells of a row that cannot be read, once.
+    pub fn tell_of_row(&self, error: &StorageError) {
+        let reason = error.to_string();
+        let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        if damaged.len() < limits::MAX_DAMAGED_ROWS_TOLD && damaged.insert(reason.clone()) {
+            drop(damaged);
+            self.observer.passed(&Point::RowDamaged { reason: &reason });
+        }
     }
 }

@@ -27,8 +27,12 @@ pub type Deferred = (Queue<Reply>, Reply);
 
 /// All that a shard knows. It is dropped and built anew from the disk when a commit fails.
 pub struct ShardState {
-    /// `None` while recovering.
+    /// `None` while recovering, and while a disk that cannot be read is opened anew.
     pub storage: Option<Arc<dyn Storage>>,
+    /// A read has failed, after which the database answers nothing; it is to be opened anew.
+    pub read_failed: bool,
+    /// The disk fails again and again: no send is taken until it may be tried again.
+    pub is_resting: bool,
     pub cache: Cache,
     /// Entries to be committed, in append order.
     pub staged: Vec<NewEntry>,
@@ -48,6 +52,8 @@ impl ShardState {
     pub fn empty() -> Self {
         ShardState {
             storage: None,
+            read_failed: false,
+            is_resting: false,
             cache: Cache::default(),
             staged: Vec::new(),
             waiters: FxHashMap::default(),

@@ -37,9 +37,24 @@ pub struct NewEntry {
     pub entry: Entry,
 }
 
+/// What is there in place of a database of ours.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Found {
+    #[error("no file")]
+    Missing,
+    #[error("an empty file")]
+    Empty,
+    #[error("{0}")]
+    Foreign(String),
+    #[error("a damaged database ({0})")]
+    Damaged(String),
+}
+
 /// Why storage cannot do what it is asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
+    #[error("found {0}, expected a database of a messages shard")]
+    Unusable(Found),
     #[error("cannot open the database: {0}")]
     Open(String),
     #[error("the database failed: {0}")]
@@ -48,7 +63,19 @@ pub enum StorageError {
     Corrupt { table: &'static str, row: String },
     #[error("the writer has ended")]
     WriterGone,
+    #[error("the writer panicked: {0}")]
+    WriterPanicked(String),
 }
+
+impl StorageError {
+    /// One row cannot be read, and all others can: whoever does not ask for it is not concerned.
+    pub fn is_one_row(&self) -> bool {
+        matches!(self, StorageError::Corrupt { .. })
+    }
+}
+
+/// A row of the log: its place, and the entry if it can be read.
+pub type Row = (Position, Result<NewEntry, StorageError>);
 
 /// What a restarted shard starts from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,8 +103,8 @@ pub trait Storage: Send + Sync {
         max_entries: usize,
         max_bytes: usize,
     ) -> Result<Vec<Entry>, StorageError>;
-    /// Entries from this position on, in append order.
-    fn entries_from(&self, position: Position, max: usize) -> Result<Vec<NewEntry>, StorageError>;
+    /// Rows of the log from this position on, in append order, also those that cannot be read.
+    fn rows_from(&self, position: Position, max: usize) -> Result<Vec<Row>, StorageError>;
     /// The conversations that the user is or was a member of.
     fn conversations_of(&self, user: UserId) -> Result<Vec<ConversationId>, StorageError>;
     /// Where these cursors stand, 0 for one that does not exist, for an audit.
@@ -86,5 +113,5 @@ pub trait Storage: Send + Sync {
     fn cursors(&self) -> Result<Vec<(DeviceId, ConversationId, Seq)>, StorageError>;
 }
 
-/// Opens (or reopens) a shard's storage.
+/// Opens (or reopens) a shard's storage. It creates one only where the creation has never been completed.
 pub type OpenStorage = Arc<dyn Fn() -> Result<Arc<dyn Storage>, StorageError> + Send + Sync>;

@@ -1,12 +1,15 @@
 //! The seam to durable storage.
 //!
-//! `interface` is what a shard asks for, `redb` what is behind it, with `codec` for its rows; `executor` is where commits run.
+//! `interface` is what a shard asks for, `redb` what is behind it, with `codec` for its rows; `executor` is where commits
+//! run. `directory` is where `chatd` keeps the databases of its shards.
 
 mod codec;
+mod directory;
 mod executor;
 mod interface;
 mod redb;
 
 pub use self::redb::RedbStorage;
+pub use directory::{Directory, DirectoryError};
 pub use executor::{Commit, CommitExecutor, WriterThread};
-pub use interface::{Batch, NewEntry, OpenStorage, Recovered, Storage, StorageError};
+pub use interface::{Batch, Found, NewEntry, OpenStorage, Recovered, Row, Storage, StorageError};

@@ -3,18 +3,26 @@
 //! Bodies lie in append order, so that a commit writes few pages; one row a conversation holds everything else, with
 //! the positions of its last entries, and full chunks of positions move to an index. A commit is one transaction with
 //! redb's `Durability::Immediate`: it returns after the file has been synced.
+//!
+//! **Invariant:** opening never creates, and changes nothing of what it refuses. Guarded by `server/tests/openings.rs`.
 
 use super::codec::{decode_conversation, decode_entry, decode_row, encode_conversation, encode_entry};
 use super::executor::CommitExecutor;
-use super::interface::{Batch, NewEntry, Recovered, Storage, StorageError};
+use super::interface::{Batch, Found, NewEntry, Recovered, Row, Storage, StorageError};
 use crate::net::BoxFuture;
-use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
+use redb::backends::FileBackend;
+use redb::{
+    Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend,
+    TableDefinition, TableError,
+};
 use rustc_hash::FxHashMap;
 use squall_core::messages::{Conversation, Position};
 use squall_core::plant::{Plant, planted};
 use squall_protocol::limits::INDEX_CHUNK;
 use squall_protocol::wire::log::ConversationRow;
 use squall_protocol::{ConversationId, DeviceId, Entry, Seq, UserId};
+use std::fs::OpenOptions;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -35,60 +43,125 @@ pub struct RedbStorage {
 }
 
 fn failed(error: impl Into<redb::Error>) -> StorageError {
-    StorageError::Database(error.into().to_string())
+    match error.into() {
+        // Only who asks for this page meets it; after an error of the file redb answers nobody any more.
+        redb::Error::Corrupted(what) => StorageError::Corrupt { table: "pages", row: what },
+        error => StorageError::Database(error.to_string()),
+    }
+}
+
+/// Why a database was not opened.
+fn not_opened(error: DatabaseError) -> StorageError {
+    match error {
+        DatabaseError::Storage(redb::StorageError::Corrupted(what)) => {
+            StorageError::Unusable(Found::Damaged(what))
+        }
+        DatabaseError::Storage(redb::StorageError::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            StorageError::Unusable(Found::Damaged(format!("cut off: {error}")))
+        }
+        DatabaseError::UpgradeRequired(version) => {
+            StorageError::Unusable(Found::Foreign(format!("a file of redb's old format {version}")))
+        }
+        other => StorageError::Open(other.to_string()),
+    }
+}
+
+/// The nine bytes with which every file of redb begins.
+const MAGIC: [u8; 9] = *b"redb\x1A\x0A\xA9\x0D\x0A";
+
+/// Opens what is there, and creates nothing.
+fn open(backend: impl StorageBackend, cache_bytes: usize) -> Result<Database, StorageError> {
+    let unread = |error: io::Error| StorageError::Open(error.to_string());
+    let mut first = vec![0; backend.len().map_err(unread)?.min(MAGIC.len() as u64) as usize];
+    if first.is_empty() {
+        return Err(StorageError::Unusable(Found::Empty));
+    }
+    backend.read(0, &mut first).map_err(unread)?;
+    if first != MAGIC {
+        let found = format!("a file that begins with \"{}\"", first.escape_ascii());
+        return Err(StorageError::Unusable(Found::Foreign(found)));
+    }
+    // The one way to give redb a backend of one's own. It creates in an empty one only, and this one is not.
+    let database = Database::builder().set_cache_size(cache_bytes).create_with_backend(backend);
+    let database = database.map_err(not_opened)?;
+    let read = database.begin_read().map_err(failed)?;
+    match read.open_table(META) {
+        Ok(_) => {}
+        Err(TableError::TableDoesNotExist(_)) => {
+            return Err(StorageError::Unusable(Found::Foreign("a database of redb without our tables".into())));
+        }
+        Err(error) => return Err(failed(error)),
+    }
+    drop(read);
+    Ok(database)
+}
+
+/// Creates a database with its tables, durably, in place of whatever an interrupted creation has left: redb 4.5 sets the length
+/// before it writes its magic number, and refuses such a file for ever.
+fn create(backend: impl StorageBackend, cache_bytes: usize) -> Result<Database, StorageError> {
+    let emptied = backend.len().and_then(|len| if len > 0 { backend.set_len(0) } else { Ok(()) });
+    emptied.map_err(|error| StorageError::Open(error.to_string()))?;
+    let database = Database::builder().set_cache_size(cache_bytes).create_with_backend(backend);
+    let database = database.map_err(not_opened)?;
+    let write = database.begin_write().map_err(failed)?;
+    write.open_table(ENTRIES).map_err(failed)?;
+    write.open_table(CONVERSATIONS).map_err(failed)?;
+    write.open_table(INDEX).map_err(failed)?;
+    write.open_table(MEMBERS).map_err(failed)?;
+    write.open_table(CURSORS).map_err(failed)?;
+    write.open_table(META).map_err(failed)?;
+    write.commit().map_err(failed)?;
+    Ok(database)
+}
+
+fn file_backend(options: &OpenOptions, path: &Path) -> Result<FileBackend, StorageError> {
+    let file = options.open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => StorageError::Unusable(Found::Missing),
+        _ => StorageError::Open(error.to_string()),
+    })?;
+    FileBackend::new(file).map_err(not_opened)
 }
 
 impl RedbStorage {
-    /// Opens or creates the database in a file. `cache_bytes` bounds redb's cache.
+    /// Creates a database in a file, in place of what an interrupted creation has left there, and closes it. It is durable,
+    /// but for its name in the directory.
+    pub fn create_file(path: &Path) -> Result<(), StorageError> {
+        let backend = file_backend(OpenOptions::new().read(true).write(true).create(true).truncate(true), path)?;
+        create(backend, 0)?.close().map_err(not_opened)
+    }
+
+    /// Whether the database in this file, which must be one, has never had a message.
+    pub fn is_empty_file(path: &Path) -> Result<bool, StorageError> {
+        let database = open(file_backend(OpenOptions::new().read(true).write(true), path)?, 0)?;
+        let read = database.begin_read().map_err(failed)?;
+        read.open_table(ENTRIES).map_err(failed)?.is_empty().map_err(failed)
+    }
+
+    /// Opens the database in a file; creates none. `cache_bytes` bounds redb's cache.
     pub fn open_file(
         path: &Path,
         cache_bytes: usize,
         executor: Arc<dyn CommitExecutor>,
     ) -> Result<Self, StorageError> {
-        let backend = redb::backends::FileBackend::new(
-            std::fs::OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(path)
-                .map_err(|e| StorageError::Open(e.to_string()))?,
-        )
-        .map_err(|e| StorageError::Open(e.to_string()))?;
-        Self::open_backend(backend, cache_bytes, executor)
+        Self::open_backend(file_backend(OpenOptions::new().read(true).write(true), path)?, cache_bytes, executor)
     }
 
-    /// Opens or creates the database on any block device.
+    /// Opens the database on any block device; creates none.
     pub fn open_backend(
         backend: impl StorageBackend,
         cache_bytes: usize,
         executor: Arc<dyn CommitExecutor>,
     ) -> Result<Self, StorageError> {
-        discard_unborn(&backend).map_err(|e| StorageError::Open(e.to_string()))?;
-        let database = Database::builder()
-            .set_cache_size(cache_bytes)
-            .create_with_backend(backend)
-            .map_err(|e| StorageError::Open(e.to_string()))?;
-        Self::prepare(database, executor)
+        Ok(RedbStorage { database: Arc::new(open(backend, cache_bytes)?), executor })
     }
 
-    /// Creates the tables, so that readers find them.
-    fn prepare(database: Database, executor: Arc<dyn CommitExecutor>) -> Result<Self, StorageError> {
-        let exists = {
-            let read = database.begin_read().map_err(failed)?;
-            read.open_table(META).is_ok()
-        };
-        if !exists {
-            let write = database.begin_write().map_err(failed)?;
-            write.open_table(ENTRIES).map_err(failed)?;
-            write.open_table(CONVERSATIONS).map_err(failed)?;
-            write.open_table(INDEX).map_err(failed)?;
-            write.open_table(MEMBERS).map_err(failed)?;
-            write.open_table(CURSORS).map_err(failed)?;
-            write.open_table(META).map_err(failed)?;
-            write.commit().map_err(failed)?;
-        }
-        Ok(RedbStorage { database: Arc::new(database), executor })
+    /// Creates a database on any block device, in place of what an interrupted creation has left there.
+    pub fn create_backend(
+        backend: impl StorageBackend,
+        cache_bytes: usize,
+        executor: Arc<dyn CommitExecutor>,
+    ) -> Result<Self, StorageError> {
+        Ok(RedbStorage { database: Arc::new(create(backend, cache_bytes)?), executor })
     }
 
     fn row(&self, id: ConversationId) -> Result<Option<ConversationRow>, StorageError> {
@@ -144,19 +217,6 @@ impl RedbStorage {
             .ok_or_else(|| StorageError::Corrupt { table: "entries", row: position.to_string() })?;
         decode_entry(position, bytes.value())
     }
-}
-
-/// Empties a file whose creation a power cut interrupted: redb 4.5 sets the length before it writes its magic number, and
-/// refuses such a file for ever. Nothing can have been committed to it.
-fn discard_unborn(backend: &impl StorageBackend) -> std::io::Result<()> {
-    let mut magic = [0u8; 9];
-    if backend.len()? >= magic.len() as u64 {
-        backend.read(0, &mut magic)?;
-        if magic == [0; 9] {
-            backend.set_len(0)?;
-        }
-    }
-    Ok(())
 }
 
 /// Runs the whole batch in one transaction and syncs.
@@ -268,15 +328,16 @@ impl Storage for RedbStorage {
         Ok(entries)
     }
 
-    fn entries_from(&self, position: Position, max: usize) -> Result<Vec<NewEntry>, StorageError> {
+    fn rows_from(&self, position: Position, max: usize) -> Result<Vec<Row>, StorageError> {
         let read = self.database.begin_read().map_err(failed)?;
         let table = read.open_table(ENTRIES).map_err(failed)?;
-        let mut entries = Vec::new();
+        let mut rows = Vec::new();
         for row in table.range(position..).map_err(failed)?.take(max) {
             let (position, bytes) = row.map_err(failed)?;
-            entries.push(decode_entry(position.value(), bytes.value())?);
+            let position = position.value();
+            rows.push((position, decode_entry(position, bytes.value())));
         }
-        Ok(entries)
+        Ok(rows)
     }
 
     fn conversations_of(&self, user: UserId) -> Result<Vec<ConversationId>, StorageError> {
