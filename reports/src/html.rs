@@ -42,6 +42,7 @@ pub fn render(run: &RunRecord) -> String {
     violations(&mut out, run);
     checks(&mut out, run);
     faults(&mut out, run);
+    gateways(&mut out, run);
     latencies(&mut out, run);
     counts(&mut out, run);
     sometimes(&mut out, run);
@@ -111,10 +112,25 @@ fn faults(out: &mut String, run: &RunRecord) {
             cell(&fault.kind),
             number(seconds(fault.at_ms)),
             number(seconds(fault.until_ms)),
+            number(fault.all_back_ms.map_or_else(String::new, seconds)),
             cell(&hits(&fault.affected)),
+            cell(&fault.missed.join(", ")),
         ]
     });
-    table(out, "Faults", &["fault", "kind", "#from", "#until", "hit"], rows);
+    table(out, "Faults", &["fault", "kind", "#from", "#until", "#all back after", "hit", "missed"], rows);
+}
+
+/// How many devices each gateway had: at its peak, and when all were back after each fault.
+fn gateways(out: &mut String, run: &RunRecord) {
+    let faults: Vec<_> = run.faults.iter().filter(|fault| !fault.connected_after.is_empty()).collect();
+    let after: Vec<String> = faults.iter().map(|fault| format!("#after {}", fault.name)).collect();
+    let header: Vec<&str> = ["gateway", "#peak"].into_iter().chain(after.iter().map(String::as_str)).collect();
+    let rows = run.hosts.iter().map(|(name, host)| {
+        let connected = faults.iter().map(|fault| fault.connected_after.get(name).copied().unwrap_or(0));
+        let counts = [host.connected_peak].into_iter().chain(connected);
+        std::iter::once(cell(name)).chain(counts.map(|count| number(grouped(count)))).collect()
+    });
+    table(out, "Devices connected to each gateway", &header, rows);
 }
 
 fn latencies(out: &mut String, run: &RunRecord) {
@@ -247,13 +263,14 @@ mod tests {
     fn the_page_says_what_the_record_says() {
         let page = render(&testing::violated());
         let document = read(&page);
-        assert_eq!(document.count("table"), 8);
+        assert_eq!(document.count("table"), 9);
         for part in [
             "<span class=\"verdict violated\">violated</span> scenarios/&lt;dark &amp; &quot;stormy&quot;&gt;.toml",
             "which has not displayed it.",
             "message <code>00000000-0000-0005-0000-00000000005a</code>",
             "<td>no-loss</td><td class=\"verdict violated\">violated</td><td class=\"n\">1,234,567</td>",
-            "<td>connections closed 1,204, hosts 1</td>",
+            "<td>connections closed 1,204, hosts 1</td><td>gateway-1</td>",
+            "<td>gateway-1</td><td class=\"n\">39</td><td class=\"n\">39</td>",
             "<td>send to ack</td><td class=\"n\">12,000</td><td class=\"n\">0.412</td>",
             "<td>fleet</td><td class=\"n\">8.58 MiB</td>",
             "<pre>squall run &#39;scenarios/&lt;dark",

@@ -62,6 +62,9 @@ pub struct RunRecord {
     pub messages: MessageCounts,
     pub checks: Vec<CheckRecord>,
     pub faults: Vec<FaultRecord>,
+    /// What hosts carried, by name: of gateways, how many devices.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub hosts: BTreeMap<String, HostRecord>,
     pub sometimes: Vec<SometimesRecord>,
     /// By what was measured: `send_to_ack`, `send_to_deliver`, `reconnect`, ….
     pub latency_ms: BTreeMap<String, Percentiles>,
@@ -132,8 +135,25 @@ pub struct FaultRecord {
     /// The hosts that it was on, drawn ones as they were drawn; for links, each with its side.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<String>,
+    /// Those that it names, or that were drawn for it, and that it never hit: a run with such a fault is inconclusive.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missed: Vec<String>,
     /// What it hit, counted by kind of thing.
     pub affected: BTreeMap<String, u64>,
+    /// From its end to the moment when every device that was missing then was connected; the longest of its occurrences. As long as
+    /// the run went on, if some never were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub all_back_ms: Option<u64>,
+    /// Devices connected to each gateway at that moment, after its last occurrence.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub connected_after: BTreeMap<String, u64>,
+}
+
+/// What a host carried.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostRecord {
+    /// The most devices that were connected to it at once.
+    pub connected_peak: u64,
 }
 
 impl FaultRecord {
@@ -212,7 +232,7 @@ mod tests {
             |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
         assert_eq!(
             keys(&json),
-            "checks clients digest faults inconclusive_because latency_ms memory messages phases reproduce scenario seed \
+            "checks clients digest faults hosts inconclusive_because latency_ms memory messages phases reproduce scenario seed \
              simulated_ms sometimes speed verdict wall_ms"
         );
         assert_eq!(keys(&json["clients"]), "connected_peak connects reconnects virtual");
@@ -221,7 +241,10 @@ mod tests {
             "acked delivered displayed duplicates_discarded refused resent sent synced unknown"
         );
         assert_eq!(keys(&json["checks"][0]), "evaluated exposed first name verdict violations");
-        assert_eq!(keys(&json["faults"][0]), "affected at_ms kind name until_ms");
+        assert_eq!(
+            keys(&json["faults"][0]),
+            "affected all_back_ms at_ms connected_after kind missed name until_ms"
+        );
         assert_eq!(keys(&json["phases"][0]), "frames name simulated_ms wall_ms");
         assert_eq!(keys(&json["sometimes"][0]), "hits name");
         assert_eq!(keys(&json["latency_ms"]["send_to_ack"]), "count max p50 p90 p99 p999");

@@ -3,7 +3,7 @@
 //! Plain ASCII but for what a scenario names otherwise; control characters never reach the terminal.
 
 use crate::number::{bytes, grouped, milliseconds, seconds};
-use crate::record::{PhaseRecord, RunRecord, Verdict, ratio};
+use crate::record::{FaultRecord, PhaseRecord, RunRecord, Verdict, ratio};
 use crate::text_table::{TextTable, wrapped_list};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -58,14 +58,15 @@ fn faults(out: &mut String, run: &RunRecord) {
         out.push_str("  no faults\n\n");
         return;
     }
-    let mut table = TextTable::new(5, &["fault", "kind", "from (run)", "until (run)", "hit"]);
+    let mut table = TextTable::new(6, &["fault", "kind", "from (run)", "until (run)", "all back", "hit"]);
     for fault in &run.faults {
         table.row(vec![
             clean(&fault.name),
             clean(&fault.kind),
             seconds(fault.at_ms),
             seconds(fault.until_ms),
-            hits(&fault.affected),
+            fault.all_back_ms.map_or_else(|| "-".to_owned(), seconds),
+            hits_and_misses(fault),
         ]);
     }
     table.write(out, |_, _, cell| cell);
@@ -80,6 +81,13 @@ pub(crate) fn hits(affected: &BTreeMap<String, u64>) -> String {
         .map(|(what, count)| format!("{} {}", clean(what).replace('_', " "), grouped(*count)))
         .collect();
     if hit.is_empty() { "nothing".to_owned() } else { hit.join(", ") }
+}
+
+/// What it hit, and those of its targets that it never did.
+fn hits_and_misses(fault: &FaultRecord) -> String {
+    let missed: Vec<String> = fault.missed.iter().map(|target| clean(target)).collect();
+    let hits = hits(&fault.affected);
+    if missed.is_empty() { hits } else { format!("{hits}; missed {}", missed.join(", ")) }
 }
 
 fn sometimes(out: &mut String, run: &RunRecord) {
@@ -137,6 +145,7 @@ fn totals(out: &mut String, run: &RunRecord) {
         grouped(c.connects),
         grouped(c.reconnects)
     );
+    gateways(out, run);
     let _ = writeln!(
         out,
         "  speed     {} simulated in {}: {:.1} x real time",
@@ -153,6 +162,15 @@ fn totals(out: &mut String, run: &RunRecord) {
         let _ = writeln!(out, "  phases    {}", phases(run));
     }
     let _ = writeln!(out, "  digest    {}\n", digest(run));
+}
+
+/// How evenly the devices were spread at each gateway's peak.
+fn gateways(out: &mut String, run: &RunRecord) {
+    let peaks = run.hosts.values().map(|host| host.connected_peak);
+    if let (Some(least), Some(most)) = (peaks.clone().min(), peaks.max()) {
+        let (count, least, most) = (grouped(run.hosts.len() as u64), grouped(least), grouped(most));
+        let _ = writeln!(out, "  gateways  {count}, at most {least} to {most} connected to each");
+    }
 }
 
 /// What a run that is made again must come to; one that was interrupted makes no such promise.

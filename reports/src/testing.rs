@@ -50,6 +50,9 @@ pub(crate) fn passed() -> RunRecord {
                 kind: "crash".into(),
                 at_ms: 10_000,
                 targets: Vec::new(),
+                missed: vec!["gateway-1".into()],
+                all_back_ms: Some(1_250),
+                connected_after: [("gateway-0".into(), 0), ("gateway-1".into(), 39)].into(),
                 until_ms: 12_500,
                 affected: [("hosts".into(), 1), ("connections_closed".into(), 1_204)].into(),
             },
@@ -58,10 +61,18 @@ pub(crate) fn passed() -> RunRecord {
                 kind: "drop-sent-acks".into(),
                 at_ms: 20_000,
                 targets: Vec::new(),
+                missed: Vec::new(),
+                all_back_ms: None,
+                connected_after: BTreeMap::new(),
                 until_ms: 40_000,
                 affected: [("acks".into(), 17), ("clients".into(), 0)].into(),
             },
         ],
+        hosts: [20, 39]
+            .into_iter()
+            .zip(0..)
+            .map(|(connected_peak, n)| (format!("gateway-{n}"), HostRecord { connected_peak }))
+            .collect(),
         sometimes: vec![
             SometimesRecord { name: "a resend met the dedup".into(), hits: 31 },
             SometimesRecord { name: "a sync took more than one page".into(), hits: 0 },

@@ -251,7 +251,8 @@ pub struct Checks {
 #[serde(deny_unknown_fields)]
 pub struct ServiceLevel {
     pub measure: Measure,
-    /// 50, 90, 99, 99.9 or 100.
+    /// In a hundred, from 50 to 100: 50, 90, 99, 99.9; 100 is the maximum.
+    #[schemars(range(min = 50.0, max = 100.0))]
     pub percentile: f64,
     pub at_most: Span,
 }

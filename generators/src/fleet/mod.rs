@@ -3,14 +3,17 @@
 //! A client is a `ClientSession`, a few bytes of WebSocket state, and its place in one queue of timers. What it does
 //! and sees goes to the history as it happens.
 
+mod balancer;
 mod frame_faults;
 mod frames;
 mod last_mile;
+mod missing;
 mod outputs;
 mod sink;
 mod totals;
 mod wire;
 
+pub use balancer::GatewayTotals;
 pub use frame_faults::{FrameFault, FrameFaults, FrameKind, NoFrameFaults};
 pub use last_mile::{LastMile, Signal};
 pub use sink::{Latency, Sink};
@@ -20,7 +23,9 @@ use crate::calendar::Calendar;
 use crate::population::Population;
 use crate::rng::key;
 use crate::workload::{Act, Workload};
+use balancer::Balancer;
 use frames::KeptFrames;
+use missing::Missing;
 use squall_core::Time;
 use squall_core::client::{ClientSession, Output, Phase};
 use squall_history::{Entity, Event, Kind, What, payload_hash};
@@ -57,14 +62,21 @@ struct Client<C> {
     conn: Option<C>,
     wire: Wire,
     codec: Codec,
-    /// Attempts that have failed or been lost: the next one goes to another gateway.
-    moved: u32,
+    /// The gateway of its last attempt.
+    gateway: u16,
+    /// That attempt has failed, or its connection was lost: the next one goes to another gateway.
+    failed: bool,
     /// The time of this client's entry in the queue that counts.
     timer: Time,
     messages: u32,
     sessions: u32,
     online_since: Time,
+    /// Since when it waits to be connected again, as its person sees it: it has noticed the loss, or has been taken up.
     lost_at: Time,
+    /// Its person had put it away: what it waits for is no fault's doing.
+    by_choice: bool,
+    /// Since when it should be connected and is not, whether or not it knows.
+    missing_since: Time,
     was_online: bool,
     /// Bytes that wait, mostly none.
     buffers: Option<Box<Buffers>>,
@@ -91,7 +103,8 @@ pub struct Fleet<L: LastMile, F> {
     population: Population,
     workload: Workload,
     secret: TokenSecret,
-    gateways: u32,
+    balancer: Balancer,
+    missing: Missing,
     mask_key: u64,
     clients: Vec<Client<L::Conn>>,
     queue: Calendar<Timer>,
@@ -123,12 +136,15 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                     conn: None,
                     wire: Wire::Closed,
                     codec: workload.codec(index),
-                    moved: 0,
+                    gateway: 0,
+                    failed: false,
                     timer: Time::NEVER,
                     messages: 0,
                     sessions: 0,
                     online_since: Time::ZERO,
                     lost_at: Time::NEVER,
+                    by_choice: false,
+                    missing_since: Time::NEVER,
                     was_online: false,
                     buffers: None,
                 }
@@ -139,7 +155,8 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
             faults,
             workload,
             secret,
-            gateways: scenario.topology.gateways,
+            balancer: Balancer::new(key(seed, "balancer"), scenario.topology.gateways),
+            missing: Missing::default(),
             mask_key: key(seed, "masks"),
             clients,
             queue: Calendar::default(),
@@ -171,6 +188,24 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
 
     pub fn is_online(&self, client: u32) -> bool {
         self.clients[client as usize].session.is_online()
+    }
+
+    /// How many devices each gateway has.
+    pub fn gateways(&self) -> &[GatewayTotals] {
+        self.balancer.totals()
+    }
+
+    /// A fault has broken the client's connection: it is missing from now on, though it may take long to find out.
+    pub fn connection_is_broken(&mut self, client: u32, now: Time) {
+        let client = &mut self.clients[client as usize];
+        if client.was_online {
+            self.missing.add(&mut client.missing_since, now);
+        }
+    }
+
+    /// Whether every device that should have been connected at `then` and was not has been since, or has been put away.
+    pub fn all_back(&self, then: Time) -> bool {
+        self.missing.all_back(then)
     }
 
     /// How often the client has begun to connect.
@@ -245,6 +280,13 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                     }
                 }
                 Timer::ComeBack(client) => {
+                    let taken_up = &mut self.clients[client as usize];
+                    if taken_up.session.phase() == Phase::Away {
+                        self.missing.add(&mut taken_up.missing_since, now);
+                        if taken_up.by_choice && taken_up.lost_at != Time::NEVER {
+                            taken_up.lost_at = now;
+                        }
+                    }
                     self.act(client, now, sink, |session, out| session.come_back(now, out));
                     let n = self.clients[client as usize].sessions;
                     if let Some(length) = self.workload.session_length(client, n).filter(|_| self.sessions_end) {
@@ -254,6 +296,10 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                 }
                 Timer::GoAway(client) if self.sessions_end => {
                     self.act(client, now, sink, |session, out| session.go_away(out));
+                    let put_away = &mut self.clients[client as usize];
+                    put_away.failed = false;
+                    put_away.by_choice = true;
+                    self.missing.remove(&mut put_away.missing_since);
                     let n = self.clients[client as usize].sessions;
                     let away = Duration::from_micros(self.workload.away_length(client, n));
                     self.queue.push(now + away, Timer::ComeBack(client));

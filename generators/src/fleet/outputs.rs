@@ -4,7 +4,6 @@ use super::{Fleet, FrameFaults, LastMile, Latency, Sink, Wire};
 use squall_core::Time;
 use squall_core::client::{Output, Shown, Via as ShownVia};
 use squall_history::{Entity, Event, Kind, Via, What, payload_hash};
-use squall_protocol::ids::rendezvous;
 use squall_protocol::{Payload, Refusal};
 
 impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
@@ -14,10 +13,11 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
         let mut event = |kind| sink.event(Event { t: now.0, at, kind });
         match output {
             Output::Connect => {
-                let home = rendezvous(client.session.user().0, self.gateways);
-                let gateway = (home + client.moved) % self.gateways;
+                let (user, attempt) = (client.session.user(), client.session.connect_count());
+                let failed = client.failed.then_some(client.gateway);
+                client.gateway = self.balancer.choose(user, index, attempt, failed);
                 client.wire = Wire::Opening;
-                client.conn = Some(self.last_mile.open(index, gateway));
+                client.conn = Some(self.last_mile.open(index, client.gateway.into()));
             }
             Output::Disconnect(reason) => {
                 if let Some(conn) = client.conn {
@@ -35,8 +35,9 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                 self.totals.online += 1;
                 self.totals.online_peak = self.totals.online_peak.max(self.totals.online);
                 self.totals.connects += 1;
-                let home = rendezvous(client.session.user().0, self.gateways);
-                let gateway = ((home + client.moved) % self.gateways) as u16;
+                self.balancer.connected(client.gateway);
+                self.missing.remove(&mut client.missing_since);
+                let gateway = client.gateway;
                 event(Kind::Connect {
                     user: client.session.user(),
                     gateway,
@@ -46,8 +47,12 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                     self.totals.reconnects += 1;
                     let waited = now.since(client.lost_at).as_micros() as u64;
                     client.lost_at = Time::NEVER;
-                    sink.latency(Latency::Reconnect(waited));
+                    sink.latency(match client.by_choice {
+                        true => Latency::ReconnectByChoice(waited),
+                        false => Latency::Reconnect(waited),
+                    });
                 }
+                client.by_choice = false;
             }
             Output::Resent { conversation, client_msg_id } => {
                 self.totals.resent += 1;

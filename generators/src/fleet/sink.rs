@@ -14,6 +14,12 @@ pub trait Sink {
 /// A latency that the fleet has measured, in µs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Latency {
+    /// From a person's send to another device's display, both connected all the time between.
     SendToDeliver(u64),
+    /// From the moment that a device noticed that it had lost its connection, to its next welcome.
     Reconnect(u64),
+    /// From the moment that a person took up a device that they had put away, to its next welcome.
+    ReconnectByChoice(u64),
+    /// From the end of a fault to the moment when everybody who was missing then was connected.
+    AllBack(u64),
 }

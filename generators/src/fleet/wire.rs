@@ -129,7 +129,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
         let client = &mut self.clients[index as usize];
         client.conn = None;
         client.wire = Wire::Closed;
-        client.moved += 1;
+        client.failed = true;
         client.buffers = None;
         self.output.clear();
         let client = &mut self.clients[index as usize];
@@ -137,6 +137,8 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
             client.was_online = false;
             client.lost_at = now;
             self.totals.online -= 1;
+            self.balancer.disconnected(client.gateway);
+            self.missing.add(&mut client.missing_since, now);
             let at = Entity::Device(client.session.device());
             sink.event(Event { t: now.0, at, kind: Kind::Disconnect { reason } });
         }

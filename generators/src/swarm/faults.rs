@@ -3,9 +3,11 @@
 use super::draws::Draws;
 use proptest::prelude::*;
 use squall_protocol::Role;
+use squall_protocol::ids::rendezvous;
 use squall_scenarios::{
-    DiskOperation, Fault, FaultKind, KindName, Point, Profile, Scenario, Span, Target, Targets,
+    DiskOperation, Fault, FaultKind, KindName, Point, Profile, Scenario, Span, Target, Targets, Topology,
 };
+use std::collections::BTreeSet;
 
 /// The chance of each kind: three or four in a run.
 const CHANCE: f64 = 0.12;
@@ -72,14 +74,25 @@ fn shard(draws: &mut Draws) -> Targets {
     draws.of(forms).into()
 }
 
-fn sides(draws: &mut Draws) -> (Targets, Targets) {
+fn sides(draws: &mut Draws, scenario: &Scenario) -> (Targets, Targets) {
     let (one, other) = draws.pick(&PAIRS);
     // Some of one side against all of the other: there is a connection between them.
     let some = match one {
         Target::All(role) => some_of(draws, role),
         whole => whole.into(),
     };
-    (some, other.into())
+    let Topology { gateways, buses, .. } = scenario.topology;
+    match (one, other) {
+        // A gateway has to do with the bus of its topic alone, and there may be a bus without a topic.
+        (_, Target::All(Role::Bus)) if buses > 1 => {
+            let with_topics: BTreeSet<u32> =
+                (0..gateways).map(|gateway| rendezvous(gateway.into(), buses)).collect();
+            let hosts = with_topics.into_iter().map(|bus| Target::Host(Role::Bus.host(bus)));
+            let some = if one == Target::All(Role::Gateway) { one.into() } else { some };
+            (some, hosts.collect())
+        }
+        _ => (some, other.into()),
+    }
 }
 
 fn fault(at: Span, lasts: Option<Span>, kind: FaultKind) -> Fault {
@@ -115,36 +128,36 @@ fn add(draws: &mut Draws, scenario: &Scenario, kind: KindName, faults: &mut Vec<
             return faults.push(fault(at, Some(draws.ms(500, 2_500)), kind));
         }
         KindName::Partition => {
-            let (between, and) = sides(draws);
+            let (between, and) = sides(draws, scenario);
             usual(FaultKind::Partition { between, and })
         }
         KindName::PartitionOneWay => {
-            let (from, to) = sides(draws);
+            let (from, to) = sides(draws, scenario);
             let (from, to) = if draws.chance(0.5) { (from, to) } else { (to, from) };
             usual(FaultKind::PartitionOneWay { from, to })
         }
         KindName::Swizzle => {
-            let (between, and) = sides(draws);
+            let (between, and) = sides(draws, scenario);
             usual(FaultKind::Swizzle { between, and })
         }
         KindName::Flap => {
-            let (between, and) = sides(draws);
+            let (between, and) = sides(draws, scenario);
             usual(FaultKind::Flap { between, and, down: draws.ms(1_000, 2_500), up: draws.ms(300, 3_000) })
         }
         KindName::Hold => {
-            let (between, and) = sides(draws);
+            let (between, and) = sides(draws, scenario);
             usual(FaultKind::Hold { between, and })
         }
         KindName::Latency => {
-            let (between, and) = sides(draws);
+            let (between, and) = sides(draws, scenario);
             usual(FaultKind::Latency { between, and, add: draws.ms(20, 1_500), jitter: draws.ms(0, 500) })
         }
         KindName::SlowLink => {
-            let (between, and) = sides(draws);
+            let (between, and) = sides(draws, scenario);
             usual(FaultKind::SlowLink { between, and, bytes_per_s: draws.of(5_000..=50_000u64) })
         }
         KindName::Loss => {
-            let (between, and) = sides(draws);
+            let (between, and) = sides(draws, scenario);
             usual(FaultKind::Loss { between, and, share: draws.share(20, 60) })
         }
         KindName::Refuse => {
@@ -165,7 +178,7 @@ fn add(draws: &mut Draws, scenario: &Scenario, kind: KindName, faults: &mut Vec<
         KindName::DiskFull => {
             // Only what needs new room fails, and freed pages are used again: it takes a while.
             let kind = FaultKind::DiskFull { target: SHARDS.into() };
-            return faults.push(fault(draws.ms(FIRST, 5_000), Some(draws.ms(12_000, 16_000)), kind));
+            return faults.push(fault(draws.ms(FIRST, 5_000), Some(draws.ms(16_000, 19_000)), kind));
         }
         KindName::SlowDisk => usual(FaultKind::SlowDisk { target: shard(draws), add: draws.ms(50, 900) }),
         KindName::StalledDisk => usual(FaultKind::StalledDisk { target: Target::OneOf(Role::Messages).into() }),
@@ -230,7 +243,7 @@ fn struck(draws: &mut Draws, role: Role, point: Option<Point>) -> Targets {
 
 /// How long a host is down; it waits for its point for as long.
 fn until(draws: &mut Draws, point: Option<Point>, short: Span) -> Span {
-    if point.is_some() { draws.ms(5_000, 7_000) } else { short }
+    if point.is_some() { draws.ms(7_000, 10_000) } else { short }
 }
 
 /// Errors of reads are met by whoever opens the disk again, so something fails or restarts meanwhile.
@@ -243,7 +256,7 @@ fn disk_errors(draws: &mut Draws, at: Span, long: Span, faults: &mut Vec<Fault>)
         faults.push(fault(at + Span::from_secs(1), Some(Span::from_secs(1)), crash));
     }
     let share = match operation {
-        DiskOperation::Write => draws.share(2, 10),
+        DiskOperation::Write => draws.share(4, 10),
         DiskOperation::Read | DiskOperation::Sync => draws.share(10, 40),
     };
     faults.push(fault(at, Some(long), FaultKind::DiskErrors { target, operation, share }));

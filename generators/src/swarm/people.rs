@@ -25,7 +25,7 @@ pub(super) fn draw(draws: &mut Draws, scenario: &mut Scenario) {
     let population = &mut scenario.population;
     population.users = users;
     population.devices_per_user = Devices::One(draws.of(prop_oneof![2 => Just(1u32), 3 => Just(2u32)]));
-    population.direct_conversations_per_user = Conversations::One(draws.of(1..=4u32));
+    population.direct_conversations_per_user = Conversations::One(draws.of(2..=5u32));
     population.groups = draws.of(prop_oneof![1 => Just(0u32), 4 => 1..=4u32]);
     population.group_size_min = 3;
     population.group_size_max = users.min(10);

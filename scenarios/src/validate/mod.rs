@@ -136,12 +136,28 @@ fn workload(scenario: &Scenario, findings: &mut Findings) {
     );
 }
 
+/// A bound on less than the median says nothing of a service, and a share of 1 is no percentile.
+const PERCENTILES: std::ops::RangeInclusive<f64> = 50.0..=100.0;
+
+/// What somebody probably meant who wrote this: 0.99 is the 99th percentile, said as a share.
+fn meant_percentile(written: f64) -> String {
+    // To the thousandth of a percent: 0.999 times 100 is not 99.9 in binary.
+    let percent = (written * 100_000.0).round() / 1_000.0;
+    match written <= 1.0 && PERCENTILES.contains(&percent) {
+        true => format!("write percentile = {percent}"),
+        false => "write e.g. percentile = 99".to_owned(),
+    }
+}
+
 fn service_levels(scenario: &Scenario, findings: &mut Findings) {
     for (index, level) in scenario.checks.service_levels.iter().enumerate() {
         let place = format!("checks.service_levels[{index}]");
-        if !(level.percentile > 0.0 && level.percentile <= 100.0) {
-            let message = format!("percentile is {}, but must be above 0 and at most 100", level.percentile);
-            findings.add(&format!("{place}.percentile"), &[], message, "write e.g. percentile = 99");
+        if !(PERCENTILES.contains(&level.percentile)) {
+            let message = format!(
+                "percentile is {}, but must be within 50 and 100, as in 50, 99 or 99.9; 100 is the maximum",
+                level.percentile
+            );
+            findings.add(&format!("{place}.percentile"), &[], message, meant_percentile(level.percentile));
         }
         if level.at_most.is_zero() {
             let message = "at_most is \"0s\", which no latency can meet".to_owned();

@@ -313,7 +313,28 @@ fn service_levels_must_be_possible() {
     assert_each_says(&[
         (
             &level("0", "1s"),
-            "3:14: percentile is 0, but must be above 0 and at most 100; write e.g. percentile = 99",
+            "3:14: percentile is 0, but must be within 50 and 100, as in 50, 99 or 99.9; 100 is the maximum; write e.g. percentile = 99",
+        ),
+        // A share is no percentile: the 0.99th would be judged, which is nearly the least.
+        (
+            &level("0.99", "1s"),
+            "3:14: percentile is 0.99, but must be within 50 and 100, as in 50, 99 or 99.9; 100 is the maximum; write percentile = 99",
+        ),
+        (
+            &level("0.999", "1s"),
+            "3:14: percentile is 0.999, but must be within 50 and 100, as in 50, 99 or 99.9; 100 is the maximum; write percentile = 99.9",
+        ),
+        (
+            &level("1.0", "1s"),
+            "3:14: percentile is 1, but must be within 50 and 100, as in 50, 99 or 99.9; 100 is the maximum; write percentile = 100",
+        ),
+        (
+            &level("49.9", "1s"),
+            "3:14: percentile is 49.9, but must be within 50 and 100, as in 50, 99 or 99.9; 100 is the maximum; write e.g. percentile = 99",
+        ),
+        (
+            &level("100.1", "1s"),
+            "3:14: percentile is 100.1, but must be within 50 and 100, as in 50, 99 or 99.9; 100 is the maximum; write e.g. percentile = 99",
         ),
         (
             &level("99.9", "0s"),

@@ -5,6 +5,7 @@
 
 use crate::fault::{Fault, FaultKind, Hits, Scope};
 use crate::ids::{FaultId, HostId, Micros, NEVER};
+use std::collections::BTreeSet;
 
 /// What segments meet on their way, from all active faults.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -76,6 +77,19 @@ struct Entry {
     fault: Option<Fault>,
     since: Micros,
     hits: Hits,
+    /// Hosts at either end of a route on which it has hit something.
+    hosts_hit: BTreeSet<u16>,
+}
+
+impl Entry {
+    /// Lets it count what it just did on a route; whose ends it has hit if it did anything.
+    fn count(&mut self, kind: FaultKind, route: &Route, hit: &mut impl FnMut(FaultKind, &mut Hits)) {
+        let before = self.hits;
+        hit(kind, &mut self.hits);
+        if self.hits != before {
+            self.hosts_hit.extend([route.from, route.to]);
+        }
+    }
 }
 
 /// One direction of one connection, as faults see it.
@@ -109,7 +123,12 @@ impl Links {
 
     pub fn add(&mut self, fault: Fault, now: Micros) -> FaultId {
         let id = FaultId(self.entries.len() as u32);
-        self.entries.push(Entry { fault: Some(fault), since: now, hits: Hits::default() });
+        self.entries.push(Entry {
+            fault: Some(fault),
+            since: now,
+            hits: Hits::default(),
+            hosts_hit: BTreeSet::new(),
+        });
         self.recompute();
         id
     }
@@ -129,6 +148,12 @@ impl Links {
 
     pub fn hits(&self, id: FaultId) -> Hits {
         self.entries.get(id.0 as usize).map_or_else(Hits::default, |entry| entry.hits)
+    }
+
+    /// The hosts that the fault has hit, in their order.
+    pub fn hosts_hit(&self, id: FaultId) -> Vec<HostId> {
+        let entry = self.entries.get(id.0 as usize);
+        entry.map_or_else(Vec::new, |entry| entry.hosts_hit.iter().map(|host| HostId(u32::from(*host))).collect())
     }
 
     fn recompute(&mut self) {
@@ -200,13 +225,13 @@ impl Links {
         for index in 0..self.matrix[row].faults.len() {
             let entry = &mut self.entries[self.matrix[row].faults[index].0 as usize];
             if let Some(fault) = &entry.fault {
-                hit(fault.kind, &mut entry.hits);
+                entry.count(fault.kind, route, &mut hit);
             }
         }
         for index in 0..self.on_connections.len() {
             let id = self.on_connections[index];
             if let Some((kind, _)) = self.selects(id, route) {
-                hit(kind, &mut self.entries[id.0 as usize].hits);
+                self.entries[id.0 as usize].count(kind, route, &mut hit);
             }
         }
     }

@@ -206,6 +206,11 @@ impl Network {
         self.with(|state| state.links.hits(id))
     }
 
+    /// The hosts at the ends of what the fault has hit, in their order.
+    pub fn hosts_hit(&self, id: FaultId) -> Vec<HostId> {
+        self.with(|state| state.links.hosts_hit(id))
+    }
+
     /// Both ends are reset at once; everything in flight is lost. False if there is no such connection.
     pub fn cut(&self, conn: ConnId) -> bool {
         self.with_conn(conn, |state, slot| state.cut(slot, None)).is_some()

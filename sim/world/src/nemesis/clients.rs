@@ -8,7 +8,7 @@ use super::strike::Strike;
 use crate::clients::faults::{ClientFault, Cohort};
 use crate::memory::accounts::Account;
 use squall_core::Time;
-use squall_network::ConnId;
+use squall_network::{ConnId, Network};
 use squall_scenarios::{FaultKind, Profile};
 
 /// What a strike on clients holds.
@@ -26,26 +26,34 @@ pub(in crate::nemesis) enum Held {
 }
 
 /// Devices that are online lose their connection, or find it half-open; a share of them.
-fn each_connection(strike: &mut Strike, share: f64, stage: &Stage<'_>, hit: impl Fn(ConnId) -> bool) -> Held {
+fn each_connection(
+    strike: &mut Strike,
+    share: f64,
+    stage: &mut Stage<'_>,
+    hit: impl Fn(&Network, ConnId) -> bool,
+) -> Held {
     let mut hits = 0;
     for client in 0..stage.fleet.clients() {
         if strike.stream.chance(share)
             && stage.fleet.is_online(client)
             && let Some(conn) = stage.fleet.conn(client)
         {
-            hits += u64::from(hit(conn));
+            if hit(stage.network, conn) {
+                hits += 1;
+                stage.fleet.connection_is_broken(client, Time(stage.now));
+            }
         }
     }
     strike.count("connections", hits);
     Held::Nothing
 }
 
-pub(super) fn disconnect(strike: &mut Strike, share: f64, stage: &Stage<'_>) -> Held {
-    each_connection(strike, share, stage, |conn| stage.network.cut(conn))
+pub(super) fn disconnect(strike: &mut Strike, share: f64, stage: &mut Stage<'_>) -> Held {
+    each_connection(strike, share, stage, Network::cut)
 }
 
-pub(super) fn half_open(strike: &mut Strike, share: f64, stage: &Stage<'_>) -> Held {
-    each_connection(strike, share, stage, |conn| stage.network.freeze(conn))
+pub(super) fn half_open(strike: &mut Strike, share: f64, stage: &mut Stage<'_>) -> Held {
+    each_connection(strike, share, stage, Network::freeze)
 }
 
 pub(super) fn resend_everything(strike: &mut Strike, share: f64, stage: &Stage<'_>) -> Held {

@@ -5,6 +5,8 @@
 
 use super::Stage;
 use super::strike::Strike;
+use crate::hosts::machine::Power;
+use squall_protocol::Role;
 use squall_scenarios::{FaultKind, Targets};
 
 /// Machines with a wrong clock, and how many entries each had stamped before.
@@ -19,7 +21,13 @@ pub(super) fn begin(target: &Targets, stage: &Stage<'_>) -> Held {
 pub(super) fn end(Held(machines): Held, strike: &mut Strike, stage: &Stage<'_>) {
     let mailbox = stage.mailbox.lock();
     machines.iter().for_each(|(machine, before)| {
-        strike.count("entries_stamped", mailbox.stamped(*machine as u16) - before);
+        let stamped = mailbox.stamped(*machine as u16) - before;
+        strike.count("entries_stamped", stamped);
+        let machine = &stage.machines[*machine];
+        // Only shards write down what their clock says; others are struck when they run with it.
+        if stamped > 0 || (machine.host.role != Role::Messages && machine.power == Power::Up) {
+            strike.strikes(machine.host);
+        }
     });
 }
 

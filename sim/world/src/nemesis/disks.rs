@@ -27,6 +27,9 @@ pub(super) fn end(Held(faults): Held, strike: &mut Strike, stage: &Stage<'_>) {
             disk.remove_fault(id);
             let hits = disk.fault_hits().iter().find(|hits| hits.id == id).map_or(0, |hits| hits.hits);
             strike.count("disk_operations", hits);
+            if hits > 0 {
+                strike.strikes(stage.machines[machine].host);
+            }
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use super::Stage;
 use super::strike::Strike;
+use super::targets::named;
 use crate::hosts::turmoil::LinkFault as TurmoilFault;
 use squall_network::{Fault, FaultId, FaultKind as LinkFault, HostId};
 use squall_protocol::{HostName, Role};
@@ -42,6 +43,7 @@ pub(super) fn carrier_gone(site: HostId, stage: &Stage<'_>) -> Held {
 
 pub(super) fn end(Held(id): Held, strike: &mut Strike, stage: &Stage<'_>) {
     stage.network.remove_fault(id);
+    count_struck(id, strike, stage);
     let hits = stage.network.fault_hits(id);
     for (what, hit) in [
         ("segments_stalled", hits.segments_stalled),
@@ -55,6 +57,25 @@ pub(super) fn end(Held(id): Held, strike: &mut Strike, stage: &Stage<'_>) {
             strike.count(what, hit);
         }
     }
+}
+
+/// A host is struck when something on one of its links was; the devices, when those of some site were.
+fn count_struck(id: FaultId, strike: &mut Strike, stage: &Stage<'_>) {
+    let hit = stage.network.hosts_hit(id);
+    for (name, target) in named(&strike.kind, stage.scenario) {
+        let hosts = stage.hosts_of(&target.into());
+        // turmoil does not say what a fault stops on the links that it covers.
+        if turmoil_covers(target, stage) || hosts.iter().any(|host| hit.contains(host)) {
+            strike.strikes(name);
+        }
+    }
+    if matches!(strike.kind, FaultKind::CarrierGone { .. }) && !hit.is_empty() {
+        strike.struck.extend(strike.targets.iter().cloned());
+    }
+}
+
+fn turmoil_covers(target: Target, stage: &Stage<'_>) -> bool {
+    stage.scenario.network.backbone == Backbone::Turmoil && target != Target::Clients
 }
 
 /// The links between hosts that a strike covers on turmoil's TCP, and how.

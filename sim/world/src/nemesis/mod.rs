@@ -30,25 +30,30 @@ pub use stage::{Place, Sites, Stage};
 use crate::disk::DiskFault;
 use crate::hosts::points::Struck;
 use held::{Family, Held, Planned, State};
+use squall_core::Time;
 use squall_generators::FrameFault;
 use squall_history::{Entity, Event, Kind};
 use squall_network::FaultKind as LinkFault;
+use squall_protocol::Role;
 use squall_reports::FaultRecord;
-use squall_scenarios::{DiskOperation, FaultKind, Scenario};
-use std::collections::BTreeMap;
+use squall_scenarios::{DiskOperation, Fault, FaultKind, Scenario};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use strike::Strike;
 
 /// All faults of a run.
 pub struct Nemesis {
     strikes: Vec<Planned>,
+    /// Strikes that are over, and after which not everybody is back yet.
+    awaited: Vec<usize>,
 }
 
 impl Nemesis {
     /// `load` is when the load phase begins, in µs of the run.
     pub fn new(scenario: &Scenario, seed: u64, load: u64) -> Self {
         let strikes = plan::plan(scenario, load, seed).into_iter();
-        Nemesis { strikes: strikes.map(|strike| Planned { strike, state: State::Waiting }).collect() }
+        let strikes = strikes.map(|strike| Planned { strike, state: State::Waiting }).collect();
+        Nemesis { strikes, awaited: Vec::new() }
     }
 
     /// Applies what is due at `stage.now`: first ends, then beginnings.
@@ -249,6 +254,7 @@ impl Nemesis {
         tell(&self.strikes[index].strike, false, stage);
         stage.read_on(read_again);
         clients::resend(&resends, &mut self.strikes[index].strike, stage);
+        self.awaited.push(index);
     }
 
     /// Computes the state in force from everything that is held, for a family whose set of strikes has changed.
@@ -281,6 +287,9 @@ impl Nemesis {
             let hits = stage.client_faults.lock().take_hits();
             hits.into_iter().for_each(|((fault, what), hits)| self.strikes[fault].strike.count(what, hits));
         }
+        if !self.awaited.is_empty() {
+            self.see_who_is_back(stage);
+        }
     }
 
     fn take_in(&mut self, struck: Struck, stage: &mut Stage<'_>) {
@@ -292,6 +301,7 @@ impl Nemesis {
             State::Active(Held::Processes(processes::Held::Down(down))) => down.hold(machine, stage),
             State::Active(_) | State::Waiting | State::Over => unreachable!("what is over has disarmed its cuts"),
         }
+        strike.strikes(stage.machines[machine].host);
         strike.count(if lost_power { "hosts" } else { "processes" }, 1);
         strike.count("unsynced_blocks", unsynced_blocks);
         strike.count("connections", connections);
@@ -304,32 +314,67 @@ impl Nemesis {
         stage.machines[machine].is_down(&mut stage.groups[group], lost_power);
     }
 
-    /// One record a fault, its occurrences added up.
-    pub fn records(&self) -> Vec<FaultRecord> {
-        let mut records: Vec<FaultRecord> = Vec::new();
-        for Planned { strike, .. } in &self.strikes {
-            let (at_ms, until_ms) = (strike.begins / 1_000, strike.ends / 1_000);
-            let place = records.iter().position(|r| r.name == strike.name).unwrap_or_else(|| {
-                records.push(FaultRecord {
-                    name: strike.name.clone(),
-                    kind: strike.declared.to_owned(),
-                    at_ms,
-                    until_ms,
-                    targets: Vec::new(),
-                    affected: BTreeMap::new(),
-                });
-                records.len() - 1
-            });
-            let record = &mut records[place];
-            record.until_ms = record.until_ms.max(until_ms);
-            record.targets.extend(strike.targets.iter().cloned());
-            record.targets.sort();
-            record.targets.dedup();
-            for (what, count) in &strike.hits {
-                *record.affected.entry(what.clone()).or_default() += count;
+    /// Strikes that are over, and after which somebody may still be missing.
+    fn see_who_is_back(&mut self, stage: &mut Stage<'_>) {
+        let mut awaited = std::mem::take(&mut self.awaited);
+        awaited.retain(|index| {
+            let strike = &mut self.strikes[*index].strike;
+            let all_back = stage.fleet.all_back(Time(strike.ends));
+            if all_back {
+                strike.is_settled(stage);
             }
+            !all_back
+        });
+        self.awaited = awaited;
+    }
+
+    /// The run is over: those who are missing still have been for at least as long.
+    pub fn settle(&mut self, stage: &mut Stage<'_>) {
+        for index in std::mem::take(&mut self.awaited) {
+            self.strikes[index].strike.is_settled(stage);
         }
-        records
+    }
+
+    /// One record a fault, its occurrences added up.
+    pub fn records(&self, scenario: &Scenario) -> Vec<FaultRecord> {
+        let load = scenario.phases.ramp.as_millis();
+        let record = |fault: &Fault| {
+            let strikes = self.strikes.iter().map(|planned| &planned.strike);
+            let strikes: Vec<&Strike> = strikes.filter(|strike| strike.name == fault.name).collect();
+            let mut record = FaultRecord {
+                name: fault.name.clone(),
+                kind: fault.kind.name().to_owned(),
+                // A fault for which no time was left stands where it was to begin.
+                at_ms: strikes.first().map_or(load + fault.at.as_millis(), |first| first.begins / 1_000),
+                until_ms: strikes.iter().map(|strike| strike.ends / 1_000).max().unwrap_or(0),
+                targets: Vec::new(),
+                missed: Vec::new(),
+                affected: BTreeMap::new(),
+                all_back_ms: None,
+                connected_after: BTreeMap::new(),
+            };
+            record.until_ms = record.until_ms.max(record.at_ms);
+            let (mut targets, mut missed) = (BTreeSet::new(), BTreeSet::new());
+            for strike in &strikes {
+                targets.extend(strike.targets.iter().cloned());
+                missed.extend(strike.targets.iter().chain(&strike.must_strike).cloned());
+                for (what, count) in &strike.hits {
+                    *record.affected.entry(what.clone()).or_default() += count;
+                }
+                if let Some((after_us, gateways)) = &strike.all_back {
+                    record.all_back_ms = record.all_back_ms.max(Some(after_us / 1_000));
+                    let gateways = (0..).zip(gateways);
+                    record.connected_after =
+                        gateways.map(|(n, devices)| (Role::Gateway.host(n).to_string(), *devices)).collect();
+                }
+            }
+            // Who was struck once by a fault that strikes often was struck.
+            missed.retain(|target| strikes.iter().all(|strike| !strike.struck.contains(target)));
+            record.targets = targets.into_iter().collect();
+            record.missed = missed.into_iter().collect();
+            record
+        };
+        scenario.faults.iter().map(record).collect()
     }
 
     /// The checks that the scenario's faults must expose.

@@ -1,7 +1,7 @@
 //! When each fault of a scenario strikes: its occurrences, with drawn times drawn, and compound faults taken apart.
 
 use super::strike::Strike;
-use super::targets::{draw_hosts, each_of};
+use super::targets::{draw_hosts, each_of, named};
 use squall_generators::rng::{Stream, shuffle};
 use squall_scenarios::{Fault, FaultKind, Occurrence, Scenario, Target};
 
@@ -24,37 +24,46 @@ pub(super) fn plan(scenario: &Scenario, load: u64, seed: u64) -> Vec<Strike> {
             let begins = (load + begins.as_micros() + later).min(heal);
             let ends = (load + ends.as_micros() + later).min(heal);
             if begins < heal {
-                let parts = take_apart(scenario, fault, (begins, ends), heal, &mut stream);
+                let kind = drawn_for_all_parts(scenario, fault, &mut stream);
+                let parts = take_apart(scenario, &kind, (begins, ends), heal, &mut stream);
+                let first = strikes.len();
                 strikes.extend((0..).zip(parts).map(|(part, (kind, begins, ends))| {
                     let own = Stream::new(seed, &format!("fault {} {number} part {part}", fault.name));
                     Strike::new(fault, kind, begins, ends, own)
                 }));
+                if let Some(first) = strikes.get_mut(first)
+                    && kind.targets().iter().all(|(_, targets)| !targets.are_drawn())
+                {
+                    // Also those for whose part no time is left.
+                    first.must_strike = named(&kind, scenario).into_iter().map(|(name, _)| name).collect();
+                }
             }
         }
     }
     strikes
 }
 
+/// What a fault does, with the hosts drawn for a compound one: they are drawn once, for all its parts.
+fn drawn_for_all_parts(scenario: &Scenario, fault: &Fault, stream: &mut Stream) -> FaultKind {
+    let mut kind = fault.kind.clone();
+    if let FaultKind::RollingRestart { .. } | FaultKind::Swizzle { .. } | FaultKind::Flap { .. } = kind {
+        for targets in kind.targets_mut() {
+            // Nobody is the busiest shard before the run; a scenario that asks is refused.
+            *targets = draw_hosts(scenario, targets, stream, 0);
+        }
+    }
+    kind
+}
+
 fn take_apart(
     scenario: &Scenario,
-    fault: &Fault,
+    kind: &FaultKind,
     (begins, ends): (u64, u64),
     heal: u64,
     stream: &mut Stream,
 ) -> Vec<(FaultKind, u64, u64)> {
     let strike = |kind, begins, ends| (kind, begins, ends);
-    // What is drawn for a compound fault is drawn once, for all its parts.
-    let kind = match &fault.kind {
-        kind @ (FaultKind::RollingRestart { .. } | FaultKind::Swizzle { .. } | FaultKind::Flap { .. }) => {
-            let mut kind = kind.clone();
-            for targets in kind.targets_mut() {
-                *targets = draw_hosts(scenario, targets, stream, 0);
-            }
-            kind
-        }
-        kind => kind.clone(),
-    };
-    match &kind {
+    match kind {
         FaultKind::Crash { target, point: Some(_) } | FaultKind::PowerLoss { target, point: Some(_) }
             if !target.are_drawn() =>
         {

@@ -24,11 +24,15 @@ pub(super) fn lose(fault: usize, strike: &mut Strike, target: &Targets, stage: &
     let mut held = Held::default();
     for machine in stage.machines_of(target) {
         if stage.machines[machine].power == Power::Up {
+            stage.break_connections(machine);
             stage.machines[machine].probe.lose_power(fault);
         } else {
             // Another fault has it down already: it stays down until this one ends as well.
             held.down.hold(machine, stage);
-            strike.count("hosts", u64::from(stage.machines[machine].lose_power_while_down()));
+            if stage.machines[machine].lose_power_while_down() {
+                strike.count("hosts", 1);
+                strike.strikes(stage.machines[machine].host);
+            }
         }
     }
     held

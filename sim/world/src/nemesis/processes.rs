@@ -36,9 +36,11 @@ impl Down {
             if stage.machines[machine].held_down > 0 {
                 continue;
             }
-            if strike.hits.values().all(|hits| *hits == 0) {
+            let host = stage.machines[machine].host;
+            if !strike.struck.contains(&host.to_string()) {
                 // It was down already, and this fault is why it stayed so.
                 strike.count("held_down", 1);
+                strike.strikes(host);
             }
             if stage.machines[machine].host.role == Role::Messages && stage.unanswered_sends() > 0 {
                 stage.mailbox.lock().count("shard_restarted_with_sends_waiting");
@@ -66,6 +68,8 @@ pub(super) fn crash(strike: &mut Strike, target: &Targets, stage: &mut Stage<'_>
         let connections = stage.network.connections_of(stage.machines[machine].probe.host).len() as u64;
         strike.count("processes", 1);
         strike.count("connections", connections);
+        strike.strikes(stage.machines[machine].host);
+        stage.break_connections(machine);
         let group = stage.group_of(machine);
         stage.machines[machine].crash(&mut stage.groups[group], style);
         stage.tell(Event { t: stage.now, at: Entity::Host(machine as u16), kind: Kind::Crash });
@@ -92,7 +96,10 @@ pub(super) fn pause(strike: &mut Strike, target: &Targets, stage: &mut Stage<'_>
     let machines = stage.machines_of(target);
     for machine in &machines {
         let machine = &mut stage.machines[*machine];
-        strike.count("processes", u64::from(machine.power == Power::Up));
+        if machine.power == Power::Up {
+            strike.count("processes", 1);
+            strike.strikes(machine.host);
+        }
         machine.pause();
     }
     Held::Paused(machines)

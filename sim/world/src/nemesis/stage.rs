@@ -12,6 +12,7 @@ use squall_core::Time;
 use squall_generators::{Liars, Sink};
 use squall_history::Event;
 use squall_network::{ConnId, HostId, Network, ProfileId};
+use squall_protocol::Role;
 use squall_scenarios::{Profile, Scenario};
 use std::collections::BTreeMap;
 
@@ -61,6 +62,24 @@ impl Stage<'_> {
     pub(super) fn unanswered_sends(&self) -> u64 {
         let totals = self.fleet.totals();
         totals.sent - totals.acked - totals.refused
+    }
+
+    /// Every device of a gateway that dies is missing from now on: it may find out much later.
+    pub(super) fn break_connections(&mut self, machine: usize) {
+        let machine = &self.machines[machine];
+        if machine.host.role == Role::Gateway {
+            for conn in self.network.connections_of(machine.probe.host) {
+                self.connection_is_broken(conn);
+            }
+        }
+    }
+
+    /// A device's connection is good for nothing any more.
+    pub(super) fn connection_is_broken(&mut self, conn: ConnId) {
+        let token = self.network.conn_info(conn).and_then(|info| info.token);
+        if let Some(client) = token.map(|token| token as u32).filter(|client| *client < self.fleet.clients()) {
+            self.fleet.connection_is_broken(client, Time(self.now));
+        }
     }
 
     /// Clients that had stopped reading read on.

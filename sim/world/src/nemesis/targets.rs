@@ -5,7 +5,7 @@ use super::strike::Strike;
 use squall_generators::rng::{Stream, shuffle};
 use squall_network::HostId;
 use squall_protocol::Role;
-use squall_scenarios::{Scenario, Target, Targets};
+use squall_scenarios::{FaultKind, Scenario, Target, Targets};
 
 /// Draws the hosts of targets that say how many are meant, and finds those that are known by what they do.
 pub(super) fn resolve(strike: &mut Strike, stage: &Stage<'_>) {
@@ -13,12 +13,17 @@ pub(super) fn resolve(strike: &mut Strike, stage: &Stage<'_>) {
     for targets in strike.kind.targets_mut() {
         *targets = draw_hosts(stage.scenario, targets, &mut strike.stream, busiest);
     }
-    let sides = strike.kind.targets();
-    let named = sides.iter().flat_map(|(key, hosts)| {
+    strike.targets = named(&strike.kind, stage.scenario).into_iter().map(|(name, _)| name).collect();
+}
+
+/// Everybody whom a kind of fault names, as records name them, links with their side.
+pub(super) fn named(kind: &FaultKind, scenario: &Scenario) -> Vec<(String, Target)> {
+    let sides = kind.targets();
+    let named = sides.iter().flat_map(|(key, targets)| {
         let side = if *key == "target" { String::new() } else { format!("{key} ") };
-        hosts.iter().map(move |host| format!("{side}{host}"))
+        each_of(scenario, targets).into_iter().map(move |target| (format!("{side}{target}"), target))
     });
-    strike.targets = named.collect();
+    named.collect()
 }
 
 /// Every host that targets mean, and the devices at the end.

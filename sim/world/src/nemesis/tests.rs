@@ -1,7 +1,7 @@
 //! The end of one fault never undoes another: for every pair of kinds, what is in force once the first has ended is what
-//! the second alone would have put in force.
+//! the second alone would have put in force. And a fault strikes all that it names, or its record says whom it missed.
 
-use crate::run::{RunOptions, World};
+use crate::run::{RunOptions, World, run};
 use squall_generators::rng::key;
 use squall_runtime::interpose::{WorldContext, enter_world};
 use squall_scenarios::{FaultKind, KindName, Scenario, parse};
@@ -100,4 +100,50 @@ fn the_end_of_a_fault_undoes_no_other_for_every_pair_of_kinds() {
             assert_eq!(both, alone, "after {first:?} has ended, {second:?} is not what it was");
         }
     }
+}
+
+/// What a run with these faults says of each: whom it missed, and why the run is inconclusive because of it.
+fn missed(faults: &str) -> Vec<(Vec<String>, Option<String>)> {
+    let text = format!(
+        "[topology]\ngateways = 4\nmessages = 3\n[population]\nusers = 12\n[phases]\nramp = \"1s\"\nload = \"12s\"\n\
+         liveness_bound = \"5s\"\n{faults}"
+    );
+    let scenario: Scenario = parse(&text, Path::new("missed.toml")).unwrap_or_else(|p| panic!("{}\n{text}", p[0]));
+    let record = std::thread::spawn(move || run(&scenario, RunOptions::default()).expect("a run that ends"));
+    let record = record.join().expect("a run does not panic");
+    let because = |name: &str| {
+        let prefix = format!("fault {name} ");
+        record.inconclusive_because.iter().find(|because| because.starts_with(&prefix)).cloned()
+    };
+    record.faults.iter().map(|fault| (fault.missed.clone(), because(&fault.name))).collect()
+}
+
+#[test]
+fn a_fault_that_does_not_strike_all_that_it_names_says_whom_it_missed() {
+    let restart = |at: &str| {
+        format!(
+            "[[faults]]\nkind = \"rolling-restart\"\ntarget = [\"gateway-*\"]\nat = \"{at}\"\nfor = \"2s\"\ngap = \"500ms\"\n"
+        )
+    };
+    assert_eq!(missed(&restart("1s")), [(vec![], None)]);
+    let late = "fault rolling-restart-1 missed gateway-2, gateway-3: the load was over before their turn; give it more time, or \
+                begin earlier";
+    assert_eq!(missed(&restart("8s")), [(vec!["gateway-2".into(), "gateway-3".into()], Some(late.into()))]);
+    let crash = |target: &str, rest: &str| format!("[[faults]]\nkind = \"crash\"\ntarget = {target}\n{rest}\n");
+    // Already down, and not longer because of the second.
+    let twice = crash("[\"gateway-0\"]", "at = \"2s\"\nfor = \"8s\"")
+        + &crash("[\"gateway-0\", \"gateway-1\"]", "at = \"4s\"\nfor = \"2s\"");
+    let one = "fault crash-2 missed gateway-0";
+    assert_eq!(missed(&twice), [(vec![], None), (vec!["gateway-0".into()], Some(one.into()))]);
+    // Nobody asks a shard without a restart to recover.
+    let point = crash("[\"messages-0\"]", "at = \"3s\"\nfor = \"1s\"")
+        + &crash("[\"messages-*\"]", "point = \"recovering\"\nat = \"2s\"\nfor = \"5s\"");
+    let (missed_by_point, because) = missed(&point).remove(1);
+    assert_eq!(missed_by_point, ["messages-1", "messages-2"]);
+    assert!(because.is_some_and(|because| because.ends_with("its point was not passed there while it waited")));
+    // Drawn ones count when they are drawn; a link's sides each for itself.
+    let drawn = "[[faults]]\nkind = \"pause\"\ntarget = [\"one of gateway-*\"]\nat = \"2s\"\nfor = \"1s\"\n";
+    assert_eq!(missed(drawn), [(vec![], None)]);
+    let idle = "[[faults]]\nkind = \"partition\"\nbetween = [\"gateway-*\", \"registry-0\"]\nand = [\"bus-0\"]\nat = \"2s\"\nfor = \"9s\"\n";
+    assert_eq!(missed(idle)[0].0, ["between registry-0"]);
 }

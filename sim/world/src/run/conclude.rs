@@ -6,10 +6,13 @@ use super::world::World;
 use crate::hosts::group::Group;
 use crate::hosts::machine::Machine;
 use crate::memory::accounts::{Account, resident_bytes};
+use crate::nemesis::Nemesis;
 use squall_checks::{AuditDevice, Checks, Config};
+use squall_generators::GatewayTotals;
+use squall_protocol::Role;
 use squall_reports::record::{
-    CheckRecord, ClientCounts, FirstViolation, MemoryRecord, MessageCounts, SometimesRecord, overall_verdict,
-    ratio,
+    CheckRecord, ClientCounts, FaultRecord, FirstViolation, HostRecord, MemoryRecord, MessageCounts,
+    SometimesRecord, overall_verdict, ratio,
 };
 use squall_reports::{Histogram, RunRecord, Verdict};
 use squall_scenarios::{FaultKind, Measure, ServiceLevel};
@@ -19,6 +22,8 @@ impl World<'_> {
     /// Audits the disks, lets the checks conclude, and writes the record.
     pub(crate) fn conclude(mut self) -> Result<RunRecord, RunError> {
         let totals = self.fleet.totals();
+        self.with_nemesis(Nemesis::settle);
+        let hosts = self.hosts();
         self.release();
         let mut checks = std::mem::replace(&mut self.observatory.checks, Checks::new(Config::default()));
         for index in 0..self.machines.len() {
@@ -48,7 +53,7 @@ impl World<'_> {
             source,
         })?;
         let mut checks: Vec<CheckRecord> = checks.finish().into_iter().map(check_record).collect();
-        let faults = self.nemesis.records();
+        let faults = self.nemesis.records(self.scenario);
         let latency_ms = self.latencies();
         if !self.scenario.checks.service_levels.is_empty() && !self.stopped {
             checks.push(self.service_levels());
@@ -64,6 +69,13 @@ impl World<'_> {
         }
         because.extend(
             faults.iter().filter(|_| expected).filter(|f| !f.has_hit()).map(|f| self.hit_nothing(&f.name)),
+        );
+        because.extend(
+            faults
+                .iter()
+                .filter(|_| expected)
+                .filter(|f| f.has_hit() && !f.missed.is_empty())
+                .map(|f| self.missed(f)),
         );
         for check in checks.iter().filter(|c| expected && c.verdict == Verdict::Inconclusive) {
             because.push(format!(
@@ -110,6 +122,7 @@ impl World<'_> {
             },
             checks,
             faults,
+            hosts,
             sometimes: self.sometimes(),
             latency_ms,
             memory: MemoryRecord {
@@ -122,13 +135,37 @@ impl World<'_> {
 
     /// Why a fault proves nothing.
     fn hit_nothing(&self, name: &str) -> String {
+        let why = if self.waits_for_a_point(name) { ": its point was not passed while it waited" } else { "" };
+        format!("fault {name} hit nothing{why}")
+    }
+
+    /// Why a fault proves less than it says.
+    fn missed(&self, fault: &FaultRecord) -> String {
+        let FaultRecord { name, missed, targets, .. } = fault;
+        let never_begun = missed.iter().filter(|target| !targets.contains(target)).count();
+        let why = if self.waits_for_a_point(name) {
+            ": its point was not passed there while it waited"
+        } else if never_begun == missed.len() {
+            ": the load was over before their turn; give it more time, or begin earlier"
+        } else {
+            ""
+        };
+        format!("fault {name} missed {}{why}", missed.join(", "))
+    }
+
+    fn waits_for_a_point(&self, name: &str) -> bool {
         let fault = self.scenario.faults.iter().find(|fault| fault.name == name);
-        let point = fault.is_some_and(|fault| match fault.kind {
+        fault.is_some_and(|fault| match fault.kind {
             FaultKind::Crash { point, .. } | FaultKind::PowerLoss { point, .. } => point.is_some(),
             _ => false,
-        });
-        let why = if point { ": its point was not passed while it waited" } else { "" };
-        format!("fault {name} hit nothing{why}")
+        })
+    }
+
+    /// How many devices each gateway had at its peak.
+    fn hosts(&self) -> BTreeMap<String, HostRecord> {
+        let gateways = (0..).zip(self.fleet.gateways());
+        let record = |totals: &GatewayTotals| HostRecord { connected_peak: totals.connected_peak };
+        gateways.map(|(n, totals)| (Role::Gateway.host(n).to_string(), record(totals))).collect()
     }
 
     /// Every point with its hits: what hosts and world have passed, and what the fleet has seen.

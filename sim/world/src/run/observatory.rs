@@ -28,6 +28,8 @@ pub struct Observatory {
     pub send_to_ack: Histogram,
     pub send_to_deliver: Histogram,
     pub reconnect: Histogram,
+    pub reconnect_by_choice: Histogram,
+    pub all_back: Histogram,
     pub events: u64,
 }
 
@@ -44,6 +46,8 @@ impl Observatory {
             send_to_ack: Histogram::new(),
             send_to_deliver: Histogram::new(),
             reconnect: Histogram::new(),
+            reconnect_by_choice: Histogram::new(),
+            all_back: Histogram::new(),
             events: 0,
         }
     }
@@ -101,6 +105,8 @@ impl Sink for Observatory {
         match latency {
             Latency::SendToDeliver(us) => self.send_to_deliver.record_us(us),
             Latency::Reconnect(us) => self.reconnect.record_us(us),
+            Latency::ReconnectByChoice(us) => self.reconnect_by_choice.record_us(us),
+            Latency::AllBack(us) => self.all_back.record_us(us),
         }
     }
 

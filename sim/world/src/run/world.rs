@@ -134,7 +134,7 @@ impl<'a> World<'a> {
         }
     }
 
-    fn with_nemesis(&mut self, act: impl FnOnce(&mut Nemesis, &mut Stage<'_>)) {
+    pub(super) fn with_nemesis(&mut self, act: impl FnOnce(&mut Nemesis, &mut Stage<'_>)) {
         let mut stage = Stage {
             scenario: self.scenario,
             machines: &mut self.machines,
