@@ -131,7 +131,7 @@ impl<C: Copy + Eq> Liars<C> {
     }
 
     fn user(&self, index: u32) -> UserId {
-        UserId(mix(self.key ^ u64::from(index)) | 1)
+        UserId(mix(self.key ^ u64::from(index)) >> 1)
     }
 
     fn codec(index: u32) -> Codec {
@@ -342,7 +342,7 @@ fn foreign(population: &Population, draw: u64) -> ConversationId {
     let user = below(mix(draw), u64::from(population.users())) as u32;
     match population.partner(user, 0) {
         Some(partner) => population.direct(user, partner).id,
-        None => ConversationId(draw),
+        None => ConversationId::group(population.user(user), draw),
     }
 }
 

@@ -4,6 +4,7 @@
 //! then `storage` is `None` and nobody is answered. Guarded by `sim/checks/src/acked_is_durable.rs`.
 
 use super::dispatcher::{Dispatcher, Plan};
+use super::old_sends::OldSends;
 use super::state::ShardState;
 use crate::clock::Clock;
 use crate::observer::{Observer, Point};
@@ -17,6 +18,7 @@ pub struct Shard {
     state: Mutex<ShardState>,
     open_storage: OpenStorage,
     pub dispatcher: Dispatcher,
+    pub old_sends: OldSends,
     pub clock: Clock,
     pub observer: Arc<dyn Observer>,
     /// Something waits to be committed.
@@ -31,7 +33,15 @@ impl Shard {
         observer: Arc<dyn Observer>,
     ) -> Self {
         let state = Mutex::new(ShardState::empty());
-        Shard { state, open_storage, dispatcher, clock, observer, work: Notify::new() }
+        Shard {
+            state,
+            open_storage,
+            dispatcher,
+            old_sends: OldSends::default(),
+            clock,
+            observer,
+            work: Notify::new(),
+        }
     }
 
     pub fn state(&self) -> MutexGuard<'_, ShardState> {

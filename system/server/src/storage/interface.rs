@@ -78,6 +78,8 @@ pub trait Storage: Send + Sync {
     ) -> Result<Vec<Entry>, StorageError>;
     /// Entries from this position on, in append order.
     fn entries_from(&self, position: Position, max: usize) -> Result<Vec<NewEntry>, StorageError>;
+    /// Whether the user is or was a member: one look-up, however long the log and however many its members.
+    fn knows(&self, id: ConversationId, user: UserId) -> Result<bool, StorageError>;
     /// The conversations that the user is or was a member of.
     fn conversations_of(&self, user: UserId) -> Result<Vec<ConversationId>, StorageError>;
     /// Where these cursors stand, 0 for one that does not exist, for an audit.

@@ -7,6 +7,6 @@ mod executor;
 mod interface;
 mod redb;
 
-pub use self::redb::RedbStorage;
+pub use self::redb::{FORMAT, RedbStorage};
 pub use executor::{Commit, CommitExecutor, WriterThread};
 pub use interface::{Batch, NewEntry, OpenStorage, Recovered, Storage, StorageError};
