@@ -453,6 +453,11 @@ mod tests {
         let p = population(60, 25);
         for group in 0..25 {
             let members: Vec<u32> = p.group_members(group).collect();
+            assert_eq!(p.group_owner(group), members[0]);
+            assert!(
+                p.group_id(group).founded_by(p.user(members[0]))
+                    && !p.group_id(group).founded_by(p.user(members[1]))
+            );
             assert!(members.len() >= 3);
             assert!(!members.contains(&p.guest(group).unwrap()));
             for member in members {
