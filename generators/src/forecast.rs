@@ -319,7 +319,8 @@ impl Wire {
     }
 
     fn in_codec(codec: Codec, body: f64) -> Self {
-        let (conversation, user, device) = (ConversationId(u64::MAX / 3), UserId(u64::MAX / 5), DeviceId(500_000));
+        let (user, device) = (UserId(u64::MAX / 5), DeviceId(500_000));
+        let conversation = ConversationId::direct(user, UserId(u64::MAX / 3));
         let (id, text) = (ClientMsgId(u128::MAX / 3), Payload::Text("x".repeat(body as usize)));
         let entry = Entry {
             seq: Seq(2),

@@ -4,7 +4,7 @@
 //! `nothing-unsent`; what a stranger is shown is displayed to a user who is a member of nothing, which breaks
 //! `members-only`; and whoever is disturbed by a lie loses something that the other checks miss.
 
-use crate::population::Population;
+use crate::population::{Conversation, Population};
 use crate::rng::{below, key};
 use crate::websocket::{self, Incoming};
 use crate::{Fleet, FrameFaults, LastMile, Signal, Sink};
@@ -23,7 +23,7 @@ pub const FIRST_LIAR: u32 = 0xffff_0000;
 /// Between two lies of one liar.
 const LIE_EVERY: Duration = Duration::from_millis(700);
 /// Lies that a stranger knows.
-const LIES: u32 = 4;
+const LIES: u32 = 8;
 /// Before a liar that was turned away comes back.
 const BACK_AFTER: Duration = Duration::from_secs(1);
 /// A liar with a replayed `hello` leaves after this many steps: it listens, and says nothing more.
@@ -32,7 +32,7 @@ const REPLAYED_STEPS: u32 = 3;
 /// What a liar does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sort {
-    /// A user of no conversation writes to those of others, reads, acks and joins them.
+    /// A user of no conversation writes to those of others, reads, acks and joins them, and creates them in their place.
     Stranger,
     /// A token with a wrong MAC, in the name of a real device.
     Forger,
@@ -131,7 +131,7 @@ impl<C: Copy + Eq> Liars<C> {
     }
 
     fn user(&self, index: u32) -> UserId {
-        UserId(mix(self.key ^ u64::from(index)) | 1)
+        UserId(mix(self.key ^ u64::from(index)) >> 1)
     }
 
     fn codec(index: u32) -> Codec {
@@ -208,7 +208,7 @@ impl<C: Copy + Eq> Liars<C> {
         if sort == Sort::Replayer {
             return ClientFrame::Ping;
         }
-        strangers_lie(step, foreign(population, draw), own.0, index, draw)
+        strangers_lie(step, &foreign(population, step, draw), own.0, index, draw)
     }
 
     /// The network tells a liar something.
@@ -319,30 +319,46 @@ impl<C: Copy + Eq> Liars<C> {
 }
 
 /// What a stranger says at a step: the frames that ask something of a conversation, in turn.
-fn strangers_lie(step: u32, conversation: ConversationId, own: UserId, index: u32, draw: u64) -> ClientFrame {
-    let send = |payload| ClientFrame::Send {
+fn strangers_lie(step: u32, foreign: &Conversation, own: UserId, index: u32, draw: u64) -> ClientFrame {
+    let conversation = foreign.id;
+    let numbered = |client_seq, payload| ClientFrame::Send {
         conversation,
         client_msg_id: ClientMsgId(u128::from(draw) << 64 | u128::from(index)),
-        client_seq: ClientSeq::FIRST,
+        client_seq,
         payload,
     };
+    let send = |payload| numbered(ClientSeq::FIRST, payload);
+    let text = || Payload::Text("I was never here".to_owned());
     match step % LIES {
-        0 => send(Payload::Text("I was never here".to_owned())),
+        0 => send(text()),
         1 => ClientFrame::Ack { conversation, up_to_seq: Seq(1 << 40) },
         2 => ClientFrame::Sync { conversation, since_seq: Seq::ZERO },
-        _ => send(Payload::Joined(own)),
+        // A group of the name that two others have for theirs, with them or without.
+        3 => {
+            let others = foreign.members.iter().filter(|_| draw & 2 == 0).copied();
+            send(Payload::Created { direct: false, members: others.chain([own]).collect() })
+        }
+        4 => send(Payload::Joined(own)),
+        // Others' conversation, as they would create it.
+        5 => send(Payload::Created { direct: foreign.is_direct(), members: foreign.members.clone() }),
+        6 => numbered(ClientSeq(0), text()),
+        _ => numbered(ClientSeq(u64::MAX), text()),
     }
 }
 
-/// A conversation that a stranger has no part in: a group, or two people's.
-fn foreign(population: &Population, draw: u64) -> ConversationId {
-    if population.groups() > 0 && draw & 1 == 0 {
-        return population.group_id(below(draw, u64::from(population.groups())) as u32);
+/// A conversation that a stranger has no part in: a group, or two people's. A group in place of theirs takes two people's.
+fn foreign(population: &Population, step: u32, draw: u64) -> Conversation {
+    let wants_two = step % LIES == 3;
+    if population.groups() > 0 && !wants_two && draw & 1 == 0 {
+        return population.group(below(draw, u64::from(population.groups())) as u32);
     }
     let user = below(mix(draw), u64::from(population.users())) as u32;
     match population.partner(user, 0) {
-        Some(partner) => population.direct(user, partner).id,
-        None => ConversationId(draw),
+        Some(partner) => population.direct(user, partner),
+        None => {
+            let id = ConversationId::group(population.user(user), draw);
+            Conversation { id, owner: Some(user), members: vec![population.user(user)] }
+        }
     }
 }
 
@@ -379,8 +395,22 @@ mod tests {
 
     #[test]
     fn strangers_lie_with_every_frame_that_asks_something_of_a_conversation() {
-        let lie = |step| strangers_lie(step, ConversationId(1), UserId(2), 0, 7);
+        let (a, b, own) = (UserId(1), UserId(3), UserId(2));
+        let theirs = Conversation { id: ConversationId::direct(a, b), owner: None, members: vec![a, b] };
+        let lie = |step| strangers_lie(step, &theirs, own, 0, 7);
         let names: BTreeSet<_> = (0..LIES).map(|step| name(&lie(step)).expect("it asks something")).collect();
         assert_eq!(names, BTreeSet::from(["ack", "send", "sync"]));
+        let numbers: BTreeSet<_> = (0..LIES)
+            .filter_map(|step| match lie(step) {
+                ClientFrame::Send { client_seq, .. } => Some(client_seq.0),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(numbers, BTreeSet::from([0, 1, u64::MAX]));
+        let created = (0..LIES).filter_map(|step| match lie(step) {
+            ClientFrame::Send { payload: Payload::Created { direct, members }, .. } => Some((direct, members)),
+            _ => None,
+        });
+        assert_eq!(created.collect::<Vec<_>>(), [(false, vec![own]), (true, vec![a, b])]);
     }
 }

@@ -64,8 +64,15 @@ impl Permutation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conversation {
     pub id: ConversationId,
-    pub direct: bool,
+    /// The index of the user who alone may create it: a group's owner. `None` for two people's, which either may create.
+    pub owner: Option<u32>,
     pub members: Vec<UserId>,
+}
+
+impl Conversation {
+    pub fn is_direct(&self) -> bool {
+        self.owner.is_none()
+    }
 }
 
 /// A group: a run of consecutive places in one shuffled line-up of all users.
@@ -164,9 +171,9 @@ impl Population {
         self.groups.len() as u32
     }
 
-    /// The user at this index. Ids are shuffled over 64 bits, as real ones are.
+    /// The user at this index. Ids are shuffled over 63 bits, as real ones are.
     pub fn user(&self, index: u32) -> UserId {
-        UserId(mix(u64::from(index) ^ key(self.seed, "users")) | 1)
+        UserId(mix(u64::from(index) ^ key(self.seed, "users")) >> 1)
     }
 
     /// The device at this index; devices of one user are neighbours.
@@ -201,18 +208,25 @@ impl Population {
     /// The conversation between two users.
     pub fn direct(&self, index: u32, mate: u32) -> Conversation {
         let (a, b) = (self.user(index.min(mate)), self.user(index.max(mate)));
-        Conversation { id: ConversationId::direct(a, b), direct: true, members: vec![a, b] }
+        Conversation { id: ConversationId::direct(a, b), owner: None, members: vec![a, b] }
     }
 
     fn line(&self, layer: u32) -> Permutation {
         Permutation::new(u64::from(self.users), key(self.seed, "groups") ^ mix(u64::from(layer)))
     }
 
-    pub fn group_id(&self, group: u32) -> ConversationId {
-        ConversationId(mix(key(self.seed, "group ids") ^ u64::from(group)) | 1)
+    /// The index of the user who creates a group and adds to it: its first member.
+    pub fn group_owner(&self, group: u32) -> u32 {
+        let g = self.groups[group as usize];
+        self.line(g.layer).backward(u64::from(g.start)) as u32
     }
 
-    /// The indices of a group's first members; the first of them owns it.
+    /// Groups are numbered from 1, whoever creates them.
+    pub fn group_id(&self, group: u32) -> ConversationId {
+        ConversationId::group(self.user(self.group_owner(group)), u64::from(group) + 1)
+    }
+
+    /// The indices of a group's first members; the first of them owns it (`group_owner`).
     pub fn group_members(&self, group: u32) -> impl Iterator<Item = u32> + '_ {
         let g = self.groups[group as usize];
         let line = self.line(g.layer);
@@ -221,7 +235,7 @@ impl Population {
 
     pub fn group(&self, group: u32) -> Conversation {
         let members = self.group_members(group).map(|i| self.user(i)).collect();
-        Conversation { id: self.group_id(group), direct: false, members }
+        Conversation { id: self.group_id(group), owner: Some(self.group_owner(group)), members }
     }
 
     /// A user who is no first member of the group and may come and go, if there is one.
@@ -439,6 +453,11 @@ mod tests {
         let p = population(60, 25);
         for group in 0..25 {
             let members: Vec<u32> = p.group_members(group).collect();
+            assert_eq!(p.group_owner(group), members[0]);
+            assert!(
+                p.group_id(group).founded_by(p.user(members[0]))
+                    && !p.group_id(group).founded_by(p.user(members[1]))
+            );
             assert!(members.len() >= 3);
             assert!(!members.contains(&p.guest(group).unwrap()));
             for member in members {

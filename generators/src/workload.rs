@@ -168,7 +168,7 @@ impl Workload {
     /// Who of the two writes: the user, unless it is a conversation in which only the other one does.
     fn written(&self, population: &Population, user: u32, mate: u32) -> Option<(u32, Conversation)> {
         let conversation = population.direct(user, mate);
-        let draw = mix(self.seed ^ mix(conversation.id.0));
+        let draw = mix(self.seed ^ conversation.id.spread());
         let only = if draw & 1 == 0 { user.min(mate) } else { user.max(mate) };
         let writer = if unit(draw) < self.one_way_share { only } else { user };
         Some((writer, conversation))
@@ -211,7 +211,7 @@ impl Workload {
     /// The `n`th membership change: the group's owner adds the guest, then removes them, and so on.
     pub fn membership(&self, population: &Population, group: u32, n: u32) -> Option<Act> {
         let guest = population.user(population.guest(group)?);
-        let owner = population.group_members(group).next()?;
+        let owner = population.group_owner(group);
         let payload = if n.is_multiple_of(2) { Payload::Joined(guest) } else { Payload::Left(guest) };
         let device = population.first_device(owner);
         Some(Act { device, conversation: population.group(group), payload })
@@ -305,7 +305,7 @@ mod tests {
                 let act = w.send(&p, user, n, 9).unwrap();
                 assert_eq!(p.user_of_device(act.device), p.user(user));
                 assert!(act.conversation.members.contains(&p.user(user)));
-                if act.conversation.direct { direct += 1 } else { group += 1 }
+                if act.conversation.is_direct() { direct += 1 } else { group += 1 }
             }
         }
         assert!(direct > 300 && group > 100, "{direct} {group}");

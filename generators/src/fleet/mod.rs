@@ -326,14 +326,23 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
         }
     }
 
-    /// A person acts: creates the conversation first if this device knows nothing of it.
+    /// A person acts: creates the conversation first if this device knows nothing of it. Nobody can write into a group of
+    /// which they have not heard: its owner, who alone may create it, does so in their place.
     fn perform(&mut self, act: Act, now: Time, sink: &mut impl Sink) {
-        let Act { device, conversation, payload } = act;
-        if !self.clients[device as usize].session.knows(conversation.id) {
-            let create = Payload::Created { direct: conversation.direct, members: conversation.members.clone() };
+        let Act { mut device, conversation, payload } = act;
+        if let Some(owner) = conversation.owner.filter(|_| !self.knows(device, conversation.id)) {
+            device = self.population.first_device(owner);
+        }
+        if !self.knows(device, conversation.id) {
+            let create =
+                Payload::Created { direct: conversation.is_direct(), members: conversation.members.clone() };
             self.send(device, conversation.id, create, now, sink);
         }
         self.send(device, conversation.id, payload, now, sink);
+    }
+
+    fn knows(&self, device: u32, conversation: squall_protocol::ConversationId) -> bool {
+        self.clients[device as usize].session.knows(conversation)
     }
 
     fn send(

@@ -23,7 +23,7 @@ impl Run {
         let pair = n.wrapping_mul(7_919) % (DEVICES / 2);
         let round = n / (DEVICES / 2);
         let (sender, reader) = (DeviceId(2 * pair + 1), DeviceId(2 * pair + 2));
-        let conversation = ConversationId(pair.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+        let conversation = ConversationId::direct(UserId(sender.0), UserId(reader.0));
         let (client_msg_id, seq) = (ClientMsgId(u128::from(n) << 64 | 0x5a), Seq(round + 1));
         let (user, what, body_hash) = (UserId(sender.0), What::Text, 7);
         let mut event = |device, kind| self.checks.observe(&Event { t, at: Entity::Device(device), kind });

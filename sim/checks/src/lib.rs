@@ -41,7 +41,7 @@ use squall_protocol::{ConversationId, DeviceId, Seq, UserId};
 #[derive(Debug, Clone, Default)]
 pub struct Config {
     /// The host of each messages shard, by its index in the run's list of hosts. The owner of conversation `c` is
-    /// `shards[rendezvous(c.0, shards.len())]`.
+    /// `shards[rendezvous(c.spread(), shards.len())]`.
     pub shards: Vec<u16>,
 }
 

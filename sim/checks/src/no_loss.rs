@@ -34,7 +34,7 @@ fn judge(fact: &Fact, facts: &Facts, tally: &mut Tally) {
 fn judge_device(device: u32, user: UserId, facts: &Facts, tally: &mut Tally) {
     let row = &facts.devices[device];
     for (conversation, owed) in facts.owed(user) {
-        let pair = facts.pairs.find((row.id, facts.conversations[conversation].id));
+        let pair = facts.pairs.find((row.id, conversation));
         let displayed = pair.map_or(Vec::new(), |pair| facts.displayed(pair));
         let skipped = pair.map_or(&[][..], |pair| facts.skipped(pair));
         if row.reachable {

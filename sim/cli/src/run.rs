@@ -37,7 +37,7 @@ pub struct Args {
     history: bool,
     /// Like --history, with only what this conversation or device (by its number) had part in. Can be given several times.
     #[arg(long, value_name = "ID", requires = "out", value_parser = input::id, allow_negative_numbers = true)]
-    history_of: Vec<u64>,
+    history_of: Vec<u128>,
     /// On how many threads hosts step; the run is the same on any number. One in a run of less than 5,000 clients and as many as
     /// there are cores, at most eight, in a larger one, when absent.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=64))]

@@ -187,37 +187,41 @@ impl Event {
             }
             Kind::Disconnect { reason } => [2, body_hash(reason.as_bytes())].into_iter().for_each(add),
             Kind::Send { conversation, client_msg_id, body_hash, .. } => {
-                [3, conversation.0, client_msg_id.0 as u64, *body_hash].into_iter().for_each(add)
+                [3, conversation.spread(), client_msg_id.0 as u64, *body_hash].into_iter().for_each(add)
             }
             Kind::Resend { conversation, client_msg_id } => {
-                [4, conversation.0, client_msg_id.0 as u64].into_iter().for_each(add)
+                [4, conversation.spread(), client_msg_id.0 as u64].into_iter().for_each(add)
             }
             Kind::Sent { conversation, client_msg_id, seq } => {
-                [5, conversation.0, client_msg_id.0 as u64, seq.0].into_iter().for_each(add)
+                [5, conversation.spread(), client_msg_id.0 as u64, seq.0].into_iter().for_each(add)
             }
             Kind::Refused { conversation, client_msg_id, .. } => {
-                [6, conversation.0, client_msg_id.0 as u64].into_iter().for_each(add)
+                [6, conversation.spread(), client_msg_id.0 as u64].into_iter().for_each(add)
             }
             Kind::Append { conversation, seq, client_msg_id, .. } => {
-                [7, conversation.0, seq.0, client_msg_id.0 as u64].into_iter().for_each(add)
+                [7, conversation.spread(), seq.0, client_msg_id.0 as u64].into_iter().for_each(add)
             }
             Kind::Publish { conversation, seq, devices } => {
                 let to = devices.iter().fold(0, |hash, device| mix(hash ^ device.0));
-                [19, conversation.0, seq.0, to].into_iter().for_each(add)
+                [19, conversation.spread(), seq.0, to].into_iter().for_each(add)
             }
             Kind::Cursor { device, conversation, up_to } => {
-                [20, device.0, conversation.0, up_to.0].into_iter().for_each(add)
+                [20, device.0, conversation.spread(), up_to.0].into_iter().for_each(add)
             }
             Kind::Deliver { conversation, from, to, .. } => {
-                [8, conversation.0, from.0, to.0].into_iter().for_each(add)
+                [8, conversation.spread(), from.0, to.0].into_iter().for_each(add)
             }
             Kind::Display { conversation, seq, client_msg_id, body_hash, .. } => {
-                [9, conversation.0, seq.0, client_msg_id.0 as u64, *body_hash].into_iter().for_each(add)
+                [9, conversation.spread(), seq.0, client_msg_id.0 as u64, *body_hash].into_iter().for_each(add)
             }
-            Kind::Skip { conversation, from, to } => [10, conversation.0, from.0, to.0].into_iter().for_each(add),
-            Kind::Discard { conversation, seq, .. } => [11, conversation.0, seq.0].into_iter().for_each(add),
-            Kind::Sync { conversation, since } => [12, conversation.0, since.0].into_iter().for_each(add),
-            Kind::Ack { conversation, up_to } => [13, conversation.0, up_to.0].into_iter().for_each(add),
+            Kind::Skip { conversation, from, to } => {
+                [10, conversation.spread(), from.0, to.0].into_iter().for_each(add)
+            }
+            Kind::Discard { conversation, seq, .. } => {
+                [11, conversation.spread(), seq.0].into_iter().for_each(add)
+            }
+            Kind::Sync { conversation, since } => [12, conversation.spread(), since.0].into_iter().for_each(add),
+            Kind::Ack { conversation, up_to } => [13, conversation.spread(), up_to.0].into_iter().for_each(add),
             Kind::Crash => add(14),
             Kind::PowerLoss { unsynced_blocks } => [15, *unsynced_blocks].into_iter().for_each(add),
             Kind::Restart => add(16),

@@ -11,14 +11,14 @@ pub struct Recorder {
     file: BufWriter<File>,
     hosts: Vec<String>,
     /// Conversations and devices, by number; empty for everything.
-    only: Vec<u64>,
+    only: Vec<u128>,
     events: u64,
 }
 
 impl Recorder {
     /// Creates (or replaces) the file. `hosts` names the hosts by index. With `only`, it holds what these conversations and
     /// devices, by their numbers, had part in, and what happened to hosts.
-    pub fn create(path: &Path, hosts: Vec<String>, only: Vec<u64>) -> io::Result<Self> {
+    pub fn create(path: &Path, hosts: Vec<String>, only: Vec<u128>) -> io::Result<Self> {
         Ok(Recorder { file: BufWriter::with_capacity(1 << 20, File::create(path)?), hosts, only, events: 0 })
     }
 
@@ -38,15 +38,15 @@ impl Recorder {
     }
 }
 
-fn wanted(only: &[u64], event: &Event) -> bool {
+fn wanted(only: &[u128], event: &Event) -> bool {
     if only.is_empty() {
         return true;
     }
     let conversation = event.kind.conversation();
     match event.at {
-        Entity::Device(device) if only.contains(&device.0) => true,
+        Entity::Device(device) if only.contains(&u128::from(device.0)) => true,
         Entity::Host(_) | Entity::World if conversation.is_none() => true,
-        _ => conversation.is_some_and(|conversation| only.contains(&conversation.0)),
+        _ => conversation.is_some_and(|conversation| only.contains(&{ conversation.0 })),
     }
 }
 
@@ -70,7 +70,7 @@ mod tests {
         };
         let crash = Event { t: 1, at: Entity::Host(0), kind: Kind::Crash };
         let events = [ack(1, 7), ack(1, 8), ack(2, 7), ack(2, 8), gone(1), gone(2), crash];
-        let kept = |only: &[u64]| events.iter().map(|event| wanted(only, event)).collect::<Vec<_>>();
+        let kept = |only: &[u128]| events.iter().map(|event| wanted(only, event)).collect::<Vec<_>>();
         assert_eq!(kept(&[]), [true; 7]);
         assert_eq!(kept(&[7]), [true, false, true, false, false, false, true], "a conversation");
         assert_eq!(kept(&[1]), [true, true, false, false, true, false, true], "a device");

@@ -133,7 +133,11 @@ impl Device {
     }
 
     /// Sends to one person; the conversation is created, with `create_id`, if this device does not know of it. When the
-    /// other person was first, the creation alone is refused as a conflict, which is of no consequence.
+    /// other person was first, the creation alone is refused as a conflict, which is of no consequence. Whom no token can
+    /// name (`UserId::is_valid`) nobody can write to.
+    ///
+    /// # Panics
+    /// If `to` is no valid user.
     pub async fn send_direct(
         &self,
         to: UserId,
@@ -141,6 +145,7 @@ impl Device {
         id: ClientMsgId,
         text: String,
     ) -> Result<(), Gone> {
+        assert!(to.is_valid(), "no user has the number {to}");
         self.tell(Command::SendDirect { to, create_id, id, text }).await
     }
 

@@ -41,6 +41,9 @@ pub enum Plant {
     SendAbandonedOnReconnect,
     HeadsOmitNewConversations,
     BodyTruncated,
+    CreationTakesAnyName,
+    AnybodyMayJoin,
+    PagesForWhoeverAsks,
 }
 
 /// Whether this bug is planted in the process.

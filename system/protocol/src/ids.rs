@@ -1,30 +1,34 @@
 //! Identifiers as types, so that a device cannot be passed where a user is meant.
 //!
 //! In JSON an identifier is a string, because a JavaScript number cannot hold 64 bits; sequence numbers are numbers.
+//!
+//! **Invariant:** a conversation's name says whose it is. Two people's and a group's are never the same, and who may create
+//! one follows from the name alone ([`ConversationId::founded_by`]). Guarded by the tests below and, on real sockets, by
+//! `server/tests/names.rs`.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
 use std::str::FromStr;
 
 macro_rules! identifier {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident: $number:ty) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-        pub struct $name(pub u64);
+        pub struct $name(pub $number);
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{}", self.0)
+                write!(f, "{}", { self.0 })
             }
         }
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, concat!(stringify!($name), "({})"), self.0)
+                write!(f, concat!(stringify!($name), "({})"), { self.0 })
             }
         }
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(&self.0)
+                serializer.collect_str(&{ self.0 })
             }
         }
         impl<'de> Deserialize<'de> for $name {
@@ -37,23 +41,103 @@ macro_rules! identifier {
 }
 
 identifier!(
-    /// A person.
-    UserId
+    /// A person. Valid ones are below [`UserId::LIMIT`].
+    UserId: u64
 );
 identifier!(
     /// A device of a person, unique among all devices.
-    DeviceId
+    DeviceId: u64
 );
 identifier!(
-    /// A conversation. A direct one is named by its two members (`ConversationId::direct`), a group by its creator's choice.
-    ConversationId
+    /// A conversation, by a name that says what it is: [`ConversationId::name`].
+    ///
+    /// Aligned like its halves: a device, a shard and the checks hold one for each conversation, most of them beside
+    /// numbers of 64 bits.
+    #[repr(packed(8))]
+    ConversationId: u128
 );
 
+impl UserId {
+    /// The first number that is no user's: the name of a conversation holds two of them and a bit each.
+    pub const LIMIT: u64 = 1 << 63;
+
+    pub const fn is_valid(self) -> bool {
+        self.0 < Self::LIMIT
+    }
+}
+
+/// What a conversation's id says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Name {
+    /// The conversation of two people, the lower number first.
+    Direct { low: UserId, high: UserId },
+    /// A group, by whoever created it and a number of their choice.
+    Group { creator: UserId, number: u64 },
+}
+
+/// The bit that a group's name has and two people's has not.
+const GROUP_BIT: u64 = 1 << 63;
+
 impl ConversationId {
-    /// The direct conversation of two people: the same whoever asks.
-    pub fn direct(a: UserId, b: UserId) -> Self {
-        let (low, high) = if a <= b { (a.0, b.0) } else { (b.0, a.0) };
-        ConversationId(mix(mix(low ^ 0x6469_7265_6374_0001) ^ high))
+    /// The direct conversation of two people, the same whoever asks: their two numbers, 64 bits each, the lower one first.
+    ///
+    /// # Panics
+    /// If one of them is no valid user. Whether it is one person twice is not asked; nobody can create that.
+    pub const fn direct(a: UserId, b: UserId) -> Self {
+        assert!(a.is_valid() && b.is_valid(), "no user has such a number");
+        let (low, high) = if a.0 <= b.0 { (a.0, b.0) } else { (b.0, a.0) };
+        Self::of_halves(low, high)
+    }
+
+    /// A group: the top bit, its creator, and a number that the creator has for no other group.
+    ///
+    /// # Panics
+    /// If the creator is no valid user.
+    pub const fn group(creator: UserId, number: u64) -> Self {
+        assert!(creator.is_valid(), "no user has such a number");
+        Self::of_halves(GROUP_BIT | creator.0, number)
+    }
+
+    /// What the id names; `None` for a number that names nothing.
+    pub const fn name(self) -> Option<Name> {
+        let (high, low) = self.halves();
+        if high & GROUP_BIT != 0 {
+            Some(Name::Group { creator: UserId(high & !GROUP_BIT), number: low })
+        } else if high < low && low < UserId::LIMIT {
+            Some(Name::Direct { low: UserId(high), high: UserId(low) })
+        } else {
+            None
+        }
+    }
+
+    /// Whether the name is this user's own: one of its two people, or its creator. Nobody else may create it, and to
+    /// two people's conversation nobody else is ever admitted.
+    pub fn founded_by(self, user: UserId) -> bool {
+        match self.name() {
+            Some(Name::Direct { low, high }) => user == low || user == high,
+            Some(Name::Group { creator, .. }) => user == creator,
+            None => false,
+        }
+    }
+
+    /// Whether the name leaves open that this user has a part in it: in a group anybody may.
+    pub fn is_open_to(self, user: UserId) -> bool {
+        matches!(self.name(), Some(Name::Group { .. })) || self.founded_by(user)
+    }
+
+    /// The upper and the lower 64 bits.
+    pub const fn halves(self) -> (u64, u64) {
+        ((self.0 >> 64) as u64, self.0 as u64)
+    }
+
+    pub const fn of_halves(high: u64, low: u64) -> Self {
+        ConversationId((high as u128) << 64 | low as u128)
+    }
+
+    /// 64 bits that depend on all of the name, to place it somewhere. Two names may share them.
+    pub const fn spread(self) -> u64 {
+        let (high, low) = self.halves();
+        mix(mix(high) ^ low)
     }
 }
 
@@ -173,6 +257,44 @@ mod tests {
     fn a_direct_conversation_is_the_same_from_both_sides() {
         assert_eq!(ConversationId::direct(UserId(3), UserId(9)), ConversationId::direct(UserId(9), UserId(3)));
         assert_ne!(ConversationId::direct(UserId(3), UserId(9)), ConversationId::direct(UserId(3), UserId(8)));
+    }
+
+    #[test]
+    fn a_name_says_what_it_names_and_who_may_create_it() {
+        let last = UserId(UserId::LIMIT - 1);
+        for (a, b) in [(UserId(0), UserId(1)), (UserId(3), UserId(9)), (UserId(9), last), (UserId(0), last)] {
+            let id = ConversationId::direct(b, a);
+            assert_eq!(id.name(), Some(Name::Direct { low: a, high: b }));
+            assert!(id.founded_by(a) && id.founded_by(b) && id.is_open_to(a));
+            assert!(!id.founded_by(UserId(5)) && !id.is_open_to(UserId(5)));
+        }
+        for (creator, number) in [(UserId(0), 0), (UserId(3), 9), (last, u64::MAX)] {
+            let id = ConversationId::group(creator, number);
+            assert_eq!(id.name(), Some(Name::Group { creator, number }));
+            assert!(id.founded_by(creator) && !id.founded_by(UserId(5)) && id.is_open_to(UserId(5)));
+        }
+        assert_ne!(ConversationId::direct(UserId(3), UserId(9)), ConversationId::group(UserId(3), 9));
+    }
+
+    #[test]
+    fn what_names_nothing_is_nobodys() {
+        let same = ConversationId::direct(UserId(3), UserId(3));
+        let unordered = ConversationId::of_halves(9, 3);
+        let beyond = ConversationId::of_halves(3, UserId::LIMIT);
+        for id in [ConversationId(0), same, unordered, beyond] {
+            assert_eq!(id.name(), None, "{id}");
+            assert!([0, 3, 9, UserId::LIMIT].iter().all(|user| !id.is_open_to(UserId(*user))), "{id}");
+        }
+    }
+
+    #[test]
+    fn an_id_takes_sixteen_bytes_and_is_one_string_in_json() {
+        assert_eq!((size_of::<ConversationId>(), align_of::<ConversationId>()), (16, 8));
+        assert_eq!(size_of::<(ConversationId, Seq)>(), 24);
+        let id = ConversationId::direct(UserId(1), UserId(2));
+        assert_eq!(serde_json::to_string(&id).unwrap(), "\"18446744073709551618\"");
+        let last = ConversationId(u128::MAX);
+        assert_eq!(serde_json::from_str::<ConversationId>(&serde_json::to_string(&last).unwrap()).unwrap(), last);
     }
 
     #[test]

@@ -96,6 +96,10 @@ pub const LOOKUP_RETRY_AFTER: Duration = Duration::from_secs(1);
 pub const MAX_LOOKUP_USERS: usize = 16_384;
 /// Pages of a log that are searched for a message whose number is far in the past.
 pub const OLD_SEND_PAGES: usize = 16;
+/// Such searches that wait at a shard, in all and of one device; beyond that it answers "busy". A device has no more on the
+/// way in one conversation.
+pub const MAX_OLD_SENDS: usize = 1_024;
+pub const MAX_OLD_SENDS_OF_DEVICE: usize = MAX_SENDS_IN_FLIGHT;
 /// Frames of its own (welcomes, pongs) that a gateway holds for a device that does not read.
 pub const MAX_OWN_FRAMES: usize = 1_024;
 /// Look-ups that one shard has open at one registry.

@@ -111,7 +111,21 @@ macro_rules! number {
     };
 }
 
-number!(UserId, DeviceId, ConversationId, Seq, ClientSeq);
+number!(UserId, DeviceId, Seq, ClientSeq);
+
+/// A conversation's id is its two halves; where it is left out, the frame names none.
+impl Field for ConversationId {
+    type Wire = Option<log::ConversationId>;
+
+    fn to_wire(&self) -> Option<log::ConversationId> {
+        let (high, low) = self.halves();
+        Some(log::ConversationId { high, low })
+    }
+
+    fn from_wire(id: Option<log::ConversationId>) -> Result<Self, ProtobufError> {
+        id.map(|id| ConversationId::of_halves(id.high, id.low)).ok_or(ProtobufError::Missing("conversation"))
+    }
+}
 
 /// Fields that are the same on the wire.
 macro_rules! itself {
@@ -196,7 +210,7 @@ impl Field for Vec<Head> {
     }
 
     fn from_wire(heads: Vec<client::Head>) -> Result<Self, ProtobufError> {
-        Ok(heads.iter().map(head_from_wire).collect())
+        heads.iter().map(head_from_wire).collect()
     }
 }
 
@@ -251,23 +265,31 @@ fn refused_from_wire(refused: &client::Refused) -> Result<ServerFrame, ProtobufE
         Wire::Unspecified => return Err(ProtobufError::Missing("reason")),
     };
     Ok(ServerFrame::Refused {
-        conversation: ConversationId(refused.conversation),
+        conversation: Field::from_wire(refused.conversation)?,
         client_msg_id: Field::from_wire(refused.client_msg_id.clone())?,
         reason,
     })
 }
 
 pub fn head_to_wire(head: &Head) -> client::Head {
-    client::Head { conversation: head.conversation.0, head: head.head.0 }
+    client::Head { conversation: head.conversation.to_wire(), head: head.head.0 }
 }
 
-pub fn head_from_wire(head: &client::Head) -> Head {
-    Head { conversation: ConversationId(head.conversation), head: Seq(head.head) }
+pub fn head_from_wire(head: &client::Head) -> Result<Head, ProtobufError> {
+    Ok(Head { conversation: Field::from_wire(head.conversation)?, head: Seq(head.head) })
+}
+
+pub fn conversation_to_wire(id: ConversationId) -> Option<log::ConversationId> {
+    id.to_wire()
+}
+
+pub fn conversation_from_wire(id: Option<log::ConversationId>) -> Result<ConversationId, ProtobufError> {
+    Field::from_wire(id)
 }
 
 pub fn span_to_wire(span: &LogSpan) -> log::Span {
     log::Span {
-        conversation: span.conversation.0,
+        conversation: span.conversation.to_wire(),
         from: span.from.0,
         to: span.to.0,
         entries: span.entries.iter().map(entry_to_wire).collect(),
@@ -276,7 +298,7 @@ pub fn span_to_wire(span: &LogSpan) -> log::Span {
 
 pub fn span_from_wire(span: log::Span) -> Result<LogSpan, ProtobufError> {
     Ok(LogSpan {
-        conversation: ConversationId(span.conversation),
+        conversation: Field::from_wire(span.conversation)?,
         from: Seq(span.from),
         to: Seq(span.to),
         entries: span.entries.into_iter().map(entry_from_wire).collect::<Result<_, _>>()?,

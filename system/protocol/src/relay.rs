@@ -27,13 +27,19 @@ pub enum Request {
 /// # Panics
 /// If the frame is one that a gateway answers by itself (`core::gateway` relays none of those).
 pub fn request_to_wire(frame: &ClientFrame) -> (ConversationId, request::Request) {
-    let (conversation, request) = match client_to_wire(frame) {
-        client_frame::Frame::Send(send) => (send.conversation, request::Request::Send(send)),
-        client_frame::Frame::Ack(ack) => (ack.conversation, request::Request::Ack(ack)),
-        client_frame::Frame::Sync(sync) => (sync.conversation, request::Request::Sync(sync)),
+    let conversation = match frame {
+        ClientFrame::Send { conversation, .. }
+        | ClientFrame::Ack { conversation, .. }
+        | ClientFrame::Sync { conversation, .. } => *conversation,
+        ClientFrame::Hello { .. } | ClientFrame::Ping => unreachable!("a gateway answers these"),
+    };
+    let request = match client_to_wire(frame) {
+        client_frame::Frame::Send(send) => request::Request::Send(send),
+        client_frame::Frame::Ack(ack) => request::Request::Ack(ack),
+        client_frame::Frame::Sync(sync) => request::Request::Sync(sync),
         client_frame::Frame::Hello(_) | client_frame::Frame::Ping(_) => unreachable!("a gateway answers these"),
     };
-    (ConversationId(conversation), request)
+    (conversation, request)
 }
 
 pub fn request_from_wire(request: request::Request) -> Result<Request, ProtobufError> {
@@ -73,7 +79,8 @@ pub fn reply_from_wire(reply: reply::Reply) -> Result<Option<ServerFrame>, Proto
         reply::Reply::Error(error) => server_frame::Frame::Error(error),
         reply::Reply::Heads(part) if part.heads.is_empty() => return Ok(None),
         reply::Reply::Heads(part) => {
-            return Ok(Some(ServerFrame::Heads { heads: part.heads.iter().map(head_from_wire).collect() }));
+            let heads = part.heads.iter().map(head_from_wire).collect::<Result<_, _>>()?;
+            return Ok(Some(ServerFrame::Heads { heads }));
         }
     };
     server_from_wire(frame).map(Some)

@@ -17,6 +17,8 @@ pub enum TokenError {
     Malformed,
     #[error("the token's MAC is not ours")]
     Forged,
+    #[error("no user has such a number")]
+    NoSuchUser,
 }
 
 impl TokenSecret {
@@ -41,7 +43,7 @@ impl TokenSecret {
         token
     }
 
-    /// Who the token speaks for. Compares in constant time.
+    /// Who the token speaks for: a valid user. Compares in constant time.
     pub fn check(&self, token: &str) -> Result<(UserId, DeviceId), TokenError> {
         let (claims, mac) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
         let (user, device) = claims.split_once('.').ok_or(TokenError::Malformed)?;
@@ -49,6 +51,9 @@ impl TokenSecret {
         let device = device.parse().map(DeviceId).map_err(|_| TokenError::Malformed)?;
         let mac = from_hex(mac).ok_or(TokenError::Malformed)?;
         self.mac(claims).verify_slice(&mac).map_err(|_| TokenError::Forged)?;
+        if !UserId::is_valid(user) {
+            return Err(TokenError::NoSuchUser);
+        }
         Ok((user, device))
     }
 }
@@ -70,6 +75,9 @@ mod tests {
         assert_eq!(secret.check(&token), Ok((UserId(7), DeviceId(71))));
         assert_eq!(secret.check(&token.replacen("7.71", "8.71", 1)), Err(TokenError::Forged));
         assert_eq!(TokenSecret::new("t").check(&token), Err(TokenError::Forged));
+        let beyond = secret.issue(UserId(UserId::LIMIT), DeviceId(71));
+        assert_eq!(secret.check(&beyond), Err(TokenError::NoSuchUser));
+        assert!(secret.check(&secret.issue(UserId(UserId::LIMIT - 1), DeviceId(71))).is_ok());
         for wrong in ["", "7", "7.71", "7.71.zz", "x.71.00", "7.71.é"] {
             assert!(secret.check(wrong).is_err(), "{wrong}");
         }

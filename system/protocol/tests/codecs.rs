@@ -27,15 +27,17 @@ fn payload() -> impl Strategy<Value = Payload> {
 fn client_frame() -> impl Strategy<Value = ClientFrame> {
     prop_oneof![
         (".{0,40}", any::<u64>()).prop_map(|(token, connect_count)| ClientFrame::Hello { token, connect_count }),
-        (any::<u64>(), any::<u128>(), any::<u64>(), payload()).prop_map(|(c, id, n, payload)| ClientFrame::Send {
-            conversation: ConversationId(c),
-            client_msg_id: ClientMsgId(id),
-            client_seq: ClientSeq(n),
-            payload
+        (any::<u128>(), any::<u128>(), any::<u64>(), payload()).prop_map(|(c, id, n, payload)| {
+            ClientFrame::Send {
+                conversation: ConversationId(c),
+                client_msg_id: ClientMsgId(id),
+                client_seq: ClientSeq(n),
+                payload,
+            }
         }),
-        (any::<u64>(), any::<u64>())
+        (any::<u128>(), any::<u64>())
             .prop_map(|(c, s)| ClientFrame::Ack { conversation: ConversationId(c), up_to_seq: Seq(s) }),
-        (any::<u64>(), any::<u64>())
+        (any::<u128>(), any::<u64>())
             .prop_map(|(c, s)| ClientFrame::Sync { conversation: ConversationId(c), since_seq: Seq(s) }),
         Just(ClientFrame::Ping),
     ]
@@ -54,12 +56,14 @@ fn entry() -> impl Strategy<Value = Entry> {
 }
 
 fn span() -> impl Strategy<Value = LogSpan> {
-    (any::<[u64; 3]>(), prop::collection::vec(entry(), 0..4)).prop_map(|([c, from, to], entries)| LogSpan {
-        conversation: ConversationId(c),
-        from: Seq(from),
-        to: Seq(to),
-        entries,
-    })
+    (any::<u128>(), any::<[u64; 2]>(), prop::collection::vec(entry(), 0..4)).prop_map(
+        |(c, [from, to], entries)| LogSpan {
+            conversation: ConversationId(c),
+            from: Seq(from),
+            to: Seq(to),
+            entries,
+        },
+    )
 }
 
 fn refusal() -> impl Strategy<Value = Refusal> {
@@ -77,7 +81,7 @@ fn refusal() -> impl Strategy<Value = Refusal> {
 }
 
 fn server_frame() -> impl Strategy<Value = ServerFrame> {
-    let (conversation, id) = (any::<u64>().prop_map(ConversationId), any::<u128>().prop_map(ClientMsgId));
+    let (conversation, id) = (any::<u128>().prop_map(ConversationId), any::<u128>().prop_map(ClientMsgId));
     prop_oneof![
         any::<[u64; 2]>().prop_map(|[u, d]| ServerFrame::Welcome { user: UserId(u), device: DeviceId(d) }),
         (conversation.clone(), id.clone(), any::<u64>()).prop_map(|(conversation, client_msg_id, s)| {
@@ -130,14 +134,14 @@ proptest! {
 #[test]
 fn json_reads_as_documented() {
     let frame = ClientFrame::Send {
-        conversation: ConversationId(u64::MAX),
+        conversation: ConversationId(u128::MAX),
         client_msg_id: ClientMsgId(1),
         client_seq: ClientSeq(2),
         payload: Payload::Text("hi".into()),
     };
     assert_eq!(
         String::from_utf8(Codec::Json.encode_client(&frame)).unwrap(),
-        r#"{"op":"send","conversation":"18446744073709551615","client_msg_id":"00000000-0000-0000-0000-000000000001","client_seq":2,"payload":{"text":"hi"}}"#
+        r#"{"op":"send","conversation":"340282366920938463463374607431768211455","client_msg_id":"00000000-0000-0000-0000-000000000001","client_seq":2,"payload":{"text":"hi"}}"#
     );
     assert_eq!(String::from_utf8(Codec::Json.encode_server(&ServerFrame::Pong)).unwrap(), r#"{"op":"pong"}"#);
 }

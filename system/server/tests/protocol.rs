@@ -22,7 +22,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 
-const GROUP: ConversationId = ConversationId(700);
+const GROUP: ConversationId = ConversationId::group(UserId(1_000), 7);
 
 /// A whole server on free ports.
 struct Server {
@@ -131,7 +131,8 @@ async fn a_token_that_is_not_ours_closes_with_4002() {
     let mut witness = server.witness().await;
     let forged = TokenSecret::new("another secret").issue(UserId(1_000), squall_protocol::DeviceId(10_000));
     let anothers = token(2, 20).replacen("2.20", "1000.10000", 1);
-    for wrong in [forged, anothers, String::new(), "1.2".into(), "1.2.zz".into(), "é".repeat(5_000)] {
+    let beyond = token(UserId::LIMIT, 20);
+    for wrong in [forged, anothers, beyond, String::new(), "1.2".into(), "1.2.zz".into(), "é".repeat(5_000)] {
         let mut raw = Raw::open(server.gateway(), Codec::Json).await;
         raw.send(ClientFrame::Hello { token: wrong, connect_count: 1 }).await;
         assert_eq!(raw.close_code().await, 4002);
@@ -221,18 +222,26 @@ async fn sends_that_may_not_be_are_refused_and_the_connection_stays() {
     for (codec, user) in [(Codec::Json, 2), (Codec::Protobuf, 3)] {
         let mut raw = Raw::online(server.gateway(), codec, user, user * 10).await;
         let text = || Payload::Text("x".into());
-        let own = ConversationId(user);
+        let own = ConversationId::group(UserId(user), 1);
+        let anothers = ConversationId::group(UserId(1_000), 999);
         let created = |members: Vec<u64>| Payload::Created {
             direct: false,
             members: members.into_iter().map(UserId).collect(),
         };
         let too_long = Payload::Text("x".repeat(MAX_BODY_BYTES + 1));
         let cases = [
-            (ConversationId(999), 1, text(), Refusal::UnknownConversation),
+            (own, 1, text(), Refusal::UnknownConversation),
             (GROUP, 1, text(), Refusal::NotAMember),
             (GROUP, 1, Payload::Joined(UserId(user)), Refusal::NotAMember),
-            (GROUP, 1, created(vec![user, 1_000]), Refusal::Conflict),
-            (GROUP, 2, text(), Refusal::ExpectedClientSeq(ClientSeq(1))),
+            (GROUP, 1, created(vec![user, 1_000]), Refusal::NotAMember),
+            // Whether there is such a group, and what number it would take, is not told.
+            (GROUP, 2, text(), Refusal::NotAMember),
+            (GROUP, 0, text(), Refusal::NotAMember),
+            (GROUP, u64::MAX, text(), Refusal::NotAMember),
+            (anothers, 1, text(), Refusal::NotAMember),
+            (anothers, 2, text(), Refusal::NotAMember),
+            (ConversationId::direct(UserId(1_000), UserId(1_001)), 1, text(), Refusal::NotAMember),
+            (own, 2, text(), Refusal::ExpectedClientSeq(ClientSeq(1))),
             (own, 1, created(vec![user + 1]), Refusal::Conflict),
             (own, 1, created((0..=MAX_GROUP_MEMBERS as u64).collect()), Refusal::GroupTooLarge),
             (own, 1, too_long, Refusal::BodyTooLarge),
@@ -257,7 +266,10 @@ async fn a_sync_that_may_not_be_is_answered_with_an_error() {
     for (conversation, since, expected) in [
         (GROUP, 0, ErrorCode::NotAMember),
         (GROUP, u64::MAX, ErrorCode::NotAMember),
-        (ConversationId(999), 0, ErrorCode::UnknownConversation),
+        (ConversationId::group(UserId(1_000), 999), 0, ErrorCode::NotAMember),
+        (ConversationId::direct(UserId(1_000), UserId(1_001)), 0, ErrorCode::NotAMember),
+        (ConversationId(0), 0, ErrorCode::NotAMember),
+        (ConversationId::group(UserId(2), 9), 0, ErrorCode::UnknownConversation),
     ] {
         raw.send(ClientFrame::Sync { conversation, since_seq: Seq(since) }).await;
         assert_eq!(raw.until(|frame| error_of(frame, conversation)).await, expected);

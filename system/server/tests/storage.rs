@@ -22,6 +22,10 @@ fn open(dir: &TempDir) -> RedbStorage {
     RedbStorage::open_file(&path, CACHE_BYTES, Arc::new(WriterThread::spawn().unwrap())).unwrap()
 }
 
+fn group(number: u64) -> ConversationId {
+    ConversationId::group(ALICE, number)
+}
+
 fn device_of(user: UserId) -> DeviceId {
     DeviceId(user.0 * 10)
 }
@@ -108,7 +112,7 @@ fn read_all(storage: &RedbStorage, id: ConversationId) -> Vec<Entry> {
 #[tokio::test]
 async fn what_is_appended_is_read_back_also_after_a_reopen() {
     let dir = TempDir::new("storage");
-    let (a, b) = (ConversationId(5), ConversationId(6));
+    let (a, b) = (group(5), group(6));
     let mut writer = Writer::new();
     let storage = open(&dir);
     assert_eq!(storage.recovered().unwrap(), Recovered { next_position: 0, dispatched: 0 });
@@ -146,7 +150,7 @@ async fn what_is_appended_is_read_back_also_after_a_reopen() {
 async fn any_range_of_a_long_log_is_read_across_index_chunks() {
     const ENTRIES: u64 = 500;
     let dir = TempDir::new("storage");
-    let (id, other) = (ConversationId(5), ConversationId(6));
+    let (id, other) = (group(5), group(6));
     let mut writer = Writer::new();
     let storage = open(&dir);
     writer.create(id);
@@ -188,7 +192,7 @@ async fn any_range_of_a_long_log_is_read_across_index_chunks() {
 #[tokio::test]
 async fn a_page_ends_early_once_its_bodies_are_large_enough_and_never_empty() {
     let dir = TempDir::new("storage");
-    let id = ConversationId(5);
+    let id = group(5);
     let mut writer = Writer::new();
     let storage = open(&dir);
     writer.create(id);
@@ -205,7 +209,7 @@ async fn a_page_ends_early_once_its_bodies_are_large_enough_and_never_empty() {
 #[tokio::test]
 async fn the_dedup_window_and_the_membership_survive_a_reopen() {
     let dir = TempDir::new("storage");
-    let id = ConversationId(5);
+    let id = group(5);
     let mut writer = Writer::new();
     let storage = open(&dir);
     writer.create(id);
@@ -248,7 +252,7 @@ async fn the_dedup_window_and_the_membership_survive_a_reopen() {
 async fn a_cursor_never_goes_back() {
     let dir = TempDir::new("storage");
     let storage = open(&dir);
-    let (a, b) = (ConversationId(5), ConversationId(6));
+    let (a, b) = (group(5), group(6));
     let phone = DeviceId(10);
     let cursors = |cursors: &[(DeviceId, ConversationId, u64)]| Batch {
         cursors: cursors.iter().map(|(device, id, seq)| (*device, *id, Seq(*seq))).collect(),
@@ -267,7 +271,7 @@ async fn a_cursor_never_goes_back() {
 #[tokio::test]
 async fn recovery_starts_after_the_last_entry_and_at_the_dispatch_watermark() {
     let dir = TempDir::new("storage");
-    let id = ConversationId(5);
+    let id = group(5);
     let mut writer = Writer::new();
     let storage = open(&dir);
     writer.create(id);

@@ -166,7 +166,7 @@ impl Facts {
             members_changed: false,
             full: false,
             created: false,
-            shard: rendezvous(id.0, shards) as u16,
+            shard: rendezvous(id.spread(), shards) as u16,
             first_epoch: 0,
             last_epoch: 0,
         })
@@ -174,13 +174,12 @@ impl Facts {
 
     /// The row of a device in a conversation. `user` where the event tells.
     fn pair(&mut self, device: DeviceId, conversation: ConversationId, user: Option<UserId>) -> u32 {
+        let conversation = self.conversation(conversation);
         if let Some(pair) = self.pairs.find((device, conversation)) {
             return pair;
         }
-        let (device_row, conversation_row) = (self.device(device, user), self.conversation(conversation));
-        self.pairs.find_or_insert((device, conversation), || {
-            Pair::new(device, conversation, device_row, conversation_row)
-        })
+        let device_row = self.device(device, user);
+        self.pairs.find_or_insert((device, conversation), || Pair::new(device, device_row, conversation))
     }
 
     /// Compares a witness of `(conversation, seq)` with those before it: the message, and the one that stood there

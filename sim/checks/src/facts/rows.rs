@@ -83,7 +83,7 @@ pub(crate) fn content(conversation: ConversationId, sender: UserId, body_hash: u
         What::Joined(user) => mix(user.0) ^ 2,
         What::Left(user) => mix(user.0) ^ 3,
     };
-    let all = [conversation.0, sender.0, body_hash, what].into_iter().fold(0, |d, v| mix(d ^ v));
+    let all = [conversation.spread(), sender.0, body_hash, what].into_iter().fold(0, |d, v| mix(d ^ v));
     (all >> 32) as u32
 }
 
@@ -142,14 +142,13 @@ impl Row for Conversation {
         self.id
     }
     fn hash(key: ConversationId) -> u64 {
-        mix(key.0)
+        key.spread()
     }
 }
 
 /// A device in a conversation.
 pub(crate) struct Pair {
     device_id: DeviceId,
-    conversation_id: ConversationId,
     pub device: u32,
     pub conversation: u32,
     /// The last entry that it displayed or skipped; 0 before the first.
@@ -170,10 +169,9 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    pub fn new(device_id: DeviceId, conversation_id: ConversationId, device: u32, conversation: u32) -> Self {
+    pub fn new(device_id: DeviceId, device: u32, conversation: u32) -> Self {
         Pair {
             device_id,
-            conversation_id,
             device,
             conversation,
             position: 0,
@@ -190,11 +188,12 @@ impl Pair {
 }
 
 impl Row for Pair {
-    type Key = (DeviceId, ConversationId);
+    /// The conversation by its row: its id would take as much as four of the numbers above.
+    type Key = (DeviceId, u32);
     fn key(&self) -> Self::Key {
-        (self.device_id, self.conversation_id)
+        (self.device_id, self.conversation)
     }
     fn hash((device, conversation): Self::Key) -> u64 {
-        mix(mix(device.0) ^ conversation.0)
+        mix(mix(device.0) ^ u64::from(conversation))
     }
 }

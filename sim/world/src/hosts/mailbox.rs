@@ -90,8 +90,8 @@ impl Mailbox {
     /// The shard that owns the conversation with most entries so far.
     pub fn busiest_shard(&self, shards: u32) -> u32 {
         let counts = self.busiest.iter().flatten();
-        let busiest = counts.max_by_key(|(conversation, entries)| (**entries, conversation.0));
-        busiest.map_or(0, |(conversation, _)| rendezvous(conversation.0, shards))
+        let busiest = counts.max_by_key(|(conversation, entries)| (**entries, **conversation));
+        busiest.map_or(0, |(conversation, _)| rendezvous(conversation.spread(), shards))
     }
 
     pub fn take_events(&mut self, into: &mut Vec<Event>) {

@@ -107,6 +107,10 @@ pub(super) fn scenario_point(point: &Point<'_>) -> Option<model::Point> {
         | Point::Closed { .. }
         | Point::LinkDown { .. }
         | Point::LinkUp { .. }
+        | Point::ReadFailed { .. }
+        | Point::RowDamaged { .. }
+        | Point::StorageDown { .. }
+        | Point::StorageUp
         | Point::Lost { .. } => None,
     }
 }

@@ -151,6 +151,10 @@ impl Probe {
             | Point::Closed { .. }
             | Point::LinkDown { .. }
             | Point::LinkUp { .. }
+            | Point::ReadFailed { .. }
+            | Point::RowDamaged { .. }
+            | Point::StorageDown { .. }
+            | Point::StorageUp
             | Point::Lost { .. } => {}
         }
     }

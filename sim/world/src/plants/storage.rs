@@ -86,6 +86,10 @@ impl<S: Storage> Storage for PlantedStorage<S> {
         self.inner.rows_from(position, max)
     }
 
+    fn knows(&self, id: ConversationId, user: UserId) -> Result<bool, StorageError> {
+        self.inner.knows(id, user)
+    }
+
     fn conversations_of(&self, user: UserId) -> Result<Vec<ConversationId>, StorageError> {
         self.inner.conversations_of(user)
     }

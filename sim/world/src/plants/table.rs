@@ -178,6 +178,18 @@ bugs! {
         "A column is shorter than the longest message and the database cuts without a word."
         ["nothing-unsent"] in "fair-weather", 1 devices, 0 faults:
         "One message that is longer than the column."
+    CreationTakesAnyName "creation-takes-any-name":
+        "A conversation has the id that its creator says; a third person makes a group of the id that two others have for theirs."
+        ["nothing-unsent", "members-only"] in "strangers", 1 devices, 1 faults:
+        "A stranger who knows two people's numbers."
+    AnybodyMayJoin "anybody-may-join":
+        "Who adds themselves is taken for a newcomer, and nobody asks who let them in."
+        ["nothing-unsent", "members-only"] in "strangers", 1 devices, 1 faults:
+        "A group, and a stranger who knows its number."
+    PagesForWhoeverAsks "pages-for-whoever-asks":
+        "Deliveries go to members; pages go to whoever knows the id."
+        ["members-only"] in "strangers", 1 devices, 1 faults:
+        "A conversation with something in it, and a stranger who asks for it."
 }
 
 #[cfg(test)]

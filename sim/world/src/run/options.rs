@@ -17,7 +17,7 @@ pub struct RunOptions {
     /// Write `history.jsonl` here.
     pub history: Option<PathBuf>,
     /// Only what these conversations and devices, by their numbers, had part in; empty for everything.
-    pub history_of: Vec<u64>,
+    pub history_of: Vec<u128>,
     /// A bug that is planted in the system for this run, and with it for the rest of the process.
     pub plant: Option<&'static Bug>,
     /// The command that repeats this run, for the record.

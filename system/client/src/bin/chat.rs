@@ -6,7 +6,7 @@ use squall_core::client::Shown;
 use squall_protocol::close::CloseReason;
 use squall_protocol::ids::mix;
 use squall_protocol::limits::{ANSWER_LIMIT, LINGER};
-use squall_protocol::{ClientMsgId, Codec, ConversationId, DeviceId, Payload, Refusal, UserId};
+use squall_protocol::{ClientMsgId, Codec, ConversationId, DeviceId, Name, Payload, Refusal, UserId};
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use tokio::time::Instant;
 
 const HELP: &str = "\
 /direct USER text        write to a person
-/group ID USER USER…     create a group with these people (and you)
-/say CONVERSATION text   write into a conversation
+/group NUMBER USER USER… create a group of yours with these people
+/say CREATOR/NUMBER text write into a group
 /quit                    end (so does Ctrl-D)";
 
 /// How long an unanswered message may stay without a notice about it, and the end of input waits for answers: as long as a
@@ -46,8 +46,17 @@ enum Line<'a> {
     Help,
     Quit,
     Direct { to: UserId, text: &'a str },
-    Group { id: ConversationId, others: Vec<UserId> },
+    Group { number: u64, others: Vec<UserId> },
     Say { conversation: ConversationId, text: &'a str },
+}
+
+/// How a conversation stands on the screen: a group as its creator and number, as `/say` takes it, two people's as the other one.
+fn title(conversation: ConversationId, user: UserId) -> String {
+    match conversation.name() {
+        Some(Name::Direct { low, high }) => format!("with {}", if low == user { high } else { low }),
+        Some(Name::Group { creator, number }) => format!("{creator}/{number}"),
+        None => conversation.to_string(),
+    }
 }
 
 fn parse(line: &str) -> Result<Line<'_>, String> {
@@ -55,32 +64,45 @@ fn parse(line: &str) -> Result<Line<'_>, String> {
     let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
     let rest = rest.trim_start();
     let number = |word: &str, what: &str| {
-        word.parse::<u64>().map_err(|_| format!("{command}: expected the number of a {what}, found '{word}'"))
+        word.parse::<u64>().map_err(|_| format!("{command}: expected {what}, found '{word}'"))
     };
-    let addressed = |what: &str| {
+    let user = |word: &str| match number(word, "the number of a user").map(UserId)? {
+        user if user.is_valid() => Ok(user),
+        user => Err(format!("{command}: no user has the number {user}")),
+    };
+    let text_after = |what: &str| {
         let (word, text) = rest.split_once(' ').unwrap_or((rest, ""));
-        let number = number(word, what)?;
         let text = text.trim_start();
         if text.is_empty() {
             Err(format!("{command}: expected a text after the {what}"))
         } else {
-            Ok((number, text))
+            Ok((word, text))
         }
     };
     match command {
         "" => Ok(Line::Nothing),
         "/help" => Ok(Line::Help),
         "/quit" => Ok(Line::Quit),
-        "/direct" => addressed("user").map(|(user, text)| Line::Direct { to: UserId(user), text }),
-        "/say" => addressed("conversation").map(|(id, text)| Line::Say { conversation: ConversationId(id), text }),
+        "/direct" => {
+            let to = user(rest.split(' ').next().unwrap_or_default())?;
+            text_after("user").map(|(_, text)| Line::Direct { to, text })
+        }
+        "/say" => {
+            let word = rest.split(' ').next().unwrap_or_default();
+            let Some((creator, chosen)) = word.split_once('/') else {
+                return Err(format!("{command}: expected a group as CREATOR/NUMBER, found '{word}'"));
+            };
+            let conversation = ConversationId::group(user(creator)?, number(chosen, "the number of a group")?);
+            text_after("group").map(|(_, text)| Line::Say { conversation, text })
+        }
         "/group" => {
             let mut words = rest.split_whitespace();
-            let id = number(words.next().unwrap_or(""), "conversation").map(ConversationId)?;
-            let others: Vec<UserId> = words.map(|w| number(w, "user").map(UserId)).collect::<Result<_, _>>()?;
+            let number = number(words.next().unwrap_or_default(), "the number of a group")?;
+            let others: Vec<UserId> = words.map(user).collect::<Result<_, _>>()?;
             if others.is_empty() {
                 Err(format!("{command}: expected at least one user"))
             } else {
-                Ok(Line::Group { id, others })
+                Ok(Line::Group { number, others })
             }
         }
         _ => Err(format!("'{command}' is no command; /help lists them")),
@@ -92,7 +114,8 @@ fn claims(token: &str) -> Option<(UserId, DeviceId)> {
     let mut parts = token.split('.');
     let user = parts.next()?.parse().ok()?;
     let device = parts.next()?.parse().ok()?;
-    (parts.next().is_some() && parts.next().is_none()).then_some((UserId(user), DeviceId(device)))
+    let is_whole = parts.next().is_some() && parts.next().is_none();
+    (is_whole && UserId(user).is_valid()).then_some((UserId(user), DeviceId(device)))
 }
 
 /// Message ids that no other process of this device has used: the moment of the start, and a count.
@@ -145,7 +168,8 @@ impl Chat {
                 let (create_id, id) = (self.ids.next(), self.track());
                 self.device.send_direct(to, create_id, id, text.to_owned()).await
             }
-            Ok(Line::Group { id: conversation, others }) => {
+            Ok(Line::Group { number, others }) => {
+                let conversation = ConversationId::group(self.user, number);
                 let mut members = vec![self.user];
                 others.into_iter().for_each(|user| {
                     if !members.contains(&user) {
@@ -187,7 +211,7 @@ impl Chat {
             Event::Refused { conversation, client_msg_id, reason } => {
                 // The creation inside a direct send is nobody's message: the other side was first.
                 if self.waiting.remove(&client_msg_id).is_some() {
-                    eprintln!("* not stored in {conversation}: {}", words_for(reason));
+                    eprintln!("* not stored in [{}]: {}", title(conversation, self.user), words_for(reason));
                 }
             }
             Event::Resent { .. } | Event::Discarded { .. } => {}
@@ -219,7 +243,7 @@ fn line_of(shown: &Shown, user: UserId) -> String {
         Payload::Left(user) => format!("({user} is out)"),
     };
     let own = if entry.sender == user { " (you)" } else { "" };
-    format!("[{conversation} #{}] {}{own}: {text}", entry.seq, entry.sender)
+    format!("[{} #{}] {}{own}: {text}", title(*conversation, user), entry.seq, entry.sender)
 }
 
 fn words_for(reason: Refusal) -> &'static str {
@@ -315,17 +339,20 @@ mod tests {
     #[test]
     fn a_line_says_what_to_do_or_what_is_wrong_with_it() {
         assert_eq!(parse("/direct 7 hi  there "), Ok(Line::Direct { to: UserId(7), text: "hi  there" }));
-        assert_eq!(
-            parse("/group 5 1 2"),
-            Ok(Line::Group { id: ConversationId(5), others: vec![UserId(1), UserId(2)] })
-        );
-        assert_eq!(parse("/say 5 x"), Ok(Line::Say { conversation: ConversationId(5), text: "x" }));
+        assert_eq!(parse("/group 5 1 2"), Ok(Line::Group { number: 5, others: vec![UserId(1), UserId(2)] }));
+        let conversation = ConversationId::group(UserId(9), 5);
+        assert_eq!(parse("/say 9/5 x"), Ok(Line::Say { conversation, text: "x" }));
+        assert_eq!(title(conversation, UserId(1)), "9/5");
+        assert_eq!(title(ConversationId::direct(UserId(1), UserId(7)), UserId(1)), "with 7");
         assert_eq!(parse("  "), Ok(Line::Nothing));
         for (wrong, word) in [
             ("/direct x hi", "found 'x'"),
             ("/direct 7", "expected a text"),
             ("/group 5", "at least one user"),
-            ("/group", "number of a conversation"),
+            ("/group", "number of a group"),
+            ("/direct 9223372036854775808 hi", "no user has the number"),
+            ("/say 5 hi", "CREATOR/NUMBER"),
+            ("/say 1/5", "expected a text"),
             ("hello", "/help"),
         ] {
             let error = parse(wrong).unwrap_err();
@@ -336,7 +363,7 @@ mod tests {
     #[test]
     fn a_token_names_its_user_and_device() {
         assert_eq!(claims("7.71.ab"), Some((UserId(7), DeviceId(71))));
-        for wrong in ["", "7", "7.71", "7.71.ab.c", "x.1.ab"] {
+        for wrong in ["", "7", "7.71", "7.71.ab.c", "x.1.ab", "9223372036854775808.71.ab"] {
             assert_eq!(claims(wrong), None, "{wrong}");
         }
     }

@@ -6,7 +6,7 @@
 //! **Invariants:** `seq` is dense from 1 and never reused (`sim/checks/src/dense_sequence.rs`); one entry a
 //! `client_msg_id` (`no_duplicates.rs`); a device's entries stand in its own order (`sender_order.rs`).
 
-use super::membership::Membership;
+use super::membership::{Membership, admit};
 use crate::plant::{Plant, planted};
 use squall_protocol::limits::DEDUP_WINDOW;
 use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Entry, Payload, Refusal, Seq, UserId};
@@ -145,14 +145,15 @@ impl Conversation {
         if request.connect_count < connect_count && !planted(Plant::DedupByUserNotDevice) {
             return SendOutcome::Stale;
         }
-        if request.client_seq < next {
+        if request.client_seq < next && request.client_seq >= ClientSeq::FIRST {
             return SendOutcome::Old;
         }
-        if request.client_seq > next {
+        if request.client_seq != next {
             // Before membership: what makes the sender a member may be the very message that this one overtook.
             return SendOutcome::Refused(Refusal::ExpectedClientSeq(next));
         }
-        if let Err(refusal) = self.membership.check(self.id, request.sender, &request.payload) {
+        let admitted = admit(self.id, request.sender, &request.payload);
+        if let Err(refusal) = admitted.and_then(|()| self.membership.check(request.sender, &request.payload)) {
             return SendOutcome::Refused(refusal);
         }
         SendOutcome::Staged(self.stage(sender, request))
@@ -262,6 +263,8 @@ mod tests {
         let mut c = created();
         assert_eq!(c.handle_send(text(A, 9, 5)), SendOutcome::Refused(Refusal::ExpectedClientSeq(ClientSeq(2))));
         assert_eq!(c.handle_send(text(B, 9, 2)), SendOutcome::Refused(Refusal::ExpectedClientSeq(ClientSeq(1))));
+        // No message has the number 0: nothing is looked up for it.
+        assert_eq!(c.handle_send(text(A, 9, 0)), SendOutcome::Refused(Refusal::ExpectedClientSeq(ClientSeq(2))));
         assert_eq!(seq_of(c.handle_send(text(B, 10, 1))), Some(Seq(2)));
     }
 

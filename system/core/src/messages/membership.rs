@@ -5,7 +5,7 @@
 
 use crate::plant::{Plant, planted};
 use squall_protocol::limits::{MAX_GROUP_MEMBERS, NEWCOMER_HISTORY};
-use squall_protocol::{ConversationId, Payload, Refusal, Seq, UserId};
+use squall_protocol::{ConversationId, Name, Payload, Refusal, Seq, UserId};
 
 /// A stretch of the log that a user may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,23 +65,14 @@ impl Membership {
             .min()
     }
 
-    /// Whether `payload`, sent by `sender`, may become an entry of this log.
-    pub fn check(&self, conversation: ConversationId, sender: UserId, payload: &Payload) -> Result<(), Refusal> {
-        payload.check()?;
+    /// Whether `payload`, sent by `sender`, may become an entry of this log. It has passed [`admit`].
+    pub fn check(&self, sender: UserId, payload: &Payload) -> Result<(), Refusal> {
         let exists = !self.stretches.is_empty();
         match payload {
-            Payload::Created { direct, members } => {
-                let distinct = members.iter().enumerate().all(|(i, m)| !members[..i].contains(m));
-                let fits = match (*direct, members.as_slice()) {
-                    (true, [a, b]) => conversation == ConversationId::direct(*a, *b),
-                    (true, _) => false,
-                    (false, members) => !members.is_empty(),
-                };
-                if exists || !distinct || !fits || !members.contains(&sender) {
-                    return Err(Refusal::Conflict);
-                }
-            }
+            Payload::Created { .. } if exists => return Err(Refusal::Conflict),
+            Payload::Created { .. } => {}
             _ if !exists => return Err(Refusal::UnknownConversation),
+            Payload::Joined(user) if planted(Plant::AnybodyMayJoin) && *user == sender => {}
             _ if !self.is_member(sender) => return Err(Refusal::NotAMember),
             Payload::Text(_) => {}
             Payload::Joined(user) => {
@@ -123,6 +114,40 @@ impl Membership {
     }
 }
 
+/// What is wrong with a send by itself, whatever the log holds: its size, and what the conversation's name says of its
+/// sender and of those whom a creation names. The cheap questions come first. Reads nothing and needs no lock.
+pub fn admit(conversation: ConversationId, sender: UserId, payload: &Payload) -> Result<(), Refusal> {
+    if !conversation.is_open_to(sender) && !planted(Plant::CreationTakesAnyName) {
+        return Err(Refusal::NotAMember);
+    }
+    payload.check()?;
+    match payload {
+        Payload::Created { .. } if planted(Plant::CreationTakesAnyName) => Ok(()),
+        Payload::Created { .. } if !conversation.founded_by(sender) => Err(Refusal::NotAMember),
+        Payload::Created { direct, members } => match names_its_members(conversation, sender, *direct, members) {
+            true => Ok(()),
+            false => Err(Refusal::Conflict),
+        },
+        Payload::Joined(user) if !user.is_valid() => Err(Refusal::Conflict),
+        Payload::Text(_) | Payload::Joined(_) | Payload::Left(_) => Ok(()),
+    }
+}
+
+/// Whether a creation says what the name says: a direct conversation its two people and nobody else; a group its creator and
+/// others, each once.
+fn names_its_members(conversation: ConversationId, sender: UserId, direct: bool, members: &[UserId]) -> bool {
+    let mut sorted = members.to_vec();
+    sorted.sort_unstable();
+    match (conversation.name(), direct) {
+        (Some(Name::Direct { low, high }), true) => sorted == [low, high],
+        (Some(Name::Group { .. }), false) => {
+            let distinct = sorted.windows(2).all(|pair| pair[0] != pair[1]);
+            distinct && sorted.binary_search(&sender).is_ok() && sorted.iter().all(|member| member.is_valid())
+        }
+        (Some(_), _) | (None, _) => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,7 +155,7 @@ mod tests {
     const A: UserId = UserId(1);
     const B: UserId = UserId(2);
     const C: UserId = UserId(3);
-    const G: ConversationId = ConversationId(77);
+    const G: ConversationId = ConversationId::group(A, 77);
 
     fn group() -> Membership {
         let mut m = Membership::default();
@@ -154,11 +179,13 @@ mod tests {
         assert_eq!(m.head_for(C, Seq(99)), Some(Seq(99)));
     }
 
+    fn created(direct: bool, members: &[UserId]) -> Payload {
+        Payload::Created { direct, members: members.to_vec() }
+    }
+
     #[test]
     fn changes_that_make_no_sense_are_refused() {
         let m = group();
-        let direct = ConversationId::direct(A, B);
-        let created = |direct, members| Payload::Created { direct, members };
         let table = [
             (A, Payload::Text("x".into()), Ok(())),
             (C, Payload::Text("x".into()), Err(Refusal::NotAMember)),
@@ -167,16 +194,48 @@ mod tests {
             (C, Payload::Joined(C), Err(Refusal::NotAMember)),
             (A, Payload::Left(C), Err(Refusal::Conflict)),
             (A, Payload::Left(B), Ok(())),
-            (A, created(false, vec![A, C]), Err(Refusal::Conflict)),
+            (A, created(false, &[A, C]), Err(Refusal::Conflict)),
         ];
         for (sender, payload, expected) in table {
-            assert_eq!(m.check(G, sender, &payload), expected, "{sender:?} {payload:?}");
+            assert_eq!(m.check(sender, &payload), expected, "{sender:?} {payload:?}");
         }
         let new = Membership::default();
-        assert_eq!(new.check(direct, A, &created(true, vec![A, B])), Ok(()));
-        assert_eq!(new.check(direct, A, &created(true, vec![A, C])), Err(Refusal::Conflict));
-        assert_eq!(new.check(direct, C, &created(true, vec![A, B])), Err(Refusal::Conflict));
-        assert_eq!(new.check(G, A, &created(false, vec![A, A])), Err(Refusal::Conflict));
-        assert_eq!(new.check(G, A, &Payload::Text("x".into())), Err(Refusal::UnknownConversation));
+        assert_eq!(new.check(A, &created(true, &[A, B])), Ok(()));
+        assert_eq!(new.check(A, &Payload::Text("x".into())), Err(Refusal::UnknownConversation));
+    }
+
+    #[test]
+    fn a_name_admits_its_founders_to_create_what_it_says_and_nothing_else() {
+        let direct = ConversationId::direct(A, B);
+        let beyond = UserId(UserId::LIMIT);
+        let (stranger, nonsense) = (Err(Refusal::NotAMember), Err(Refusal::Conflict));
+        let table = [
+            (direct, A, created(true, &[A, B]), Ok(())),
+            (direct, B, created(true, &[A, B]), Ok(())),
+            (direct, B, created(true, &[B, A]), Ok(())),
+            (direct, A, created(true, &[A, C]), nonsense),
+            (direct, A, created(true, &[A]), nonsense),
+            (direct, A, created(true, &[A, B, B]), nonsense),
+            (direct, A, created(false, &[A, B]), nonsense),
+            (direct, C, created(true, &[A, B]), stranger),
+            (direct, C, created(false, &[C]), stranger),
+            (direct, C, created(true, &[C, A]), stranger),
+            (direct, C, Payload::Text("x".into()), stranger),
+            (direct, C, Payload::Joined(C), stranger),
+            (direct, A, Payload::Text("x".into()), Ok(())),
+            (G, A, created(false, &[A]), Ok(())),
+            (G, A, created(false, &[B, A, C]), Ok(())),
+            (G, A, created(false, &[]), nonsense),
+            (G, A, created(false, &[B, C]), nonsense),
+            (G, A, created(false, &[A, B, A]), nonsense),
+            (G, A, created(false, &[A, beyond]), nonsense),
+            (G, A, created(true, &[A, B]), nonsense),
+            (G, B, created(false, &[A, B]), stranger),
+            (G, A, Payload::Joined(beyond), nonsense),
+            (ConversationId(0), UserId(0), created(true, &[UserId(0), UserId(0)]), stranger),
+        ];
+        for (conversation, sender, payload, expected) in table {
+            assert_eq!(admit(conversation, sender, &payload), expected, "{conversation} {sender} {payload:?}");
+        }
     }
 }

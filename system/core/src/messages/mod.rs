@@ -11,4 +11,4 @@ mod membership;
 pub use conversation::{Conversation, SendOutcome, SendRequest, Sender};
 pub use debt::{Debts, Overdue, Position};
 pub use fanout::targets_by_gateway;
-pub use membership::{Membership, Stretch};
+pub use membership::{Membership, Stretch, admit};

@@ -6,7 +6,7 @@ use squall_protocol::{
     ServerFrame, UserId,
 };
 
-const C: ConversationId = ConversationId(8_931_285_958_368_201_001);
+const C: ConversationId = ConversationId::direct(UserId(u64::MAX / 3), UserId(u64::MAX / 5));
 const ID: ClientMsgId = ClientMsgId(0x0123_4567_89ab_4def_8123_4567_89ab_cdef);
 
 fn entry(seq: u64) -> Entry {

@@ -24,7 +24,8 @@ struct Cli {
 enum Command {
     /// Prints a token for one device of one user.
     Token {
-        #[arg(long)]
+        /// Below 2^63.
+        #[arg(long, value_parser = clap::value_parser!(u64).range(..UserId::LIMIT))]
         user: u64,
         /// Unique among the devices of all users.
         #[arg(long)]

@@ -63,7 +63,7 @@ impl Uplinks {
     /// Hands a device's frame to the shard that owns its conversation. A full queue drops it; the device asks again.
     pub fn forward(&self, id: ConnectionId, peer: Peer, frame: &ClientFrame) {
         let (conversation, request) = relay::request_to_wire(frame);
-        let shard = rendezvous(conversation.0, self.shards.len() as u32);
+        let shard = rendezvous(conversation.spread(), self.shards.len() as u32);
         self.shards[shard as usize].push(Request { caller: Some(caller(id, peer)), request: Some(request) });
     }
 

@@ -13,7 +13,7 @@ use squall_protocol::frames::{ErrorCode, Head, LogSpan};
 use squall_protocol::wire::messages::{Caller, HeadsPart};
 use squall_protocol::{ConversationId, DeviceId, Seq, ServerFrame, UserId, limits, protobuf};
 
-/// The page after `since`, or why there is none.
+/// The page after `since`, or why there is none. Whoever calls has asked whether its user is a stranger.
 pub fn handle_sync(
     shard: &Shard,
     state: &mut ShardState,
@@ -32,6 +32,9 @@ pub fn handle_sync(
         &stored
     };
     let durable = log.durable();
+    // The bug `pages-for-whoever-asks` reads with the eyes of a member.
+    let member = log.membership().stretches.first().filter(|_| planted(Plant::PagesForWhoeverAsks));
+    let user = member.map_or(user, |member| member.user);
     let Some(head) = log.membership().head_for(user, durable) else {
         let code = if log.head() == Seq::ZERO { ErrorCode::UnknownConversation } else { ErrorCode::NotAMember };
         return Ok(ServerFrame::Error { code, conversation });
@@ -81,9 +84,8 @@ pub fn handle_heads(
         }
     }
     if planted(Plant::CursorAdvancedOnConnect) {
-        for head in &heads {
-            let (id, now) = (ConversationId(head.conversation), shard.clock.now());
-            state.handle_ack(storage, caller, id, Seq(head.head), now)?;
+        for Head { conversation, head } in heads.iter().flat_map(protobuf::head_from_wire) {
+            state.handle_ack(storage, caller, conversation, head, shard.clock.now())?;
         }
     }
     if planted(Plant::RedeliveryStopsAfterReconnect) {

@@ -1,21 +1,26 @@
 //! A shard's answers to gateways.
 //!
 //! **Invariant:** no answer speaks of an entry that is not durable. A resend of a staged entry waits with the first
-//! copy; while storage is being recovered nothing is answered at all. Guarded by `sim/checks/src/acked_is_durable.rs`.
+//! copy; while storage is being recovered nothing is answered that depends on it. Guarded by `sim/checks/src/acked_is_durable.rs`.
+//!
+//! **Invariant:** authorise before work. What the frame and the conversation's name decide is decided before the lock is
+//! taken; a stranger is turned away before a log is loaded, and learns the same whether there is one or not. Guarded by
+//! `tests.rs` beside this file and `server/tests/names.rs`.
 
 use super::dispatcher::Plan;
+use super::old_sends::OldSend;
 use super::pages::{handle_heads, handle_sync};
 use super::shard::Shard;
 use super::state::{ShardState, Waiter};
 use crate::links::Queue;
 use crate::observer::Point;
 use crate::storage::{NewEntry, Storage, StorageError};
-use squall_core::messages::{SendOutcome, SendRequest};
+use squall_core::messages::{SendOutcome, SendRequest, admit};
 use squall_core::plant::{Plant, planted};
+use squall_protocol::frames::ErrorCode;
 use squall_protocol::wire::messages::{Caller, Reply, Request, reply};
 use squall_protocol::{
-    ClientFrame, ClientMsgId, ClientSeq, ConversationId, DeviceId, Refusal, Seq, ServerFrame, UserId, limits,
-    relay,
+    ClientFrame, ClientMsgId, ConversationId, DeviceId, Refusal, ServerFrame, UserId, limits, relay,
 };
 
 /// Who asks, and where the answer goes.
@@ -35,6 +40,10 @@ impl Requester<'_> {
             let refused = ServerFrame::Refused { conversation, client_msg_id, reason: Refusal::Busy };
             self.replies.push(self.reply(&refused));
         }
+    }
+
+    fn user(&self) -> UserId {
+        UserId(self.caller.user)
     }
 
     fn wrap(&self, reply: reply::Reply) -> Reply {
@@ -57,13 +66,31 @@ pub fn handle(shard: &Shard, request: Request, replies: &Queue<Reply>) {
     let (Some(caller), Some(request)) = (request.caller, request.request) else { return };
     // What cannot be read is not from a gateway of ours.
     let Ok(request) = relay::request_from_wire(request) else { return };
-    let mut state = shard.state();
     let from = Requester { caller: &caller, replies };
+    if let Err(refused) = admitted(&from, &request) {
+        replies.push(from.reply(&refused));
+        return;
+    }
+    let mut state = shard.state();
     let message = message_of(&request);
     let Some(storage) = state.storage.clone() else { return from.refuse_for_now(message) };
     if let Err(error) = answer(shard, &mut state, storage.as_ref(), &from, request) {
         from.refuse_for_now(message);
         shard.handle_read_error(&mut state, &error);
+    }
+}
+
+/// What the frame alone decides. An ack has no answer; what it may not do is left undone later.
+fn admitted(from: &Requester<'_>, request: &relay::Request) -> Result<(), ServerFrame> {
+    match request {
+        relay::Request::Frame(ClientFrame::Send { conversation, client_msg_id, payload, .. }) => {
+            admit(*conversation, from.user(), payload).map_err(|reason| ServerFrame::Refused {
+                conversation: *conversation,
+                client_msg_id: *client_msg_id,
+                reason,
+            })
+        }
+        relay::Request::Frame(_) | relay::Request::Heads(_) => Ok(()),
     }
 }
 
@@ -93,11 +120,17 @@ fn answer(
             handle_send(shard, state, storage, from, conversation, send)?;
         }
         relay::Request::Frame(ClientFrame::Ack { conversation, up_to_seq }) => {
-            state.handle_ack(storage, from.caller, conversation, up_to_seq, shard.clock.now())?;
+            if !state.is_stranger(storage, conversation, from.user())? {
+                state.handle_ack(storage, from.caller, conversation, up_to_seq, shard.clock.now())?;
+            }
         }
         relay::Request::Frame(ClientFrame::Sync { conversation, since_seq }) => {
-            let page = handle_sync(shard, state, storage, from.caller, conversation, since_seq)?;
-            from.replies.push(from.reply(&page));
+            let open = planted(Plant::PagesForWhoeverAsks);
+            let answer = match !open && state.is_stranger(storage, conversation, from.user())? {
+                true => ServerFrame::Error { code: ErrorCode::NotAMember, conversation },
+                false => handle_sync(shard, state, storage, from.caller, conversation, since_seq)?,
+            };
+            from.replies.push(from.reply(&answer));
         }
         relay::Request::Frame(ClientFrame::Hello { .. } | ClientFrame::Ping) => {
             unreachable!("`relay` lets none of these through")
@@ -121,6 +154,11 @@ fn handle_send(
     };
     if state.is_resting || state.staged.len() >= limits::MAX_STAGED {
         refuse(Refusal::Busy);
+        return Ok(());
+    }
+    let open = planted(Plant::CreationTakesAnyName) || planted(Plant::AnybodyMayJoin);
+    if !open && state.is_stranger(storage, conversation, send.sender)? {
+        refuse(Refusal::NotAMember);
         return Ok(());
     }
     let log = state.cache.get(conversation, storage)?;
@@ -152,11 +190,19 @@ fn handle_send(
             }
         }
         SendOutcome::Old => {
-            shard.observer.passed(&Point::OldSendLookedUp { conversation, device });
-            let next = log.next_client_seq(device);
-            match find_old(storage, conversation, device, client_seq)? {
-                Some((id, seq)) if id == client_msg_id => waiter.answer(conversation, seq),
-                _ => refuse(Refusal::ExpectedClientSeq(next)),
+            let old = OldSend {
+                waiter,
+                conversation,
+                client_seq,
+                // What is staged is not on disk yet, and may be what is asked for.
+                durable: log.durable(),
+                otherwise: match log.is_settled() {
+                    true => refused(Refusal::ExpectedClientSeq(log.next_client_seq(device))),
+                    false => refused(Refusal::Busy),
+                },
+            };
+            if !shard.old_sends.push(old) {
+                refuse(Refusal::Busy);
             }
         }
         SendOutcome::Refused(reason) => {
@@ -174,27 +220,4 @@ fn handle_send(
         SendOutcome::Stale => {}
     }
     Ok(())
-}
-
-/// The message that a device once sent with this number, searched from the end of the log.
-fn find_old(
-    storage: &dyn Storage,
-    conversation: ConversationId,
-    device: DeviceId,
-    client_seq: ClientSeq,
-) -> Result<Option<(ClientMsgId, Seq)>, StorageError> {
-    let Some(log) = storage.conversation(conversation)? else { return Ok(None) };
-    let mut to = log.head();
-    for _ in 0..limits::OLD_SEND_PAGES {
-        if to == Seq::ZERO {
-            break;
-        }
-        let from = Seq(to.0.saturating_sub(limits::PAGE_ENTRIES as u64 - 1).max(1));
-        let entries = storage.entries(conversation, from, to, limits::PAGE_ENTRIES, usize::MAX)?;
-        if let Some(found) = entries.iter().find(|e| e.device == device && e.client_seq == client_seq) {
-            return Ok(Some((found.client_msg_id, found.seq)));
-        }
-        to = from.prev();
-    }
-    Ok(None)
 }

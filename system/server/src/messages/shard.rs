@@ -5,6 +5,7 @@
 //! read harms who asks for it and nobody else. Guarded by `server/tests/damage.rs`.
 
 use super::dispatcher::{Dispatcher, Plan};
+use super::old_sends::OldSends;
 use super::state::ShardState;
 use crate::clock::Clock;
 use crate::observer::{Observer, Point};
@@ -21,6 +22,7 @@ pub struct Shard {
     state: Mutex<ShardState>,
     open_storage: OpenStorage,
     pub dispatcher: Dispatcher,
+    pub old_sends: OldSends,
     pub clock: Clock,
     pub observer: Arc<dyn Observer>,
     pub tasks: Tasks,
@@ -43,6 +45,7 @@ impl Shard {
             state,
             open_storage,
             dispatcher,
+            old_sends: OldSends::default(),
             clock,
             observer,
             tasks,

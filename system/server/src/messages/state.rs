@@ -65,7 +65,28 @@ impl ShardState {
         }
     }
 
-    /// A device has shown everything up to `up_to`.
+    /// Whether the user has no part in this conversation and never had: not its founder by name, and in no entry of it, staged
+    /// ones included. Whoever joins stays known, so the answer is never outdated by what is not durable. Takes one look-up
+    /// at most; no log is loaded for a stranger.
+    pub fn is_stranger(
+        &self,
+        storage: &dyn Storage,
+        conversation: ConversationId,
+        user: UserId,
+    ) -> Result<bool, StorageError> {
+        if !conversation.is_open_to(user) {
+            return Ok(true);
+        }
+        if conversation.founded_by(user) {
+            return Ok(false);
+        }
+        match self.cache.peek(conversation) {
+            Some(log) => Ok(!log.membership().knows(user)),
+            None => Ok(!storage.knows(conversation, user)?),
+        }
+    }
+
+    /// A device has shown everything up to `up_to`. Whoever calls has asked whether its user is a stranger.
     pub fn handle_ack(
         &mut self,
         storage: &dyn Storage,

@@ -10,15 +10,16 @@ use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, Use
 use std::collections::VecDeque;
 
 pub fn encode_entry(new: &NewEntry) -> Vec<u8> {
-    log::StoredEntry { conversation: new.conversation.0, entry: Some(protobuf::entry_to_wire(&new.entry)) }
-        .encode_to_vec()
+    let conversation = protobuf::conversation_to_wire(new.conversation);
+    log::StoredEntry { conversation, entry: Some(protobuf::entry_to_wire(&new.entry)) }.encode_to_vec()
 }
 
 pub fn decode_entry(position: Position, bytes: &[u8]) -> Result<NewEntry, StorageError> {
     let corrupt = || StorageError::Corrupt { table: "entries", row: position.to_string() };
     let stored = log::StoredEntry::decode(bytes).map_err(|_| corrupt())?;
     let entry = protobuf::entry_from_wire(stored.entry.ok_or_else(corrupt)?).map_err(|_| corrupt())?;
-    Ok(NewEntry { position, conversation: ConversationId(stored.conversation), entry })
+    let conversation = protobuf::conversation_from_wire(stored.conversation).map_err(|_| corrupt())?;
+    Ok(NewEntry { position, conversation, entry })
 }
 
 pub fn encode_conversation(conversation: &Conversation, tail: Vec<Position>) -> Vec<u8> {

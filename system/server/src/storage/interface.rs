@@ -105,6 +105,8 @@ pub trait Storage: Send + Sync {
     ) -> Result<Vec<Entry>, StorageError>;
     /// Rows of the log from this position on, in append order, also those that cannot be read.
     fn rows_from(&self, position: Position, max: usize) -> Result<Vec<Row>, StorageError>;
+    /// Whether the user is or was a member: one look-up, however long the log and however many its members.
+    fn knows(&self, id: ConversationId, user: UserId) -> Result<bool, StorageError>;
     /// The conversations that the user is or was a member of.
     fn conversations_of(&self, user: UserId) -> Result<Vec<ConversationId>, StorageError>;
     /// Where these cursors stand, 0 for one that does not exist, for an audit.

@@ -9,7 +9,7 @@ mod executor;
 mod interface;
 mod redb;
 
-pub use self::redb::RedbStorage;
+pub use self::redb::{FORMAT, RedbStorage};
 pub use directory::{Directory, DirectoryError};
 pub use executor::{Commit, CommitExecutor, WriterThread};
 pub use interface::{Batch, Found, NewEntry, OpenStorage, Recovered, Row, Storage, StorageError};

@@ -27,14 +27,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 const ENTRIES: TableDefinition<u64, &[u8]> = TableDefinition::new("entries");
-const CONVERSATIONS: TableDefinition<u64, &[u8]> = TableDefinition::new("conversations");
+const CONVERSATIONS: TableDefinition<u128, &[u8]> = TableDefinition::new("conversations");
 /// (conversation, chunk) → the positions of `INDEX_CHUNK` entries, eight bytes each, little endian.
-const INDEX: TableDefinition<(u64, u64), &[u8]> = TableDefinition::new("index");
-const MEMBERS: TableDefinition<(u64, u64), ()> = TableDefinition::new("members");
+const INDEX: TableDefinition<(u128, u64), &[u8]> = TableDefinition::new("index");
+const MEMBERS: TableDefinition<(u64, u128), ()> = TableDefinition::new("members");
 /// Ordered by conversation first: the devices of one conversation share a page.
-const CURSORS: TableDefinition<(u64, u64), u64> = TableDefinition::new("cursors");
+const CURSORS: TableDefinition<(u128, u64), u64> = TableDefinition::new("cursors");
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const DISPATCHED: &str = "dispatched";
+
+/// The format of the tables above and of the rows in `codec.rs`: it grows with any change of either. 1 had conversations
+/// of 64 bits.
+pub const FORMAT: u64 = 2;
 
 /// A shard's database.
 pub struct RedbStorage {
@@ -340,10 +344,16 @@ impl Storage for RedbStorage {
         Ok(rows)
     }
 
+    fn knows(&self, id: ConversationId, user: UserId) -> Result<bool, StorageError> {
+        let read = self.database.begin_read().map_err(failed)?;
+        let table = read.open_table(MEMBERS).map_err(failed)?;
+        Ok(table.get((user.0, id.0)).map_err(failed)?.is_some())
+    }
+
     fn conversations_of(&self, user: UserId) -> Result<Vec<ConversationId>, StorageError> {
         let read = self.database.begin_read().map_err(failed)?;
         let table = read.open_table(MEMBERS).map_err(failed)?;
-        let rows = table.range((user.0, 0)..=(user.0, u64::MAX)).map_err(failed)?;
+        let rows = table.range((user.0, 0)..=(user.0, u128::MAX)).map_err(failed)?;
         rows.map(|row| row.map(|(key, _)| ConversationId(key.value().1)).map_err(failed)).collect()
     }
 

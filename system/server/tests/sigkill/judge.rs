@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// One message as its sender handed it over.
 #[derive(Debug, Clone)]
 pub struct Sent {
-    pub conversation: u64,
+    pub conversation: u128,
     pub id: u128,
     pub body: String,
     /// It may never have been sent: the creation inside a direct send.
@@ -16,7 +16,7 @@ pub struct Sent {
 /// One entry as a device showed it.
 #[derive(Debug, Clone)]
 pub struct Shown {
-    pub conversation: u64,
+    pub conversation: u128,
     pub seq: u64,
     pub id: u128,
     pub body: String,
@@ -28,15 +28,15 @@ pub struct DeviceHistory {
     pub user: u64,
     pub sent: Vec<Sent>,
     /// (conversation, id, seq)
-    pub stored: Vec<(u64, u128, u64)>,
-    pub refused: Vec<(u64, u128, String)>,
+    pub stored: Vec<(u128, u128, u64)>,
+    pub refused: Vec<(u128, u128, String)>,
     pub shown: Vec<Shown>,
 }
 
 /// All devices, and who is in which conversation from its first entry on.
 #[derive(Debug, Clone, Default)]
 pub struct History {
-    pub members: BTreeMap<u64, BTreeSet<u64>>,
+    pub members: BTreeMap<u128, BTreeSet<u64>>,
     pub devices: BTreeMap<u64, DeviceHistory>,
 }
 
@@ -55,60 +55,60 @@ pub enum Violation {
     /// An acked message is not at its place on a member's device.
     Lost {
         device: u64,
-        conversation: u64,
+        conversation: u128,
         seq: u64,
         id: u128,
     },
     /// The sender was told two places.
     AckedTwice {
         device: u64,
-        conversation: u64,
+        conversation: u128,
         id: u128,
     },
     ShownTwice {
         device: u64,
-        conversation: u64,
+        conversation: u128,
         id: u128,
     },
     /// A device showed `seq` where `expected` was due.
     NotDense {
         device: u64,
-        conversation: u64,
+        conversation: u128,
         expected: u64,
         seq: u64,
     },
     /// Two devices show different messages at one place.
     Disagreement {
-        conversation: u64,
+        conversation: u128,
         seq: u64,
         ids: [u128; 2],
     },
     /// A sender's later message stands before an earlier one.
     SenderOrder {
         device: u64,
-        conversation: u64,
+        conversation: u128,
         earlier: u128,
         later: u128,
     },
     /// Nobody sent this into this conversation, or not with this body.
     NeverSent {
         device: u64,
-        conversation: u64,
+        conversation: u128,
         id: u128,
     },
     ShownToStranger {
         device: u64,
-        conversation: u64,
+        conversation: u128,
     },
     Unanswered {
         device: u64,
-        conversation: u64,
+        conversation: u128,
         id: u128,
     },
     /// A refusal that nothing provoked.
     Refused {
         device: u64,
-        conversation: u64,
+        conversation: u128,
         id: u128,
         reason: String,
     },
@@ -118,12 +118,12 @@ pub enum Violation {
 pub fn judge(history: &History) -> (Judged, Vec<Violation>) {
     let mut found = Vec::new();
     let mut judged = Judged::default();
-    let mut sent: BTreeMap<(u64, u128), &str> = BTreeMap::new();
+    let mut sent: BTreeMap<(u128, u128), &str> = BTreeMap::new();
     for message in history.devices.values().flat_map(|d| &d.sent) {
         sent.insert((message.conversation, message.id), &message.body);
     }
-    let mut log: BTreeMap<(u64, u64), u128> = BTreeMap::new();
-    let mut places: BTreeMap<u64, BTreeMap<(u64, u128), u64>> = BTreeMap::new();
+    let mut log: BTreeMap<(u128, u64), u128> = BTreeMap::new();
+    let mut places: BTreeMap<u64, BTreeMap<(u128, u128), u64>> = BTreeMap::new();
     for (device, seen) in &history.devices {
         judged.shown += seen.shown.len();
         let shown = judge_shown(history, *device, seen, &sent, &mut log, &mut found);
@@ -154,12 +154,12 @@ fn judge_shown(
     history: &History,
     device: u64,
     seen: &DeviceHistory,
-    sent: &BTreeMap<(u64, u128), &str>,
-    log: &mut BTreeMap<(u64, u64), u128>,
+    sent: &BTreeMap<(u128, u128), &str>,
+    log: &mut BTreeMap<(u128, u64), u128>,
     found: &mut Vec<Violation>,
-) -> BTreeMap<(u64, u128), u64> {
+) -> BTreeMap<(u128, u128), u64> {
     let mut places = BTreeMap::new();
-    let mut last: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut last: BTreeMap<u128, u64> = BTreeMap::new();
     for Shown { conversation, seq, id, body } in &seen.shown {
         let (conversation, seq, id) = (*conversation, *seq, *id);
         if places.insert((conversation, id), seq).is_some() {
@@ -186,13 +186,13 @@ fn judge_shown(
 
 /// Every message has one answer; only a creation that somebody else was quicker with may be refused.
 fn judge_answers(device: u64, seen: &DeviceHistory, found: &mut Vec<Violation>) {
-    let mut acked: BTreeMap<(u64, u128), u64> = BTreeMap::new();
+    let mut acked: BTreeMap<(u128, u128), u64> = BTreeMap::new();
     for (conversation, id, seq) in &seen.stored {
         if acked.insert((*conversation, *id), *seq).is_some_and(|before| before != *seq) {
             found.push(Violation::AckedTwice { device, conversation: *conversation, id: *id });
         }
     }
-    let refused: BTreeMap<(u64, u128), &str> =
+    let refused: BTreeMap<(u128, u128), &str> =
         seen.refused.iter().map(|(conversation, id, reason)| ((*conversation, *id), reason.as_str())).collect();
     for Sent { conversation, id, optional, .. } in &seen.sent {
         let (conversation, id) = (*conversation, *id);
@@ -211,11 +211,11 @@ fn judge_answers(device: u64, seen: &DeviceHistory, found: &mut Vec<Violation>) 
 fn judge_sender_order(
     device: u64,
     seen: &DeviceHistory,
-    log: &BTreeMap<(u64, u64), u128>,
+    log: &BTreeMap<(u128, u64), u128>,
     found: &mut Vec<Violation>,
 ) {
     let own: BTreeMap<u128, u64> = seen.sent.iter().zip(0..).map(|(sent, n)| (sent.id, n)).collect();
-    let mut last: BTreeMap<u64, (u64, u128)> = BTreeMap::new();
+    let mut last: BTreeMap<u128, (u64, u128)> = BTreeMap::new();
     for ((conversation, _), id) in log {
         let Some(n) = own.get(id) else { continue };
         if let Some((before, later)) = last.insert(*conversation, (*n, *id))

@@ -120,19 +120,16 @@ struct Client {
     task: tokio::task::JoinHandle<()>,
 }
 
-fn group_of(index: u64) -> ConversationId {
-    ConversationId(1_000_000 + index)
-}
-
-/// Two kinds of groups of ten, so that everybody is in two of them.
+/// Two kinds of groups of ten, so that everybody is in two of them. The first member creates each.
 fn groups() -> BTreeMap<ConversationId, Vec<UserId>> {
     let tens = USERS / 10;
-    let mut groups: BTreeMap<ConversationId, Vec<UserId>> = BTreeMap::new();
+    let mut groups: BTreeMap<u64, Vec<UserId>> = BTreeMap::new();
     for user in 1..=USERS {
-        groups.entry(group_of((user - 1) / 10)).or_default().push(UserId(user));
-        groups.entry(group_of(100 + user % tens)).or_default().push(UserId(user));
+        groups.entry((user - 1) / 10).or_default().push(UserId(user));
+        groups.entry(100 + user % tens).or_default().push(UserId(user));
     }
-    groups
+    let named = |(number, members): (u64, Vec<UserId>)| (ConversationId::group(members[0], number), members);
+    groups.into_iter().map(named).collect()
 }
 
 /// Three people whom a user writes to; they write back to some.
@@ -258,7 +255,7 @@ impl Author {
                 history.refused.push((conversation.0, answered(client_msg_id), format!("{reason:?}")));
             }
             Event::Shown(shown) => {
-                if shown.conversation.0 >= 1_000_000 && matches!(shown.entry.payload, Payload::Created { .. }) {
+                if matches!(shown.entry.payload, Payload::Created { direct: false, .. }) {
                     self.groups.push(shown.conversation);
                 }
                 history.shown.push(Shown {
@@ -335,7 +332,7 @@ async fn wait_until_settled(clients: &BTreeMap<u64, Client>) -> Result<(), Strin
             }
         }
         let history = collect(clients);
-        let mut heads: BTreeMap<u64, u64> = BTreeMap::new();
+        let mut heads: BTreeMap<u128, u64> = BTreeMap::new();
         for device in history.devices.values() {
             let shown = device.shown.iter().map(|s| (s.conversation, s.seq));
             for (conversation, seq) in shown.chain(device.stored.iter().map(|(c, _, seq)| (*c, *seq))) {
@@ -344,7 +341,7 @@ async fn wait_until_settled(clients: &BTreeMap<u64, Client>) -> Result<(), Strin
             }
         }
         for (id, device) in &history.devices {
-            let mut shown: BTreeMap<u64, u64> = BTreeMap::new();
+            let mut shown: BTreeMap<u128, u64> = BTreeMap::new();
             device.shown.iter().for_each(|s| *shown.entry(s.conversation).or_default() += 1);
             for (conversation, members) in &history.members {
                 let (head, shown) = (heads.get(conversation).unwrap_or(&0), shown.get(conversation).unwrap_or(&0));
@@ -359,7 +356,7 @@ async fn wait_until_settled(clients: &BTreeMap<u64, Client>) -> Result<(), Strin
 }
 
 fn collect(clients: &BTreeMap<u64, Client>) -> History {
-    let mut members: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
+    let mut members: BTreeMap<u128, BTreeSet<u64>> = BTreeMap::new();
     for (conversation, users) in groups() {
         members.insert(conversation.0, users.iter().map(|u| u.0).collect());
     }

@@ -1,0 +1,212 @@
+//! What a frame costs a shard before anybody has asked who sent it, counted in reads of its disk.
+
+use super::dispatcher::Dispatcher;
+use super::old_sends;
+use super::requests;
+use super::shard::Shard;
+use crate::clock::Clock;
+use crate::links::Queue;
+use crate::net::BoxFuture;
+use crate::observer::Unobserved;
+use crate::storage::{Batch, Recovered, RedbStorage, Row, Storage, StorageError, WriterThread};
+use crate::tasks::Tasks;
+use futures_util::StreamExt;
+use squall_core::messages::{Conversation, Position, SendOutcome, SendRequest};
+use squall_protocol::wire::messages::{Caller, Reply, Request};
+use squall_protocol::{
+    ClientFrame, ClientMsgId, ClientSeq, ConversationId, DeviceId, Entry, Payload, Refusal, Seq, ServerFrame,
+    UserId, limits, relay,
+};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const OWNER: UserId = UserId(1);
+const STRANGER: UserId = UserId(3);
+/// Far beyond what a shard remembers by heart.
+const ENTRIES: u64 = 10 * limits::DEDUP_WINDOW as u64;
+
+/// A disk that counts how many rows of logs have been read from it.
+struct Counting {
+    inner: RedbStorage,
+    read: AtomicUsize,
+}
+
+impl Counting {
+    fn count(&self, rows: usize) {
+        self.read.fetch_add(rows, Ordering::Relaxed);
+    }
+}
+
+impl Storage for Counting {
+    fn append(&self, batch: Batch) -> BoxFuture<'_, Result<(), StorageError>> {
+        self.inner.append(batch)
+    }
+    fn recovered(&self) -> Result<Recovered, StorageError> {
+        self.inner.recovered()
+    }
+    fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StorageError> {
+        let found = self.inner.conversation(id)?;
+        self.count(found.iter().flat_map(Conversation::senders).map(|sender| sender.recent.len()).sum());
+        Ok(found)
+    }
+    fn entries(
+        &self,
+        id: ConversationId,
+        from: Seq,
+        to: Seq,
+        max_entries: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Entry>, StorageError> {
+        let entries = self.inner.entries(id, from, to, max_entries, max_bytes)?;
+        self.count(entries.len());
+        Ok(entries)
+    }
+    fn rows_from(&self, position: Position, max: usize) -> Result<Vec<Row>, StorageError> {
+        self.inner.rows_from(position, max)
+    }
+    fn knows(&self, id: ConversationId, user: UserId) -> Result<bool, StorageError> {
+        self.inner.knows(id, user)
+    }
+    fn conversations_of(&self, user: UserId) -> Result<Vec<ConversationId>, StorageError> {
+        self.inner.conversations_of(user)
+    }
+    fn cursors_of(&self, pairs: &[(DeviceId, ConversationId)]) -> Result<Vec<Seq>, StorageError> {
+        self.inner.cursors_of(pairs)
+    }
+    fn cursors(&self) -> Result<Vec<(DeviceId, ConversationId, Seq)>, StorageError> {
+        self.inner.cursors()
+    }
+}
+
+/// A disk with one long conversation on it.
+async fn disk(conversation: ConversationId) -> Arc<Counting> {
+    let executor = Arc::new(WriterThread::spawn().unwrap());
+    let memory = redb::backends::InMemoryBackend::new();
+    let inner = RedbStorage::open_backend(memory, 1024 * 1024, executor).unwrap();
+    let mut log = Conversation::new(conversation);
+    let mut batch = Batch::default();
+    for n in 1..=ENTRIES {
+        let payload = match n {
+            1 => Payload::Created { direct: false, members: vec![OWNER, UserId(2)] },
+            _ => Payload::Text("x".into()),
+        };
+        let request = SendRequest {
+            sender: OWNER,
+            device: DeviceId(10),
+            connect_count: 1,
+            client_msg_id: ClientMsgId(u128::from(n)),
+            client_seq: ClientSeq(n),
+            payload,
+            stored_at_ms: 0,
+        };
+        let SendOutcome::Staged(entry) = log.handle_send(request) else { panic!("entry {n} is in order") };
+        batch.entries.push(NewEntry { position: n - 1, conversation, entry });
+    }
+    batch.members = vec![(OWNER, conversation), (UserId(2), conversation)];
+    batch.conversations.push(log);
+    inner.append(batch).await.unwrap();
+    Arc::new(Counting { inner, read: AtomicUsize::new(0) })
+}
+
+fn shard_on(disk: &Arc<Counting>) -> Shard {
+    let disk: Arc<dyn Storage> = Arc::clone(disk) as _;
+    let open = Arc::new(move || Ok(Arc::clone(&disk)));
+    let shard = Shard::new(open, Dispatcher::new(1, 1), Clock::new(|| 0), Arc::new(Unobserved), Tasks::default());
+    shard.recover().unwrap();
+    shard
+}
+
+fn request(user: UserId, frame: &ClientFrame) -> Request {
+    let caller = Caller { connection: 1, user: user.0, device: user.0 * 10, connect_count: 1 };
+    Request { caller: Some(caller), request: Some(relay::request_to_wire(frame).1) }
+}
+
+fn text(conversation: ConversationId, client_seq: u64) -> ClientFrame {
+    ClientFrame::Send {
+        conversation,
+        client_msg_id: ClientMsgId(u128::MAX - u128::from(client_seq)),
+        client_seq: ClientSeq(client_seq),
+        payload: Payload::Text("x".into()),
+    }
+}
+
+#[tokio::test]
+async fn whatever_number_a_stranger_sends_no_log_is_read_for_it() {
+    let conversation = ConversationId::group(OWNER, 77);
+    let disk = disk(conversation).await;
+    for number in [0, 1, 2, u64::MAX] {
+        let shard = shard_on(&disk);
+        let replies: Queue<Reply> = Queue::default();
+        disk.read.store(0, Ordering::Relaxed);
+        requests::handle(&shard, request(STRANGER, &text(conversation, number)), &replies);
+        assert_eq!(disk.read.load(Ordering::Relaxed), 0, "rows read for number {number}");
+        assert!(!replies.is_empty(), "the stranger has an answer");
+    }
+}
+
+#[tokio::test]
+async fn an_old_resend_of_a_member_is_looked_up_outside_the_request_and_answered() {
+    let conversation = ConversationId::group(OWNER, 77);
+    let disk = disk(conversation).await;
+    let shard = Arc::new(shard_on(&disk));
+    let replies: Queue<Reply> = Queue::default();
+    let mut batches = replies.batches();
+    shard.state().cache.get(conversation, disk.as_ref()).unwrap();
+    disk.read.store(0, Ordering::Relaxed);
+    let resend = |number: u64, id: u64| ClientFrame::Send {
+        conversation,
+        client_msg_id: ClientMsgId(u128::from(id)),
+        client_seq: ClientSeq(number),
+        payload: Payload::Text("x".into()),
+    };
+    // Number 0 is nobody's; 5 is the fifth entry's, and again under another id.
+    for (number, id) in [(0, 5), (5, 5), (5, 999)] {
+        requests::handle(&shard, request(OWNER, &resend(number, id)), &replies);
+    }
+    assert_eq!(disk.read.load(Ordering::Relaxed), 0, "rows read while the requests were handled");
+    let looking = tokio::spawn(old_sends::run(Arc::clone(&shard)));
+    let mut answers = Vec::new();
+    while answers.len() < 3 {
+        let batch = batches.next().await.expect("the queue is open");
+        answers
+            .extend(batch.into_iter().map(|reply| relay::reply_from_wire(reply.reply.unwrap()).unwrap().unwrap()));
+    }
+    looking.abort();
+    let expected = Refusal::ExpectedClientSeq(ClientSeq(ENTRIES + 1));
+    let refused = |id| ServerFrame::Refused { conversation, client_msg_id: ClientMsgId(id), reason: expected };
+    let sent = ServerFrame::Sent { conversation, client_msg_id: ClientMsgId(5), server_seq: Seq(5) };
+    assert_eq!(answers, [refused(5), sent, refused(999)]);
+}
+
+#[tokio::test]
+async fn one_devices_old_resends_leave_room_for_those_of_others() {
+    let conversation = ConversationId::group(OWNER, 77);
+    let disk = disk(conversation).await;
+    let shard = shard_on(&disk);
+    let replies: Queue<Reply> = Queue::default();
+    for _ in 0..limits::MAX_OLD_SENDS_OF_DEVICE {
+        requests::handle(&shard, request(OWNER, &text(conversation, 5)), &replies);
+    }
+    assert!(replies.is_empty(), "each waits for its look-up");
+    requests::handle(&shard, request(OWNER, &text(conversation, 5)), &replies);
+    assert!(!replies.is_empty(), "one too many is told so at once");
+}
+
+#[tokio::test]
+async fn a_stranger_costs_a_cold_conversation_no_read_of_its_log_whatever_they_ask() {
+    let conversation = ConversationId::group(OWNER, 77);
+    let disk = disk(conversation).await;
+    let frames = [
+        text(conversation, 1),
+        ClientFrame::Sync { conversation, since_seq: Seq::ZERO },
+        ClientFrame::Ack { conversation, up_to_seq: Seq(1) },
+    ];
+    for frame in frames {
+        let shard = shard_on(&disk);
+        shard.state().cache = Default::default();
+        disk.read.store(0, Ordering::Relaxed);
+        requests::handle(&shard, request(STRANGER, &frame), &Queue::default());
+        assert_eq!(disk.read.load(Ordering::Relaxed), 0, "{frame:?}");
+        assert!(shard.state().cache.peek(conversation).is_none(), "{frame:?}");
+    }
+}
