@@ -6,7 +6,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use squall_core::messages::{Conversation, SendOutcome, SendRequest};
 use squall_protocol::{ClientMsgId, ConversationId, DeviceId, Payload, UserId};
 use squall_server::net::BoxFuture;
-use squall_server::storage::{Batch, Commit, CommitExecutor, NewEntry, RedbStorage, Storage, StorageError};
+use squall_server::storage::{Batch, Commit, CommitExecutor, Doubt, NewEntry, RedbStorage, Storage, StorageError};
 use squall_world::disk::{Disk, DiskConfig};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -98,7 +98,8 @@ fn commits(c: &mut Criterion) {
         });
         let file = folder.join(format!("{messages}.redb"));
         RedbStorage::create_file(&file).expect("a fresh file");
-        let real = RedbStorage::open_file(&file, CACHE_BYTES, Arc::new(Here)).expect("a fresh file");
+        let real =
+            RedbStorage::open_file(&file, &Doubt::default(), CACHE_BYTES, Arc::new(Here)).expect("a fresh file");
         let mut writer = Writer::default();
         group.bench_with_input(BenchmarkId::new("this machine's disk", messages), &messages, |b, messages| {
             b.iter_batched(

@@ -10,6 +10,7 @@ pub enum Plant {
     AckBeforeCommit = 1,
     CommitWithoutSync,
     CreationNotRecorded,
+    FailedSyncTrusted,
     NoServerDedup,
     DedupForgottenOnRestart,
     DedupByUserNotDevice,

@@ -6,7 +6,9 @@ use common::TempDir;
 use squall_core::messages::{Conversation, SendOutcome, SendRequest};
 use squall_protocol::limits::{DEDUP_WINDOW, INDEX_CHUNK};
 use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Entry, Payload, Seq, UserId};
-use squall_server::storage::{Batch, NewEntry, Recovered, RedbStorage, Storage, StorageError, WriterThread};
+use squall_server::storage::{
+    Batch, Doubt, NewEntry, Recovered, RedbStorage, Storage, StorageError, WriterThread,
+};
 use std::sync::Arc;
 
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
@@ -19,7 +21,8 @@ fn open(dir: &TempDir) -> RedbStorage {
     if !path.exists() {
         RedbStorage::create_file(&path).unwrap();
     }
-    RedbStorage::open_file(&path, CACHE_BYTES, Arc::new(WriterThread::spawn().unwrap())).unwrap()
+    RedbStorage::open_file(&path, &Doubt::default(), CACHE_BYTES, Arc::new(WriterThread::spawn().unwrap()))
+        .unwrap()
 }
 
 fn group(number: u64) -> ConversationId {
@@ -300,6 +303,7 @@ async fn a_database_that_another_process_has_open_is_an_error_not_a_panic() {
     let dir = TempDir::new("storage");
     let _first = open(&dir);
     let executor = Arc::new(WriterThread::spawn().unwrap());
-    let second = RedbStorage::open_file(&dir.path().join("messages-0.redb"), CACHE_BYTES, executor);
+    let second =
+        RedbStorage::open_file(&dir.path().join("messages-0.redb"), &Doubt::default(), CACHE_BYTES, executor);
     assert!(matches!(second.err(), Some(StorageError::Open(_))));
 }

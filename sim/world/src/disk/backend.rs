@@ -52,6 +52,14 @@ impl Backend {
         self.with(|device| Ok(device.created))
     }
 
+    /// Drops clean blocks from the page cache, as a process does that cannot know what syncs have failed before it.
+    pub fn forget_clean(&self) -> io::Result<()> {
+        self.with(|device| {
+            device.platter.forget_clean();
+            Ok(())
+        })
+    }
+
     fn with<T>(&self, operation: impl FnOnce(&mut Device) -> io::Result<T>) -> io::Result<T> {
         let _account = Account::Disks.enter();
         let mut device = self.disk.device();

@@ -122,7 +122,7 @@ impl Device {
         }
         if self.faults.sync_fails() {
             self.stats.failed_syncs += 1;
-            self.platter.sync_some(0.5, &mut self.io_draws);
+            self.platter.fail_sync(0.5, &mut self.io_draws);
             return Err(io::Error::other("simulated sync error"));
         }
         if !self.faults.sync_lies(self.platter.has_unsynced()) {

@@ -11,7 +11,7 @@ pub enum DiskFault {
     ReadError { share: f64 },
     /// Writes fail; a prefix of the write's blocks may have reached the page cache.
     WriteError { share: f64 },
-    /// Syncs fail. Each unsynced block is made durable or stays unsynced, as the seed decides.
+    /// Syncs fail. Each unsynced block is made durable, or is taken for clean though it is not durable, as the seed decides.
     SyncError { share: f64 },
     /// Writes that need a new block fail with [`std::io::ErrorKind::StorageFull`]; allocated blocks can be rewritten.
     Full,

@@ -8,6 +8,7 @@
 //! the durable length cannot become durable before that length does. Guarded by this folder's tests.
 
 use super::faults::Draws;
+use std::collections::BTreeSet;
 
 pub(super) const BLOCK_BYTES: usize = 4096;
 const BLOCK: u64 = BLOCK_BYTES as u64;
@@ -36,6 +37,8 @@ pub(super) struct Platter {
     slots: Vec<Slot>,
     /// The blocks with an unsynced content, in the order of their first write.
     dirty: Vec<usize>,
+    /// Blocks that a failed sync has left clean: they are read as they were written, and no later sync writes them.
+    stale: BTreeSet<usize>,
     durable_len: u64,
     visible_len: u64,
     /// Durable blocks from here on are hidden by a truncation that is not yet synced.
@@ -51,6 +54,7 @@ impl Platter {
         Self {
             slots: Vec::new(),
             dirty: Vec::new(),
+            stale: BTreeSet::new(),
             durable_len: 0,
             visible_len: 0,
             hidden_from: usize::MAX,
@@ -64,7 +68,7 @@ impl Platter {
     /// Takes out what a power loss with no survivors would leave; this platter is empty afterwards.
     pub fn take_durable(&mut self) -> Self {
         let mut taken = std::mem::replace(self, Self::new());
-        for index in std::mem::take(&mut taken.dirty) {
+        for index in std::mem::take(&mut taken.dirty).into_iter().chain(std::mem::take(&mut taken.stale)) {
             taken.slots[index].dirty = None;
         }
         taken.pool = Vec::new();
@@ -80,7 +84,7 @@ impl Platter {
     }
 
     pub fn unsynced_blocks(&self) -> u64 {
-        self.dirty.len() as u64
+        (self.dirty.len() + self.stale.len()) as u64
     }
 
     pub fn has_unsynced(&self) -> bool {
@@ -147,6 +151,9 @@ impl Platter {
             let mut dirty = std::mem::take(&mut self.dirty);
             dirty.retain(|&index| index < kept || self.forget_dirty(index));
             self.dirty = dirty;
+            for index in self.stale.split_off(&kept) {
+                self.forget_dirty(index);
+            }
             if len < self.durable_len {
                 self.hidden_from = self.hidden_from.min(kept);
             }
@@ -162,6 +169,27 @@ impl Platter {
             self.commit_block(index);
         }
         self.dirty = dirty;
+    }
+
+    /// A sync that fails: a drawn subset becomes durable, and all other blocks are clean from now on, as Linux has it. They are
+    /// durable only once they are written again and synced.
+    pub fn fail_sync(&mut self, share: f64, draws: &mut Draws) {
+        self.sync_some(share, draws);
+        self.stale.extend(self.dirty.drain(..));
+    }
+
+    /// Drops clean blocks from the page cache: what is read afterwards is what is durable.
+    pub fn forget_clean(&mut self) {
+        for index in std::mem::take(&mut self.stale) {
+            self.forget_dirty(index);
+        }
+    }
+
+    /// A block that a failed sync has left clean is written again.
+    fn dirty_again(&mut self, index: usize) {
+        if !self.stale.is_empty() && self.stale.remove(&index) {
+            self.dirty.push(index);
+        }
     }
 
     /// Makes a drawn subset durable, each block and the length with probability `share`; the rest stays unsynced.
@@ -188,11 +216,12 @@ impl Platter {
     /// names a sector size, and the rest never was.
     pub fn lose_power(&mut self, share: f64, tear_sectors: Option<usize>, draws: &mut Draws) -> Lost {
         let survived = if share > 0.0 { self.sync_some(share, draws) } else { 0 };
-        let lost = self.dirty.len() as u64;
+        let lost = self.unsynced_blocks();
         let torn = tear_sectors.is_some_and(|sector| self.tear_one(sector, draws));
         for index in std::mem::take(&mut self.dirty) {
             self.forget_dirty(index);
         }
+        self.forget_clean();
         self.hidden_from = usize::MAX;
         self.visible_len = self.durable_len;
         let (index, start) = place(self.durable_len);
@@ -295,6 +324,7 @@ impl Platter {
 
     /// Replaces a whole block, without reading what it was.
     fn put_dirty(&mut self, index: usize, data: &[u8]) {
+        self.dirty_again(index);
         if let Some(block) = &mut self.slot_for_write(index).dirty {
             block.copy_from_slice(data);
             return;
@@ -311,6 +341,7 @@ impl Platter {
     }
 
     fn dirty_mut(&mut self, index: usize) -> &mut [u8; BLOCK_BYTES] {
+        self.dirty_again(index);
         if self.slot_for_write(index).dirty.is_none() {
             let block = self.visible(index).map_or_else(|| Box::new([0; BLOCK_BYTES]), |old| Box::new(*old));
             self.add_dirty(index, block);

@@ -11,7 +11,7 @@ use squall_protocol::token::TokenSecret;
 use squall_protocol::{HostName, Role};
 use squall_runtime::interpose::SimulatedClock;
 use squall_server::net::{BoxFuture, Connector};
-use squall_server::storage::{Commit, CommitExecutor, OpenStorage, StorageError};
+use squall_server::storage::{Commit, CommitExecutor, Doubt, OpenStorage, StorageError};
 use squall_server::{Cluster, Env, serve};
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
@@ -134,8 +134,11 @@ fn storage(disk: Disk, common: &Common, stream: Stream, probe: &Arc<Probe>) -> O
     let on_cursor: CursorListener = Arc::new(move |device, conversation, up_to| {
         probe.cursor_stands_at(device, conversation, up_to);
     });
+    let doubt = Doubt::default();
+    // As `chatd` does; a disk without power says so again when it is opened.
+    let _ = disk.open().forget_clean();
     Arc::new(move || {
-        let storage = plants::open_redb(&disk, CACHE_BYTES, Arc::clone(&executor))?;
+        let storage = plants::open_redb(&disk, &doubt, CACHE_BYTES, Arc::clone(&executor))?;
         Ok(plants::decorate(SettledStorage::new(storage, disk.clone(), Arc::clone(&on_cursor))))
     })
 }

@@ -50,9 +50,13 @@ bugs! {
         "A setting, or a buffer of the process, says \"synced\" and writes later; a crash or a power loss takes the last commits."
         ["acked-is-durable", "dense-sequence"] in "power-loss", 1 devices, 1 faults:
         "One sender, and a power loss after its ack."
+    FailedSyncTrusted "failed-sync-trusted":
+        "After a failed fsync the page cache is believed: what is read there was never written, and no later fsync writes it."
+        ["acked-is-durable", "dense-sequence"] in "failed-syncs", 1 devices, 2 faults:
+        "One sender, a sync that fails, a resend that is answered from what was read, and a power loss."
     CreationNotRecorded "creation-not-recorded":
         "Whether there is a database is told by looking for one; what a crash has made unreadable is taken for a first start and begun anew."
-        ["acked-is-durable", "dense-sequence"] in "power-loss", 1 devices, 1 faults:
+        ["acked-is-durable", "every-send-answered"] in "power-loss", 1 devices, 1 faults:
         "One sender, and a power loss after its ack."
     NoServerDedup "no-server-dedup":
         "The server stores whatever comes, whatever its id and number; a message whose ack was lost is sent again and stored again."

@@ -5,6 +5,7 @@
 //! stands, a database that is missing or cannot be read was lost, and is refused by name; where it does not, nobody has been
 //! served, and what holds no message is begun anew. Guarded by `server/tests/openings.rs`.
 
+use super::doubt::Doubt;
 use super::executor::WriterThread;
 use super::interface::{OpenStorage, Storage, StorageError};
 use super::redb::RedbStorage;
@@ -74,13 +75,15 @@ impl Directory {
         let failed = |source| DirectoryError::Database { path: path.clone(), source };
         let writer = WriterThread::spawn().map_err(|error| failed(StorageError::Open(error.to_string())))?;
         let (writer, cache_bytes) = (Arc::new(writer), self.cache_bytes);
-        let first = RedbStorage::open_file(&path, cache_bytes, writer.clone()).map_err(failed)?;
+        let doubt = Doubt::default();
+        forget_clean_pages(&path);
+        let first = RedbStorage::open_file(&path, &doubt, cache_bytes, writer.clone()).map_err(failed)?;
         let first = Mutex::new(Some(Arc::new(first) as Arc<dyn Storage>));
         Ok(Arc::new(move || {
             if let Some(storage) = first.lock().unwrap_or_else(PoisonError::into_inner).take() {
                 return Ok(storage);
             }
-            Ok(Arc::new(RedbStorage::open_file(&path, cache_bytes, writer.clone())?))
+            Ok(Arc::new(RedbStorage::open_file(&path, &doubt, cache_bytes, writer.clone())?))
         }))
     }
 
@@ -140,6 +143,18 @@ impl Directory {
         handle.sync_all()
     }
 }
+
+/// Has what is read next come from the disk. A process before this one may have died after a sync that failed, which leaves pages
+/// in memory that pass for clean and are not on the disk. What cannot be dropped stays; a missing file is told when it is opened.
+#[cfg(target_os = "linux")]
+fn forget_clean_pages(path: &Path) {
+    if let Ok(file) = File::open(path) {
+        let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn forget_clean_pages(_: &Path) {}
 
 /// Creates a directory and those above it, each durably in the one that holds it.
 fn create_durably(path: &Path) -> io::Result<()> {

@@ -1,15 +1,17 @@
 //! The seam to durable storage.
 //!
 //! `interface` is what a shard asks for, `redb` what is behind it, with `codec` for its rows; `executor` is where commits
-//! run. `directory` is where `chatd` keeps the databases of its shards.
+//! run. `directory` is where `chatd` keeps the databases of its shards; `doubt` is what a failed sync leaves behind.
 
 mod codec;
 mod directory;
+mod doubt;
 mod executor;
 mod interface;
 mod redb;
 
 pub use self::redb::{FORMAT, RedbStorage};
 pub use directory::{Directory, DirectoryError};
+pub use doubt::{Doubt, Watched};
 pub use executor::{Commit, CommitExecutor, WriterThread};
 pub use interface::{Batch, Found, NewEntry, OpenStorage, Recovered, Row, Storage, StorageError};

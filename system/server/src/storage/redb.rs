@@ -7,6 +7,7 @@
 //! **Invariant:** opening never creates, and changes nothing of what it refuses. Guarded by `server/tests/openings.rs`.
 
 use super::codec::{decode_conversation, decode_entry, decode_row, encode_conversation, encode_entry};
+use super::doubt::Doubt;
 use super::executor::CommitExecutor;
 use super::interface::{Batch, Found, NewEntry, Recovered, Row, Storage, StorageError};
 use crate::net::BoxFuture;
@@ -141,13 +142,16 @@ impl RedbStorage {
         read.open_table(ENTRIES).map_err(failed)?.is_empty().map_err(failed)
     }
 
-    /// Opens the database in a file; creates none. `cache_bytes` bounds redb's cache.
+    /// Opens the database in a file; creates none. `doubt` is what this process knows of the file; `cache_bytes` bounds redb's
+    /// cache.
     pub fn open_file(
         path: &Path,
+        doubt: &Doubt,
         cache_bytes: usize,
         executor: Arc<dyn CommitExecutor>,
     ) -> Result<Self, StorageError> {
-        Self::open_backend(file_backend(OpenOptions::new().read(true).write(true), path)?, cache_bytes, executor)
+        let file = doubt.settle(file_backend(OpenOptions::new().read(true).write(true), path)?);
+        Self::open_backend(file.map_err(|error| StorageError::Open(error.to_string()))?, cache_bytes, executor)
     }
 
     /// Opens the database on any block device; creates none.

@@ -239,7 +239,7 @@ fn errors_bite_by_their_share_and_count() {
 }
 
 #[test]
-fn a_failed_sync_leaves_each_block_durable_or_unsynced() {
+fn a_failed_sync_leaves_each_block_durable_or_clean_until_it_is_written_again() {
     let (disk, backend) = filled(DiskConfig::default(), 64, 1);
     backend.write(0, &[2; 64 * BLOCK]).unwrap();
     disk.add_fault(DiskFault::SyncError { share: 1.0 }, 1);
@@ -247,7 +247,21 @@ fn a_failed_sync_leaves_each_block_durable_or_unsynced() {
     assert_eq!(contents(&backend), vec![2; 64 * BLOCK], "the page cache still has all of it");
     let unsynced = disk.stats().unsynced_blocks;
     assert!((10..54).contains(&unsynced), "{unsynced}");
-    assert_eq!(disk.power_loss(), unsynced);
+    disk.add_fault(DiskFault::SyncError { share: 0.0 }, 1);
+    disk.fault_hits().iter().for_each(|fault| assert!(disk.remove_fault(fault.id)));
+    backend.sync_data().unwrap();
+    assert_eq!(disk.stats().unsynced_blocks, unsynced, "a later sync that succeeds writes none of them");
+    backend.write(0, &[2; 64 * BLOCK]).unwrap();
+    backend.sync_data().unwrap();
+    assert_eq!(disk.stats().unsynced_blocks, 0);
+
+    backend.write(0, &[3; 64 * BLOCK]).unwrap();
+    disk.add_fault(DiskFault::SyncError { share: 1.0 }, 1);
+    assert!(backend.sync_data().is_err());
+    let unsynced = disk.stats().unsynced_blocks;
+    backend.forget_clean().unwrap();
+    let kept = contents(&backend).chunks(BLOCK).filter(|block| block[0] == 2).count() as u64;
+    assert_eq!((kept, disk.power_loss()), (unsynced, 0), "what is read is what is durable");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! redb on the simulated disk: whatever is cut and wherever, every synced row is there and the database is sound.
 
 use redb::{Database, DatabaseError, ReadableDatabase, TableDefinition};
+use squall_server::storage::Doubt;
 
 use super::*;
 
@@ -11,7 +12,12 @@ const ROWS: TableDefinition<u64, &[u8]> = TableDefinition::new("rows");
 /// redb 4.5 sets the file's length before it writes its magic number, and refuses a file that has the one without the
 /// other. A power cut during creation leaves just that, so whoever creates a database has to discard such a file.
 fn database(disk: &Disk) -> Result<Database, DatabaseError> {
-    let backend = disk.open();
+    database_of(disk, &Doubt::default())
+}
+
+/// The same in a process that knows which of its syncs have failed.
+fn database_of(disk: &Disk, doubt: &Doubt) -> Result<Database, DatabaseError> {
+    let backend = doubt.settle(disk.open())?;
     let mut magic = [0; 9];
     if backend.len()? > 0 {
         backend.read(0, &mut magic)?;
@@ -169,8 +175,9 @@ fn every_acked_row_survives_failing_reads_writes_and_syncs() {
             disk.add_fault(fault, 1);
         }
         let (mut acked, mut attempted) = (0, 0);
+        let doubt = Doubt::default();
         for _ in 0..20 {
-            let Ok(db) = database(&disk) else { continue };
+            let Ok(db) = database_of(&disk, &doubt) else { continue };
             while attempted < 100 && commit(&db, acked..acked + 2).is_ok() {
                 acked += 2;
                 attempted = acked;
