@@ -44,7 +44,7 @@ impl Sink for Nobody {
 
     fn latency(&mut self, _: Latency) {}
 
-    fn written_while_away(&mut self, _: ClientMsgId) {}
+    fn waits_by_choice(&mut self, _: ClientMsgId) {}
 }
 
 fn fleet(seed: u64) -> Fleet<Opened, NoFrameFaults> {

@@ -74,7 +74,7 @@ impl Sink for Seen {
 
     fn latency(&mut self, _: Latency) {}
 
-    fn written_while_away(&mut self, _: ClientMsgId) {}
+    fn waits_by_choice(&mut self, _: ClientMsgId) {}
 }
 
 /// One client that has just had its handshake answered, and its gateway.

@@ -4,7 +4,7 @@
 
 use crate::number::{bytes, grouped, milliseconds, seconds};
 use crate::record::{RunRecord, Verdict};
-use crate::summary::{digest, hits};
+use crate::summary::{digest, found, hits};
 use std::fmt::Write;
 
 const STYLE: &str = "\
@@ -42,6 +42,7 @@ pub fn render(run: &RunRecord) -> String {
     violations(&mut out, run);
     checks(&mut out, run);
     faults(&mut out, run);
+    service_levels(&mut out, run);
     gateways(&mut out, run);
     latencies(&mut out, run);
     counts(&mut out, run);
@@ -118,6 +119,24 @@ fn faults(out: &mut String, run: &RunRecord) {
         ]
     });
     table(out, "Faults", &["fault", "kind", "#from", "#until", "#all back after", "hit", "missed"], rows);
+}
+
+fn service_levels(out: &mut String, run: &RunRecord) {
+    if run.service_levels.is_empty() {
+        return;
+    }
+    let rows = run.service_levels.iter().map(|level| {
+        let verdict = level.verdict.name();
+        vec![
+            cell(&level.measure.replace('_', " ")),
+            number(format!("p{}", level.percentile)),
+            format!("<td class=\"verdict {verdict}\">{verdict}</td>"),
+            number(found(level)),
+            number(milliseconds(level.at_most_ms)),
+        ]
+    });
+    let header = ["measured", "#percentile", "verdict", "#found", "#at most"];
+    table(out, "Service levels, in simulated milliseconds", &header, rows);
 }
 
 /// How many devices each gateway had: at its peak, and when all were back after each fault.
@@ -263,7 +282,7 @@ mod tests {
     fn the_page_says_what_the_record_says() {
         let page = render(&testing::violated());
         let document = read(&page);
-        assert_eq!(document.count("table"), 9);
+        assert_eq!(document.count("table"), 10);
         for part in [
             "<span class=\"verdict violated\">violated</span> scenarios/&lt;dark &amp; &quot;stormy&quot;&gt;.toml",
             "which has not displayed it.",
@@ -272,6 +291,7 @@ mod tests {
             "<td>connections closed 1,204, hosts 1</td><td>gateway-1</td>",
             "<td>gateway-1</td><td class=\"n\">39</td><td class=\"n\">39</td>",
             "<td>send to ack</td><td class=\"n\">12,000</td><td class=\"n\">0.412</td>",
+            "<td class=\"n\">p99</td><td class=\"verdict pass\">pass</td><td class=\"n\">41.2</td><td class=\"n\">500</td>",
             "<td>fleet</td><td class=\"n\">8.58 MiB</td>",
             "<pre>squall run &#39;scenarios/&lt;dark",
         ] {

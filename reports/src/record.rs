@@ -61,12 +61,15 @@ pub struct RunRecord {
     pub clients: ClientCounts,
     pub messages: MessageCounts,
     pub checks: Vec<CheckRecord>,
+    /// The scenario's bounds on latencies, each with what was found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub service_levels: Vec<ServiceLevelRecord>,
     pub faults: Vec<FaultRecord>,
     /// What hosts carried, by name: of gateways, how many devices.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub hosts: BTreeMap<String, HostRecord>,
     pub sometimes: Vec<SometimesRecord>,
-    /// By what was measured: `send_to_ack`, `send_to_deliver`, `reconnect`, ….
+    /// By what was measured: `send_to_ack`, `send_to_deliver`, `reconnect`, `reconnect_by_choice`, `all_back`, ….
     pub latency_ms: BTreeMap<String, Percentiles>,
     pub memory: MemoryRecord,
 }
@@ -124,6 +127,20 @@ pub struct FirstViolation {
     pub device: Option<String>,
     /// A sentence: which message, who, what was expected and what was seen.
     pub message: String,
+}
+
+/// A bound on a latency, and what was found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServiceLevelRecord {
+    /// What is measured, as `latency_ms` names it.
+    pub measure: String,
+    /// In a hundred.
+    pub percentile: f64,
+    pub found_ms: f64,
+    pub at_most_ms: f64,
+    /// How many were measured; with none of them it says nothing.
+    pub count: u64,
+    pub verdict: Verdict,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -233,7 +250,7 @@ mod tests {
         assert_eq!(
             keys(&json),
             "checks clients digest faults hosts inconclusive_because latency_ms memory messages phases reproduce scenario seed \
-             simulated_ms sometimes speed verdict wall_ms"
+             service_levels simulated_ms sometimes speed verdict wall_ms"
         );
         assert_eq!(keys(&json["clients"]), "connected_peak connects reconnects virtual");
         assert_eq!(

@@ -3,7 +3,7 @@
 //! Plain ASCII but for what a scenario names otherwise; control characters never reach the terminal.
 
 use crate::number::{bytes, grouped, milliseconds, seconds};
-use crate::record::{FaultRecord, PhaseRecord, RunRecord, Verdict, ratio};
+use crate::record::{FaultRecord, PhaseRecord, RunRecord, ServiceLevelRecord, Verdict, ratio};
 use crate::text_table::{TextTable, wrapped_list};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -29,6 +29,7 @@ pub fn render(run: &RunRecord, coloured: bool) -> String {
     faults(&mut out, run);
     sometimes(&mut out, run);
     latencies(&mut out, run);
+    service_levels(&mut out, run);
     totals(&mut out, run);
     violations(&mut out, run, coloured);
     let _ = writeln!(out, "reproduce: {}", clean(&run.reproduce));
@@ -116,6 +117,29 @@ fn latencies(out: &mut String, run: &RunRecord) {
     }
     table.write(out, |_, _, cell| cell);
     out.push('\n');
+}
+
+fn service_levels(out: &mut String, run: &RunRecord) {
+    if run.service_levels.is_empty() {
+        return;
+    }
+    let mut table = TextTable::new(3, &["service level", "percentile", "verdict", "ms", "at most"]);
+    for level in &run.service_levels {
+        table.row(vec![
+            clean(&level.measure).replace('_', " "),
+            format!("p{}", level.percentile),
+            level.verdict.name().to_owned(),
+            found(level),
+            milliseconds(level.at_most_ms),
+        ]);
+    }
+    table.write(out, |_, _, cell| cell);
+    out.push('\n');
+}
+
+/// What was found, or that there was nothing to find.
+pub(crate) fn found(level: &ServiceLevelRecord) -> String {
+    if level.count == 0 { "nothing".to_owned() } else { milliseconds(level.found_ms) }
 }
 
 fn totals(out: &mut String, run: &RunRecord) {

@@ -44,13 +44,21 @@ pub(crate) fn passed() -> RunRecord {
             refused: 2,
         },
         checks: vec![check("acked-is-durable"), check("no-loss"), check("members-only")],
+        service_levels: vec![ServiceLevelRecord {
+            measure: "send_to_ack".into(),
+            percentile: 99.0,
+            found_ms: 41.2,
+            at_most_ms: 500.0,
+            count: 12_000,
+            verdict: Verdict::Pass,
+        }],
         faults: vec![
             FaultRecord {
                 name: "crash-1".into(),
                 kind: "crash".into(),
                 at_ms: 10_000,
                 targets: Vec::new(),
-                missed: vec!["gateway-1".into()],
+                missed: Vec::new(),
                 all_back_ms: Some(1_250),
                 connected_after: [("gateway-0".into(), 0), ("gateway-1".into(), 39)].into(),
                 until_ms: 12_500,
@@ -89,6 +97,7 @@ pub(crate) fn passed() -> RunRecord {
 pub(crate) fn violated() -> RunRecord {
     let mut run = passed();
     run.verdict = Verdict::Violated;
+    run.faults[0].missed = vec!["gateway-1".into()];
     run.scenario = "scenarios/<dark & \"stormy\">.toml".into();
     run.seed = 42;
     run.reproduce = "squall run 'scenarios/<dark & \"stormy\">.toml' --seed 42".into();

@@ -58,7 +58,7 @@ mod words;
 mod write;
 
 pub use faults::Occurrence;
-pub use library::files_in;
+pub use library::{FolderError, files_in};
 pub use model::*;
 pub use parse::{load, parse};
 pub use problem::Problem;

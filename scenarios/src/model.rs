@@ -261,10 +261,14 @@ pub struct ServiceLevel {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Measure {
-    /// From a device's send to its ack.
+    /// From a device's send to its ack. A message that waits for a person who has put the device away is not measured.
     SendToAck,
-    /// From a device's send to another device's display, both connected all the time between.
+    /// From a device's send to another device's display, neither put away by its person between, and the other connected all the time.
     SendToDeliver,
-    /// From the moment that a device notices a lost connection to its next welcome.
+    /// From the moment that a device notices a lost connection to its next welcome. Only losses that its person did not choose.
     Reconnect,
+    /// From the moment that a person takes up a device that they had put away to its next welcome.
+    ReconnectByChoice,
+    /// From the end of a fault to the moment when everybody is connected who should have been and was not.
+    AllBack,
 }

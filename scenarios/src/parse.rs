@@ -48,7 +48,7 @@ pub fn parse(source: &str, file: &Path) -> Result<Scenario, Vec<Problem>> {
 /// Reads, parses and validates a scenario file.
 ///
 /// # Errors
-/// As `parse`; one problem when the file cannot be read.
+/// As `parse`; one problem when the file cannot be read, or says nothing at all.
 pub fn load(file: &Path) -> Result<Scenario, Vec<Problem>> {
     let unreadable = |what: String, help: &str| vec![problem_at("", file, 0..0, what, help.to_owned())];
     let bytes = std::fs::read(file).map_err(|error| {
@@ -59,6 +59,13 @@ pub fn load(file: &Path) -> Result<Scenario, Vec<Problem>> {
     })?;
     let source = String::from_utf8(bytes)
         .map_err(|error| unreadable(format!("this file is not UTF-8: {error}"), "save it as UTF-8 text"))?;
+    let says_something = |line: &str| !line.trim().is_empty() && !line.trim_start().starts_with('#');
+    if !source.lines().any(says_something) {
+        return Err(unreadable(
+            "this file says nothing, and a scenario needs at least its people".to_owned(),
+            "write e.g. [population] with users = 40 under it; scenarios/smoke.toml is an example",
+        ));
+    }
     parse(&source, file)
 }
 

@@ -5,6 +5,7 @@
 //! attempt: it has seen that gateway fail as well, and spreads what it takes from it. Where a connection holds it stays, so a gateway
 //! that comes back fills up again as people put their devices away and take them up, and not in one rush.
 
+use crate::rng::below;
 use squall_protocol::UserId;
 use squall_protocol::ids::{mix, rendezvous};
 
@@ -32,7 +33,7 @@ impl Balancer {
         match failed {
             Some(failed) if gateways > 1 => {
                 let draw = mix(self.key ^ mix(mix(u64::from(client)) ^ attempt));
-                let other = (u128::from(draw) * u128::from(gateways - 1) >> 64) as u16;
+                let other = below(draw, gateways - 1) as u16;
                 other + u16::from(other >= failed)
             }
             _ => rendezvous(user.0, gateways as u32) as u16,

@@ -30,8 +30,9 @@ use squall_core::Time;
 use squall_core::client::{ClientSession, Output, Phase};
 use squall_history::{Entity, Event, Kind, What, payload_hash};
 use squall_protocol::token::TokenSecret;
-use squall_protocol::{Codec, Payload, Seq};
+use squall_protocol::{ClientMsgId, Codec, Payload, Seq};
 use squall_scenarios::model::Scenario;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// What becomes due in the fleet.
@@ -115,6 +116,8 @@ pub struct Fleet<L: LastMile, F> {
     kept: KeptFrames<L::Conn>,
     /// How far the span that is being handled speaks: what is shown beyond it had been held back.
     arrived_to: Seq,
+    /// Messages that waited for a person who had put their device away: how long they took says nothing of the system.
+    waited_by_choice: BTreeSet<ClientMsgId>,
     scratch: Vec<Output>,
     /// What a client reads and writes passes through these; what cannot stays in its own buffers.
     input: Vec<u8>,
@@ -166,6 +169,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
             sessions_end: true,
             kept: KeptFrames::new(scenario),
             arrived_to: Seq::ZERO,
+            waited_by_choice: BTreeSet::new(),
             scratch: Vec::new(),
             input: Vec::new(),
             output: Vec::new(),
@@ -300,6 +304,10 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                     put_away.failed = false;
                     put_away.by_choice = true;
                     self.missing.remove(&mut put_away.missing_since);
+                    for message in put_away.session.unanswered_messages() {
+                        sink.waits_by_choice(message);
+                        self.waited_by_choice.insert(message);
+                    }
                     let n = self.clients[client as usize].sessions;
                     let away = Duration::from_micros(self.workload.away_length(client, n));
                     self.queue.push(now + away, Timer::ComeBack(client));
@@ -373,7 +381,8 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
             },
         });
         if self.clients[device as usize].session.phase() == Phase::Away {
-            sink.written_while_away(client_msg_id);
+            sink.waits_by_choice(client_msg_id);
+            self.waited_by_choice.insert(client_msg_id);
         }
         self.act(device, now, sink, |session, out| session.send(conversation, client_msg_id, payload, now, out));
     }

@@ -93,6 +93,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
         let Shown { conversation, entry, via } = shown;
         if let (Payload::Text(text), ShownVia::Deliver) = (&entry.payload, via)
             && entry.device != client.session.device()
+            && !self.waited_by_choice.contains(&entry.client_msg_id)
             && let Some(sent) = crate::workload::sent_at(text).filter(|sent| *sent >= client.online_since.0)
         {
             sink.latency(Latency::SendToDeliver(now.0.saturating_sub(sent)));

@@ -7,8 +7,8 @@ use squall_protocol::ClientMsgId;
 pub trait Sink {
     fn event(&mut self, event: Event);
     fn latency(&mut self, latency: Latency);
-    /// The person has written this on a device that they had put away: how long its ack takes says nothing of the system.
-    fn written_while_away(&mut self, message: ClientMsgId);
+    /// This has no answer yet and waits for a person who has put the device away: how long it takes says nothing of the system.
+    fn waits_by_choice(&mut self, message: ClientMsgId);
 }
 
 /// A latency that the fleet has measured, in µs.

@@ -62,7 +62,7 @@ pub fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Exit> {
     for path in paths {
         if path.is_dir() {
             let found = squall_scenarios::files_in(path).map_err(|error| {
-                eprintln!("{}: cannot list the folder: {error}", path.display());
+                eprintln!("{error}");
                 Exit::BadInput
             })?;
             if found.is_empty() {

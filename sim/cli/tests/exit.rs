@@ -93,6 +93,38 @@ fn whoever_types_something_wrong_is_told_what_to_type() {
     }
 }
 
+/// What a person named as a folder is all run, or nothing is: a file that is left out would not be missed.
+#[cfg(unix)]
+#[test]
+fn a_folder_is_taken_whole_or_refused() {
+    let dir = scratch("exit-folders");
+    let folder = |name: &str| {
+        let folder = dir.join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        folder
+    };
+    std::os::unix::fs::symlink("nowhere.toml", folder("link").join("gone.toml")).unwrap();
+    std::fs::write(folder("link").join("a.toml"), SMALL).unwrap();
+    std::fs::write(folder("upper").join("UPPER.TOML"), "[population]\nusers = 1\n").unwrap();
+    std::fs::write(folder("empty").join("empty.toml"), "# nothing yet\n\n").unwrap();
+    std::fs::write(folder("none").join("notes.md"), "").unwrap();
+    let share = SMALL.to_owned() + &IMPOSSIBLE.replace("percentile = 50", "percentile = 0.99");
+    std::fs::write(folder("share").join("share.toml"), share).unwrap();
+    for (folder, hint) in [
+        ("link", "link/gone.toml: this link leads nowhere; mend it or delete it"),
+        ("upper", "users = 2"),
+        ("empty", "write e.g. [population] with users = 40 under it"),
+        ("none", "no scenario files (*.toml) here; name a file or another folder"),
+        ("share", "write percentile = 99"),
+    ] {
+        for args in [&["check", folder][..], &["sweep", folder, "--seeds", "0..1"]] {
+            let output = squall(&dir, args);
+            assert_eq!(output.status.code(), Some(2), "{args:?}: {}", text(&output));
+            assert!(String::from_utf8_lossy(&output.stderr).contains(hint), "{args:?}: {}", text(&output));
+        }
+    }
+}
+
 #[test]
 fn an_interrupted_run_says_so_in_place_of_a_digest() {
     let dir = scratch("exit-interrupted");

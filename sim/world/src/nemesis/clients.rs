@@ -37,11 +37,10 @@ fn each_connection(
         if strike.stream.chance(share)
             && stage.fleet.is_online(client)
             && let Some(conn) = stage.fleet.conn(client)
+            && hit(stage.network, conn)
         {
-            if hit(stage.network, conn) {
-                hits += 1;
-                stage.fleet.connection_is_broken(client, Time(stage.now));
-            }
+            hits += 1;
+            stage.fleet.connection_is_broken(client, Time(stage.now));
         }
     }
     strike.count("connections", hits);

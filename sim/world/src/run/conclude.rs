@@ -12,7 +12,7 @@ use squall_generators::GatewayTotals;
 use squall_protocol::Role;
 use squall_reports::record::{
     CheckRecord, ClientCounts, FaultRecord, FirstViolation, HostRecord, MemoryRecord, MessageCounts,
-    SometimesRecord, overall_verdict, ratio,
+    ServiceLevelRecord, SometimesRecord, overall_verdict, ratio,
 };
 use squall_reports::{Histogram, RunRecord, Verdict};
 use squall_scenarios::{FaultKind, Measure, ServiceLevel};
@@ -55,8 +55,10 @@ impl World<'_> {
         let mut checks: Vec<CheckRecord> = checks.finish().into_iter().map(check_record).collect();
         let faults = self.nemesis.records(self.scenario);
         let latency_ms = self.latencies();
-        if !self.scenario.checks.service_levels.is_empty() && !self.stopped {
-            checks.push(self.service_levels());
+        // Of a run that was stopped nothing is judged.
+        let service_levels = if self.stopped { Vec::new() } else { self.service_levels() };
+        if !service_levels.is_empty() {
+            checks.push(self.service_level_check(&service_levels));
         }
         let mut because: Vec<String> = Vec::new();
         if self.stopped {
@@ -77,6 +79,13 @@ impl World<'_> {
                 .filter(|f| f.has_hit() && !f.missed.is_empty())
                 .map(|f| self.missed(f)),
         );
+        let unmeasured = service_levels.iter().filter(|level| level.verdict == Verdict::Inconclusive);
+        because.extend(unmeasured.map(|level| {
+            format!(
+                "of {} nothing was measured, so its service level says nothing",
+                level.measure.replace('_', "-")
+            )
+        }));
         for check in checks.iter().filter(|c| expected && c.verdict == Verdict::Inconclusive) {
             because.push(format!(
                 "check {} judged {} and was exposed to {}",
@@ -121,6 +130,7 @@ impl World<'_> {
                 synced: totals.synced,
             },
             checks,
+            service_levels,
             faults,
             hosts,
             sometimes: self.sometimes(),
@@ -190,11 +200,15 @@ impl World<'_> {
         self.fleet.release_clients();
     }
 
-    fn histograms(&self) -> [(&'static str, &Histogram); 3] {
+    /// What was measured, by its name in records.
+    fn histograms(&self) -> [(&'static str, &Histogram); 5] {
+        let of = &self.observatory;
         [
-            ("send_to_ack", &self.observatory.send_to_ack),
-            ("send_to_deliver", &self.observatory.send_to_deliver),
-            ("reconnect", &self.observatory.reconnect),
+            ("send_to_ack", &of.send_to_ack),
+            ("send_to_deliver", &of.send_to_deliver),
+            ("reconnect", &of.reconnect),
+            ("reconnect_by_choice", &of.reconnect_by_choice),
+            ("all_back", &of.all_back),
         ]
     }
 
@@ -202,39 +216,61 @@ impl World<'_> {
         self.histograms().iter().map(|(name, h)| ((*name).to_owned(), h.percentiles())).collect()
     }
 
-    /// Judges the scenario's bounds on latencies, as one more check.
-    fn service_levels(&self) -> CheckRecord {
-        let (mut evaluated, mut violations, mut first) = (0, 0, None);
-        for ServiceLevel { measure, percentile, at_most } in &self.scenario.checks.service_levels {
-            let [ack, deliver, reconnect] = self.histograms();
+    /// Holds the scenario's bounds on latencies against what was measured.
+    fn service_levels(&self) -> Vec<ServiceLevelRecord> {
+        let levels = self.scenario.checks.service_levels.iter();
+        let record = |ServiceLevel { measure, percentile, at_most }: &ServiceLevel| {
+            let [ack, deliver, reconnect, by_choice, all_back] = self.histograms();
             let (name, histogram) = match measure {
                 Measure::SendToAck => ack,
                 Measure::SendToDeliver => deliver,
                 Measure::Reconnect => reconnect,
+                Measure::ReconnectByChoice => by_choice,
+                Measure::AllBack => all_back,
             };
-            evaluated += histogram.count();
             let found = histogram.percentile_us(*percentile);
-            if found > at_most.as_micros() {
-                violations += 1;
-                first.get_or_insert_with(|| FirstViolation {
-                    t: self.now,
-                    conversation: String::new(),
-                    seq: None,
-                    client_msg_id: None,
-                    device: None,
-                    message: format!(
-                        "{} p{percentile} is {:.1} ms, over the scenario's {at_most}",
-                        name.replace('_', "-"),
-                        found as f64 / 1_000.0
-                    ),
-                });
+            let verdict = match (found <= at_most.as_micros(), histogram.count()) {
+                (true, 0) => Verdict::Inconclusive,
+                (true, _) => Verdict::Pass,
+                (false, _) => Verdict::Violated,
+            };
+            ServiceLevelRecord {
+                measure: name.to_owned(),
+                percentile: *percentile,
+                found_ms: found as f64 / 1_000.0,
+                at_most_ms: at_most.as_micros() as f64 / 1_000.0,
+                count: histogram.count(),
+                verdict,
             }
-        }
-        let verdict = match (violations, evaluated) {
-            (0, 0) => Verdict::Inconclusive,
-            (0, _) => Verdict::Pass,
+        };
+        levels.map(record).collect()
+    }
+
+    /// All bounds on latencies as one more check.
+    fn service_level_check(&self, levels: &[ServiceLevelRecord]) -> CheckRecord {
+        let evaluated = levels.iter().map(|level| level.count).sum();
+        let violated: Vec<_> = levels.iter().filter(|level| level.verdict == Verdict::Violated).collect();
+        let first = violated.first().map(|level| FirstViolation {
+            t: self.now,
+            conversation: String::new(),
+            seq: None,
+            client_msg_id: None,
+            device: None,
+            message: format!(
+                "{} p{} is {:.1} ms, over the scenario's {:.1} ms",
+                level.measure.replace('_', "-"),
+                level.percentile,
+                level.found_ms,
+                level.at_most_ms
+            ),
+        });
+        let verdict = match violated.len() {
+            // A level of which nothing was measured is not met, it is unknown.
+            0 if levels.iter().any(|level| level.verdict == Verdict::Inconclusive) => Verdict::Inconclusive,
+            0 => Verdict::Pass,
             _ => Verdict::Violated,
         };
+        let violations = violated.len() as u64;
         CheckRecord { name: "service-levels".into(), verdict, evaluated, exposed: evaluated, violations, first }
     }
 }
@@ -258,5 +294,57 @@ fn check_record(report: squall_checks::CheckReport) -> CheckRecord {
             device: v.device.map(|device| device.to_string()),
             message: v.message,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::{RunOptions, run};
+    use squall_scenarios::parse;
+    use std::path::Path;
+
+    fn record(workload: &str, rest: &str) -> RunRecord {
+        let phases = "[phases]\nload = \"30s\"\nliveness_bound = \"20s\"\n";
+        let text =
+            format!("[population]\nusers = 10\n[workload]\nsend_interval = \"1s\"\n{workload}{phases}{rest}");
+        let scenario = parse(&text, Path::new("x.toml")).unwrap_or_else(|p| panic!("{}\n{text}", p[0]));
+        let run = std::thread::spawn(move || run(&scenario, RunOptions::default()).expect("a run that ends"));
+        run.join().expect("a run does not panic")
+    }
+
+    fn level(measure: &str, at_most: &str) -> String {
+        format!("[[checks.service_levels]]\nmeasure = \"{measure}\"\npercentile = 100\nat_most = \"{at_most}\"\n")
+    }
+
+    #[test]
+    fn an_absence_by_choice_is_in_no_latency_of_the_system() {
+        let away = "session_length = \"6s\"\naway_length = \"5s\"\n";
+        let measures = ["send-to-ack", "send-to-deliver", "reconnect-by-choice", "reconnect"];
+        let record = record(away, &measures.map(|measure| level(measure, "2s")).concat());
+        let verdicts: Vec<Verdict> = record.service_levels.iter().map(|level| level.verdict).collect();
+        let (pass, open) = (Verdict::Pass, Verdict::Inconclusive);
+        assert_eq!(verdicts, [pass, pass, pass, open], "{:?}", record.service_levels);
+        assert!(record.service_levels[..3].iter().all(|level| level.count > 10 && level.at_most_ms == 2_000.0));
+        assert_eq!(record.verdict, open);
+        let because = "of reconnect nothing was measured, so its service level says nothing";
+        assert!(record.inconclusive_because.contains(&because.to_owned()), "{:?}", record.inconclusive_because);
+    }
+
+    #[test]
+    fn after_a_fault_everybody_is_back_and_the_record_says_where() {
+        let fault = "[[faults]]\nkind = \"power-loss\"\ntarget = [\"gateway-0\"]\nat = \"5s\"\nfor = \"1s\"\n";
+        let record = record("", &format!("{fault}{}{}", level("all-back", "1ms"), level("reconnect", "20s")));
+        let fault = &record.faults[0];
+        let on = |gateway: &str| fault.connected_after[gateway];
+        // Its devices find out when the host is back and resets what they say.
+        assert!(fault.all_back_ms.is_some_and(|after| (100..30_000).contains(&after)), "{fault:?}");
+        assert_eq!(on("gateway-0") + on("gateway-1"), record.clients.virtual_clients);
+        assert_eq!(record.hosts.len(), 2);
+        assert!(record.hosts["gateway-1"].connected_peak >= on("gateway-1"));
+        let verdicts: Vec<Verdict> = record.service_levels.iter().map(|level| level.verdict).collect();
+        assert_eq!(verdicts, [Verdict::Violated, Verdict::Pass], "{:?}", record.service_levels);
+        let check = record.checks.iter().find(|check| check.name == "service-levels").expect("the check");
+        assert!(check.first.as_ref().is_some_and(|first| first.message.starts_with("all-back p100 is ")));
     }
 }

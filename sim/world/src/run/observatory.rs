@@ -110,7 +110,7 @@ impl Sink for Observatory {
         }
     }
 
-    fn written_while_away(&mut self, message: ClientMsgId) {
+    fn waits_by_choice(&mut self, message: ClientMsgId) {
         self.sent_at.remove(&message);
     }
 }

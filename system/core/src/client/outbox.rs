@@ -69,6 +69,11 @@ impl Outbox {
         self.queue.len()
     }
 
+    /// The messages that have no answer yet, in order.
+    pub fn unanswered(&self) -> impl Iterator<Item = ClientMsgId> {
+        self.queue.iter().filter(|pending| !pending.stored).map(|pending| pending.id)
+    }
+
     /// A new connection: nothing is on the way on it.
     pub fn handle_connected(&mut self) {
         self.waiting_since = None;

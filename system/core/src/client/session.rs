@@ -138,6 +138,11 @@ impl ClientSession {
         self.threads.iter().filter_map(|t| t.outbox()).map(|o| o.len()).sum()
     }
 
+    /// The messages that have no answer yet.
+    pub fn unanswered_messages(&self) -> impl Iterator<Item = ClientMsgId> {
+        self.threads.iter().filter_map(|t| t.outbox()).flat_map(|outbox| outbox.unanswered())
+    }
+
     /// Whether the device has sends without answer, or knows of entries that it lacks.
     pub fn is_busy(&self) -> bool {
         self.threads.iter().any(|t| t.outbox().is_some_and(|o| !o.is_empty()) || t.lack != Lack::Nothing)
