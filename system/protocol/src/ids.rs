@@ -53,7 +53,7 @@ identifier!(
     ///
     /// Aligned like its halves: a device, a shard and the checks hold one for each conversation, most of them beside
     /// numbers of 64 bits.
-    #[repr(packed(8))]
+    #[repr(Rust, packed(8))]
     ConversationId: u128
 );
 

@@ -90,6 +90,11 @@ fn admitted(from: &Requester<'_>, request: &relay::Request) -> Result<(), Server
                 reason,
             })
         }
+        relay::Request::Frame(ClientFrame::Sync { conversation, .. })
+            if !conversation.is_open_to(from.user()) && !planted(Plant::PagesForWhoeverAsks) =>
+        {
+            Err(ServerFrame::Error { code: ErrorCode::NotAMember, conversation: *conversation })
+        }
         relay::Request::Frame(_) | relay::Request::Heads(_) => Ok(()),
     }
 }
