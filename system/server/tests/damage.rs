@@ -15,11 +15,11 @@ use tokio::time::Instant;
 
 /// Tables of a shard, as far as they are harmed here.
 const ENTRIES: TableDefinition<u64, &[u8]> = TableDefinition::new("entries");
-const CONVERSATIONS: TableDefinition<u64, &[u8]> = TableDefinition::new("conversations");
+const CONVERSATIONS: TableDefinition<u128, &[u8]> = TableDefinition::new("conversations");
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 
-const HARMED: ConversationId = ConversationId(501);
-const WHOLE: ConversationId = ConversationId(502);
+const HARMED: ConversationId = ConversationId::group(UserId(1), 501);
+const WHOLE: ConversationId = ConversationId::group(UserId(1), 502);
 const GARBAGE: &[u8] = &[0xFF; 9];
 
 /// A life of the server, at the end of which nothing of it runs.

@@ -43,7 +43,8 @@ fn refusal(data: &Path) -> String {
 async fn write_something(local: &mut Local) {
     let mut raw = Raw::online(local.gateways()[0], Codec::Json, 1, 11).await;
     for n in 1..=8u64 {
-        let (conversation, client_msg_id) = (ConversationId(u128::from(500 + n)), ClientMsgId(u128::from(n)));
+        let (conversation, client_msg_id) =
+            (ConversationId::group(UserId(1), 500 + n), ClientMsgId(u128::from(n)));
         let payload = Payload::Created { direct: false, members: vec![UserId(1)] };
         raw.send(ClientFrame::Send { conversation, client_msg_id, client_seq: ClientSeq::FIRST, payload }).await;
         let stored = async { while !matches!(raw.frame().await, ServerFrame::Sent { .. }) {} };

@@ -107,7 +107,7 @@ mod tests {
 
     /// Appends a row each, in the order of these numbers on the disk.
     fn appended(storage: &RedbStorage, numbers: impl Iterator<Item = u64>) -> bool {
-        let cursors = numbers.map(|n| (DeviceId(n), ConversationId(n), Seq(1))).collect();
+        let cursors = numbers.map(|n| (DeviceId(n), ConversationId(n.into()), Seq(1))).collect();
         let batch = Batch { cursors, ..Batch::default() };
         let polled = pin!(storage.append(batch)).poll(&mut Context::from_waker(Waker::noop()));
         matches!(polled, Poll::Ready(Ok(())))

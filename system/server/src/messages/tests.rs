@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::links::Queue;
 use crate::net::BoxFuture;
 use crate::observer::Unobserved;
-use crate::storage::{Batch, Recovered, RedbStorage, Row, Storage, StorageError, WriterThread};
+use crate::storage::{Batch, NewEntry, Recovered, RedbStorage, Row, Storage, StorageError, WriterThread};
 use crate::tasks::Tasks;
 use futures_util::StreamExt;
 use squall_core::messages::{Conversation, Position, SendOutcome, SendRequest};
