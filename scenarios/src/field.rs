@@ -320,11 +320,13 @@ fn word<T>(
     match (parse(text), value.get_ref()) {
         (Ok(found), _) => Some(found),
         (Err(known), DeValue::String(_)) => {
-            let message =
-                format!("{} is {}, but one of {} is expected", place.label, quote(text), known.join(", "));
-            let help = match nearest(text, known) {
-                Some(near) => format!("did you mean {near:?}?"),
-                None => "write one of those".to_owned(),
+            let found = format!("{} is {}", place.label, quote(text));
+            let (message, help) = match nearest(text, known) {
+                Some(near) => (found, format!("did you mean {near:?}?")),
+                None => {
+                    let message = format!("{found}, but one of {} is expected", known.join(", "));
+                    (message, "write one of those".to_owned())
+                }
             };
             reader.report(&place.path, value.span(), message, help);
             None

@@ -35,7 +35,8 @@
 //! ```
 //!
 //! The other sections are `[topology]` (how many hosts of each role) and `[network]` (what carries the bytes). The types in
-//! `model` document every key with its default; [`json_schema`] prints the same for editors.
+//! `model`, `people`, `topology`, `network` and `faults` document every key with its default; [`json_schema`] prints the same
+//! for editors.
 //!
 //! A wrong file is answered with every problem at once, each with file, line, column, what was found, what was expected and
 //! the next step ([`Problem`]). No text makes the parser panic. Checked by `tests/library.rs`.

@@ -1,7 +1,7 @@
 //! Whom a fault strikes: targets, read once, and the hosts that they mean.
 //!
-//! A text becomes a [`Target`] where a file is read; from then on hosts are [`HostName`]s and nobody reads a text again. What is
-//! drawn is drawn elsewhere: here is said of what.
+//! A text becomes a [`Target`] where a file is read; from then on hosts are [`HostName`]s and nobody reads a text again.
+//! The drawing itself is the nemesis's; a target only says from which hosts.
 
 use crate::topology::Topology;
 use crate::words::nearest;

@@ -115,7 +115,7 @@ fn what_a_fault_cannot_hit_is_refused() {
         ),
         (
             "kind = \"disk-errors\"\nat = \"1s\"\ntarget = [\"messages-0\"]\nshare = 0.1\noperation = \"synch\"",
-            "6:13: operation is \"synch\", but one of read, write, sync is expected; did you mean \"sync\"?",
+            "6:13: operation is \"synch\"; did you mean \"sync\"?",
         ),
     ]);
 }

@@ -1,4 +1,4 @@
-//! How far one simulation reaches on this machine: the table of the README.
+//! How far one simulation reaches on this machine: the tables of `sim/MEASURED.md`.
 //!
 //! `cargo reach small` runs the small library and the reference load at 10,000 clients, in about a minute; `cargo reach full`
 //! adds 100,000 and 1,000,000 clients, in about ten; `cargo reach large` adds the large scenario files, with their

@@ -124,7 +124,7 @@ fn explain(scenario: &Scenario, f: &Forecast) -> String {
 
 /// A fault: whom it strikes, when, for how long, and which checks it must expose.
 fn in_words(fault: &Fault, scenario: &Scenario) -> String {
-    let mut words = format!("{}: {}", fault.name, fault.kind.name());
+    let mut words = format!("{:?}: {}", fault.name, fault.kind.name());
     for (key, targets) in fault.kind.targets() {
         let _ = write!(words, ", {key} {targets}");
     }
@@ -166,15 +166,15 @@ mod tests {
         for (keys, expected) in [
             (
                 "kind = \"crash\"\ntarget = [\"gateway-0\", \"one of gateway-*\"]\nat = \"5s\"\nfor = \"3s\"\nevery = \"10s\"",
-                "crash-1: crash, target gateway-0, one of gateway-*; at 5s and every 10s, 3 times in all, for 3s; must expose no-loss",
+                "\"crash-1\": crash, target gateway-0, one of gateway-*; at 5s and every 10s, 3 times in all, for 3s; must expose no-loss",
             ),
             (
                 "kind = \"hold\"\nbetween = [\"gateway-*\"]\nand = [\"messages-0\"]\nat = \"5s\"",
-                "hold-1: hold, between gateway-*, and messages-0; at 5s, until the load ends; need not break anything",
+                "\"hold-1\": hold, between gateway-*, and messages-0; at 5s, until the load ends; need not break anything",
             ),
             (
                 "kind = \"disconnect\"\nshare = 0.5\nat = \"5s\"\nwithin = \"2s\"",
-                "disconnect-1: disconnect, share 0.5; at 5s or up to 2s later; must expose no-loss",
+                "\"disconnect-1\": disconnect, share 0.5; at 5s or up to 2s later; must expose no-loss",
             ),
         ] {
             let scenario = parse(&format!("[[faults]]\n{keys}"), Path::new("x.toml")).unwrap();

@@ -23,7 +23,7 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: squall_ledger::Ledger = squall_ledger::Ledger;
 
-/// A real-time chat system and the storm it must survive.
+/// A real-time chat system, and the deterministic simulator that tests it.
 #[derive(Parser)]
 #[command(name = "squall", version, about, max_term_width = 100)]
 struct Cli {

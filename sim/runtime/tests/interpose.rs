@@ -1,7 +1,4 @@
 //! The interposed symbols as dependencies meet them: from another crate, linked into an executable.
-//!
-//! Dev-dependencies besides libc: `getrandom03 = { package = "getrandom", version = "0.3" }` and
-//! `getrandom04 = { package = "getrandom", version = "0.4" }`, the two majors that the workspace's dependencies pull in.
 
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "it tests what answers these")]
 

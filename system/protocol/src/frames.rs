@@ -74,7 +74,7 @@ pub enum Refusal {
     NotAMember,
     BodyTooLarge,
     GroupTooLarge,
-    /// The conversation exists and the sender is no part of it, or the change makes no sense for it.
+    /// The conversation exists already, or the change makes no sense for it.
     Conflict,
     /// The shard has too much staged; send again later.
     Busy,

@@ -200,15 +200,26 @@ fn summary(before: &Failing, shrunk: &Shrunk, property: &str, out: &Path, plant:
     for (what, (before, after)) in rows {
         text.push_str(&format!("  {what:<14} {before:>9} {after:>9}\n"));
     }
-    let ended = match shrunk.ended {
-        Ended::NothingSmaller => "nothing smaller was found to fail",
-        Ended::TimeIsUp => "the time was up, and there may be smaller ones: give more with --limit",
-        Ended::Interrupted => "interrupted, and there may be smaller ones",
-    };
-    let (runs, steps, wall) = (grouped(shrunk.runs), shrunk.steps, shrunk.wall.as_secs());
     let run = with_plant(format!("squall run {}", input::quoted(out)), plant);
-    text + &format!(
-        "\n{runs} runs in {wall} s, {steps} times smaller; {ended}\nwritten: {}\nreproduce: {run}\n",
-        out.display()
-    )
+    text + &format!("\n{}\nwritten: {}\nreproduce: {run}\n", effort(shrunk), out.display())
+}
+
+/// What the search took, and why it ended.
+fn effort(shrunk: &Shrunk) -> String {
+    let (runs, steps, wall) = (grouped(shrunk.runs), shrunk.steps, shrunk.wall.as_secs());
+    let took = match steps {
+        0 => format!("{runs} runs in {wall} s"),
+        _ => format!("{runs} runs in {wall} s, {steps} times smaller"),
+    };
+    match (shrunk.ended, steps) {
+        (Ended::NothingSmaller, _) => format!("{took}; nothing smaller was found to fail"),
+        (Ended::TimeIsUp, 0) => {
+            format!("{took}; the time was up before anything smaller was found: give more with --limit")
+        }
+        (Ended::TimeIsUp, _) => {
+            format!("{took}; the time was up, and there may be smaller ones: give more with --limit")
+        }
+        (Ended::Interrupted, 0) => "interrupted before anything smaller was found".to_owned(),
+        (Ended::Interrupted, _) => format!("{took}; interrupted, and there may be smaller ones"),
+    }
 }

@@ -14,7 +14,7 @@ pub fn fewer(from: &Scenario, _: &Failure<'_>) -> Vec<Candidate> {
     let (mut candidates, mut size) = (Vec::new(), from.faults.len());
     while size > 0 {
         for (number, chunk) in from.faults.chunks(size).enumerate() {
-            let names: Vec<&str> = chunk.iter().map(|fault| fault.name.as_str()).collect();
+            let names: Vec<String> = chunk.iter().map(|fault| format!("{:?}", fault.name)).collect();
             let range = number * size..number * size + chunk.len();
             candidates.extend(candidate(from, format!("without {}", names.join(", ")), |scenario| {
                 scenario.faults.drain(range);
@@ -30,7 +30,7 @@ pub fn narrower(from: &Scenario, _: &Failure<'_>) -> Vec<Candidate> {
     let mut candidates = Vec::new();
     for (index, fault) in from.faults.iter().enumerate() {
         if let FaultKind::Liars { count: 2.. } = fault.kind {
-            candidates.extend(candidate(from, format!("{}: one", fault.name), |scenario| {
+            candidates.extend(candidate(from, format!("{:?}: one", fault.name), |scenario| {
                 scenario.faults[index].kind = FaultKind::Liars { count: 1 };
             }));
         }
@@ -48,7 +48,7 @@ pub fn narrower(from: &Scenario, _: &Failure<'_>) -> Vec<Candidate> {
                     false => Some(target),
                 });
                 if let Some(narrow) = narrow {
-                    let what = format!("{} at {alone} alone", fault.name);
+                    let what = format!("{:?} at {alone} alone", fault.name);
                     candidates.extend(candidate(from, what, |scenario| scenario.faults[index] = narrow));
                 }
             }
@@ -70,8 +70,9 @@ pub fn less_often(from: &Scenario, _: &Failure<'_>) -> Vec<Candidate> {
     let mut candidates = Vec::new();
     for (index, fault) in from.faults.iter().enumerate() {
         let name = &fault.name;
-        candidates.extend(candidate(from, format!("{name} once"), |scenario| scenario.faults[index].every = None));
-        candidates.extend(candidate(from, format!("{name} at a fixed time"), |scenario| {
+        candidates
+            .extend(candidate(from, format!("{name:?} once"), |scenario| scenario.faults[index].every = None));
+        candidates.extend(candidate(from, format!("{name:?} at a fixed time"), |scenario| {
             scenario.faults[index].within = None;
         }));
     }
@@ -86,7 +87,7 @@ pub fn shorter(from: &Scenario, _: &Failure<'_>) -> Vec<Candidate> {
         for part in [4, 2] {
             let shorter = Span::from_millis((lasts / part).as_millis()).max(SHORTEST_FAULT);
             if shorter < lasts {
-                candidates.extend(candidate(from, format!("{} for {shorter}", fault.name), |scenario| {
+                candidates.extend(candidate(from, format!("{:?} for {shorter}", fault.name), |scenario| {
                     scenario.faults[index].lasts = Some(shorter);
                 }));
             }
