@@ -14,4 +14,4 @@ pub use self::redb::RedbStorage;
 pub use directory::{Directory, DirectoryError};
 pub use doubt::{Doubt, Watched};
 pub use executor::{Commit, CommitExecutor, WriterThread};
-pub use interface::{Batch, Found, NewEntry, OpenStorage, Recovered, Row, Storage, StorageError};
+pub use interface::{Batch, FORMAT, Found, NewEntry, OpenStorage, Recovered, Row, Storage, StorageError};
