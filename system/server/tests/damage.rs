@@ -41,7 +41,7 @@ fn live(data: &Path, act: impl AsyncFnOnce(&mut Raw)) {
 
 /// Sends a message as number `n` of its conversation, and waits for the answer to it.
 async fn send(raw: &mut Raw, conversation: ConversationId, n: u64) -> Result<Seq, Refusal> {
-    let client_msg_id = ClientMsgId(u128::from(conversation.0) << 64 | u128::from(n));
+    let client_msg_id = ClientMsgId({ conversation.0 } << 64 | u128::from(n));
     let payload = match n {
         1 => Payload::Created { direct: false, members: vec![UserId(1)] },
         _ => Payload::Text("hello".into()),

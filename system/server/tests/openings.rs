@@ -7,6 +7,7 @@ use common::{PATIENCE, Raw, SECRET, TempDir};
 use squall_protocol::token::TokenSecret;
 use squall_protocol::{ClientFrame, ClientMsgId, ClientSeq, Codec, ConversationId, Payload, ServerFrame, UserId};
 use squall_server::local::{Local, LocalConfig};
+use squall_server::storage::FORMAT;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -85,6 +86,27 @@ fn a_file_that_is_no_database_is_refused_by_name_and_left_as_it_is() {
         assert!(told.contains(file.to_str().unwrap()), "{what}: {told}");
         assert!(told.contains("expected"), "{what}: {told}");
         assert_eq!(fs::read(&file).unwrap(), bytes, "{what}: the evidence is left alone");
+    }
+}
+
+#[test]
+fn a_database_of_another_format_is_refused_by_its_number() {
+    const META: redb::TableDefinition<&str, u64> = redb::TableDefinition::new("meta");
+    for (format, told) in
+        [(Some(FORMAT + 1), format!("newer format {}", FORMAT + 1)), (None, "older format 0".into())]
+    {
+        let dir = lived_in();
+        let file = dir.path().join(FIRST);
+        let database = redb::Database::open(&file).unwrap();
+        let write = database.begin_write().unwrap();
+        match format {
+            Some(format) => drop(write.open_table(META).unwrap().insert("format", format).unwrap()),
+            None => drop(write.open_table(META).unwrap().remove("format").unwrap()),
+        }
+        write.commit().unwrap();
+        drop(database);
+        let refused = refusal(dir.path());
+        assert!(refused.contains(file.to_str().unwrap()) && refused.contains(&told), "{refused}");
     }
 }
 

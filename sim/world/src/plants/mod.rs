@@ -156,7 +156,8 @@ mod tests {
     #[test]
     fn what_was_created_is_never_begun_anew() {
         type Harm = fn(&dyn StorageBackend) -> std::io::Result<()>;
-        let harms: [(Harm, fn(&Found) -> bool); 4] = [
+        type IsNamed = fn(&Found) -> bool;
+        let harms: [(Harm, IsNamed); 4] = [
             (|device| device.set_len(0), |found| *found == Found::Empty),
             (|device| device.write(0, &[0; 9]), |found| matches!(found, Found::Foreign(_))),
             (|device| device.write(0, b"another program's"), |found| matches!(found, Found::Foreign(_))),

@@ -4,7 +4,7 @@ use clap::{Args, Parser, Subcommand};
 use squall_protocol::token::TokenSecret;
 use squall_protocol::{DeviceId, UserId, limits};
 use squall_server::local::{Local, LocalConfig, LocalError};
-use squall_server::storage::{DirectoryError, StorageError};
+use squall_server::storage::{DirectoryError, Found, StorageError};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -109,6 +109,9 @@ fn next_step_on_disk(error: &DirectoryError) -> &'static str {
         DirectoryError::Shards { .. } => "start it with that number, or on another --data directory",
         DirectoryError::NotANumber { .. } | DirectoryError::Unnumbered { .. } => {
             "restore the file `shards` from a backup, or write into it the number that the directory was begun with"
+        }
+        DirectoryError::Database { source: StorageError::Unusable(Found::Older(_) | Found::Newer(_)), .. } => {
+            "start the chatd that wrote it; or, to begin without its messages, start with --shards on an empty --data directory"
         }
         DirectoryError::Database { source: StorageError::Unusable(_), .. } => {
             "restore the file from a backup; or, to begin without its messages, start with --shards on an empty --data directory"

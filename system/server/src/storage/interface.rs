@@ -48,12 +48,20 @@ pub enum Found {
     Foreign(String),
     #[error("a damaged database ({0})")]
     Damaged(String),
+    #[error("a database of the older format {0}")]
+    Older(u64),
+    #[error("a database of the newer format {0}")]
+    Newer(u64),
 }
+
+/// The format of the rows and tables that this build writes, and the only one that it reads. 0 stands for the files from before formats
+/// had numbers. Whoever changes a row, a key or a table counts it up.
+pub const FORMAT: u64 = 2;
 
 /// Why storage cannot do what it is asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
-    #[error("found {0}, expected a database of a messages shard")]
+    #[error("found {0}, expected a database of a messages shard in format {FORMAT}")]
     Unusable(Found),
     #[error("cannot open the database: {0}")]
     Open(String),

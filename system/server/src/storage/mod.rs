@@ -10,8 +10,8 @@ mod executor;
 mod interface;
 mod redb;
 
-pub use self::redb::{FORMAT, RedbStorage};
+pub use self::redb::RedbStorage;
 pub use directory::{Directory, DirectoryError};
 pub use doubt::{Doubt, Watched};
 pub use executor::{Commit, CommitExecutor, WriterThread};
-pub use interface::{Batch, Found, NewEntry, OpenStorage, Recovered, Row, Storage, StorageError};
+pub use interface::{Batch, FORMAT, Found, NewEntry, OpenStorage, Recovered, Row, Storage, StorageError};

@@ -9,7 +9,7 @@
 use super::codec::{decode_conversation, decode_entry, decode_row, encode_conversation, encode_entry};
 use super::doubt::Doubt;
 use super::executor::CommitExecutor;
-use super::interface::{Batch, Found, NewEntry, Recovered, Row, Storage, StorageError};
+use super::interface::{Batch, FORMAT, Found, NewEntry, Recovered, Row, Storage, StorageError};
 use crate::net::BoxFuture;
 use redb::backends::FileBackend;
 use redb::{
@@ -36,10 +36,8 @@ const MEMBERS: TableDefinition<(u64, u128), ()> = TableDefinition::new("members"
 const CURSORS: TableDefinition<(u128, u64), u64> = TableDefinition::new("cursors");
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const DISPATCHED: &str = "dispatched";
-
-/// The format of the tables above and of the rows in `codec.rs`: it grows with any change of either. 1 had conversations
-/// of 64 bits.
-pub const FORMAT: u64 = 2;
+/// The number of the format, written at the creation and read before anything else.
+const FORMAT_ROW: &str = "format";
 
 /// A shard's database.
 pub struct RedbStorage {
@@ -91,7 +89,11 @@ fn open(backend: impl StorageBackend, cache_bytes: usize) -> Result<Database, St
     let database = database.map_err(not_opened)?;
     let read = database.begin_read().map_err(failed)?;
     match read.open_table(META) {
-        Ok(_) => {}
+        Ok(meta) => match meta.get(FORMAT_ROW).map_err(failed)?.map_or(0, |format| format.value()) {
+            FORMAT => {}
+            older @ ..FORMAT => return Err(StorageError::Unusable(Found::Older(older))),
+            newer => return Err(StorageError::Unusable(Found::Newer(newer))),
+        },
         Err(TableError::TableDoesNotExist(_)) => {
             return Err(StorageError::Unusable(Found::Foreign("a database of redb without our tables".into())));
         }
@@ -114,7 +116,7 @@ fn create(backend: impl StorageBackend, cache_bytes: usize) -> Result<Database, 
     write.open_table(INDEX).map_err(failed)?;
     write.open_table(MEMBERS).map_err(failed)?;
     write.open_table(CURSORS).map_err(failed)?;
-    write.open_table(META).map_err(failed)?;
+    write.open_table(META).map_err(failed)?.insert(FORMAT_ROW, FORMAT).map_err(failed)?;
     write.commit().map_err(failed)?;
     Ok(database)
 }
