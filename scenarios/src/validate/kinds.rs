@@ -138,7 +138,7 @@ impl Particulars<'_> {
     fn laid_out_before_the_run(&mut self) {
         if self.kind.targets().iter().any(|(_, targets)| targets.contains(Target::BusiestShard)) {
             let kind = self.kind.name();
-            let message = format!("a {kind} is laid out before the run, when no shard is the busiest yet");
+            let message = format!("a {kind} is planned before the run, when no shard is the busiest yet");
             self.add("kind", &[], message, "name the shards, or \"messages-*\"");
         }
     }
