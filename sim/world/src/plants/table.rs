@@ -192,7 +192,7 @@ bugs! {
         "A group, and a stranger who knows its number."
     PagesForWhoeverAsks "pages-for-whoever-asks":
         "Deliveries go to members; pages go to whoever knows the id."
-        ["members-only"] in "strangers", 1 devices, 1 faults:
+        ["members-only", "no-duplicates"] in "strangers", 1 devices, 1 faults:
         "A conversation with something in it, and a stranger who asks for it."
 }
 

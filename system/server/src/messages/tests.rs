@@ -82,7 +82,7 @@ impl Storage for Counting {
 async fn disk(conversation: ConversationId) -> Arc<Counting> {
     let executor = Arc::new(WriterThread::spawn().unwrap());
     let memory = redb::backends::InMemoryBackend::new();
-    let inner = RedbStorage::open_backend(memory, 1024 * 1024, executor).unwrap();
+    let inner = RedbStorage::create_backend(memory, 1024 * 1024, executor).unwrap();
     let mut log = Conversation::new(conversation);
     let mut batch = Batch::default();
     for n in 1..=ENTRIES {
