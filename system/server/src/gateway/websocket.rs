@@ -189,6 +189,7 @@ fn write_frame(out: &mut Vec<u8>, opcode: OpCode, payload: &[u8]) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::io::{Read, Write};
     use tokio_tungstenite::tungstenite::protocol::{Role as End, WebSocket, WebSocketConfig};
     use tokio_tungstenite::tungstenite::{Error, Message};
 
@@ -226,11 +227,31 @@ mod tests {
         seen
     }
 
+    /// What a client has sent; what it is answered goes nowhere. (A cursor alone would write the answers over what is to be read.)
+    struct Input(Cursor<Vec<u8>>);
+
+    impl Read for Input {
+        fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+            self.0.read(into)
+        }
+    }
+
+    impl Write for Input {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
     fn theirs(bytes: &[u8]) -> Vec<Seen> {
         let config = WebSocketConfig::default()
             .max_message_size(Some(MAX_CLIENT_FRAME_BYTES))
             .max_frame_size(Some(MAX_CLIENT_FRAME_BYTES));
-        let mut socket = WebSocket::from_raw_socket(Cursor::new(bytes.to_vec()), End::Server, Some(config));
+        let input = Input(Cursor::new(bytes.to_vec()));
+        let mut socket = WebSocket::from_raw_socket(input, End::Server, Some(config));
         let mut seen = Vec::new();
         loop {
             seen.push(match socket.read() {
