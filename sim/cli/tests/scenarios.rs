@@ -219,3 +219,29 @@ fn pauses_of_one_host_that_overlap_do_not_undo_each_other_or_a_crash() {
     assert!(appends(3_000_000, 7_000_000) > 0 && appends(17_000_000, 23_000_000) > 0);
     assert_eq!(appends(7_020_000, 17_000_000), 0);
 }
+
+/// The lines that the documents show of a command, but for those that differ from machine to machine or from build to build (the
+/// digest of a debug build is another), or are marked as left out.
+fn shown(document: &str, begins: &str) -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(document);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let from = text.find(&format!("```text\n{begins}")).unwrap_or_else(|| panic!("{document} shows no {begins}"));
+    let block = text[from..].lines().skip(1).take_while(|line| !line.starts_with("```"));
+    let differs = |line: &str| ["  speed", "  memory", "  digest"].iter().any(|word| line.starts_with(word));
+    block.filter(|line| !line.contains('…') && !differs(line)).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_documents_show_what_smoke_prints() {
+    let run = squall(&["run", "scenarios/smoke.toml"]);
+    let printed = String::from_utf8_lossy(&run.stdout).into_owned();
+    for document in ["README.md", "reports/README.md"] {
+        let mut rest = printed.lines();
+        for line in shown(document, "PASS  smoke") {
+            assert!(
+                rest.any(|found| found == line),
+                "{document} shows {line:?}, which smoke does not print there"
+            );
+        }
+    }
+}
