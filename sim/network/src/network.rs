@@ -149,25 +149,6 @@ impl Network {
         })
     }
 
-    /// Takes the wakers of this host's tasks that have something to do.
-    pub fn take_woken(&self, host: HostId) -> Vec<Waker> {
-        self.with(|state| std::mem::take(&mut state.hosts[host.index()].woken))
-    }
-
-    /// Registers the pump's waker without polling.
-    pub fn set_pump(&self, host: HostId, waker: Waker) {
-        self.with(|state| {
-            let host = &mut state.hosts[host.index()];
-            host.pumped = true;
-            if host.woken.is_empty() {
-                let old = host.pump.replace(waker);
-                state.effects.trash.extend(old);
-            } else {
-                state.effects.wake.push(waker);
-            }
-        });
-    }
-
     // Faults.
 
     /// Adds a fault to the active set.
