@@ -25,8 +25,8 @@ pub mod websocket;
 pub mod workload;
 
 pub use fleet::{
-    Fleet, FleetTotals, FrameFault, FrameFaults, FrameKind, GatewayTotals, LastMile, Latency, NoFrameFaults,
-    Signal, Sink,
+    Delivered, Fleet, FleetTotals, FrameFault, FrameFaults, FrameKind, GatewayTotals, LastMile, Latency,
+    NoFrameFaults, Signal, Sink,
 };
 pub use forecast::Forecast;
 pub use liars::Liars;

@@ -3,7 +3,7 @@
 //! **Invariant:** every value of the record is escaped; a scenario's name cannot become markup.
 
 use crate::number::{bytes, grouped, milliseconds, seconds};
-use crate::record::{RunRecord, Verdict};
+use crate::record::{RunRecord, Verdict, ratio};
 use crate::summary::{digest, found, hits};
 use std::fmt::Write;
 
@@ -44,6 +44,7 @@ pub fn render(run: &RunRecord) -> String {
     faults(&mut out, run);
     service_levels(&mut out, run);
     gateways(&mut out, run);
+    work(&mut out, run);
     latencies(&mut out, run);
     counts(&mut out, run);
     sometimes(&mut out, run);
@@ -119,6 +120,24 @@ fn faults(out: &mut String, run: &RunRecord) {
         ]
     });
     table(out, "Faults", &["fault", "kind", "#from", "#until", "#all back after", "hit", "missed"], rows);
+}
+
+fn work(out: &mut String, run: &RunRecord) {
+    if run.work.is_empty() {
+        return;
+    }
+    let rows = run.work.iter().map(|(host, work)| {
+        let share = 100.0 * ratio(work.busy_ms, run.simulated_ms);
+        let done =
+            work.done.iter().map(|(kind, amount)| format!("{} {}", kind.replace('_', " "), grouped(*amount)));
+        vec![
+            cell(host),
+            number(format!("{share:.1} %")),
+            number(seconds(work.longest_ms)),
+            cell(&done.collect::<Vec<_>>().join(", ")),
+        ]
+    });
+    table(out, "Work of the hosts", &["host", "#busy", "#most that waited", "what it did"], rows);
 }
 
 fn service_levels(out: &mut String, run: &RunRecord) {

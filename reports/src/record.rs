@@ -68,6 +68,9 @@ pub struct RunRecord {
     /// What hosts carried, by name: of gateways, how many devices.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub hosts: BTreeMap<String, HostRecord>,
+    /// What the work of each host cost it, by name; empty where the scenario gives work no price, so that the server's CPU is free.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub work: BTreeMap<String, WorkRecord>,
     pub sometimes: Vec<SometimesRecord>,
     /// By what was measured: `send_to_ack`, `send_to_deliver`, `reconnect`, `reconnect_by_choice`, `all_back`, ….
     pub latency_ms: BTreeMap<String, Percentiles>,
@@ -171,6 +174,25 @@ pub struct FaultRecord {
 pub struct HostRecord {
     /// The most devices that were connected to it at once.
     pub connected_peak: u64,
+}
+
+/// What a host did, and how long it was busy with it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkRecord {
+    /// How long it was busy, of the whole run.
+    pub busy_ms: u64,
+    /// The most work that ever waited in front of it.
+    pub longest_ms: u64,
+    /// What it did, by kind of work.
+    pub done: BTreeMap<String, u64>,
+}
+
+impl RunRecord {
+    /// One more reason for which the run proves less than it should.
+    pub fn add_reason(&mut self, reason: impl Into<String>) {
+        self.inconclusive_because.push(reason.into());
+        self.verdict = overall_verdict(&self.checks, &self.inconclusive_because);
+    }
 }
 
 impl FaultRecord {

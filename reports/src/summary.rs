@@ -3,7 +3,7 @@
 //! Plain ASCII but for what a scenario names otherwise; control characters never reach the terminal.
 
 use crate::number::{bytes, grouped, milliseconds, seconds};
-use crate::record::{FaultRecord, PhaseRecord, RunRecord, ServiceLevelRecord, Verdict, ratio};
+use crate::record::{FaultRecord, PhaseRecord, RunRecord, ServiceLevelRecord, Verdict, WorkRecord, ratio};
 use crate::text_table::{TextTable, wrapped_list};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -170,6 +170,7 @@ fn totals(out: &mut String, run: &RunRecord) {
         grouped(c.reconnects)
     );
     gateways(out, run);
+    let _ = writeln!(out, "  cpu       {}", cpu(run));
     let _ = writeln!(
         out,
         "  speed     {} simulated in {}: {:.1} x real time",
@@ -195,6 +196,26 @@ fn gateways(out: &mut String, run: &RunRecord) {
         let (count, least, most) = (grouped(run.hosts.len() as u64), grouped(least), grouped(most));
         let _ = writeln!(out, "  gateways  {count}, at most {least} to {most} connected to each");
     }
+}
+
+/// How busy the busiest host of each role was, or that nobody was.
+fn cpu(run: &RunRecord) -> String {
+    if run.work.is_empty() {
+        return "free: the scenario has no [costs]".to_owned();
+    }
+    let role = |host: &str| host.rsplit_once('-').map_or(host, |(role, _)| role).to_owned();
+    let mut busiest: BTreeMap<String, (&String, &WorkRecord)> = BTreeMap::new();
+    for (host, work) in &run.work {
+        let most = busiest.entry(role(host)).or_insert((host, work));
+        if work.busy_ms > most.1.busy_ms {
+            *most = (host, work);
+        }
+    }
+    let share = |work: &WorkRecord| 100.0 * ratio(work.busy_ms, run.simulated_ms);
+    let one = |(host, work): &(&String, &WorkRecord)| format!("{} {:.1} %", clean(host), share(work));
+    let busiest = busiest.values().map(one).collect::<Vec<_>>().join(", ");
+    let longest = run.work.values().map(|work| work.longest_ms).max().unwrap_or(0);
+    format!("{busiest} busy; at most {} of work waited for one", seconds(longest))
 }
 
 /// What a run that is made again must come to; one that was interrupted makes no such promise.
@@ -265,6 +286,18 @@ mod tests {
     #[test]
     fn a_violated_run_reads_as_it_should() {
         assert_eq!(render(&testing::violated(), false), include_str!("../tests/summary.txt"));
+    }
+
+    #[test]
+    fn work_that_costs_names_the_busiest_host_of_each_role() {
+        let work = |busy_ms, longest_ms| WorkRecord { busy_ms, longest_ms, done: BTreeMap::new() };
+        let hosts =
+            [("gateway-0", work(600, 3)), ("gateway-1", work(6_000, 20)), ("messages-0", work(30_000, 1_500))];
+        let work = hosts.into_iter().map(|(host, work)| (host.to_owned(), work)).collect();
+        let run = RunRecord { work, ..testing::passed() };
+        let line =
+            "  cpu       gateway-1 10.0 %, messages-0 50.0 % busy; at most 1.500 s of work waited for one\n";
+        assert!(render(&run, false).contains(line), "{}", render(&run, false));
     }
 
     #[test]

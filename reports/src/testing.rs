@@ -76,6 +76,7 @@ pub(crate) fn passed() -> RunRecord {
                 affected: [("acks".into(), 17), ("clients".into(), 0)].into(),
             },
         ],
+        work: BTreeMap::new(),
         hosts: [20, 39]
             .into_iter()
             .zip(0..)

@@ -34,13 +34,14 @@
 //! assert_eq!(scenario.unwrap().faults[0].name, "crash-1");
 //! ```
 //!
-//! The other sections are `[topology]` (how many hosts of each role) and `[network]` (what carries the bytes). The types in
-//! `model`, `people`, `topology`, `network` and `faults` document every key with its default; [`json_schema`] prints the same
+//! The other sections are `[topology]` (how many hosts of each role), `[network]` (what carries the bytes) and `[costs]` (what work
+//! costs a host). The types in `model`, `people`, `topology`, `network`, `costs` and `faults` document every key with its default; [`json_schema`] prints the same
 //! for editors.
 //!
 //! A wrong file is answered with every problem at once, each with file, line, column, what was found, what was expected and
 //! the next step ([`Problem`]). No text makes the parser panic. Checked by `tests/library.rs`.
 
+mod costs;
 mod faults;
 mod field;
 mod library;

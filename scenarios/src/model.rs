@@ -3,6 +3,7 @@
 //! Every field has a default that is documented here, so that the shortest scenario is a `[population]`
 //! with a number of users. Nothing here knows how a fault is applied or a population is built.
 
+pub use crate::costs::Costs;
 pub use crate::faults::{DiskOperation, Fault, FaultKind, KindName, Point, Strikes};
 pub use crate::network::{Backbone, Network, Profile};
 pub use crate::topology::Topology;
@@ -29,6 +30,9 @@ pub struct Scenario {
     pub tick: Tick,
     pub topology: Topology,
     pub network: Network,
+    /// What the server's work costs its hosts; absent, their CPU is free.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub costs: Option<Costs>,
     pub population: Population,
     pub workload: Workload,
     pub phases: Phases,
@@ -244,6 +248,20 @@ impl Default for Phases {
 pub struct Checks {
     /// Upper bounds on latency percentiles; a run that exceeds one is violated.
     pub service_levels: Vec<ServiceLevel>,
+    /// Whether trouble of some may make others late. The run is made a second time without its faults, for comparison.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bystanders: Option<BystandersLevel>,
+}
+
+/// How much longer messages of people whom no fault touches may take than in a run without faults.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BystandersLevel {
+    /// Of `send-to-deliver`, in a hundred, from 50 to 100.
+    #[schemars(range(min = 50.0, max = 100.0))]
+    pub percentile: f64,
+    /// At most so many times as long.
+    pub factor: f64,
 }
 
 /// One bound on a latency percentile.

@@ -5,7 +5,8 @@
 
 use crate::faults::name_faults;
 use crate::model::{
-    Checks, Fault, KindName, Network, Phases, Population, Scenario, ServiceLevel, Topology, Workload,
+    BystandersLevel, Checks, Costs, Fault, KindName, Network, Phases, Population, Scenario, ServiceLevel,
+    Topology, Workload,
 };
 use crate::people::{FlashCrowd, Giant};
 use crate::problem::{Problem, problem_at};
@@ -77,6 +78,10 @@ fn scenario(table: &mut Table<'_, '_>) -> Scenario {
     table.field("tick", &mut scenario.tick);
     table.section("topology", |table| topology(table, &mut scenario.topology));
     table.section("network", |table| network(table, &mut scenario.network));
+    let is_priced = table.has("costs");
+    let mut prices = Costs::default();
+    table.section("costs", |table| costs(table, &mut prices));
+    scenario.costs = is_priced.then_some(prices);
     table.section("population", |table| population(table, &mut scenario.population));
     table.section("workload", |table| workload(table, &mut scenario.workload));
     table.section("phases", |table| phases(table, &mut scenario.phases));
@@ -96,6 +101,13 @@ fn network(table: &mut Table<'_, '_>, network: &mut Network) {
     table.field("backbone", &mut network.backbone);
     table.field("data_centre", &mut network.data_centre);
     table.field("last_mile", &mut network.last_mile);
+}
+
+fn costs(table: &mut Table<'_, '_>, costs: &mut Costs) {
+    table.field("cores", &mut costs.cores);
+    for (key, price) in costs.prices_mut() {
+        table.field(key, price);
+    }
 }
 
 fn population(table: &mut Table<'_, '_>, population: &mut Population) {
@@ -155,6 +167,13 @@ fn checks(table: &mut Table<'_, '_>, checks: &mut Checks) {
         let at_most = table.required("at_most", "\"500ms\"");
         Some(ServiceLevel { measure: measure?, percentile: percentile?, at_most: at_most? })
     });
+    if table.has("bystanders") {
+        table.section("bystanders", |table| {
+            let (percentile, factor) = (table.required("percentile", "99"), table.required("factor", "1.5"));
+            checks.bystanders =
+                percentile.zip(factor).map(|(percentile, factor)| BystandersLevel { percentile, factor });
+        });
+    }
 }
 
 fn fault(table: &mut Table<'_, '_>) -> Option<Fault> {

@@ -181,6 +181,11 @@ impl<'r, 'd> Table<'r, 'd> {
         T::read(value, &place, self.reader)
     }
 
+    /// Whether the file has this key, and nobody has read it yet.
+    pub fn has(&self, key: &str) -> bool {
+        self.entries.contains_key(key)
+    }
+
     /// Reads a section `[key]`; an absent one is read as empty.
     pub fn section(&mut self, key: &'static str, read: impl FnOnce(&mut Table<'_, '_>)) {
         self.known.push(key);

@@ -16,7 +16,7 @@ mod wire;
 pub use balancer::GatewayTotals;
 pub use frame_faults::{FrameFault, FrameFaults, FrameKind, NoFrameFaults};
 pub use last_mile::{LastMile, Signal};
-pub use sink::{Latency, Sink};
+pub use sink::{Delivered, Latency, Sink};
 pub use totals::FleetTotals;
 
 use crate::calendar::Calendar;

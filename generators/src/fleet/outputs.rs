@@ -1,6 +1,6 @@
 //! Carries out what a client's session wants, and tells what its person sees.
 
-use super::{Fleet, FrameFaults, LastMile, Latency, Sink, Wire};
+use super::{Delivered, Fleet, FrameFaults, LastMile, Latency, Sink, Wire};
 use squall_core::Time;
 use squall_core::client::{Output, Shown, Via as ShownVia};
 use squall_history::{Entity, Event, Kind, Via, What, payload_hash};
@@ -96,7 +96,15 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
             && !self.waited_by_choice.contains(&entry.client_msg_id)
             && let Some(sent) = crate::workload::sent_at(text).filter(|sent| *sent >= client.online_since.0)
         {
-            sink.latency(Latency::SendToDeliver(now.0.saturating_sub(sent)));
+            let sending = self.clients.get((entry.device.0 as usize).wrapping_sub(1));
+            sink.latency(Latency::SendToDeliver(Delivered {
+                took_us: now.0.saturating_sub(sent),
+                sent_at_us: sent,
+                conversation,
+                sender: entry.sender,
+                receiver: client.session.user(),
+                gateways: [sending.map_or(client.gateway, |sending| sending.gateway), client.gateway],
+            }));
         }
         sink.event(Event {
             t: now.0,

@@ -1,7 +1,7 @@
 //! Who takes what the fleet sees: events, latencies, and what is known only to the fleet.
 
 use squall_history::Event;
-use squall_protocol::ClientMsgId;
+use squall_protocol::{ClientMsgId, ConversationId, UserId};
 
 /// Takes what the fleet does and sees, as it happens.
 pub trait Sink {
@@ -15,11 +15,24 @@ pub trait Sink {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Latency {
     /// From a person's send to another device's display, both connected all the time between.
-    SendToDeliver(u64),
+    SendToDeliver(Delivered),
     /// From the moment that a device noticed that it had lost its connection, to its next welcome.
     Reconnect(u64),
     /// From the moment that a person took up a device that they had put away, to its next welcome.
     ReconnectByChoice(u64),
     /// From the end of a fault to the moment when everybody who was missing then was connected.
     AllBack(u64),
+}
+
+/// A message that has been delivered to somebody who was there, and the way it took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivered {
+    /// From the send to the display, in µs.
+    pub took_us: u64,
+    pub sent_at_us: u64,
+    pub conversation: ConversationId,
+    pub sender: UserId,
+    pub receiver: UserId,
+    /// The gateways of the sender's and of the receiver's device, where they are now.
+    pub gateways: [u16; 2],
 }

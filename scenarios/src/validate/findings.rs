@@ -58,7 +58,7 @@ impl Findings {
         self.bound(place, value, within, |value| format!("\"{value}\""));
     }
 
-    fn bound<T: PartialOrd>(
+    pub fn bound<T: PartialOrd>(
         &mut self,
         place: &str,
         value: T,

@@ -8,7 +8,7 @@ mod targets;
 
 pub use findings::Finding;
 
-use crate::model::{Scenario, Topology};
+use crate::model::{Backbone, Scenario, Topology};
 use crate::span::Span;
 use findings::{Findings, WEEK};
 use squall_protocol::{Role, limits};
@@ -21,6 +21,7 @@ impl Scenario {
         findings.span("tick", self.tick.0, Span::from_micros(100)..=Span::from_millis(100));
         topology(self, &mut findings);
         network(self, &mut findings);
+        costs(self, &mut findings);
         population(self, &mut findings);
         away(self, &mut findings);
         workload(self, &mut findings);
@@ -35,6 +36,7 @@ impl Scenario {
             faults::faults(self, &mut findings);
         }
         service_levels(self, &mut findings);
+        bystanders(self, &mut findings);
         findings.into_all()
     }
 }
@@ -69,6 +71,27 @@ fn network(scenario: &Scenario, findings: &mut Findings) {
     } else if last_mile.values().sum::<f64>() <= 0.0 {
         let message = "last_mile gives no profile to any device".to_owned();
         findings.add(place, &["network"], message, "write e.g. last_mile = { wifi = 1.0 }");
+    }
+}
+
+/// The most that a unit of work may cost, in ns: a second.
+const MOST_NS: u64 = 1_000_000_000;
+
+fn costs(scenario: &Scenario, findings: &mut Findings) {
+    let Some(costs) = &scenario.costs else { return };
+    findings.count("costs.cores", costs.cores, 1..=1_024);
+    for (key, price) in costs.prices() {
+        findings.bound(&format!("costs.{key}"), price, 0..=MOST_NS, u64::to_string);
+    }
+    if scenario.network.backbone == Backbone::Turmoil {
+        let message =
+            "work has prices, but the backbone is \"turmoil\", whose hosts cannot be kept from running".to_owned();
+        findings.add(
+            "costs",
+            &["network"],
+            message,
+            "leave [costs] out, or write backbone = \"simulated\" in [network]",
+        );
     }
 }
 
@@ -146,6 +169,21 @@ fn meant_percentile(written: f64) -> String {
     match written <= 1.0 && PERCENTILES.contains(&percent) {
         true => format!("write percentile = {percent}"),
         false => "write e.g. percentile = 99".to_owned(),
+    }
+}
+
+fn bystanders(scenario: &Scenario, findings: &mut Findings) {
+    let Some(level) = &scenario.checks.bystanders else { return };
+    findings.number("checks.bystanders.percentile", level.percentile, PERCENTILES);
+    findings.number("checks.bystanders.factor", level.factor, 1.0..=1_000.0);
+    if scenario.faults.is_empty() {
+        let message = "bystanders are to be judged, but there is no fault that could touch the others".to_owned();
+        findings.add(
+            "checks.bystanders",
+            &["faults"],
+            message,
+            "add [[faults]], or leave [checks.bystanders] out",
+        );
     }
 }
 

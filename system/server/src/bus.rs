@@ -6,6 +6,7 @@ use crate::links::services::bus::bus_server::{Bus, BusServer};
 use crate::links::{Queue, Replies, incoming, serve_grpc};
 use crate::net::Listener;
 use crate::observer::{Observer, Point};
+use crate::work::Work;
 use futures_util::StreamExt;
 use rustc_hash::FxHashMap;
 use squall_core::plant::{Plant, planted};
@@ -22,6 +23,7 @@ struct BusService {
 
 impl BusService {
     fn publish(&self, publications: Vec<wire::Publication>) {
+        self.observer.worked(Work::Publication, publications.len());
         let topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
         for publication in publications {
             let topic = topics.get(&publication.gateway).filter(|topic| topic.has_taker());

@@ -18,6 +18,7 @@ mod registry;
 mod serve;
 pub mod storage;
 mod tasks;
+pub mod work;
 
 pub use cluster::Cluster;
 pub use serve::{Env, ServeError, serve};

@@ -3,6 +3,7 @@
 //! `system/` does not know who listens. A listener may end the process exactly here, so every point is passed
 //! *before* the effect that follows it.
 
+use crate::work::Work;
 use squall_core::registry::Location;
 use squall_protocol::close::CloseReason;
 use squall_protocol::{ClientMsgId, ConversationId, DeviceId, Entry, Seq};
@@ -71,6 +72,11 @@ pub enum Point<'a> {
 /// Who listens. Called in the middle of the message path: be quick, do not block.
 pub trait Observer: Send + Sync {
     fn passed(&self, point: &Point<'_>);
+
+    /// So much work of a kind has been done. Called for every frame and row: most listeners do nothing here.
+    fn worked(&self, work: Work, amount: usize) {
+        let _ = (work, amount);
+    }
 }
 
 /// Nobody listens.

@@ -8,6 +8,7 @@ use crate::links::{Queue, Replies, incoming, serve_grpc};
 use crate::net::Listener;
 use crate::observer::{Observer, Point};
 use crate::tasks::Tasks;
+use crate::work::Work;
 use futures_util::StreamExt;
 use squall_core::registry::{Registered, Registration, RegistryTable, SessionId};
 use squall_protocol::wire::registry as wire;
@@ -47,6 +48,7 @@ impl RegistryService {
         match (kind, *session) {
             (SessionKind::Open(open), None) => *session = Some(table.handle_open(open.gateway, now)),
             (SessionKind::Register(r), Some(id)) => {
+                self.observer.worked(Work::Registration, 1);
                 let (created, superseded) = match table.handle_register(id, registration(&r)) {
                     Registered::Visible { created } => (Some(created), false),
                     Registered::Superseded => (Some(false), true),
@@ -131,6 +133,7 @@ impl Registry for Arc<RegistryService> {
                 Ok(batch) => batch
                     .requests
                     .into_iter()
+                    .inspect(|r| service.observer.worked(Work::Lookup, r.users.len()))
                     .map(|r| wire::LookupReply {
                         request_id: r.request_id,
                         locations: r

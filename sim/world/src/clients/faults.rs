@@ -28,7 +28,8 @@ pub struct Cohort {
 }
 
 impl Cohort {
-    fn has(&self, client: u32) -> bool {
+    /// Whether this client is one of them.
+    pub fn has(&self, client: u32) -> bool {
         unit(mix(self.key ^ mix(u64::from(client)))) < self.share
     }
 }

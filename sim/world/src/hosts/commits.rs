@@ -278,7 +278,7 @@ impl<S: Storage> Storage for SettledStorage<S> {
     }
 
     fn knows(&self, id: ConversationId, user: UserId) -> Result<bool, StorageError> {
-        self.inner.knows(id, user)
+        self.inner().knows(id, user)
     }
 
     fn conversations_of(&self, user: UserId) -> Result<Vec<ConversationId>, StorageError> {

@@ -1,5 +1,6 @@
 //! A machine: one host of the system with its power, its faults and its disk.
 
+use super::bill::Busy;
 use super::group::Group;
 use super::probe::Probe;
 use squall_network::CloseStyle;
@@ -26,11 +27,13 @@ pub struct Machine {
     pub held_down: u32,
     /// Faults that have paused it.
     pub paused: u32,
+    /// What its work costs it, where work has a price.
+    pub busy: Busy,
 }
 
 impl Machine {
     pub fn new(name: String, host: HostName, probe: Arc<Probe>) -> Self {
-        Machine { name, host, probe, power: Power::Up, held_down: 0, paused: 0 }
+        Machine { name, host, probe, power: Power::Up, held_down: 0, paused: 0, busy: Busy::default() }
     }
 
     /// Nothing of its process runs until as many `resume`s.
@@ -46,9 +49,29 @@ impl Machine {
         }
     }
 
-    /// When its host next has something to do, as far as it knows; never while it is paused.
+    /// When its host next has something to do, as far as it knows, and may: never while it is paused, and not while it is busy.
     pub fn due(&self, group: &Group) -> Due {
-        if self.paused > 0 { Due::Never } else { group.due() }
+        if self.paused > 0 { Due::Never } else { group.due().max(Due::At(self.busy.until_us())) }
+    }
+
+    /// Whether its process may run now.
+    pub fn may_step(&self, now_us: u64) -> bool {
+        self.paused == 0 && self.busy.until_us() <= now_us
+    }
+
+    /// It has stepped: what it did takes time from now on.
+    pub fn pay(&mut self, now_us: u64) {
+        if let Some(bill) = &self.probe.bill {
+            self.busy.add(now_us, bill.take_us());
+        }
+    }
+
+    /// Its process is dead, and with it what it was busy with.
+    fn stop_work(&mut self) {
+        if let Some(bill) = &self.probe.bill {
+            bill.forgive();
+            self.busy.stop(self.probe.now.load(Ordering::Relaxed));
+        }
     }
 
     /// The process dies; its kernel says good-bye for it.
@@ -62,6 +85,7 @@ impl Machine {
         if let Some(disk) = &self.probe.disk {
             disk.process_died();
         }
+        self.stop_work();
         group.crash(self.host);
     }
 
@@ -81,6 +105,7 @@ impl Machine {
     /// The probe has seen to disk and network: end the host's tasks.
     pub fn is_down(&mut self, group: &mut Group, lost_power: bool) {
         self.power = if lost_power { Power::Dark } else { Power::Crashed };
+        self.stop_work();
         group.crash(self.host);
     }
 

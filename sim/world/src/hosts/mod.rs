@@ -8,12 +8,14 @@
 //! | `turmoil` | the second opinion: hosts that share turmoil's TCP |
 //! | `threads` | the threads on which hosts step beside each other |
 //! | `commits` | a shard's commits: each at one instant of simulated time, on a second core in a large run |
+//! | `bill` | what the work of a host costs it, and how long it is busy |
 //! | `probe` | the server's observer in a host |
 //! | `points` | named points: what each counts as, and cuts that wait for one |
 //! | `mailbox` | what hosts tell |
 //! | `backbone` | what carries the traffic between hosts |
 
 pub mod backbone;
+pub mod bill;
 pub mod boot;
 pub mod commits;
 pub mod group;

@@ -3,6 +3,7 @@
 //! **Invariant:** a point is passed before the effect that follows it, so a cut at a point comes before that effect. The ack is
 //! the exception: `acked` strikes at the end of the tick, so that the ack leaves.
 
+use super::bill::Bill;
 use super::mailbox::SharedMailbox;
 use super::points::{Armed, ArmedPoints, Cut, Struck, names, scenario_point};
 use crate::clients::faults::SharedClientFaults;
@@ -12,6 +13,7 @@ use squall_network::{CloseStyle, HostId, Network};
 use squall_protocol::{ConversationId, DeviceId, Entry, Seq};
 use squall_scenarios::model;
 use squall_server::observer::{Observer, Point};
+use squall_server::work::Work;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -30,6 +32,8 @@ pub struct Probe {
     pub blocks_lost: AtomicU64,
     /// Simulated µs, set by the world.
     pub now: Arc<AtomicU64>,
+    /// What the host's work costs; `None`: nothing.
+    pub bill: Option<Bill>,
 }
 
 impl Probe {
@@ -161,6 +165,12 @@ impl Probe {
 }
 
 impl Observer for Probe {
+    fn worked(&self, work: Work, amount: usize) {
+        if let Some(bill) = &self.bill {
+            bill.add(work, amount as u64);
+        }
+    }
+
     fn passed(&self, point: &Point<'_>) {
         if !self.alive.load(Ordering::Relaxed) {
             return;

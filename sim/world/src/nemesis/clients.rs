@@ -40,6 +40,7 @@ fn each_connection(
             && hit(stage.network, conn)
         {
             hits += 1;
+            stage.touch_clients([client]);
             stage.fleet.connection_is_broken(client, Time(stage.now));
         }
     }
@@ -63,13 +64,20 @@ pub(super) fn resend_everything(strike: &mut Strike, share: f64, stage: &Stage<'
 /// The clients that a strike holds to it send everything again.
 pub(super) fn resend(clients: &[u32], strike: &mut Strike, stage: &mut Stage<'_>) {
     let _account = Account::Fleet.enter();
+    stage.touch_clients(clients.iter().copied());
     for client in clients {
         strike.count("messages", stage.fleet.resend_everything(*client, Time(stage.now), stage.observatory));
     }
 }
 
-pub(super) fn slow_reader(fault: usize, strike: &mut Strike, share: f64, stage: &Stage<'_>) -> Held {
+fn touch(cohort: &Cohort, stage: &mut Stage<'_>) {
+    let cohort = *cohort;
+    stage.touch_clients((0..stage.fleet.clients()).filter(move |client| cohort.has(*client)));
+}
+
+pub(super) fn slow_reader(fault: usize, strike: &mut Strike, share: f64, stage: &mut Stage<'_>) -> Held {
     let cohort = Cohort { fault, key: strike.stream.next_u64(), share };
+    touch(&cohort, stage);
     stage.client_faults.begin(ClientFault::SlowReaders(cohort));
     Held::SlowReaders
 }
@@ -79,9 +87,10 @@ pub(super) fn profile_change(
     strike: &mut Strike,
     share: f64,
     to: Profile,
-    stage: &Stage<'_>,
+    stage: &mut Stage<'_>,
 ) -> Held {
     let cohort = Cohort { fault, key: strike.stream.next_u64(), share };
+    touch(&cohort, stage);
     let profile = stage.sites.profiles[&to];
     stage.client_faults.begin(ClientFault::ProfileChange { cohort, profile });
     strike.count("connections", apply_profiles(stage));

@@ -133,6 +133,9 @@ impl Nemesis {
             _ => None,
         };
         tell(strike, true, stage);
+        if let Some(bystanders) = &mut stage.observatory.bystanders {
+            bystanders.handle_fault(&strike.kind, stage.now);
+        }
         let held = match &strike.kind.clone() {
             FaultKind::Crash { target, point: None } => Held::Processes(processes::crash(strike, target, stage)),
             FaultKind::Crash { target, point: Some(point) } => {

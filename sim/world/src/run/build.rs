@@ -7,6 +7,7 @@ use crate::clients::faults::SharedClientFaults;
 use crate::clients::last_mile::{SimulatedLastMile, Site};
 use crate::disk::{Disk, DiskConfig};
 use crate::hosts::backbone::{INTERNAL_PORT, SimulatedConnector};
+use crate::hosts::bill::Bill;
 use crate::hosts::boot::Common;
 use crate::hosts::commits::Committer;
 use crate::hosts::group::{Group, GroupThread};
@@ -105,6 +106,7 @@ impl<'a> World<'a> {
                 alive: AtomicBool::new(true),
                 blocks_lost: AtomicU64::new(0),
                 now: Arc::clone(&now_cell),
+                bill: scenario.costs.as_ref().map(Bill::new),
             });
             if let Some(disk) = &probe.disk {
                 let probe = Arc::downgrade(&probe);

@@ -12,7 +12,7 @@ use squall_generators::GatewayTotals;
 use squall_protocol::Role;
 use squall_reports::record::{
     CheckRecord, ClientCounts, FaultRecord, FirstViolation, HostRecord, MemoryRecord, MessageCounts,
-    ServiceLevelRecord, SometimesRecord, overall_verdict, ratio,
+    ServiceLevelRecord, SometimesRecord, WorkRecord, overall_verdict, ratio,
 };
 use squall_reports::{Histogram, RunRecord, Verdict};
 use squall_scenarios::{FaultKind, Measure, ServiceLevel};
@@ -23,7 +23,7 @@ impl World<'_> {
     pub(crate) fn conclude(mut self) -> Result<RunRecord, RunError> {
         let totals = self.fleet.totals();
         self.with_nemesis(Nemesis::settle);
-        let hosts = self.hosts();
+        let (hosts, work) = (self.hosts(), self.work());
         self.release();
         let mut checks = std::mem::replace(&mut self.observatory.checks, Checks::new(Config::default()));
         for index in 0..self.machines.len() {
@@ -133,6 +133,7 @@ impl World<'_> {
             service_levels,
             faults,
             hosts,
+            work,
             sometimes: self.sometimes(),
             latency_ms,
             memory: MemoryRecord {
@@ -176,6 +177,21 @@ impl World<'_> {
         let gateways = (0..).zip(self.fleet.gateways());
         let record = |totals: &GatewayTotals| HostRecord { connected_peak: totals.connected_peak };
         gateways.map(|(n, totals)| (Role::Gateway.host(n).to_string(), record(totals))).collect()
+    }
+
+    /// What the work of each host cost it.
+    fn work(&self) -> BTreeMap<String, WorkRecord> {
+        let record = |machine: &Machine| {
+            let bill = machine.probe.bill.as_ref()?;
+            let done = bill.done().filter(|(_, amount)| *amount > 0);
+            let work = WorkRecord {
+                busy_ms: machine.busy.total_us() / 1_000,
+                longest_ms: machine.busy.longest_us() / 1_000,
+                done: done.map(|(work, amount)| (work.name().to_owned(), amount)).collect(),
+            };
+            Some((machine.name.clone(), work))
+        };
+        self.machines.iter().filter_map(record).collect()
     }
 
     /// Every point with its hits: what hosts and world have passed, and what the fleet has seen.

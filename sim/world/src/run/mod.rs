@@ -7,10 +7,12 @@
 //! | `world` | the phases, and what happens in a tick |
 //! | `seconds` | the end of every simulated second: digests, trace, memory, progress |
 //! | `observatory` | where events go |
+//! | `bystanders` | the latency of those whom no fault has touched, beside a run without faults |
 //! | `audit`, `conclude` | what the disks hold at the end; the verdict and the record |
 
 mod audit;
 mod build;
+mod bystanders;
 mod conclude;
 mod observatory;
 mod options;
@@ -23,14 +25,44 @@ pub use options::{Progress, RunError, RunOptions, SecondDigest};
 pub(crate) use world::World;
 
 use crate::memory::accounts::Account;
+use bystanders::Bystanders;
 use squall_generators::rng::key;
 use squall_reports::RunRecord;
 use squall_runtime::interpose::{WorldContext, enter_world, prime_thread};
 use squall_scenarios::Scenario;
+use std::sync::Arc;
 
 /// Runs a scenario on this thread, which should be fresh, as are those that it starts: what libraries keep for a thread is then the
-/// run's own.
+/// run's own. Where the scenario judges bystanders, it is run a second time, on a thread of its own and without its faults.
 pub fn run(scenario: &Scenario, options: RunOptions) -> Result<RunRecord, RunError> {
+    let Some(level) = scenario.checks.bystanders.filter(|_| !scenario.faults.is_empty()) else {
+        return run_once(scenario, options, None).map(|(record, _)| record);
+    };
+    let (seed, threads, stop) = (options.seed, options.threads, Arc::clone(&options.stop));
+    let (mut record, with) = run_once(scenario, options, Some(Bystanders::new(scenario, None)))?;
+    let Some(with) = with.filter(|_| !record.interrupted) else { return Ok(record) };
+    let bystanders = Bystanders::new(scenario, Some(with.touched.clone()));
+    let without_faults = Scenario { faults: Vec::new(), ..scenario.clone() };
+    let again = std::thread::spawn(move || {
+        let options = RunOptions { seed, threads, stop, ..RunOptions::default() };
+        run_once(&without_faults, options, Some(bystanders))
+            .map(|(record, bystanders)| bystanders.filter(|_| !record.interrupted))
+    });
+    let without = again.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    let Some(without) = without else {
+        record.add_reason("the run without faults was stopped before its end, so nobody-harmed judged nothing");
+        return Ok(record);
+    };
+    bystanders::judge(&mut record, &level, scenario.costs.is_some(), &with, &without);
+    Ok(record)
+}
+
+/// One run, and what it measured of bystanders, if it was to.
+fn run_once(
+    scenario: &Scenario,
+    options: RunOptions,
+    bystanders: Option<Bystanders>,
+) -> Result<(RunRecord, Option<Bystanders>), RunError> {
     let context = WorldContext::new(key(options.seed, "world"));
     let _guard = enter_world(&context);
     prime_thread();
@@ -39,6 +71,8 @@ pub fn run(scenario: &Scenario, options: RunOptions) -> Result<RunRecord, RunErr
         squall_core::plant::plant(bug.plant);
     }
     let mut world = world::World::build(scenario, options)?;
+    world.observatory.bystanders = bystanders;
     world.run()?;
-    world.conclude()
+    let bystanders = world.observatory.bystanders.take();
+    Ok((world.conclude()?, bystanders))
 }

@@ -1,5 +1,6 @@
 //! Takes every event of a run: to the checks, the history file, the digest and the latency histograms.
 
+use super::bystanders::Bystanders;
 use crate::memory::accounts::Account;
 use rustc_hash::FxHashMap;
 use squall_checks::Checks;
@@ -30,6 +31,8 @@ pub struct Observatory {
     pub reconnect: Histogram,
     pub reconnect_by_choice: Histogram,
     pub all_back: Histogram,
+    /// The latencies of those whom no fault has touched, where a scenario asks for them.
+    pub bystanders: Option<Bystanders>,
     pub events: u64,
 }
 
@@ -48,6 +51,7 @@ impl Observatory {
             reconnect: Histogram::new(),
             reconnect_by_choice: Histogram::new(),
             all_back: Histogram::new(),
+            bystanders: None,
             events: 0,
         }
     }
@@ -103,7 +107,10 @@ impl Sink for Observatory {
     fn latency(&mut self, latency: Latency) {
         let _account = Account::Histograms.enter();
         match latency {
-            Latency::SendToDeliver(us) => self.send_to_deliver.record_us(us),
+            Latency::SendToDeliver(delivered) => {
+                self.send_to_deliver.record_us(delivered.took_us);
+                self.bystanders.iter_mut().for_each(|bystanders| bystanders.handle_delivered(&delivered));
+            }
             Latency::Reconnect(us) => self.reconnect.record_us(us),
             Latency::ReconnectByChoice(us) => self.reconnect_by_choice.record_us(us),
             Latency::AllBack(us) => self.all_back.record_us(us),

@@ -228,14 +228,15 @@ impl<'a> World<'a> {
         let every = self.options.every_tick;
         let steps = |group: &Group, machine: &Machine| {
             // Hosts that share a `Sim` step at every tick, and cannot be paused.
-            !one_each || machine.due(group).is_by(now) || (every && machine.paused == 0)
+            !one_each || machine.due(group).is_by(now) || (every && machine.may_step(now))
         };
         // What strikes from inside a host or the fleet acts on the world in the middle of a tick.
         if self.threads.is_empty() || self.armed.any() || self.client_faults.may_cut() {
             self.step_fleet();
-            for (group, machine) in self.groups.iter_mut().zip(&self.machines) {
+            for (group, machine) in self.groups.iter_mut().zip(&mut self.machines) {
                 if steps(group, machine) {
                     group.step().map_err(|error| RunError::Host(format!("{}: {error}", machine.name)))?;
+                    machine.pay(now);
                 }
             }
             return Ok(());
@@ -251,6 +252,11 @@ impl<'a> World<'a> {
             self.network.end_turn();
         }
         self.mailbox.lock().sort_by_host();
+        self.machines
+            .iter_mut()
+            .zip(&steps)
+            .filter(|(_, steps)| **steps)
+            .for_each(|(machine, _)| machine.pay(now));
         stepped.map_err(RunError::Host)
     }
 

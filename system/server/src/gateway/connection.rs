@@ -11,12 +11,13 @@ use super::table::{ConnectionId, Deadline, Taken};
 use super::websocket::{self, Fault, Incoming, Reader};
 use crate::net::BoxStream;
 use crate::observer::Point;
+use crate::work::Work;
 use bytes::Bytes;
 use squall_core::Time;
 use squall_core::gateway::{Peer, ServerSession, Step};
 use squall_protocol::Codec;
 use squall_protocol::close::CloseReason;
-use squall_protocol::{ServerFrame, limits};
+use squall_protocol::{ClientFrame, ServerFrame, limits};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
@@ -159,14 +160,17 @@ impl Connection {
                 ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
                 backlog.flushing = false;
             }
-            let mut flushed = 0;
+            let (mut flushed, mut frames) = (0, 0);
             while backlog.wire.len() < limits::WRITE_BYTES
                 && let Some(frame) = backlog.frames.pop_front()
             {
                 flushed += frame.len();
+                frames += 1;
                 websocket::write_message(&mut backlog.wire, is_text, &frame);
             }
             if flushed > 0 {
+                self.gateway.observer.worked(Work::Frame, frames);
+                self.gateway.observer.worked(Work::FrameByte, flushed);
                 self.gateway.table().flushed(self.id, flushed);
             }
             if let (Closing::Requested(reason), true) = (self.closing, backlog.frames.is_empty()) {
@@ -254,11 +258,16 @@ impl Connection {
                 return self.gateway.table().schedule(at, self.id, Deadline::Linger);
             }
         };
+        self.gateway.observer.worked(Work::Frame, 1);
+        self.gateway.observer.worked(Work::FrameByte, bytes.len());
         let frame = match self.codec.decode_client(bytes) {
             Ok(frame) => frame,
             Err(_) => return self.close(CloseReason::Malformed, backlog),
         };
         self.heard();
+        if matches!(frame, ClientFrame::Hello { .. }) {
+            self.gateway.observer.worked(Work::Token, 1);
+        }
         match self.session.handle_frame(frame, &self.gateway.secret) {
             Step::Admit(peer) => self.admit(peer, backlog),
             Step::Pong => self.push(ServerFrame::Pong, backlog),

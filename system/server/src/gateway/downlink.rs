@@ -9,6 +9,7 @@ use crate::links::services::bus::bus_client::BusClient;
 use crate::links::{LinkError, dial, keep_open};
 use crate::net::Connector;
 use crate::observer::Point;
+use crate::work::Work;
 use prost::Message;
 use squall_protocol::close::CloseReason;
 use squall_protocol::ids::rendezvous;
@@ -41,6 +42,7 @@ async fn subscribe(
     let mut batches = client.subscribe(Subscription { gateway: gateway.index }).await?.into_inner();
     gateway.observer.passed(&Point::LinkUp { to: &address });
     while let Some(batch) = batches.message().await? {
+        gateway.observer.worked(Work::Publication, batch.payloads.len());
         for payload in batch.payloads {
             // A payload that cannot be read is not from a shard of ours.
             if let Ok(message) = ToGateway::decode(payload.as_slice()) {

@@ -22,6 +22,7 @@ use crate::cluster::Cluster;
 use crate::net::{Connector, Listener};
 use crate::observer::Observer;
 use crate::tasks::Tasks;
+use crate::work::Work;
 use squall_protocol::token::TokenSecret;
 use squall_protocol::{Role, limits};
 use state::Gateway;
@@ -58,6 +59,7 @@ pub async fn run(mut parts: Parts) -> io::Result<()> {
         tasks.spawn("handshake", async move {
             // The handshake's own state goes away with this task; what stays is the connection's.
             let greeted = tokio::time::timeout(limits::HELLO_LIMIT, handshake::accept(stream)).await;
+            gateway.observer.worked(Work::Handshake, 1);
             if let Ok(Ok(upgraded)) = greeted {
                 connection::spawn(gateway, upgraded, accepted);
             }

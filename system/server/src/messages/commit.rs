@@ -10,6 +10,7 @@ use super::dispatcher::Plan;
 use super::shard::Shard;
 use crate::observer::Point;
 use crate::storage::{Batch, NewEntry, Storage};
+use crate::work::Work;
 use rustc_hash::{FxHashMap, FxHashSet};
 use squall_core::Time;
 use squall_core::plant::{Plant, planted};
@@ -33,6 +34,9 @@ pub async fn run(shard: Arc<Shard>) {
             }
             continue;
         }
+        shard.observer.worked(Work::Commit, 1);
+        shard.observer.worked(Work::Entry, batch.entries.len());
+        shard.observer.worked(Work::EntryByte, batch.entries.iter().map(|new| new.entry.payload.size()).sum());
         let committed = storage.append(batch.clone()).await;
         drop(storage);
         match committed {

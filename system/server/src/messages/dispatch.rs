@@ -10,6 +10,7 @@ use crate::links::services::registry::registry_client::RegistryClient;
 use crate::links::{LinkError, dial, keep_open};
 use crate::net::Connector;
 use crate::observer::Point;
+use crate::work::Work;
 use futures_util::StreamExt;
 use rustc_hash::FxHashMap;
 use squall_core::messages::{Overdue, targets_by_gateway};
@@ -50,6 +51,7 @@ fn deliver(shard: &Shard, plans: Vec<Plan>, locations: &[Location]) {
     }
     let now = shard.clock.now();
     for Plan { new, members } in plans {
+        shard.observer.worked(Work::Member, members.len());
         let (conversation, seq) = (new.conversation, new.entry.seq);
         let places = members.iter().filter_map(|user| by_user.get(user)).flatten().copied();
         let plan = targets_by_gateway(places, Some(new.entry.device));
@@ -61,6 +63,7 @@ fn deliver(shard: &Shard, plans: Vec<Plan>, locations: &[Location]) {
             targets.iter().filter(|_| !planted(Plant::BusDropsSilently)).map(|l| (l.user, l.device)),
             now,
         );
+        shard.observer.worked(Work::Publication, plan.len());
         for (gateway, targets) in &plan {
             shard.dispatcher.deliver(*gateway, conversation, new.entry.clone(), targets);
         }

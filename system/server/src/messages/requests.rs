@@ -15,12 +15,13 @@ use super::state::{ShardState, Waiter};
 use crate::links::Queue;
 use crate::observer::Point;
 use crate::storage::{NewEntry, Storage, StorageError};
+use crate::work::Work;
 use squall_core::messages::{SendOutcome, SendRequest, admit};
 use squall_core::plant::{Plant, planted};
 use squall_protocol::frames::ErrorCode;
 use squall_protocol::wire::messages::{Caller, Reply, Request, reply};
 use squall_protocol::{
-    ClientFrame, ClientMsgId, ConversationId, DeviceId, Refusal, ServerFrame, UserId, limits, relay,
+    ClientFrame, ClientMsgId, ConversationId, DeviceId, Payload, Refusal, ServerFrame, UserId, limits, relay,
 };
 
 /// Who asks, and where the answer goes.
@@ -66,7 +67,9 @@ pub fn handle(shard: &Shard, request: Request, replies: &Queue<Reply>) {
     let (Some(caller), Some(request)) = (request.caller, request.request) else { return };
     // What cannot be read is not from a gateway of ours.
     let Ok(request) = relay::request_from_wire(request) else { return };
+    shard.observer.worked(Work::Request, 1);
     let from = Requester { caller: &caller, replies };
+    shard.observer.worked(Work::Member, named_members(&request));
     if let Err(refused) = admitted(&from, &request) {
         replies.push(from.reply(&refused));
         return;
@@ -77,6 +80,16 @@ pub fn handle(shard: &Shard, request: Request, replies: &Queue<Reply>) {
     if let Err(error) = answer(shard, &mut state, storage.as_ref(), &from, request) {
         from.refuse_for_now(message);
         shard.handle_read_error(&mut state, &error);
+    }
+}
+
+/// How many members a creation names.
+fn named_members(request: &relay::Request) -> usize {
+    match request {
+        relay::Request::Frame(ClientFrame::Send { payload: Payload::Created { members, .. }, .. }) => {
+            members.len()
+        }
+        relay::Request::Frame(_) | relay::Request::Heads(_) => 0,
     }
 }
 

@@ -9,7 +9,7 @@ use super::old_sends::OldSends;
 use super::state::ShardState;
 use crate::clock::Clock;
 use crate::observer::{Observer, Point};
-use crate::storage::{OpenStorage, StorageError};
+use crate::storage::{Counted, OpenStorage, Storage, StorageError};
 use crate::tasks::Tasks;
 use squall_core::messages::Debts;
 use squall_protocol::limits;
@@ -58,12 +58,17 @@ impl Shard {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The disk, whose reads are counted from here on.
+    fn open(&self) -> Result<Arc<dyn Storage>, StorageError> {
+        Ok(Arc::new(Counted::new((self.open_storage)()?, Arc::clone(&self.observer))))
+    }
+
     /// Drops all memory, opens the disk, and plans anew what it holds beyond the dispatch watermark.
     pub fn recover(&self) -> Result<(), StorageError> {
         *self.state() = ShardState::empty();
         self.dispatcher.forget();
         self.observer.passed(&Point::Recovering);
-        let storage = (self.open_storage)()?;
+        let storage = self.open()?;
         let recovered = storage.recovered()?;
         let mut state = self.state();
         state.next_position = recovered.next_position;
@@ -99,7 +104,7 @@ impl Shard {
     /// A disk that says otherwise is recovered from like any other.
     pub fn reopen(&self) -> Result<(), StorageError> {
         drop(self.state().storage.take());
-        let storage = (self.open_storage)()?;
+        let storage = self.open()?;
         let on_disk = storage.recovered()?.next_position;
         let mut state = self.state();
         if on_disk != state.next_position - state.staged.len() as u64 {

@@ -37,6 +37,7 @@ pub const EDITS: &[Edit] = &[
     people::plainer_messages,
     hosts::plainer_network,
     phases::fewer_service_levels,
+    phases::free_work,
 ];
 
 #[cfg(test)]

@@ -105,6 +105,16 @@ pub fn fewer_service_levels(from: &Scenario, failure: &Failure<'_>) -> Vec<Candi
     if levels > 1 { (0..levels).filter_map(without).collect() } else { Vec::new() }
 }
 
+/// Nobody compares bystanders, and work costs nothing, unless that is what fails.
+pub fn free_work(from: &Scenario, failure: &Failure<'_>) -> Vec<Candidate> {
+    if failure.property == "nobody-harmed" {
+        return Vec::new();
+    }
+    let alone = candidate(from, "no bystanders", |scenario| scenario.checks.bystanders = None);
+    let free = candidate(from, "free work", |scenario| scenario.costs = None);
+    alone.into_iter().chain(free).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
