@@ -79,7 +79,9 @@ impl Forecast {
         let rate = Rate::new(workload, 0, load_us);
         let load_s = load_us as f64 / 1e6;
         let work = rate.work_between(0, load_us) / workload.send_interval.as_micros() as f64;
-        let texts = f64::from(population.users) * work * (1.0 + workload.follow_up_share);
+        // A conversation that falls silent does so in the middle of the load, by and large.
+        let said = 1.0 - population.silent_share / 2.0;
+        let texts = f64::from(population.users) * work * (1.0 + workload.follow_up_share) * said;
         let clients = people.devices();
         let devices = f64::from(clients) / f64::from(population.users);
         let traffic = traffic(scenario, &people, texts, devices);
@@ -193,12 +195,13 @@ fn traffic(scenario: &Scenario, people: &Population, texts: f64, devices: f64) -
         memberships += used * size * devices;
         recipients += (own + used) * (size * devices - 1.0);
     }
-    // The owner adds a guest or takes one away, and every member is told.
+    // The owner adds a guest or takes one away, and every member is told. The members of a restless group come to as much.
     let changes = match workload.membership_interval.as_secs_f64() {
         0.0 => 0.0,
-        interval => scenario.phases.load.as_secs_f64() / interval,
+        interval => scenario.phases.load.as_secs_f64() / interval * (1.0 - population.silent_share / 2.0),
     };
-    let changing = groups.iter().filter(|size| **size < users);
+    let restless = workload.membership == model::Membership::Restless;
+    let changing = groups.iter().filter(|size| restless || **size < users);
     let (membership, told) = changing
         .fold((0.0, 0.0), |(all, told), size| (all + changes, told + changes * ((size + 0.5) * devices - 1.0)));
     let pairs = direct_conversations(scenario, users, direct_texts);

@@ -8,6 +8,7 @@
 //! | module | is |
 //! |---|---|
 //! | `population`, `workload`, `rate` | who people are; what they do, and when |
+//! | `membership`, `text` | who comes and goes; what they write |
 //! | `forecast` | what a scenario will come to, before it runs |
 //! | `fleet` | all honest clients, in a slab; `websocket`, `calendar` are its parts |
 //! | `liars` | clients that are nobody's |
@@ -17,10 +18,12 @@ pub mod calendar;
 pub mod fleet;
 pub mod forecast;
 pub mod liars;
+mod membership;
 pub mod population;
 pub mod rate;
 pub mod rng;
 pub mod swarm;
+pub mod text;
 pub mod websocket;
 pub mod workload;
 

@@ -238,13 +238,12 @@ impl Population {
         Conversation { id: self.group_id(group), owner: Some(self.group_owner(group)), members }
     }
 
-    /// A user who is no first member of the group and may come and go, if there is one.
-    pub fn guest(&self, group: u32) -> Option<u32> {
+    /// The `n`th user who is no first member of the group and may come and go, or another one where there are fewer; `None` where
+    /// there is none.
+    pub fn guest(&self, group: u32, n: u32) -> Option<u32> {
         let g = self.groups[group as usize];
-        if g.size >= self.users {
-            return None;
-        }
-        let place = (g.start + g.size) % self.users;
+        let n = n.checked_rem(self.users - g.size)?;
+        let place = (g.start + g.size + n) % self.users;
         Some(self.line(g.layer).backward(u64::from(place)) as u32)
     }
 
@@ -459,7 +458,7 @@ mod tests {
                     && !p.group_id(group).founded_by(p.user(members[1]))
             );
             assert!(members.len() >= 3);
-            assert!(!members.contains(&p.guest(group).unwrap()));
+            assert!(!members.contains(&p.guest(group, 0).unwrap()));
             for member in members {
                 let all: BTreeSet<u32> = (0..u64::from(p.layers)).filter_map(|b| p.group_of(member, b)).collect();
                 assert!(all.contains(&group), "{member} in {group}: {all:?}");

@@ -3,12 +3,12 @@
 use crate::population::{Conversation, Population, popular};
 use crate::rate::Rate;
 use crate::rng::{Stream, exponential, key, unit};
+use crate::text;
 use squall_protocol::ids::mix;
-use squall_protocol::{ClientMsgId, Payload};
+use squall_protocol::{ClientMsgId, ConversationId, Payload};
 use squall_scenarios::model::{self, Arrival, Codec, Scenario};
 use squall_scenarios::people::{BodyPart, LengthPart, Lengths, Life, Mix, Popularity};
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 /// One act of a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,14 +28,17 @@ pub struct Workload {
     lives: BTreeMap<Life, f64>,
     revisit_after: u64,
     one_way_share: f64,
+    silent_share: f64,
+    /// When the load begins, and how long it is, in µs.
+    load: (u64, u64),
     /// For each crowd, the giant that it goes to, by its place among the groups.
     crowd_giants: Vec<Option<u32>>,
 }
 
-/// Length of the send time that a body begins with, in hexadecimal microseconds.
-const STAMP_BYTES: usize = 12;
 /// Line-ups from here on bring strangers together. Each user takes their own, so that nobody else writes to the same pair.
 const STRANGERS: u64 = 1 << 32;
+/// Tells the draw of a conversation's end from its others.
+const SILENCE: u64 = 1 << 33;
 
 impl Workload {
     pub fn new(scenario: &Scenario, seed: u64) -> Self {
@@ -54,6 +57,8 @@ impl Workload {
             lives: population.direct_lifecycle.clone(),
             revisit_after: population.revisit_after.as_micros().max(1),
             one_way_share: population.one_way_share,
+            silent_share: population.silent_share,
+            load: (scenario.phases.ramp.as_micros(), scenario.phases.load.as_micros()),
             crowd_giants: crowds.map(|crowd| crowd.to.as_ref().and_then(place)).collect(),
         }
     }
@@ -62,7 +67,7 @@ impl Workload {
         &self.model
     }
 
-    fn bits(&self, what: u64, index: u32, n: u32) -> u64 {
+    pub(crate) fn bits(&self, what: u64, index: u32, n: u32) -> u64 {
         mix(self.seed ^ mix(what ^ mix(u64::from(index) << 32 | u64::from(n))))
     }
 
@@ -91,7 +96,14 @@ impl Workload {
         }
     }
 
-    /// The `n`th send of a user, at `now` µs; `None` when the user has nobody to write to.
+    /// Whether nobody says anything more in this conversation at `now` µs. Those that fall silent do so at times spread over the load.
+    pub(crate) fn is_silent(&self, conversation: ConversationId, now: u64) -> bool {
+        let draw = mix(self.seed ^ mix(conversation.spread() ^ SILENCE));
+        let (begins, length) = self.load;
+        unit(draw) < self.silent_share && now >= begins + (unit(mix(draw)) * length as f64) as u64
+    }
+
+    /// The `n`th send of a user, at `now` µs; `None` when the user has nobody to write to, or the conversation has fallen silent.
     pub fn send(&self, population: &Population, user: u32, n: u32, now: u64) -> Option<Act> {
         let mut stream = Stream::from_key(self.bits(2, user, n));
         let which_device = stream.next_u64();
@@ -103,9 +115,13 @@ impl Workload {
                 let group = population.group_of(user, stream.next_u64())?;
                 Some((user, population.group(group)))
             })?;
+        if self.is_silent(conversation.id, now) {
+            return None;
+        }
         let device = population.first_device(writer)
             + crate::rng::below(which_device, u64::from(population.devices_of(writer))) as u32;
-        let body = self.body(now, self.body_bytes(&mut stream));
+        let bytes = self.body_bytes(&mut stream);
+        let body = text::body(self.model.text, now, bytes, &mut stream);
         Some(Act { device, conversation, payload: Payload::Text(body) })
     }
 
@@ -191,32 +207,6 @@ impl Workload {
         unit(self.bits(3, user, n)) < self.model.follow_up_share
     }
 
-    /// A body that begins with its send time, so that every reader can tell its age.
-    pub fn body(&self, now: u64, bytes: u32) -> String {
-        let len = bytes as usize;
-        let mut body = String::with_capacity(len.max(STAMP_BYTES));
-        let _ = write!(body, "{now:0width$x}", width = STAMP_BYTES);
-        while body.len() < len {
-            body.push_str(&" the quick brown fox jumps over the lazy dog"[..(len - body.len()).min(44)]);
-        }
-        body
-    }
-
-    /// The gap before the `n`th membership change of a group, in µs; `None` when groups do not change.
-    pub fn membership_gap(&self, group: u32, n: u32) -> Option<u64> {
-        let mean = self.model.membership_interval.as_micros();
-        (mean > 0).then(|| (exponential(self.bits(4, group, n), mean as f64) as u64).max(1))
-    }
-
-    /// The `n`th membership change: the group's owner adds the guest, then removes them, and so on.
-    pub fn membership(&self, population: &Population, group: u32, n: u32) -> Option<Act> {
-        let guest = population.user(population.guest(group)?);
-        let owner = population.group_owner(group);
-        let payload = if n.is_multiple_of(2) { Payload::Joined(guest) } else { Payload::Left(guest) };
-        let device = population.first_device(owner);
-        Some(Act { device, conversation: population.group(group), payload })
-    }
-
     /// How long the `n`th session of a device lasts, in µs; `None`: for ever.
     pub fn session_length(&self, device: u32, n: u32) -> Option<u64> {
         match &self.model.session_length {
@@ -266,11 +256,6 @@ impl Workload {
     }
 }
 
-/// The send time that a body begins with, in µs of the run; `None` when it is not one of ours.
-pub fn sent_at(body: &str) -> Option<u64> {
-    body.get(..STAMP_BYTES).and_then(|stamp| u64::from_str_radix(stamp, 16).ok())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -312,11 +297,19 @@ mod tests {
     }
 
     #[test]
-    fn a_body_has_the_length_asked_for_and_tells_its_send_time() {
-        let (_, w) = setup();
-        let body = w.body(0x1234, 200);
-        assert_eq!((body.len(), sent_at(&body)), (200, Some(0x1234)));
-        assert_eq!(sent_at("short"), None);
+    fn conversations_fall_silent_one_by_one_and_stay_so() {
+        let (p, w) = people(|s| s.population.silent_share = 0.5);
+        let (begins, length) = w.load;
+        let said = |share: f64| {
+            let at = begins + (share * length as f64) as u64;
+            let acts = acts(&p, &w, 40, at);
+            acts.iter().map(|(_, act)| act.conversation.id).collect::<std::collections::BTreeSet<_>>()
+        };
+        let [first, middle, last] = [0.0, 0.5, 1.0].map(said);
+        assert!(middle.is_subset(&first) && last.is_subset(&middle));
+        let share = |left: usize| left as f64 / first.len() as f64;
+        assert!((0.6..0.9).contains(&share(middle.len())), "{}", middle.len());
+        assert!((0.35..0.65).contains(&share(last.len())), "{} of {}", last.len(), first.len());
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! How each type of value is read, and what is said when it cannot be.
 
-use crate::model::{Arrival, Backbone, Codec, DiskOperation, FaultKind, KindName, Measure, Point, Profile, Tick};
+use crate::model::{
+    Arrival, Backbone, Codec, DiskOperation, FaultKind, KindName, Measure, Membership, Point, Profile, Text, Tick,
+};
 use crate::people::{BodyPart, ConversationsPart, DevicesPart, LengthPart, Life, Mix, Popularity};
 use crate::reader::{Field, Place, Reader, Table, Value, entries};
 use crate::span::{Span, SpanError, UNIT_NAMES};
@@ -304,7 +306,7 @@ macro_rules! words {
     )*};
 }
 
-words!(Arrival, Backbone, Codec, DiskOperation, Measure, Point, Profile);
+words!(Arrival, Backbone, Codec, DiskOperation, Measure, Membership, Point, Profile, Text);
 
 /// Reads one of a fixed set of words.
 fn word<T>(

@@ -79,6 +79,8 @@ pub struct Population {
     pub revisit_after: Span,
     /// The share of direct conversations in which only one of the two writes.
     pub one_way_share: f64,
+    /// The share of conversations that fall silent for good, each at a time of its own in the load: what was written last is the last.
+    pub silent_share: f64,
     /// Group conversations.
     pub groups: u32,
     /// The smallest group.
@@ -117,6 +119,7 @@ impl Default for Population {
             direct_lifecycle: BTreeMap::from([(Life::Long, 1.0)]),
             revisit_after: Span::from_secs(60),
             one_way_share: 0.0,
+            silent_share: 0.0,
             groups: 0,
             group_size_min: 3,
             group_size_max: 100,
@@ -155,10 +158,14 @@ pub struct Workload {
     pub partner_popularity: Popularity,
     /// Length of a message's body in bytes; or a mixture of `{ share, bytes, up_to }`.
     pub body_bytes: Bodies,
+    /// What bodies are made of.
+    pub text: Text,
     /// A second send follows at once, as when someone types in two bursts, with this chance. It makes sends of one device overlap.
     pub follow_up_share: f64,
     /// Mean time between two membership changes of one group; `0s` means never.
     pub membership_interval: Span,
+    /// Who changes the members of a group, and how.
+    pub membership: Membership,
     /// Mean time a device stays connected before it disconnects by itself, exponential; `0s` means for ever; or a mixture of
     /// `{ share, mean }` and `{ share, from, to }`.
     pub session_length: Lengths,
@@ -184,8 +191,10 @@ impl Default for Workload {
             group_popularity: Popularity::Uniform,
             partner_popularity: Popularity::Uniform,
             body_bytes: Bodies::One(200),
+            text: Text::Plain,
             follow_up_share: 0.2,
             membership_interval: Span::ZERO,
+            membership: Membership::Guest,
             session_length: Lengths::One(Span::ZERO),
             away_length: Lengths::One(Span::from_secs(5)),
             codec: Codec::Mixed,
@@ -204,6 +213,26 @@ pub enum Arrival {
     Constant,
     /// Bursts of `burst_size` messages `burst_gap` apart, and long pauses between them.
     Bursts,
+}
+
+/// What bodies are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Text {
+    /// Latin letters.
+    Plain,
+    /// Every script and plane of Unicode, and what encodings stumble over: NUL, quotes, combining and right-to-left marks.
+    EveryScript,
+}
+
+/// Who changes the members of a group, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Membership {
+    /// The owner adds one guest and takes them away again, in turn.
+    Guest,
+    /// Owner, members and guests add, leave, take away, come again and write, in any order, connected or not.
+    Restless,
 }
 
 /// The encoding of frames between devices and gateways.

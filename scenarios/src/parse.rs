@@ -117,6 +117,7 @@ fn population(table: &mut Table<'_, '_>, population: &mut Population) {
     table.field("direct_lifecycle", &mut population.direct_lifecycle);
     table.field("revisit_after", &mut population.revisit_after);
     table.field("one_way_share", &mut population.one_way_share);
+    table.field("silent_share", &mut population.silent_share);
     population.giants = table.list("giants", |table| {
         let (name, members) = (table.required("name", "\"town-square\""), table.required("members", "2000"));
         Some(Giant { name: name?, members: members? })
@@ -146,8 +147,10 @@ fn workload(table: &mut Table<'_, '_>, workload: &mut Workload) {
     table.field("group_popularity", &mut workload.group_popularity);
     table.field("partner_popularity", &mut workload.partner_popularity);
     table.field("body_bytes", &mut workload.body_bytes);
+    table.field("text", &mut workload.text);
     table.field("follow_up_share", &mut workload.follow_up_share);
     table.field("membership_interval", &mut workload.membership_interval);
+    table.field("membership", &mut workload.membership);
     table.field("session_length", &mut workload.session_length);
     table.field("away_length", &mut workload.away_length);
     table.field("codec", &mut workload.codec);

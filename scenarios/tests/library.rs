@@ -40,15 +40,18 @@ fn the_library_parses_and_each_file_says_what_it_exposes() {
             "everyday-people",
             "flash-crowd",
             "gateway-crash",
+            "hundreds-of-conversations",
             "liars",
             "messages-power-loss",
             "offline-week",
             "partition-heals",
             "reconnect-storm",
             "registry-crash",
+            "restless-groups",
             "restless-links",
             "said-twice",
             "short-sessions",
+            "silent-conversations",
             "smoke",
             "stalls"
         ]

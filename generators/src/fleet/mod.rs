@@ -324,7 +324,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                     self.schedule_send(user, n + 1, at);
                 }
                 Timer::Membership(group, n) => {
-                    if let Some(act) = self.workload.membership(&self.population, group, n) {
+                    if let Some(act) = self.workload.membership(&self.population, group, n, at.0) {
                         self.perform(act, now, sink);
                     }
                     self.schedule_membership(group, n + 1, at);

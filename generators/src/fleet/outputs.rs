@@ -94,7 +94,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
         if let (Payload::Text(text), ShownVia::Deliver) = (&entry.payload, via)
             && entry.device != client.session.device()
             && !self.waited_by_choice.contains(&entry.client_msg_id)
-            && let Some(sent) = crate::workload::sent_at(text).filter(|sent| *sent >= client.online_since.0)
+            && let Some(sent) = crate::text::sent_at(text).filter(|sent| *sent >= client.online_since.0)
         {
             let sending = self.clients.get((entry.device.0 as usize).wrapping_sub(1));
             sink.latency(Latency::SendToDeliver(Delivered {

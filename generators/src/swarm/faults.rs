@@ -1,6 +1,8 @@
-//! Which faults a seed of the swarm has: each kind with the same chance, its parameters and times drawn.
+//! Which faults a seed of the swarm has: each kind with the same chance, its parameters and times drawn, and pairs on purpose.
 
 use super::draws::Draws;
+use super::people::Mood;
+use super::{pairs, reach};
 use proptest::prelude::*;
 use squall_protocol::Role;
 use squall_protocol::ids::rendezvous;
@@ -11,15 +13,30 @@ use std::collections::BTreeSet;
 
 /// The chance of each kind: three or four in a run.
 const CHANCE: f64 = 0.12;
+/// The chance that a run has a pair of faults on purpose, and that of each kind beside it.
+const PAIRED: f64 = 0.4;
+const CHANCE_BESIDE: f64 = 0.05;
+/// The chance that what hits whomever it is about begins in the last seconds before the heal and lasts until then: what is lost now,
+/// only the system itself can find again.
+const LATE: f64 = 0.25;
+/// A fault that hides another, or is hidden by it, is drawn anew so many times before it is left out.
+const TRIES: usize = 6;
 /// The chance that a crowd says everything again: only in one are there messages that the shard no longer knows by heart.
 const CROWD_RESENDS: f64 = 0.5;
 /// No fault begins in the first seconds: there is nothing to lose yet.
 const FIRST: u64 = 3_000;
-/// None begins in the last seconds before the heal: what it does to the traffic must be seen.
+/// None that needs traffic begins in the last seconds before the heal.
 const LAST: u64 = 12_000;
 
 /// All shards.
-const SHARDS: Target = Target::All(Role::Messages);
+pub(super) const SHARDS: Target = Target::All(Role::Messages);
+
+/// Roles that have connections to each other, each host to each.
+pub(super) const LINKED: [(Target, Target); 3] = [
+    (Target::All(Role::Gateway), SHARDS),
+    (Target::All(Role::Gateway), Target::All(Role::Registry)),
+    (SHARDS, Target::All(Role::Registry)),
+];
 
 /// Whoever has connections to each other.
 const PAIRS: [(Target, Target); 6] = [
@@ -34,15 +51,55 @@ const PAIRS: [(Target, Target); 6] = [
 /// Kinds that no seed draws, each with the reason.
 pub(super) const LEFT_OUT: &[KindName] = &[];
 
-pub(super) fn draw(draws: &mut Draws, scenario: &Scenario) -> Vec<Fault> {
-    let mut faults = Vec::new();
-    let crowd = is_crowd(scenario);
-    let chance = |kind| if crowd && kind == KindName::ResendEverything { CROWD_RESENDS } else { CHANCE };
-    let all: Vec<KindName> = KindName::ALL.iter().copied().filter(|kind| !LEFT_OUT.contains(kind)).collect();
-    let chosen: Vec<KindName> = all.iter().copied().filter(|kind| draws.chance(chance(*kind))).collect();
-    let fallback = [draws.pick(&all)];
-    for kind in if chosen.is_empty() { &fallback[..] } else { &chosen[..] } {
-        add(draws, scenario, *kind, &mut faults);
+/// Kinds that hit those whom they are about though hardly anything is said.
+const WITHOUT_TRAFFIC: [KindName; 9] = [
+    KindName::Crash,
+    KindName::PowerLoss,
+    KindName::Pause,
+    KindName::Partition,
+    KindName::Swizzle,
+    KindName::Hold,
+    KindName::Latency,
+    KindName::Liars,
+    KindName::ProfileChange,
+];
+
+pub(super) fn draw(draws: &mut Draws, scenario: &Scenario, mood: Mood) -> Vec<Fault> {
+    let paired = draws.chance(PAIRED);
+    let mut faults = if paired { pairs::draw(draws, scenario, mood, FIRST) } else { Vec::new() };
+    let usual = if faults.is_empty() { CHANCE } else { CHANCE_BESIDE };
+    let chance = |kind| match mood {
+        Mood::Crowd if kind == KindName::ResendEverything => CROWD_RESENDS,
+        Mood::Quiet => 3.0 * usual,
+        _ => usual,
+    };
+    let hits = |kind: KindName| match mood {
+        Mood::Busy | Mood::Crowd => true,
+        // Pages that are freed hold what little is said.
+        Mood::Sparse => kind != KindName::DiskFull,
+        Mood::Quiet => WITHOUT_TRAFFIC.contains(&kind),
+        // There are so few people that a carrier may have none of them.
+        Mood::ManyConversations => kind != KindName::CarrierGone,
+    };
+    let drawn = |kind: &KindName| !LEFT_OUT.contains(kind) && hits(*kind);
+    let all: Vec<KindName> = KindName::ALL.iter().copied().filter(drawn).collect();
+    let mut chosen: Vec<KindName> = all.iter().copied().filter(|kind| draws.chance(chance(*kind))).collect();
+    if chosen.is_empty() && faults.is_empty() {
+        chosen.push(draws.pick(&all));
+    }
+    for kind in chosen {
+        for _ in 0..TRIES {
+            let mut with = faults.clone();
+            add(draws, scenario, mood, kind, &mut with);
+            if reach::all_reached(&with, scenario) {
+                faults = with;
+                break;
+            }
+        }
+    }
+    if faults.is_empty() {
+        // It finds everybody.
+        add(draws, scenario, mood, KindName::Pause, &mut faults);
     }
     let numbered = faults.into_iter().zip(1..);
     numbered
@@ -50,13 +107,8 @@ pub(super) fn draw(draws: &mut Draws, scenario: &Scenario) -> Vec<Fault> {
         .collect()
 }
 
-/// Whether everybody talks in one group.
-fn is_crowd(scenario: &Scenario) -> bool {
-    scenario.population.group_size_min == scenario.population.users
-}
-
 /// All hosts of a role, one of them, or some.
-fn some_of(draws: &mut Draws, role: Role) -> Targets {
+pub(super) fn some_of(draws: &mut Draws, role: Role) -> Targets {
     let forms = prop_oneof![
         2 => Just(Target::All(role)),
         3 => Just(Target::OneOf(role)),
@@ -74,8 +126,9 @@ fn shard(draws: &mut Draws) -> Targets {
     draws.of(forms).into()
 }
 
-fn sides(draws: &mut Draws, scenario: &Scenario) -> (Targets, Targets) {
-    let (one, other) = draws.pick(&PAIRS);
+fn sides(draws: &mut Draws, scenario: &Scenario, mood: Mood) -> (Targets, Targets) {
+    // Where little is said, hosts still look after their links. A partition of what carries sends must be noticed by one.
+    let (one, other) = if mood == Mood::Quiet { draws.pick(&PAIRS[1..5]) } else { draws.pick(&PAIRS) };
     // Some of one side against all of the other: there is a connection between them.
     let some = match one {
         Target::All(role) => some_of(draws, role),
@@ -95,7 +148,7 @@ fn sides(draws: &mut Draws, scenario: &Scenario) -> (Targets, Targets) {
     }
 }
 
-fn fault(at: Span, lasts: Option<Span>, kind: FaultKind) -> Fault {
+pub(super) fn fault(at: Span, lasts: Option<Span>, kind: FaultKind) -> Fault {
     Fault { name: String::new(), at, within: None, lasts, every: None, kind }
 }
 
@@ -104,70 +157,76 @@ enum Length {
     Usual,
     /// It hits nothing without traffic, which other faults may stop for as long as they last.
     BeyondOthers,
+    /// It hits whomever it is about as soon as it begins, so that it may begin late.
+    AtAnyTime,
 }
 
 fn usual(kind: FaultKind) -> (FaultKind, Length) {
     (kind, Length::Usual)
 }
 
+fn at_any_time(kind: FaultKind) -> (FaultKind, Length) {
+    (kind, Length::AtAnyTime)
+}
+
 fn in_traffic(kind: FaultKind) -> (FaultKind, Length) {
     (kind, Length::BeyondOthers)
 }
 
-fn add(draws: &mut Draws, scenario: &Scenario, kind: KindName, faults: &mut Vec<Fault>) {
+fn add(draws: &mut Draws, scenario: &Scenario, mood: Mood, kind: KindName, faults: &mut Vec<Fault>) {
     let last = scenario.phases.load.as_millis() - LAST;
     let at = draws.ms(FIRST, last);
     let short = draws.ms(500, 4_000);
     let long = draws.ms(6_000, 10_000);
     let (kind, length) = match kind {
-        KindName::Crash => return crash(draws, at, short, faults),
-        KindName::PowerLoss => return power_loss(draws, at, short, faults),
+        KindName::Crash => return crash(draws, scenario, mood, at, short, faults),
+        KindName::PowerLoss => return power_loss(draws, scenario, mood, at, short, faults),
         KindName::RollingRestart => {
             let role = draws.pick(&[Role::Gateway, Role::Messages]);
             let kind = FaultKind::RollingRestart { target: Target::All(role).into(), gap: draws.ms(200, 2_000) };
             return faults.push(fault(at, Some(draws.ms(500, 2_500)), kind));
         }
         KindName::Partition => {
-            let (between, and) = sides(draws, scenario);
-            usual(FaultKind::Partition { between, and })
+            let (between, and) = sides(draws, scenario, mood);
+            at_any_time(FaultKind::Partition { between, and })
         }
         KindName::PartitionOneWay => {
-            let (from, to) = sides(draws, scenario);
+            let (from, to) = sides(draws, scenario, mood);
             let (from, to) = if draws.chance(0.5) { (from, to) } else { (to, from) };
-            usual(FaultKind::PartitionOneWay { from, to })
+            at_any_time(FaultKind::PartitionOneWay { from, to })
         }
         KindName::Swizzle => {
-            let (between, and) = sides(draws, scenario);
+            let (between, and) = sides(draws, scenario, mood);
             usual(FaultKind::Swizzle { between, and })
         }
         KindName::Flap => {
-            let (between, and) = sides(draws, scenario);
-            usual(FaultKind::Flap { between, and, down: draws.ms(1_000, 2_500), up: draws.ms(300, 3_000) })
+            let (between, and) = sides(draws, scenario, mood);
+            usual(FaultKind::Flap { between, and, down: draws.ms(1_000, 2_500), up: draws.ms(300, 2_000) })
         }
         KindName::Hold => {
-            let (between, and) = sides(draws, scenario);
-            usual(FaultKind::Hold { between, and })
+            let (between, and) = sides(draws, scenario, mood);
+            at_any_time(FaultKind::Hold { between, and })
         }
         KindName::Latency => {
-            let (between, and) = sides(draws, scenario);
+            let (between, and) = sides(draws, scenario, mood);
             usual(FaultKind::Latency { between, and, add: draws.ms(20, 1_500), jitter: draws.ms(0, 500) })
         }
         KindName::SlowLink => {
-            let (between, and) = sides(draws, scenario);
+            let (between, and) = sides(draws, scenario, mood);
             usual(FaultKind::SlowLink { between, and, bytes_per_s: draws.of(5_000..=50_000u64) })
         }
         KindName::Loss => {
-            let (between, and) = sides(draws, scenario);
+            let (between, and) = sides(draws, scenario, mood);
             usual(FaultKind::Loss { between, and, share: draws.share(20, 60) })
         }
         KindName::Refuse => {
             // Somebody must come anew.
-            faults.push(fault(at + Span::from_secs(1), None, FaultKind::Disconnect { share: 0.6 }));
+            faults.push(fault(at + Span::from_secs(1), None, FaultKind::Disconnect { share: 0.9 }));
             usual(FaultKind::Refuse { from: Target::Clients.into(), to: Target::All(Role::Gateway).into() })
         }
         KindName::Pause => {
             let role = draws.pick(Role::ALL);
-            usual(FaultKind::Pause { target: some_of(draws, role) })
+            at_any_time(FaultKind::Pause { target: some_of(draws, role) })
         }
         KindName::Clock => {
             let (ahead, behind) = (draws.ms(0, 600_000), draws.ms(0, 600_000));
@@ -176,8 +235,8 @@ fn add(draws: &mut Draws, scenario: &Scenario, kind: KindName, faults: &mut Vec<
         }
         KindName::DiskErrors => return disk_errors(draws, at, long, faults),
         KindName::DiskFull => {
-            // Only what needs new room fails, and freed pages are used again: it takes a while.
-            let kind = FaultKind::DiskFull { target: SHARDS.into() };
+            // Only what needs new room fails, and freed pages are used again: it takes a while, and a shard that has much to store.
+            let kind = FaultKind::DiskFull { target: Target::BusiestShard.into() };
             return faults.push(fault(draws.ms(FIRST, 5_000), Some(draws.ms(16_000, 19_000)), kind));
         }
         KindName::SlowDisk => usual(FaultKind::SlowDisk { target: shard(draws), add: draws.ms(50, 900) }),
@@ -195,40 +254,59 @@ fn add(draws: &mut Draws, scenario: &Scenario, kind: KindName, faults: &mut Vec<
             return faults.push(fault(draws.ms(last - 2_000, last + 8_000), None, kind));
         }
         KindName::Liars => usual(FaultKind::Liars { count: draws.of(4..=12u32) }),
-        KindName::SlowReader => usual(FaultKind::SlowReader { share: draws.share(30, 60) }),
+        KindName::SlowReader => usual(FaultKind::SlowReader { share: draws.share(40, 80) }),
         KindName::ProfileChange => {
-            // A crowd's talk does not fit through the slow ones.
+            // A crowd's talk does not fit through the slow ones, and neither do hundreds of conversations.
             let profiles = [Profile::Wifi, Profile::Lte, Profile::ThreeG, Profile::Flaky];
-            let profiles = if is_crowd(scenario) { &profiles[..2] } else { &profiles[..] };
+            let profiles =
+                if matches!(mood, Mood::Crowd | Mood::ManyConversations) { &profiles[..2] } else { &profiles[..] };
             usual(FaultKind::ProfileChange { share: draws.share(50, 100), to: draws.pick(profiles) })
         }
         KindName::CarrierGone => usual(FaultKind::CarrierGone { carrier: None }),
-        KindName::Disconnect => usual(FaultKind::Disconnect { share: draws.share(50, 100) }),
-        KindName::HalfOpen => usual(FaultKind::HalfOpen { share: draws.share(40, 80) }),
+        KindName::Disconnect => at_any_time(FaultKind::Disconnect { share: draws.share(75, 100) }),
+        KindName::HalfOpen => at_any_time(FaultKind::HalfOpen { share: draws.share(70, 95) }),
     };
+    if matches!(length, Length::AtAnyTime) && draws.chance(LATE) {
+        return faults.push(fault(late(draws, scenario), None, kind));
+    }
     let lasts = match length {
-        Length::Usual => long,
+        Length::Usual | Length::AtAnyTime => long,
         Length::BeyondOthers => draws.ms(11_000, 15_000),
     };
     let lasts = (!kind.is_instant()).then_some(lasts);
     faults.push(fault(at, lasts, kind));
 }
 
-fn crash(draws: &mut Draws, at: Span, short: Span, faults: &mut Vec<Fault>) {
-    let role = draws.pick(Role::ALL);
+/// In the last seconds before the heal.
+fn late(draws: &mut Draws, scenario: &Scenario) -> Span {
+    let load = scenario.phases.load.as_millis();
+    draws.ms(load - 6_000, load - 4_000)
+}
+
+fn crash(draws: &mut Draws, scenario: &Scenario, mood: Mood, at: Span, short: Span, faults: &mut Vec<Fault>) {
+    let role = if mood == Mood::Quiet { draws.pick(&[Role::Registry, Role::Bus]) } else { draws.pick(Role::ALL) };
     let point = (role == Role::Messages && draws.chance(0.6)).then(|| process_point(draws));
     let target = struck(draws, role, point);
+    let kind = FaultKind::Crash { target, point };
+    if point.is_none() && draws.chance(LATE) {
+        return faults.push(fault(late(draws, scenario), None, kind));
+    }
     let lasts = until(draws, point, short);
-    faults.push(fault(at, Some(lasts), FaultKind::Crash { target, point }));
+    faults.push(fault(at, Some(lasts), kind));
     with_point(point, at, faults);
 }
 
-fn power_loss(draws: &mut Draws, at: Span, short: Span, faults: &mut Vec<Fault>) {
+fn power_loss(draws: &mut Draws, scenario: &Scenario, mood: Mood, at: Span, short: Span, faults: &mut Vec<Fault>) {
     let role = draws.of(prop_oneof![4 => Just(Role::Messages), 1 => Just(Role::Gateway), 1 => Just(Role::Bus)]);
+    let role = if mood == Mood::Quiet { Role::Bus } else { role };
     let point = (role == Role::Messages && draws.chance(0.7)).then(|| power_point(draws));
     let target = struck(draws, role, point);
+    let kind = FaultKind::PowerLoss { target, point };
+    if point.is_none() && draws.chance(LATE) {
+        return faults.push(fault(late(draws, scenario), None, kind));
+    }
     let lasts = until(draws, point, short);
-    faults.push(fault(at, Some(lasts), FaultKind::PowerLoss { target, point }));
+    faults.push(fault(at, Some(lasts), kind));
     with_point(point, at, faults);
 }
 
@@ -257,7 +335,8 @@ fn disk_errors(draws: &mut Draws, at: Span, long: Span, faults: &mut Vec<Fault>)
     }
     let share = match operation {
         DiskOperation::Write => draws.share(4, 10),
-        DiskOperation::Read | DiskOperation::Sync => draws.share(10, 40),
+        DiskOperation::Read => draws.share(40, 70),
+        DiskOperation::Sync => draws.share(10, 40),
     };
     faults.push(fault(at, Some(long), FaultKind::DiskErrors { target, operation, share }));
 }

@@ -7,7 +7,9 @@
 
 mod draws;
 mod faults;
+mod pairs;
 mod people;
+mod reach;
 
 use draws::Draws;
 use squall_scenarios::{FaultKind, Scenario, Span, Topology};
@@ -24,8 +26,8 @@ pub fn draw(seed: u64) -> Scenario {
         seed: Some(seed),
         ..Scenario::default()
     };
-    people::draw(&mut draws, &mut scenario);
-    scenario.faults = faults::draw(&mut draws, &scenario);
+    let mood = people::draw(&mut draws, &mut scenario);
+    scenario.faults = faults::draw(&mut draws, &scenario, mood);
     // A connection that nobody knows to be dead is noticed by silence, which takes the default bound.
     let unnoticed = scenario
         .faults

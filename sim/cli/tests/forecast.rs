@@ -27,6 +27,7 @@ devices_per_user = [{ share = 0.7, devices = 1 }, { share = 0.3, devices = 2 }]
 direct_conversations_per_user = 4
 direct_lifecycle = { one-shot = 0.3, revisited = 0.3, long = 0.4 }
 revisit_after = "10s"
+silent_share = 0.2
 groups = 30
 group_size_max = 40
 

@@ -2,7 +2,7 @@
 
 use super::candidate::{Candidate, Failure, below, candidate};
 use squall_scenarios::people::{Bodies, Conversations, Devices, Lengths, Life, Mix, Popularity};
-use squall_scenarios::{Arrival, Codec, Scenario, Span, Workload};
+use squall_scenarios::{Arrival, Codec, Membership, Scenario, Span, Text, Workload};
 
 /// Bodies of this length still tell one message from another.
 const SHORT_BODY: u32 = 16;
@@ -113,6 +113,7 @@ pub fn fewer_conversations(from: &Scenario, _: &Failure<'_>) -> Vec<Candidate> {
     });
     let alike = [
         candidate(from, "both write", |scenario| scenario.population.one_way_share = 0.0),
+        candidate(from, "nobody falls silent", |scenario| scenario.population.silent_share = 0.0),
         candidate(from, "all groups alike", |scenario| scenario.workload.group_popularity = Popularity::Uniform),
         candidate(from, "all partners alike", |scenario| {
             scenario.workload.partner_popularity = Popularity::Uniform;
@@ -143,6 +144,7 @@ pub fn steadier(from: &Scenario, _: &Failure<'_>) -> Vec<Candidate> {
             scenario.workload.away_length = Workload::default().away_length;
         }),
         candidate(from, "no membership changes", |scenario| scenario.workload.membership_interval = Span::ZERO),
+        candidate(from, "one guest", |scenario| scenario.workload.membership = Membership::Guest),
         candidate(from, "no follow-ups", |scenario| scenario.workload.follow_up_share = 0.0),
         candidate(from, "heartbeat_interval as by default", |scenario| {
             scenario.workload.heartbeat_interval = Workload::default().heartbeat_interval;
@@ -151,7 +153,7 @@ pub fn steadier(from: &Scenario, _: &Failure<'_>) -> Vec<Candidate> {
     edits.into_iter().flatten().collect()
 }
 
-/// Short bodies and one encoding.
+/// Short bodies of plain letters and one encoding.
 pub fn plainer_messages(from: &Scenario, _: &Failure<'_>) -> Vec<Candidate> {
     let bodies = &from.workload.body_bytes;
     let mean =
@@ -167,5 +169,6 @@ pub fn plainer_messages(from: &Scenario, _: &Failure<'_>) -> Vec<Candidate> {
         .into_iter()
         .filter(|_| mixed)
         .filter_map(|(what, codec)| candidate(from, what, |scenario| scenario.workload.codec = codec));
-    shorter.chain(one).collect()
+    let plain = candidate(from, "plain text", |scenario| scenario.workload.text = Text::Plain);
+    shorter.chain(one).chain(plain).collect()
 }
