@@ -3,7 +3,7 @@
 //! Each commit goes to a growing database, to conversations of which each has two members and gets a message now and then.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use squall_core::messages::{Conversation, SendOutcome, SendRequest};
+use squall_core::messages::{Conversation, LogDelta, SendOutcome, SendRequest};
 use squall_protocol::{ClientMsgId, ConversationId, DeviceId, Payload, UserId};
 use squall_server::net::BoxFuture;
 use squall_server::storage::{Batch, Commit, CommitExecutor, Doubt, NewEntry, RedbStorage, Storage, StorageError};
@@ -36,6 +36,7 @@ struct Writer {
 impl Writer {
     fn batch(&mut self, messages: u64) -> Batch {
         let mut batch = Batch::default();
+        let (mut places, mut staged) = (BTreeMap::new(), Vec::new());
         for _ in 0..messages {
             // Far apart, as conversations of a shard are.
             let number = self.position.wrapping_mul(7_919) % CONVERSATIONS;
@@ -46,9 +47,6 @@ impl Writer {
                 0 => Payload::Created { direct: true, members: vec![user, mate] },
                 _ => Payload::Text("x".repeat(200)),
             };
-            if log.head().0 == 0 {
-                batch.members.extend([(user, id), (mate, id)]);
-            }
             let device = DeviceId(user.0);
             let request = SendRequest {
                 sender: user,
@@ -62,14 +60,21 @@ impl Writer {
             let SendOutcome::Staged(entry) = log.handle_send(request) else {
                 unreachable!("every send is in order")
             };
-            log.handle_durable(entry.seq);
+            let place = *places.entry(number).or_insert_with(|| {
+                batch.logs.push(LogDelta::of(log));
+                batch.logs.len() - 1
+            });
+            staged.push((place, number, entry.clone()));
             batch.entries.push(NewEntry { position: self.position, conversation: id, entry });
             self.position += 1;
         }
-        let mut touched: Vec<u64> = batch.entries.iter().map(|new| (new.entry.sender.0 - 1) / 2).collect();
-        touched.sort_unstable();
-        touched.dedup();
-        batch.conversations = touched.iter().map(|number| self.logs[number].clone()).collect();
+        for (place, number, entry) in staged {
+            let log = self.logs.get_mut(&number).expect("it has been written to");
+            let delta = &mut batch.logs[place];
+            delta.head = log.head();
+            delta.note(log, &entry);
+            log.handle_durable(entry.seq);
+        }
         batch
     }
 }

@@ -74,10 +74,12 @@ pub const PAGE_BYTES: usize = 64 * 1024;
 /// Conversations in one `heads` frame.
 pub const HEADS_PER_FRAME: usize = 200;
 
-/// Accepted messages of one device and conversation whose ids the shard remembers by heart; older ones are told by `client_seq`.
+/// Accepted messages of one device and conversation whose ids the shard remembers by heart; older ones are found by `client_seq`.
 pub const DEDUP_WINDOW: usize = 32;
 /// Positions in one row of the index from `seq` to place on disk.
 pub const INDEX_CHUNK: usize = 64;
+/// Places in one row of the index from a device's numbers to its messages.
+pub const SENT_CHUNK: usize = 32;
 /// Sends that a shard stages before it answers "busy".
 pub const MAX_STAGED: usize = 65_536;
 /// Conversations that a shard keeps in memory: as many as fill a hash table of 2^18 buckets.
@@ -94,12 +96,6 @@ pub const REDELIVERY_ENTRIES: usize = 50;
 pub const LOOKUP_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Users in one look-up, unless a single entry has more members.
 pub const MAX_LOOKUP_USERS: usize = 16_384;
-/// Pages of a log that are searched for a message whose number is far in the past.
-pub const OLD_SEND_PAGES: usize = 16;
-/// Such searches that wait at a shard, in all and of one device; beyond that it answers "busy". A device has no more on the
-/// way in one conversation.
-pub const MAX_OLD_SENDS: usize = 1_024;
-pub const MAX_OLD_SENDS_OF_DEVICE: usize = MAX_SENDS_IN_FLIGHT;
 /// Frames of its own (welcomes, pongs) that a gateway holds for a device that does not read.
 pub const MAX_OWN_FRAMES: usize = 1_024;
 /// Look-ups that one shard has open at one registry.

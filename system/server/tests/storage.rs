@@ -3,7 +3,7 @@
 mod common;
 
 use common::TempDir;
-use squall_core::messages::{Conversation, SendOutcome, SendRequest};
+use squall_core::messages::{Conversation, LogDelta, SendOutcome, SendRequest};
 use squall_protocol::limits::{DEDUP_WINDOW, INDEX_CHUNK};
 use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Entry, Payload, Seq, UserId};
 use squall_server::storage::{
@@ -91,13 +91,11 @@ impl Writer {
         let touched = |log: &&mut Conversation| entries.iter().any(|new| new.conversation == log.id());
         let mut batch = Batch::default();
         for log in self.logs.iter_mut().filter(touched) {
+            let mut delta = LogDelta::of(log);
+            let own = entries.iter().filter(|new| new.conversation == log.id());
+            own.for_each(|new| delta.note(log, &new.entry));
             log.handle_durable(log.head());
-            batch.conversations.push(log.clone());
-        }
-        for new in &entries {
-            if let Payload::Created { members, .. } = &new.entry.payload {
-                batch.members.extend(members.iter().map(|user| (*user, new.conversation)));
-            }
+            batch.logs.push(delta);
         }
         batch.entries = entries;
         batch
@@ -118,7 +116,7 @@ async fn what_is_appended_is_read_back_also_after_a_reopen() {
     let (a, b) = (group(5), group(6));
     let mut writer = Writer::new();
     let storage = open(&dir);
-    assert_eq!(storage.recovered().unwrap(), Recovered { next_position: 0, dispatched: 0 });
+    assert_eq!(storage.recovered().unwrap(), Recovered { next_position: 0, dispatched: Some(0) });
     assert_eq!(storage.conversation(a).unwrap(), None);
     assert_eq!(read_all(&storage, a), []);
 
@@ -133,7 +131,7 @@ async fn what_is_appended_is_read_back_also_after_a_reopen() {
     let check = |storage: &RedbStorage| {
         assert_eq!(read_all(storage, a), writer.entries_of(a));
         assert_eq!(read_all(storage, b), writer.entries_of(b));
-        assert_eq!(storage.recovered().unwrap(), Recovered { next_position: 5, dispatched: 0 });
+        assert_eq!(storage.recovered().unwrap(), Recovered { next_position: 5, dispatched: Some(0) });
         assert_eq!(storage.conversations_of(ALICE).unwrap(), [a, b]);
         assert_eq!(storage.conversations_of(BOB).unwrap(), [a, b]);
         assert_eq!(storage.conversations_of(UserId(3)).unwrap(), []);
@@ -227,11 +225,32 @@ async fn the_dedup_window_and_the_membership_survive_a_reopen() {
     storage.append(writer.batch()).await.unwrap();
 
     let in_memory = writer.log(id).clone();
-    assert_eq!(storage.conversation(id).unwrap().as_ref(), Some(&in_memory));
+    let loaded = |storage: &RedbStorage| {
+        let mut log = storage.conversation(id).unwrap().expect("the conversation is on disk");
+        for user in [ALICE, BOB] {
+            log.load_sender(storage.sender(id, device_of(user)).unwrap().expect("it has sent"));
+        }
+        log
+    };
+    assert_eq!(loaded(&storage), in_memory);
     drop(storage);
     let storage = open(&dir);
-    let mut reopened = storage.conversation(id).unwrap().expect("the conversation is on disk");
+    let mut reopened = loaded(&storage);
     assert_eq!(reopened, in_memory);
+    assert_eq!(storage.sender(id, DeviceId(99)).unwrap(), None);
+    assert_eq!(storage.head_for(id, ALICE).unwrap(), Some(in_memory.head()));
+    assert_eq!(storage.head_for(id, UserId(3)).unwrap(), Some(in_memory.head()));
+    assert_eq!(storage.head_for(id, UserId(4)).unwrap(), None);
+
+    // Every message of a device is found by its number, however long ago it was sent.
+    for entry in writer.entries_of(id) {
+        let found = storage.numbered(id, entry.device, entry.client_seq).unwrap();
+        assert_eq!(found, Some((entry.client_msg_id, entry.seq)));
+    }
+    let next = in_memory.next_client_seq(device_of(ALICE));
+    for number in [ClientSeq(0), next, ClientSeq(u64::MAX)] {
+        assert_eq!(storage.numbered(id, device_of(ALICE), number).unwrap(), None);
+    }
 
     // A resend meets the message that is on disk; one that left the window is told by its number.
     let resend = |client_seq: u64| SendRequest {
@@ -249,6 +268,53 @@ async fn the_dedup_window_and_the_membership_survive_a_reopen() {
     assert!(matches!(reopened.handle_send(resend(oldest)), SendOutcome::Duplicate(_)));
     assert_eq!(reopened.handle_send(resend(oldest - 1)), SendOutcome::Old);
     assert!(matches!(reopened.handle_send(resend(last + 1)), SendOutcome::Staged(_)));
+}
+
+#[tokio::test]
+async fn a_batch_that_does_not_follow_on_the_disk_is_refused_whole() {
+    let dir = TempDir::new("storage");
+    let (a, b) = (group(5), group(6));
+    let mut writer = Writer::new();
+    let storage = open(&dir);
+    writer.create(a);
+    storage.append(writer.batch()).await.unwrap();
+    writer.create(b);
+    writer.send(a, ALICE, text(1));
+    drop(writer.batch());
+    writer.create(group(7));
+    writer.send(a, ALICE, text(2));
+    let refused = storage.append(writer.batch()).await;
+    assert!(matches!(refused, Err(StorageError::DoesNotFollow { conversation }) if conversation == a));
+    assert_eq!(storage.conversation(group(7)).unwrap(), None);
+    assert_eq!(storage.recovered().unwrap().next_position, 1);
+}
+
+#[tokio::test]
+async fn a_large_group_is_loaded_as_it_was_and_members_come_and_go_one_row_at_a_time() {
+    let dir = TempDir::new("storage");
+    let (id, mut writer, storage) = (group(5), Writer::new(), open(&dir));
+    let members: Vec<UserId> = (1..=5_000).map(UserId).collect();
+    writer.send(id, ALICE, Payload::Created { direct: false, members });
+    for user in 2..40 {
+        writer.send(id, UserId(user), Payload::Left(UserId(user)));
+        writer.send(id, ALICE, text(user));
+        if user % 2 == 0 {
+            writer.send(id, ALICE, Payload::Joined(UserId(user)));
+        }
+        storage.append(writer.batch()).await.unwrap();
+    }
+    let batch = {
+        writer.send(id, ALICE, text(9));
+        writer.send(id, ALICE, Payload::Left(UserId(77)));
+        writer.batch()
+    };
+    let delta = &batch.logs[0];
+    assert_eq!((batch.logs.len(), delta.changed.len(), delta.senders.len()), (1, 1, 1));
+    storage.append(batch).await.unwrap();
+    drop(storage);
+    let loaded = open(&dir).conversation(id).unwrap().unwrap();
+    assert_eq!(loaded.membership(), writer.log(id).membership());
+    assert_eq!((loaded.membership().present(), loaded.membership().stretches().len()), (4_980, 5_019));
 }
 
 #[tokio::test]
@@ -281,16 +347,16 @@ async fn recovery_starts_after_the_last_entry_and_at_the_dispatch_watermark() {
     writer.send(id, BOB, text(1));
     storage.append(writer.batch()).await.unwrap();
     storage.append(Batch { dispatched: Some(1), ..Batch::default() }).await.unwrap();
-    assert_eq!(storage.recovered().unwrap(), Recovered { next_position: 2, dispatched: 1 });
+    assert_eq!(storage.recovered().unwrap(), Recovered { next_position: 2, dispatched: Some(1) });
     writer.send(id, BOB, text(2));
     let with_entries = Batch { dispatched: Some(2), ..writer.batch() };
     storage.append(with_entries).await.unwrap();
     drop(storage);
     let storage = open(&dir);
     let recovered = storage.recovered().unwrap();
-    assert_eq!(recovered, Recovered { next_position: 3, dispatched: 2 });
+    assert_eq!(recovered, Recovered { next_position: 3, dispatched: Some(2) });
     let left: Vec<Seq> = storage
-        .rows_from(recovered.dispatched, 9)
+        .rows_from(recovered.dispatched.unwrap(), 9)
         .unwrap()
         .into_iter()
         .map(|(_, row)| row.unwrap().entry.seq)

@@ -11,8 +11,8 @@
 
 use crate::disk::{Disk, Running};
 use crate::memory::accounts::Account;
-use squall_core::messages::{Conversation, Position};
-use squall_protocol::{ConversationId, DeviceId, Entry, Seq, UserId};
+use squall_core::messages::{self, Conversation, Position};
+use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Entry, Seq, UserId};
 use squall_runtime::interpose::{
     HostContext, SimulatedClock, WorldContext, enter_host, enter_world, prime_thread,
 };
@@ -260,6 +260,23 @@ impl<S: Storage> Storage for SettledStorage<S> {
 
     fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StorageError> {
         self.inner().conversation(id)
+    }
+
+    fn sender(&self, id: ConversationId, device: DeviceId) -> Result<Option<messages::Sender>, StorageError> {
+        self.inner().sender(id, device)
+    }
+
+    fn numbered(
+        &self,
+        id: ConversationId,
+        device: DeviceId,
+        number: ClientSeq,
+    ) -> Result<Option<(ClientMsgId, Seq)>, StorageError> {
+        self.inner().numbered(id, device, number)
+    }
+
+    fn head_for(&self, id: ConversationId, user: UserId) -> Result<Option<Seq>, StorageError> {
+        self.inner().head_for(id, user)
     }
 
     fn entries(

@@ -1,8 +1,8 @@
 //! Bugs that live in what the storage is told and answers.
 
-use squall_core::messages::{Conversation, Position};
+use squall_core::messages::{Conversation, Position, Sender};
 use squall_core::plant::{Plant, planted};
-use squall_protocol::{ConversationId, DeviceId, Entry, Payload, Seq, UserId};
+use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Entry, Payload, Seq, UserId};
 use squall_server::net::BoxFuture;
 use squall_server::storage::{Batch, Recovered, Row, Storage, StorageError};
 
@@ -57,14 +57,32 @@ impl<S: Storage> Storage for PlantedStorage<S> {
     /// A shard asks for a conversation that it has not in memory: in a small run only after a restart.
     fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StorageError> {
         let Some(stored) = self.inner.conversation(id)? else { return Ok(None) };
-        let (mut head, mut senders) = (stored.head(), stored.senders().to_vec());
-        if planted(Plant::DedupForgottenOnRestart) {
-            senders.clear();
-        }
+        let mut head = stored.head();
         if planted(Plant::SequenceReusedAfterCrash) && head > Seq::ZERO {
             head = head.prev();
         }
-        Ok(Some(Conversation::load(id, head, stored.membership().clone(), senders)))
+        Ok(Some(Conversation::load(id, head, stored.membership().clone())))
+    }
+
+    /// Asked for a device that sends for the first time since its shard has started.
+    fn sender(&self, id: ConversationId, device: DeviceId) -> Result<Option<Sender>, StorageError> {
+        if planted(Plant::DedupForgottenOnRestart) {
+            return Ok(None);
+        }
+        self.inner.sender(id, device)
+    }
+
+    fn numbered(
+        &self,
+        id: ConversationId,
+        device: DeviceId,
+        number: ClientSeq,
+    ) -> Result<Option<(ClientMsgId, Seq)>, StorageError> {
+        self.inner.numbered(id, device, number)
+    }
+
+    fn head_for(&self, id: ConversationId, user: UserId) -> Result<Option<Seq>, StorageError> {
+        self.inner.head_for(id, user)
     }
 
     fn entries(

@@ -43,6 +43,8 @@ pub enum SendOutcome {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sender {
     pub device: DeviceId,
+    /// The user as whom the device sent here first.
+    pub owner: UserId,
     pub next_client_seq: ClientSeq,
     /// The highest connect count that a send of this device carried.
     pub connect_count: u64,
@@ -60,11 +62,11 @@ impl Sender {
 }
 
 /// Whose messages are numbered together: a device's.
-fn dedup_key(request: &SendRequest) -> DeviceId {
-    if planted(Plant::DedupByUserNotDevice) { DeviceId(request.sender.0) } else { request.device }
+pub fn numbered_as(user: UserId, device: DeviceId) -> DeviceId {
+    if planted(Plant::DedupByUserNotDevice) { DeviceId(user.0) } else { device }
 }
 
-/// One conversation in memory.
+/// One conversation in memory: its membership, and of the devices that send into it those that have since it was loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conversation {
     id: ConversationId,
@@ -75,18 +77,41 @@ pub struct Conversation {
     membership: Membership,
     /// The last staged entry that changes the membership.
     membership_staged: Option<Seq>,
+    /// In order of device.
     senders: Vec<Sender>,
 }
 
 impl Conversation {
     /// A conversation that no entry has created yet.
     pub fn new(id: ConversationId) -> Self {
-        Conversation::load(id, Seq::ZERO, Membership::default(), Vec::new())
+        Conversation::load(id, Seq::ZERO, Membership::default())
     }
 
-    /// A conversation as the disk has it.
-    pub fn load(id: ConversationId, head: Seq, membership: Membership, senders: Vec<Sender>) -> Self {
-        Conversation { id, head, durable: head, membership, membership_staged: None, senders }
+    /// A conversation as the disk has it. Its senders come one by one, when they send.
+    pub fn load(id: ConversationId, head: Seq, membership: Membership) -> Self {
+        Conversation { id, head, durable: head, membership, membership_staged: None, senders: Vec::new() }
+    }
+
+    /// Takes in what the disk knows of a device that is about to send.
+    pub fn load_sender(&mut self, sender: Sender) {
+        let place = self.find(sender.device);
+        assert!(place.is_err(), "{:?} of {:?} is loaded over what memory has", sender.device, self.id);
+        self.insert_sender(place.unwrap_or_else(|place| place), sender);
+    }
+
+    fn insert_sender(&mut self, place: usize, sender: Sender) {
+        // Room for one more, not for four: there are as many of these lists as conversations.
+        self.senders.reserve_exact(1);
+        self.senders.insert(place, sender);
+    }
+
+    fn find(&self, device: DeviceId) -> Result<usize, usize> {
+        self.senders.binary_search_by_key(&device, |s| s.device)
+    }
+
+    /// What is known of a device. Without `load_sender` before its first send nothing is.
+    pub fn sender(&self, device: DeviceId) -> Option<&Sender> {
+        self.find(device).ok().map(|index| &self.senders[index])
     }
 
     pub fn id(&self) -> ConversationId {
@@ -105,10 +130,6 @@ impl Conversation {
         &self.membership
     }
 
-    pub fn senders(&self) -> &[Sender] {
-        &self.senders
-    }
-
     /// Who is a member according to memory is so on disk as well. While it is not, nothing definite can be said of it.
     pub fn membership_is_durable(&self) -> bool {
         self.membership_staged.is_none()
@@ -119,13 +140,13 @@ impl Conversation {
         self.head == self.durable
     }
 
-    /// Judges a send. The order of the questions matters: a resend is recognised even when its sender has left since.
+    /// Judges a send of a device that has been loaded, if the disk knows it. The order of the questions matters: a resend is
+    /// recognised even when its sender has left since.
     pub fn handle_send(&mut self, request: SendRequest) -> SendOutcome {
-        let key = dedup_key(&request);
-        let sender = self.senders.iter().position(|s| s.device == key);
+        let sender = self.find(numbered_as(request.sender, request.device));
         let (next, connect_count) = match sender {
-            None => (ClientSeq::FIRST, 0),
-            Some(i) => {
+            Err(_) => (ClientSeq::FIRST, 0),
+            Ok(i) => {
                 let sender = &self.senders[i];
                 let known = sender.recent.iter().find(|(id, _)| *id == request.client_msg_id);
                 if let Some((_, seq)) = known.filter(|_| !planted(Plant::NoServerDedup)) {
@@ -159,23 +180,23 @@ impl Conversation {
         SendOutcome::Staged(self.stage(sender, request))
     }
 
-    fn stage(&mut self, sender: Option<usize>, request: SendRequest) -> Entry {
+    fn stage(&mut self, sender: Result<usize, usize>, request: SendRequest) -> Entry {
         let seq = self.head.next();
         self.head = seq;
         self.membership.apply(seq, &request.payload);
         if request.payload.changes_membership() {
             self.membership_staged = Some(seq);
         }
-        let index = sender.unwrap_or_else(|| {
-            // Room for one more, not for four: there are as many of these lists as conversations.
-            self.senders.reserve_exact(1);
-            self.senders.push(Sender {
-                device: dedup_key(&request),
+        let index = sender.unwrap_or_else(|place| {
+            let new = Sender {
+                device: numbered_as(request.sender, request.device),
+                owner: request.sender,
                 next_client_seq: ClientSeq::FIRST,
                 connect_count: 0,
                 recent: VecDeque::new(),
-            });
-            self.senders.len() - 1
+            };
+            self.insert_sender(place, new);
+            place
         });
         let sender = &mut self.senders[index];
         sender.next_client_seq = request.client_seq.next();
@@ -200,7 +221,7 @@ impl Conversation {
 
     /// The number that the log takes next from this device.
     pub fn next_client_seq(&self, device: DeviceId) -> ClientSeq {
-        self.senders.iter().find(|s| s.device == device).map_or(ClientSeq::FIRST, |s| s.next_client_seq)
+        self.sender(device).map_or(ClientSeq::FIRST, |s| s.next_client_seq)
     }
 
     /// Everything up to `seq` is on disk.

@@ -3,64 +3,86 @@
 //! **Invariant:** whether a user may see entry n depends on entries up to n only, so it is never in doubt.
 //! Checked by `sim/checks/src/members_only.rs`, which folds the log on its own.
 
+use super::stretches::{Stretch, Stretches};
 use crate::plant::{Plant, planted};
 use squall_protocol::limits::{MAX_GROUP_MEMBERS, NEWCOMER_HISTORY};
 use squall_protocol::{ConversationId, Name, Payload, Refusal, Seq, UserId};
 
-/// A stretch of the log that a user may see.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stretch {
-    pub user: UserId,
-    pub from: Seq,
-    /// The last entry of the stretch; `None` while the user is a member.
-    pub until: Option<Seq>,
-}
-
 impl Stretch {
-    fn contains(&self, seq: Seq) -> bool {
-        self.from <= seq && self.until.is_none_or(|until| seq <= until)
+    /// Whether the user was a member when this entry was stored.
+    fn covers(&self, seq: Seq) -> bool {
+        self.joined <= seq && self.until.is_none_or(|until| seq <= until)
+    }
+
+    /// The entries that the user may see of a log that ends at `head`; `None` if the join is not in it.
+    fn visible(&self, head: Seq) -> Option<(Seq, Seq)> {
+        (self.joined <= head).then(|| (self.from, self.until.unwrap_or(head).min(head)))
     }
 }
 
-/// The membership of one conversation, in order of joining.
+/// The membership of one conversation.
+///
+/// Whoever reads says how far: what is staged beyond that is as if it had not happened.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Membership {
-    pub direct: bool,
-    pub stretches: Vec<Stretch>,
+    direct: bool,
+    /// How many are members now.
+    present: u32,
+    stretches: Stretches,
 }
 
 impl Membership {
+    /// A membership as the disk has it.
+    pub fn load(direct: bool, stretches: Stretches) -> Self {
+        let present = stretches.iter().filter(|s| s.until.is_none()).count() as u32;
+        Membership { direct, present, stretches }
+    }
+
+    pub fn is_direct(&self) -> bool {
+        self.direct
+    }
+
+    /// How many are members now.
+    pub fn present(&self) -> u32 {
+        self.present
+    }
+
+    pub fn stretches(&self) -> &Stretches {
+        &self.stretches
+    }
+
     pub fn is_member(&self, user: UserId) -> bool {
-        self.stretches.iter().any(|s| s.user == user && s.until.is_none())
+        self.stretches.of(user).next_back().is_some_and(|last| last.until.is_none())
     }
 
     /// Whether the user was ever a member.
     pub fn knows(&self, user: UserId) -> bool {
-        self.stretches.iter().any(|s| s.user == user)
+        self.stretches.of(user).next().is_some()
     }
 
-    pub fn may_see(&self, user: UserId, seq: Seq) -> bool {
-        self.stretches.iter().any(|s| s.user == user && s.contains(seq))
+    /// Whether the user may see entry `seq` of a log that ends at `head`.
+    pub fn may_see(&self, user: UserId, seq: Seq, head: Seq) -> bool {
+        self.stretches.of(user).filter_map(|s| s.visible(head)).any(|(from, to)| from <= seq && seq <= to)
     }
 
-    /// Those who may see entry `seq` because they were members when it was stored.
+    /// Those who were members when entry `seq` was stored. Whatever is staged after it changes nothing of that.
     pub fn members_at(&self, seq: Seq) -> impl Iterator<Item = UserId> + '_ {
-        let includes = move |s: &&Stretch| s.contains(seq) || planted(Plant::ShownAfterLeaving) && s.from <= seq;
+        let includes = move |s: &&Stretch| s.covers(seq) || planted(Plant::ShownAfterLeaving) && s.from <= seq;
         self.stretches.iter().filter(includes).map(|s| s.user)
     }
 
     /// The last entry that the user may see of a log that ends at `head`; `None` for a stranger.
     pub fn head_for(&self, user: UserId, head: Seq) -> Option<Seq> {
-        self.stretches.iter().filter(|s| s.user == user).map(|s| s.until.unwrap_or(head).min(head)).max()
+        self.stretches.of(user).filter_map(|s| s.visible(head)).map(|(_, to)| to).max()
     }
 
     /// The first entry after `since` that the user may see, if the log holds one up to `head`.
     pub fn next_visible(&self, user: UserId, since: Seq, head: Seq) -> Option<Seq> {
         self.stretches
-            .iter()
-            .filter(|s| s.user == user)
-            .map(|s| (s.from.max(since.next()), s.until.unwrap_or(head).min(head)))
-            .filter(|(from, until)| from <= until)
+            .of(user)
+            .filter_map(|s| s.visible(head))
+            .map(|(from, to)| (from.max(since.next()), to))
+            .filter(|(from, to)| from <= to)
             .map(|(from, _)| from)
             .min()
     }
@@ -79,7 +101,7 @@ impl Membership {
                 if self.direct || self.is_member(*user) {
                     return Err(Refusal::Conflict);
                 }
-                if self.stretches.iter().filter(|s| s.until.is_none()).count() >= MAX_GROUP_MEMBERS {
+                if self.present as usize >= MAX_GROUP_MEMBERS {
                     return Err(Refusal::GroupTooLarge);
                 }
             }
@@ -98,19 +120,35 @@ impl Membership {
             Payload::Text(_) => {}
             Payload::Created { direct, members } => {
                 self.direct = *direct;
-                self.stretches = members.iter().map(|&user| Stretch { user, from: Seq(1), until: None }).collect();
+                let founder = |user: &UserId| Stretch { user: *user, joined: seq, from: seq, until: None };
+                *self = Membership::load(*direct, members.iter().map(founder).collect());
             }
             Payload::Joined(user) => {
                 let history = if planted(Plant::NewcomerSeesAllHistory) { u64::MAX } else { NEWCOMER_HISTORY };
                 let from = Seq(seq.0.saturating_sub(history).max(1));
-                self.stretches.push(Stretch { user: *user, from, until: None });
+                self.stretches.insert(Stretch { user: *user, joined: seq, from, until: None });
+                self.present += 1;
             }
             Payload::Left(user) => {
-                if let Some(s) = self.stretches.iter_mut().find(|s| s.user == *user && s.until.is_none()) {
-                    s.until = Some(seq);
+                let last = self.stretches.of(*user).next_back().copied();
+                if let Some(last) = last.filter(|s| s.until.is_none()) {
+                    self.stretches.insert(Stretch { until: Some(seq), ..last });
+                    self.present -= 1;
                 }
             }
         }
+    }
+
+    /// The stretches that entry `seq` has begun or ended. `payload` is what it says, and is in the fold.
+    pub fn changed_by<'a>(&'a self, seq: Seq, payload: &Payload) -> impl Iterator<Item = &'a Stretch> {
+        let (all, user) = match payload {
+            Payload::Text(_) => (None, None),
+            Payload::Created { .. } => (Some(self.stretches.iter().filter(move |s| s.joined == seq)), None),
+            Payload::Joined(user) | Payload::Left(user) => (None, Some(*user)),
+        };
+        let own = user.into_iter().flat_map(|user| self.stretches.of(user));
+        let own = own.filter(move |s| s.joined == seq || s.until == Some(seq));
+        all.into_iter().flatten().chain(own)
     }
 }
 
@@ -168,15 +206,43 @@ mod tests {
         let mut m = group();
         m.apply(Seq(50), &Payload::Joined(C));
         m.apply(Seq(60), &Payload::Left(C));
-        assert!(
-            !m.may_see(C, Seq(29)) && m.may_see(C, Seq(30)) && m.may_see(C, Seq(60)) && !m.may_see(C, Seq(61))
-        );
+        let seen: Vec<u64> = (1..=99).filter(|seq| m.may_see(C, Seq(*seq), Seq(99))).collect();
+        assert_eq!(seen, (30..=60).collect::<Vec<u64>>());
         assert_eq!(m.head_for(C, Seq(99)), Some(Seq(60)));
         assert_eq!(m.next_visible(C, Seq::ZERO, Seq(99)), Some(Seq(30)));
         assert_eq!(m.next_visible(C, Seq(60), Seq(99)), None);
         m.apply(Seq(90), &Payload::Joined(C));
         assert_eq!(m.next_visible(C, Seq(60), Seq(99)), Some(Seq(70)));
         assert_eq!(m.head_for(C, Seq(99)), Some(Seq(99)));
+    }
+
+    #[test]
+    fn what_is_staged_beyond_the_end_that_is_asked_about_has_not_happened() {
+        let mut m = group();
+        m.apply(Seq(50), &Payload::Joined(C));
+        m.apply(Seq(51), &Payload::Left(B));
+        assert_eq!((m.head_for(C, Seq(49)), m.head_for(B, Seq(49))), (None, Some(Seq(49))));
+        assert_eq!(m.next_visible(C, Seq::ZERO, Seq(49)), None);
+        assert!(!m.may_see(C, Seq(45), Seq(49)) && m.may_see(C, Seq(45), Seq(50)));
+        let at = |seq| m.members_at(Seq(seq)).collect::<Vec<_>>();
+        assert_eq!((at(49), at(50), at(51), at(52)), (vec![A, B], vec![A, B, C], vec![A, B, C], vec![A, C]));
+    }
+
+    #[test]
+    fn an_entry_names_the_stretches_that_it_changes_and_no_others() {
+        let mut m = group();
+        let history = [(50, Payload::Joined(C)), (60, Payload::Left(C)), (90, Payload::Joined(C))];
+        for (seq, payload) in &history {
+            m.apply(Seq(*seq), payload);
+        }
+        let changed = |seq, payload: &Payload| {
+            m.changed_by(Seq(seq), payload).map(|s| (s.user, s.joined.0)).collect::<Vec<_>>()
+        };
+        let created = created(false, &[A, B]);
+        assert_eq!(changed(1, &created), [(A, 1), (B, 1)]);
+        assert_eq!(changed(2, &Payload::Text("x".into())), []);
+        assert_eq!(history.map(|(seq, payload)| changed(seq, &payload)), [[(C, 50)], [(C, 50)], [(C, 90)]]);
+        assert_eq!(m.present(), 3);
     }
 
     fn created(direct: bool, members: &[UserId]) -> Payload {

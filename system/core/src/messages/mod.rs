@@ -1,14 +1,18 @@
 //! What a shard of the conversations decides.
 //!
 //! `conversation` is one log: it judges and numbers sends, with `membership` as the fold that says who may see and do
-//! what. `fanout` names who receives an entry through which gateway, `debt` what is still owed after that.
+//! what, over the `stretches` of its users; `delta` is what a commit of it writes. `fanout` names who receives an entry through which gateway, `debt` what is still owed after that.
 
 mod conversation;
 mod debt;
+mod delta;
 mod fanout;
 mod membership;
+mod stretches;
 
-pub use conversation::{Conversation, SendOutcome, SendRequest, Sender};
+pub use conversation::{Conversation, SendOutcome, SendRequest, Sender, numbered_as};
 pub use debt::{Debts, Overdue, Position};
+pub use delta::{LogDelta, SenderDelta};
 pub use fanout::targets_by_gateway;
-pub use membership::{Membership, Stretch, admit};
+pub use membership::{Membership, admit};
+pub use stretches::{Stretch, Stretches};

@@ -5,8 +5,8 @@
 use crate::storage::{Storage, StorageError};
 use rustc_hash::FxHashMap;
 use squall_core::messages::Conversation;
-use squall_protocol::ConversationId;
 use squall_protocol::limits::{EVICTION_CANDIDATES, MAX_CACHED_CONVERSATIONS};
+use squall_protocol::{ConversationId, DeviceId};
 use std::collections::VecDeque;
 
 struct Slot {
@@ -34,6 +34,22 @@ impl Cache {
         let slot = self.slots.get_mut(&id).expect("inserted above when it was absent");
         slot.used = true;
         Ok(&mut slot.conversation)
+    }
+
+    /// The conversation with what is known of a device that is about to send into it.
+    pub fn get_for(
+        &mut self,
+        id: ConversationId,
+        device: DeviceId,
+        storage: &dyn Storage,
+    ) -> Result<&mut Conversation, StorageError> {
+        let log = self.get(id, storage)?;
+        if log.sender(device).is_none()
+            && let Some(sender) = storage.sender(id, device)?
+        {
+            log.load_sender(sender);
+        }
+        Ok(log)
     }
 
     /// The conversation if it is in memory.

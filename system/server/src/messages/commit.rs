@@ -11,8 +11,9 @@ use super::shard::Shard;
 use crate::observer::Point;
 use crate::storage::{Batch, NewEntry, Storage};
 use crate::work::Work;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use squall_core::Time;
+use squall_core::messages::LogDelta;
 use squall_core::plant::{Plant, planted};
 use squall_protocol::{ConversationId, Payload, UserId, limits};
 use std::sync::Arc;
@@ -108,21 +109,15 @@ fn cut(shard: &Shard, cursors_written: &mut Time) -> Batch {
     let mut state = shard.state();
     let entries = std::mem::take(&mut state.staged);
     let mut batch = Batch::default();
-    let mut seen = FxHashSet::default();
+    let mut places: FxHashMap<ConversationId, usize> = FxHashMap::default();
     for new in &entries {
-        if seen.insert(new.conversation) {
-            // Everything staged is in this batch, so the state in memory is the state after it.
-            let log =
-                state.cache.peek(new.conversation).expect("a conversation with staged entries stays in memory");
-            batch.conversations.push(log.clone());
-        }
-        match &new.entry.payload {
-            Payload::Created { members, .. } => {
-                batch.members.extend(members.iter().map(|m| (*m, new.conversation)))
-            }
-            Payload::Joined(user) => batch.members.push((*user, new.conversation)),
-            Payload::Text(_) | Payload::Left(_) => {}
-        }
+        // Everything staged is in this batch, so the state in memory is the state after it.
+        let log = state.cache.peek(new.conversation).expect("a conversation with staged entries stays in memory");
+        let place = *places.entry(new.conversation).or_insert_with(|| {
+            batch.logs.push(LogDelta::of(log));
+            batch.logs.len() - 1
+        });
+        batch.logs[place].note(log, &new.entry);
     }
     if now.since(*cursors_written) >= limits::CURSOR_FLUSH_INTERVAL {
         *cursors_written = now;
@@ -146,14 +141,12 @@ fn finish(shard: &Shard, batch: Batch) {
     let mut state = shard.state();
     let unseen = if planted(Plant::NewcomerMissesRacingEntry) { newcomers(&batch) } else { Vec::new() };
     let mut plans = Vec::with_capacity(batch.entries.len());
-    // Who is to have an entry follows from what is durable; memory may be further on.
-    let logs: FxHashMap<_, _> = batch.conversations.iter().map(|log| (log.id(), log)).collect();
     for new in batch.entries {
         let (conversation, seq) = (new.conversation, new.entry.seq);
         let log = state.cache.peek_mut(conversation).expect("a conversation with staged entries stays in memory");
         log.handle_durable(seq);
-        let members = logs[&conversation].membership().members_at(seq);
-        let members = members.filter(|user| !unseen.contains(&(*user, conversation))).collect();
+        let members = log.membership().members_at(seq);
+        let members: Vec<UserId> = members.filter(|user| !unseen.contains(&(*user, conversation))).collect();
         for waiter in state.waiters.remove(&(conversation, seq)).unwrap_or_default() {
             waiter.answer(conversation, seq);
             shard.observer.passed(&Point::Acked {

@@ -1,6 +1,6 @@
 //! The messages role: a shard of all conversations, with a disk of its own.
 //!
-//! `requests` answers gateways, with `pages` and `old_sends` for what is read; `commit` makes entries durable and acks, `dispatch` plans and
+//! `requests` answers gateways, with `pages` for what is read; `commit` makes entries durable and acks, `dispatch` plans and
 //! publishes. They share a `shard`: its `state`, with a `cache` of logs, and its `dispatcher`, the look-ups in progress. The
 //! order is the invariant: commit, then ack, then publish.
 
@@ -9,7 +9,6 @@ mod cache;
 mod commit;
 mod dispatch;
 mod dispatcher;
-mod old_sends;
 mod pages;
 mod requests;
 mod shard;
@@ -74,7 +73,6 @@ pub async fn run(parts: Parts) -> Result<(), tonic::transport::Error> {
     let dispatcher = Dispatcher::new(parts.registries.len(), parts.buses.len());
     let shard = Arc::new(Shard::new(parts.open_storage, dispatcher, parts.clock, parts.observer, parts.tasks));
     shard.tasks.spawn("commits", commit::run(Arc::clone(&shard)));
-    shard.tasks.spawn("old sends", old_sends::run(Arc::clone(&shard)));
     dispatch::start(&shard, &parts.connector, parts.registries, parts.buses);
     let service = MessagesServer::new(shard).max_decoding_message_size(limits::MAX_INTERNAL_MESSAGE_BYTES);
     incoming(serve_grpc().add_service(service), parts.listener).await

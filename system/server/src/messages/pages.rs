@@ -7,7 +7,6 @@ use super::shard::Shard;
 use super::state::ShardState;
 use crate::observer::Point;
 use crate::storage::{Storage, StorageError};
-use squall_core::messages::Conversation;
 use squall_core::plant::{Plant, planted};
 use squall_protocol::frames::{ErrorCode, Head, LogSpan};
 use squall_protocol::wire::messages::{Caller, HeadsPart};
@@ -23,27 +22,20 @@ pub fn handle_sync(
     since: Seq,
 ) -> Result<ServerFrame, StorageError> {
     let (user, device) = (UserId(caller.user), DeviceId(caller.device));
-    let cached = state.cache.get(conversation, storage)?;
-    let stored;
-    let log = if cached.membership_is_durable() {
-        cached
-    } else {
-        stored = storage.conversation(conversation)?.unwrap_or_else(|| Conversation::new(conversation));
-        &stored
-    };
+    let log = state.cache.get(conversation, storage)?;
     let durable = log.durable();
     // The bug `pages-for-whoever-asks` reads with the eyes of a member.
-    let member = log.membership().stretches.first().filter(|_| planted(Plant::PagesForWhoeverAsks));
+    let member = log.membership().stretches().iter().next().filter(|_| planted(Plant::PagesForWhoeverAsks));
     let user = member.map_or(user, |member| member.user);
     let Some(head) = log.membership().head_for(user, durable) else {
-        let code = if log.head() == Seq::ZERO { ErrorCode::UnknownConversation } else { ErrorCode::NotAMember };
+        let code = if durable == Seq::ZERO { ErrorCode::UnknownConversation } else { ErrorCode::NotAMember };
         return Ok(ServerFrame::Error { code, conversation });
     };
     let mut span = LogSpan { conversation, from: since.next(), to: head.max(since), entries: Vec::new() };
     if let Some(first) = log.membership().next_visible(user, since, durable) {
         let entries = storage.entries(conversation, first, head, limits::PAGE_ENTRIES, limits::PAGE_BYTES)?;
         span.to = entries.last().map_or(span.to, |e| e.seq);
-        span.entries = entries.into_iter().filter(|e| log.membership().may_see(user, e.seq)).collect();
+        span.entries = entries.into_iter().filter(|e| log.membership().may_see(user, e.seq, durable)).collect();
         if span.to < head && planted(Plant::PageEdgeOffByOne) {
             span.entries.pop();
         }
@@ -68,9 +60,9 @@ pub fn handle_heads(
             continue;
         }
         let head = match state.cache.peek(id) {
-            Some(log) if log.membership_is_durable() => log.membership().head_for(user, log.durable()),
-            _ => match storage.conversation(id) {
-                Ok(log) => log.and_then(|log| log.membership().head_for(user, log.durable())),
+            Some(log) => log.membership().head_for(user, log.durable()),
+            None => match storage.head_for(id, user) {
+                Ok(head) => head,
                 // Of all the user's conversations this one is left out.
                 Err(error) if error.is_one_row() => {
                     shard.tell_of_row(&error);

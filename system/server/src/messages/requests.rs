@@ -8,7 +8,6 @@
 //! `tests.rs` beside this file and `server/tests/names.rs`.
 
 use super::dispatcher::Plan;
-use super::old_sends::OldSend;
 use super::pages::{handle_heads, handle_sync};
 use super::shard::Shard;
 use super::state::{ShardState, Waiter};
@@ -16,7 +15,7 @@ use crate::links::Queue;
 use crate::observer::Point;
 use crate::storage::{NewEntry, Storage, StorageError};
 use crate::work::Work;
-use squall_core::messages::{SendOutcome, SendRequest, admit};
+use squall_core::messages::{SendOutcome, SendRequest, admit, numbered_as};
 use squall_core::plant::{Plant, planted};
 use squall_protocol::frames::ErrorCode;
 use squall_protocol::wire::messages::{Caller, Reply, Request, reply};
@@ -179,7 +178,8 @@ fn handle_send(
         refuse(Refusal::NotAMember);
         return Ok(());
     }
-    let log = state.cache.get(conversation, storage)?;
+    let numbered = numbered_as(send.sender, device);
+    let log = state.cache.get_for(conversation, numbered, storage)?;
     let connection = from.caller.connection;
     let waiter = Waiter { replies: from.replies.clone(), connection, device, client_msg_id };
     match log.handle_send(send) {
@@ -208,19 +208,12 @@ fn handle_send(
             }
         }
         SendOutcome::Old => {
-            let old = OldSend {
-                waiter,
-                conversation,
-                client_seq,
+            shard.observer.passed(&Point::OldSendLookedUp { conversation, device });
+            match storage.numbered(conversation, numbered, client_seq)? {
+                Some((id, seq)) if id == client_msg_id => waiter.answer(conversation, seq),
                 // What is staged is not on disk yet, and may be what is asked for.
-                durable: log.durable(),
-                otherwise: match log.is_settled() {
-                    true => refused(Refusal::ExpectedClientSeq(log.next_client_seq(device))),
-                    false => refused(Refusal::Busy),
-                },
-            };
-            if !shard.old_sends.push(old) {
-                refuse(Refusal::Busy);
+                None if !log.is_settled() => refuse(Refusal::Busy),
+                Some(_) | None => refuse(Refusal::ExpectedClientSeq(log.next_client_seq(numbered))),
             }
         }
         SendOutcome::Refused(reason) => {

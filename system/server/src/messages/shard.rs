@@ -5,7 +5,6 @@
 //! read harms who asks for it and nobody else. Guarded by `server/tests/damage.rs`.
 
 use super::dispatcher::{Dispatcher, Plan};
-use super::old_sends::OldSends;
 use super::state::ShardState;
 use crate::clock::Clock;
 use crate::observer::{Observer, Point};
@@ -22,7 +21,6 @@ pub struct Shard {
     state: Mutex<ShardState>,
     open_storage: OpenStorage,
     pub dispatcher: Dispatcher,
-    pub old_sends: OldSends,
     pub clock: Clock,
     pub observer: Arc<dyn Observer>,
     pub tasks: Tasks,
@@ -45,7 +43,6 @@ impl Shard {
             state,
             open_storage,
             dispatcher,
-            old_sends: OldSends::default(),
             clock,
             observer,
             tasks,
@@ -72,9 +69,14 @@ impl Shard {
         let recovered = storage.recovered()?;
         let mut state = self.state();
         state.next_position = recovered.next_position;
-        state.dispatched = recovered.dispatched;
+        let dispatched = recovered.dispatched.unwrap_or_else(|| {
+            // Where to begin is not known: all of the log is looked at again.
+            self.tell_of_row(&StorageError::Corrupt { table: "marks", row: "dispatched".into() });
+            0
+        });
+        state.dispatched = dispatched;
         state.debts = Debts::new(recovered.next_position);
-        let rows = storage.rows_from(recovered.dispatched, usize::MAX)?;
+        let rows = storage.rows_from(dispatched, usize::MAX)?;
         let mut plans = Vec::with_capacity(rows.len());
         for (_, row) in rows {
             let planned = row.and_then(|new| {

@@ -1,7 +1,6 @@
 //! What a frame costs a shard before anybody has asked who sent it, counted in reads of its disk.
 
 use super::dispatcher::Dispatcher;
-use super::old_sends;
 use super::requests;
 use super::shard::Shard;
 use crate::clock::Clock;
@@ -11,7 +10,7 @@ use crate::observer::Unobserved;
 use crate::storage::{Batch, NewEntry, Recovered, RedbStorage, Row, Storage, StorageError, WriterThread};
 use crate::tasks::Tasks;
 use futures_util::StreamExt;
-use squall_core::messages::{Conversation, Position, SendOutcome, SendRequest};
+use squall_core::messages::{Conversation, LogDelta, Position, SendOutcome, SendRequest, Sender};
 use squall_protocol::wire::messages::{Caller, Reply, Request};
 use squall_protocol::{
     ClientFrame, ClientMsgId, ClientSeq, ConversationId, DeviceId, Entry, Payload, Refusal, Seq, ServerFrame,
@@ -46,8 +45,26 @@ impl Storage for Counting {
     }
     fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StorageError> {
         let found = self.inner.conversation(id)?;
-        self.count(found.iter().flat_map(Conversation::senders).map(|sender| sender.recent.len()).sum());
+        self.count(found.iter().map(|log| 1 + log.membership().stretches().len()).sum());
         Ok(found)
+    }
+    fn sender(&self, id: ConversationId, device: DeviceId) -> Result<Option<Sender>, StorageError> {
+        let found = self.inner.sender(id, device)?;
+        self.count(found.iter().map(|sender| 1 + sender.recent.len()).sum());
+        Ok(found)
+    }
+    fn numbered(
+        &self,
+        id: ConversationId,
+        device: DeviceId,
+        number: ClientSeq,
+    ) -> Result<Option<(ClientMsgId, Seq)>, StorageError> {
+        self.count(1);
+        self.inner.numbered(id, device, number)
+    }
+    fn head_for(&self, id: ConversationId, user: UserId) -> Result<Option<Seq>, StorageError> {
+        self.count(1);
+        self.inner.head_for(id, user)
     }
     fn entries(
         &self,
@@ -102,8 +119,9 @@ async fn disk(conversation: ConversationId) -> Arc<Counting> {
         let SendOutcome::Staged(entry) = log.handle_send(request) else { panic!("entry {n} is in order") };
         batch.entries.push(NewEntry { position: n - 1, conversation, entry });
     }
-    batch.members = vec![(OWNER, conversation), (UserId(2), conversation)];
-    batch.conversations.push(log);
+    let mut delta = LogDelta::of(&log);
+    batch.entries.iter().for_each(|new| delta.note(&log, &new.entry));
+    batch.logs.push(delta);
     inner.append(batch).await.unwrap();
     Arc::new(Counting { inner, read: AtomicUsize::new(0) })
 }
@@ -145,13 +163,13 @@ async fn whatever_number_a_stranger_sends_no_log_is_read_for_it() {
 }
 
 #[tokio::test]
-async fn an_old_resend_of_a_member_is_looked_up_outside_the_request_and_answered() {
+async fn an_old_resend_of_a_member_is_found_by_its_number_in_one_look_up() {
     let conversation = ConversationId::group(OWNER, 77);
     let disk = disk(conversation).await;
     let shard = Arc::new(shard_on(&disk));
     let replies: Queue<Reply> = Queue::default();
     let mut batches = replies.batches();
-    shard.state().cache.get(conversation, disk.as_ref()).unwrap();
+    shard.state().cache.get_for(conversation, DeviceId(10), disk.as_ref()).unwrap();
     disk.read.store(0, Ordering::Relaxed);
     let resend = |number: u64, id: u64| ClientFrame::Send {
         conversation,
@@ -163,33 +181,14 @@ async fn an_old_resend_of_a_member_is_looked_up_outside_the_request_and_answered
     for (number, id) in [(0, 5), (5, 5), (5, 999)] {
         requests::handle(&shard, request(OWNER, &resend(number, id)), &replies);
     }
-    assert_eq!(disk.read.load(Ordering::Relaxed), 0, "rows read while the requests were handled");
-    let looking = tokio::spawn(old_sends::run(Arc::clone(&shard)));
-    let mut answers = Vec::new();
-    while answers.len() < 3 {
-        let batch = batches.next().await.expect("the queue is open");
-        answers
-            .extend(batch.into_iter().map(|reply| relay::reply_from_wire(reply.reply.unwrap()).unwrap().unwrap()));
-    }
-    looking.abort();
+    assert_eq!(disk.read.load(Ordering::Relaxed), 2, "one look-up for each old number");
+    let batch = batches.next().await.expect("the queue is open");
+    let answers: Vec<ServerFrame> =
+        batch.into_iter().map(|reply| relay::reply_from_wire(reply.reply.unwrap()).unwrap().unwrap()).collect();
     let expected = Refusal::ExpectedClientSeq(ClientSeq(ENTRIES + 1));
     let refused = |id| ServerFrame::Refused { conversation, client_msg_id: ClientMsgId(id), reason: expected };
     let sent = ServerFrame::Sent { conversation, client_msg_id: ClientMsgId(5), server_seq: Seq(5) };
     assert_eq!(answers, [refused(5), sent, refused(999)]);
-}
-
-#[tokio::test]
-async fn one_devices_old_resends_leave_room_for_those_of_others() {
-    let conversation = ConversationId::group(OWNER, 77);
-    let disk = disk(conversation).await;
-    let shard = shard_on(&disk);
-    let replies: Queue<Reply> = Queue::default();
-    for _ in 0..limits::MAX_OLD_SENDS_OF_DEVICE {
-        requests::handle(&shard, request(OWNER, &text(conversation, 5)), &replies);
-    }
-    assert!(replies.is_empty(), "each waits for its look-up");
-    requests::handle(&shard, request(OWNER, &text(conversation, 5)), &replies);
-    assert!(!replies.is_empty(), "one too many is told so at once");
 }
 
 #[tokio::test]

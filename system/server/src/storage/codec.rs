@@ -1,86 +1,87 @@
-//! Rows as bytes: the messages of `log.proto`.
+//! Rows as bytes: the messages of `log.proto`, sealed (`seal.rs`).
 //!
 //! **Invariant:** what is read back is what was written. Guarded by `server/tests/storage.rs`.
 
 use super::interface::{NewEntry, StorageError};
+use super::seal::{Key, chained, seal, unseal};
 use prost::Message;
-use squall_core::messages::{Conversation, Membership, Position, Sender, Stretch};
+use squall_core::messages::{Position, Stretch};
 use squall_protocol::wire::log;
-use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId, protobuf};
-use std::collections::VecDeque;
+use squall_protocol::{ConversationId, Seq, UserId, protobuf};
 
-pub fn encode_entry(new: &NewEntry) -> Vec<u8> {
-    let conversation = protobuf::conversation_to_wire(new.conversation);
-    log::StoredEntry { conversation, entry: Some(protobuf::entry_to_wire(&new.entry)) }.encode_to_vec()
+/// An entry as its row has it.
+#[derive(Debug)]
+pub struct ReadEntry {
+    pub new: NewEntry,
+    /// The bytes of the row, without chain value and checksum, for who follows the chain.
+    length: usize,
+    pub chain: u64,
 }
 
-pub fn decode_entry(position: Position, bytes: &[u8]) -> Result<NewEntry, StorageError> {
-    let corrupt = || StorageError::Corrupt { table: "entries", row: position.to_string() };
-    let stored = log::StoredEntry::decode(bytes).map_err(|_| corrupt())?;
+/// The row of an entry and its chain value. `before` is that of the entry before it.
+pub fn encode_entry(new: &NewEntry, before: u64) -> (Vec<u8>, u64) {
+    let conversation = protobuf::conversation_to_wire(new.conversation);
+    let stored = log::StoredEntry { conversation, entry: Some(protobuf::entry_to_wire(&new.entry)) };
+    let mut value = Vec::with_capacity(stored.encoded_len() + 2 * size_of::<u64>());
+    stored.encode(&mut value).expect("there is room for all of it");
+    let chain = chained(before, &value);
+    value.extend_from_slice(&chain.to_le_bytes());
+    (seal(Key::Entry(new.position), value), chain)
+}
+
+pub fn decode_entry(position: Position, row: &[u8]) -> Result<ReadEntry, StorageError> {
+    let key = Key::Entry(position);
+    let corrupt = || key.corrupt();
+    let (value, chain) = unseal(key, row)?.split_last_chunk().ok_or_else(corrupt)?;
+    let stored = log::StoredEntry::decode(value).map_err(|_| corrupt())?;
     let entry = protobuf::entry_from_wire(stored.entry.ok_or_else(corrupt)?).map_err(|_| corrupt())?;
     let conversation = protobuf::conversation_from_wire(stored.conversation).map_err(|_| corrupt())?;
-    Ok(NewEntry { position, conversation, entry })
+    let new = NewEntry { position, conversation, entry };
+    Ok(ReadEntry { new, length: value.len(), chain: u64::from_le_bytes(*chain) })
 }
 
-pub fn encode_conversation(conversation: &Conversation, tail: Vec<Position>) -> Vec<u8> {
-    let membership = conversation.membership();
-    log::ConversationRow {
-        head: conversation.head().0,
-        direct: membership.direct,
-        members: membership
-            .stretches
-            .iter()
-            .map(|s| log::Membership {
-                user: s.user.0,
-                visible_from: s.from.0,
-                until: s.until.map_or(0, |until| until.0),
-            })
-            .collect(),
-        senders: conversation
-            .senders()
-            .iter()
-            .map(|s| log::SenderRow {
-                device: s.device.0,
-                next_client_seq: s.next_client_seq.0,
-                connect_count: s.connect_count,
-                recent: s.recent.iter().map(|(_, seq)| seq.0).collect(),
-            })
-            .collect(),
-        tail,
+impl ReadEntry {
+    /// Whether this entry, read from `row`, follows on the one with this chain value.
+    pub fn follows(&self, before: u64, row: &[u8]) -> bool {
+        chained(before, &row[..self.length]) == self.chain
     }
-    .encode_to_vec()
 }
 
-pub fn decode_row(id: ConversationId, bytes: &[u8]) -> Result<log::ConversationRow, StorageError> {
-    log::ConversationRow::decode(bytes)
-        .map_err(|_| StorageError::Corrupt { table: "conversations", row: id.to_string() })
+pub fn encode(key: Key, row: &impl Message) -> Vec<u8> {
+    let mut value = Vec::with_capacity(row.encoded_len() + size_of::<u64>());
+    row.encode(&mut value).expect("there is room for all of it");
+    seal(key, value)
 }
 
-/// The conversation of a row. `id_at` finds the `client_msg_id` of an entry in the log.
-pub fn decode_conversation(
-    id: ConversationId,
-    row: log::ConversationRow,
-    mut id_at: impl FnMut(Seq) -> Result<ClientMsgId, StorageError>,
-) -> Result<Conversation, StorageError> {
-    let stretches = row
-        .members
-        .iter()
-        .map(|m| Stretch {
-            user: UserId(m.user),
-            from: Seq(m.visible_from),
-            until: (m.until != 0).then_some(Seq(m.until)),
-        })
-        .collect();
-    let mut senders = Vec::with_capacity(row.senders.len());
-    for sender in &row.senders {
-        let recent: Result<VecDeque<_>, StorageError> =
-            sender.recent.iter().map(|seq| Ok((id_at(Seq(*seq))?, Seq(*seq)))).collect();
-        senders.push(Sender {
-            device: DeviceId(sender.device),
-            next_client_seq: ClientSeq(sender.next_client_seq),
-            connect_count: sender.connect_count,
-            recent: recent?,
-        });
+pub fn decode<M: Message + Default>(key: Key, row: &[u8]) -> Result<M, StorageError> {
+    M::decode(unseal(key, row)?).map_err(|_| key.corrupt())
+}
+
+pub fn encode_stretch(conversation: ConversationId, stretch: &Stretch) -> Vec<u8> {
+    let row = log::MemberRow { visible_from: stretch.from.0, until: stretch.until.map_or(0, |until| until.0) };
+    encode(Key::Member(conversation, stretch.user, stretch.joined), &row)
+}
+
+pub fn decode_stretch(
+    conversation: ConversationId,
+    user: UserId,
+    joined: Seq,
+    row: &[u8],
+) -> Result<Stretch, StorageError> {
+    let row: log::MemberRow = decode(Key::Member(conversation, user, joined), row)?;
+    let until = (row.until != 0).then_some(Seq(row.until));
+    Ok(Stretch { user, joined, from: Seq(row.visible_from), until })
+}
+
+/// Numbers, eight bytes each, little endian.
+pub fn encode_numbers(key: Key, numbers: impl IntoIterator<Item = u64>) -> Vec<u8> {
+    seal(key, numbers.into_iter().flat_map(u64::to_le_bytes).collect())
+}
+
+/// So many numbers as they lie in the row.
+pub fn decode_numbers(key: Key, row: &[u8], count: usize) -> Result<&[[u8; 8]], StorageError> {
+    match unseal(key, row)?.as_chunks() {
+        (numbers, []) if numbers.len() == count => Ok(numbers),
+        _ => Err(key.corrupt()),
     }
-    Ok(Conversation::load(id, Seq(row.head), Membership { direct: row.direct, stretches }, senders))
 }

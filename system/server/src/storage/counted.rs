@@ -6,8 +6,8 @@ use super::interface::{Batch, Recovered, Row, Storage, StorageError};
 use crate::net::BoxFuture;
 use crate::observer::Observer;
 use crate::work::Work;
-use squall_core::messages::{Conversation, Position};
-use squall_protocol::{ConversationId, DeviceId, Entry, Seq, UserId};
+use squall_core::messages::{Conversation, Position, Sender};
+use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Entry, Seq, UserId};
 use std::sync::Arc;
 
 /// Storage whose reads are counted.
@@ -43,8 +43,30 @@ impl Storage for Counted {
 
     fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StorageError> {
         let found = self.inner.conversation(id)?;
-        self.rows(found.as_ref().map_or(1, |log| 1 + log.membership().stretches.len()));
+        self.rows(found.as_ref().map_or(1, |log| 1 + log.membership().stretches().len()));
         Ok(found)
+    }
+
+    fn sender(&self, id: ConversationId, device: DeviceId) -> Result<Option<Sender>, StorageError> {
+        let found = self.inner.sender(id, device)?;
+        self.rows(found.as_ref().map_or(1, |sender| 2 + sender.recent.len()));
+        Ok(found)
+    }
+
+    fn numbered(
+        &self,
+        id: ConversationId,
+        device: DeviceId,
+        number: ClientSeq,
+    ) -> Result<Option<(ClientMsgId, Seq)>, StorageError> {
+        let found = self.inner.numbered(id, device, number)?;
+        self.rows(found.map_or(1, |_| 4));
+        Ok(found)
+    }
+
+    fn head_for(&self, id: ConversationId, user: UserId) -> Result<Option<Seq>, StorageError> {
+        self.rows(2);
+        self.inner.head_for(id, user)
     }
 
     fn entries(

@@ -4,8 +4,8 @@
 //! and the caller must reopen before it believes anything. Guarded by `sim/checks/src/acked_is_durable.rs`.
 
 use crate::net::BoxFuture;
-use squall_core::messages::{Conversation, Position};
-use squall_protocol::{ConversationId, DeviceId, Entry, Seq, UserId};
+use squall_core::messages::{Conversation, LogDelta, Position, Sender};
+use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Entry, Seq, UserId};
 use std::sync::Arc;
 
 /// What one commit writes, all or nothing.
@@ -13,10 +13,8 @@ use std::sync::Arc;
 pub struct Batch {
     /// New entries at their positions, ascending.
     pub entries: Vec<NewEntry>,
-    /// The state of each conversation after its last entry in `entries`.
-    pub conversations: Vec<Conversation>,
-    /// Users who became members.
-    pub members: Vec<(UserId, ConversationId)>,
+    /// What `entries` have changed of each of their conversations.
+    pub logs: Vec<LogDelta>,
     /// Delivery cursors; a cursor never goes back.
     pub cursors: Vec<(DeviceId, ConversationId, Seq)>,
     /// All entries before this position owe nobody anything.
@@ -56,7 +54,7 @@ pub enum Found {
 
 /// The format of the rows and tables that this build writes, and the only one that it reads. 0 stands for the files from before formats
 /// had numbers. Whoever changes a row, a key or a table counts it up.
-pub const FORMAT: u64 = 2;
+pub const FORMAT: u64 = 3;
 
 /// Why storage cannot do what it is asked.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +67,8 @@ pub enum StorageError {
     Database(String),
     #[error("row {row} of {table} cannot be read")]
     Corrupt { table: &'static str, row: String },
+    #[error("a commit to {conversation} does not follow on what is stored")]
+    DoesNotFollow { conversation: ConversationId },
     #[error("the writer has ended")]
     WriterGone,
     #[error("the writer panicked: {0}")]
@@ -90,8 +90,8 @@ pub type Row = (Position, Result<NewEntry, StorageError>);
 pub struct Recovered {
     /// The place of the next entry.
     pub next_position: Position,
-    /// All entries before this place owe nobody anything.
-    pub dispatched: Position,
+    /// All entries before this place owe nobody anything; `None` when the row that says so cannot be read.
+    pub dispatched: Option<Position>,
 }
 
 /// A shard's disk.
@@ -100,8 +100,19 @@ pub trait Storage: Send + Sync {
     fn append(&self, batch: Batch) -> BoxFuture<'_, Result<(), StorageError>>;
     /// What a restarted shard starts from.
     fn recovered(&self) -> Result<Recovered, StorageError>;
-    /// A conversation's state after its last durable entry.
+    /// A conversation's state after its last durable entry, without its senders.
     fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StorageError>;
+    /// What is known of a device that has sent into a conversation.
+    fn sender(&self, id: ConversationId, device: DeviceId) -> Result<Option<Sender>, StorageError>;
+    /// The message that the device has sent into the conversation with this number, however long ago: a few look-ups.
+    fn numbered(
+        &self,
+        id: ConversationId,
+        device: DeviceId,
+        number: ClientSeq,
+    ) -> Result<Option<(ClientMsgId, Seq)>, StorageError>;
+    /// The last entry that the user may see; `None` for a stranger. Costs the same however many members there are.
+    fn head_for(&self, id: ConversationId, user: UserId) -> Result<Option<Seq>, StorageError>;
     /// Entries `from..=to` in order, at most `max_entries`, ending early once bodies exceed `max_bytes`.
     fn entries(
         &self,

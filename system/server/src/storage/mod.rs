@@ -1,7 +1,8 @@
 //! The seam to durable storage.
 //!
-//! `interface` is what a shard asks for, `redb` what is behind it, with `codec` for its rows; `executor` is where commits
-//! run, `counted` tells what is read. `directory` is where `chatd` keeps the databases of its shards; `doubt` is what a failed sync leaves behind.
+//! `interface` is what a shard asks for, `redb` what is behind it: `tables`, `reader`, `write`, with `codec` for rows and `seal` for
+//! their checksums (all of it for strangers: `README.md`); `executor` is where commits run, `counted` tells what is read.
+//! `directory` is where `chatd` keeps the databases of its shards; `doubt` is what a failed sync leaves behind.
 
 mod codec;
 mod counted;
@@ -9,7 +10,11 @@ mod directory;
 mod doubt;
 mod executor;
 mod interface;
+mod reader;
 mod redb;
+mod seal;
+mod tables;
+mod write;
 
 pub use self::redb::RedbStorage;
 pub use counted::Counted;

@@ -1,0 +1,128 @@
+//! The stretches of one conversation's log that its users may see, found by user.
+//!
+//! **Invariant:** what is asked of one user costs a search, however many members there are and however often they have come
+//! and gone. The many conversations of a few people are a short sorted list and pay for nothing else.
+
+use squall_protocol::{Seq, UserId};
+use std::collections::BTreeMap;
+
+/// A stretch of the log that a user may see: from shortly before a join to the entry that says that the user has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stretch {
+    pub user: UserId,
+    /// The entry that made the user a member.
+    pub joined: Seq,
+    pub from: Seq,
+    /// The last entry of the stretch; `None` while the user is a member.
+    pub until: Option<Seq>,
+}
+
+/// Up to this many are a list.
+const FEW: usize = 32;
+
+/// Stretches in order of user and join.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stretches {
+    Few(Vec<Stretch>),
+    /// Boxed, so that the few pay for no map.
+    Many(Box<BTreeMap<(UserId, Seq), Stretch>>),
+}
+
+impl Default for Stretches {
+    fn default() -> Self {
+        Stretches::Few(Vec::new())
+    }
+}
+
+impl Stretches {
+    pub fn len(&self) -> usize {
+        match self {
+            Stretches::Few(list) => list.len(),
+            Stretches::Many(map) => map.len(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Stretch> {
+        let (list, map) = match self {
+            Stretches::Few(list) => (Some(list), None),
+            Stretches::Many(map) => (None, Some(map)),
+        };
+        list.into_iter().flatten().chain(map.into_iter().flat_map(|map| map.values()))
+    }
+
+    /// The stretches of one user, oldest first.
+    pub fn of(&self, user: UserId) -> impl DoubleEndedIterator<Item = &Stretch> {
+        let (list, map) = match self {
+            Stretches::Few(list) => {
+                let first = list.partition_point(|s| s.user < user);
+                let len = list[first..].iter().take_while(|s| s.user == user).count();
+                (Some(&list[first..first + len]), None)
+            }
+            Stretches::Many(map) => (None, Some(map.range((user, Seq::ZERO)..=(user, Seq(u64::MAX))))),
+        };
+        list.into_iter().flatten().chain(map.into_iter().flatten().map(|(_, s)| s))
+    }
+
+    /// Adds a stretch, or replaces the one of this user and join.
+    pub fn insert(&mut self, stretch: Stretch) {
+        let key = (stretch.user, stretch.joined);
+        match self {
+            Stretches::Few(list) => match list.binary_search_by_key(&key, |s| (s.user, s.joined)) {
+                Ok(index) => list[index] = stretch,
+                Err(index) if list.len() < FEW => {
+                    // Room for one more, not for four: there are as many of these lists as conversations.
+                    list.reserve_exact(1);
+                    list.insert(index, stretch);
+                }
+                Err(_) => {
+                    let all = list.drain(..).chain([stretch]).map(|s| ((s.user, s.joined), s));
+                    *self = Stretches::Many(Box::new(all.collect()));
+                }
+            },
+            Stretches::Many(map) => drop(map.insert(key, stretch)),
+        }
+    }
+}
+
+impl FromIterator<Stretch> for Stretches {
+    fn from_iter<I: IntoIterator<Item = Stretch>>(stretches: I) -> Self {
+        let mut list: Vec<Stretch> = stretches.into_iter().collect();
+        if list.len() > FEW {
+            return Stretches::Many(Box::new(list.into_iter().map(|s| ((s.user, s.joined), s)).collect()));
+        }
+        list.sort_unstable_by_key(|s| (s.user, s.joined));
+        Stretches::Few(list)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stretch(user: u64, joined: u64) -> Stretch {
+        Stretch { user: UserId(user), joined: Seq(joined), from: Seq(1), until: None }
+    }
+
+    #[test]
+    fn a_list_that_has_become_a_map_says_the_same() {
+        let mut stretches = Stretches::default();
+        for n in 0..3 * FEW as u64 {
+            stretches.insert(stretch(n * 7 % 13, n + 1));
+            let mut expected: Vec<_> = (0..=n).map(|n| (n * 7 % 13, n + 1)).collect();
+            expected.sort_unstable();
+            let found: Vec<_> = stretches.iter().map(|s| (s.user.0, s.joined.0)).collect();
+            assert_eq!((found, stretches.len()), (expected.clone(), n as usize + 1));
+            let of_five: Vec<_> = stretches.of(UserId(5)).map(|s| (s.user.0, s.joined.0)).collect();
+            assert!(of_five.iter().eq(expected.iter().filter(|(user, _)| *user == 5)));
+            assert_eq!(stretches, stretches.iter().copied().collect());
+        }
+        assert!(matches!(stretches, Stretches::Many(_)));
+        let before = stretches.len();
+        stretches.insert(Stretch { until: Some(Seq(9)), ..stretch(0, 1) });
+        assert_eq!((stretches.len(), stretches.of(UserId(0)).next().unwrap().until), (before, Some(Seq(9))));
+    }
+}

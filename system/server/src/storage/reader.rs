@@ -1,0 +1,275 @@
+//! What is read of a shard's database, as one transaction sees it.
+//!
+//! **Invariant:** a row is read only as what it was written as: its checksum holds, an entry is the one that its place was
+//! looked up for, and it follows on the one before it. Guarded by `server/tests/damage.rs`.
+
+use super::codec::{ReadEntry, decode, decode_entry, decode_numbers, decode_stretch};
+use super::interface::{Recovered, Row, StorageError};
+use super::redb::failed;
+use super::seal::{Key, unseal};
+use super::tables::{
+    CONVERSATIONS, CURSORS, ConversationKey, DISPATCHED, ENTRIES, INDEX, MARKS, MEMBERS, SENT, head_key,
+    member_keys, sender_key,
+};
+use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, TableDefinition};
+use squall_core::messages::{Conversation, Membership, Position, Sender, Stretches};
+use squall_core::plant::{Plant, planted};
+use squall_protocol::limits::{DEDUP_WINDOW, INDEX_CHUNK, SENT_CHUNK};
+use squall_protocol::wire::log::{ConversationRow, SenderRow};
+use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Entry, Seq, UserId};
+use std::collections::VecDeque;
+use std::ops::RangeInclusive;
+
+pub struct Reader(ReadTransaction);
+
+/// The first number of those that a row still has, when there are `total` in all.
+fn first_of_tail(total: u64, tail: &[u64]) -> u64 {
+    (total + 1).saturating_sub(tail.len() as u64)
+}
+
+impl Reader {
+    pub fn new(transaction: ReadTransaction) -> Self {
+        Reader(transaction)
+    }
+
+    fn table<K: redb::Key + 'static>(
+        &self,
+        definition: TableDefinition<K, &'static [u8]>,
+    ) -> Result<ReadOnlyTable<K, &'static [u8]>, StorageError> {
+        self.0.open_table(definition).map_err(failed)
+    }
+
+    pub fn recovered(&self) -> Result<Recovered, StorageError> {
+        let entries = self.table(ENTRIES)?;
+        let next_position = entries.last().map_err(failed)?.map_or(0, |(position, _)| position.value() + 1);
+        let key = Key::Mark(DISPATCHED);
+        let dispatched = match self.table(MARKS)?.get(DISPATCHED).map_err(failed)? {
+            Some(row) => decode_numbers(key, row.value(), 1).ok().map(|number| u64::from_le_bytes(number[0])),
+            None => Some(0),
+        };
+        Ok(Recovered { next_position, dispatched })
+    }
+
+    fn conversation_row(&self, id: ConversationId) -> Result<Option<ConversationRow>, StorageError> {
+        let row = self.table(CONVERSATIONS)?.get(head_key(id)).map_err(failed)?;
+        row.map(|row| decode(Key::Conversation(id), row.value())).transpose()
+    }
+
+    fn stretches(
+        &self,
+        id: ConversationId,
+        keys: RangeInclusive<ConversationKey>,
+    ) -> Result<Stretches, StorageError> {
+        let rows = self.table(CONVERSATIONS)?.range(keys).map_err(failed)?;
+        rows.map(|row| {
+            let (key, row) = row.map_err(failed)?;
+            let (_, _, user, joined) = key.value();
+            decode_stretch(id, UserId(user), Seq(joined), row.value())
+        })
+        .collect()
+    }
+
+    pub fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StorageError> {
+        let Some(row) = self.conversation_row(id)? else { return Ok(None) };
+        let stretches = self.stretches(id, member_keys(id, None))?;
+        let membership = Membership::load(row.direct, stretches);
+        if (membership.stretches().len(), membership.present()) != (row.stretches as usize, row.present) {
+            return Err(Key::Conversation(id).corrupt());
+        }
+        Ok(Some(Conversation::load(id, Seq(row.head), membership)))
+    }
+
+    pub fn head_for(&self, id: ConversationId, user: UserId) -> Result<Option<Seq>, StorageError> {
+        let Some(row) = self.conversation_row(id)? else { return Ok(None) };
+        let own = self.stretches(id, member_keys(id, Some(user)))?;
+        Ok(Membership::load(row.direct, own).head_for(user, Seq(row.head)))
+    }
+
+    pub fn sender(&self, id: ConversationId, device: DeviceId) -> Result<Option<Sender>, StorageError> {
+        let Some(row) = self.sender_row(id, device)? else { return Ok(None) };
+        let conversation = self.conversation_row(id)?.ok_or_else(|| Key::Conversation(id).corrupt())?;
+        let known = row.places.len().saturating_sub(DEDUP_WINDOW);
+        let recent: Result<VecDeque<_>, StorageError> = row.places[known..]
+            .iter()
+            .map(|place| Ok((self.entry(id, &conversation, Seq(*place))?.client_msg_id, Seq(*place))))
+            .collect();
+        Ok(Some(Sender {
+            device,
+            owner: UserId(row.owner),
+            next_client_seq: ClientSeq(row.next_client_seq),
+            connect_count: row.connect_count,
+            recent: recent?,
+        }))
+    }
+
+    fn sender_row(&self, id: ConversationId, device: DeviceId) -> Result<Option<SenderRow>, StorageError> {
+        let row = self.table(CONVERSATIONS)?.get(sender_key(id, device)).map_err(failed)?;
+        row.map(|row| decode(Key::Sender(id, device), row.value())).transpose()
+    }
+
+    /// The message that the device has once sent with this number.
+    pub fn numbered(
+        &self,
+        id: ConversationId,
+        device: DeviceId,
+        number: ClientSeq,
+    ) -> Result<Option<(ClientMsgId, Seq)>, StorageError> {
+        let Some(row) = self.sender_row(id, device)? else { return Ok(None) };
+        if number < ClientSeq::FIRST || number.0 >= row.next_client_seq {
+            return Ok(None);
+        }
+        let first = first_of_tail(row.next_client_seq - 1, &row.places);
+        let place = match number.0.checked_sub(first) {
+            Some(index) => row.places[index as usize],
+            None => {
+                let chunk = (number.0 - 1) / SENT_CHUNK as u64;
+                let key = Key::Sent(id, device, chunk);
+                let row = self.table(SENT)?.get((id.0, device.0, chunk)).map_err(failed)?;
+                let row = row.ok_or_else(|| key.corrupt())?;
+                let places = decode_numbers(key, row.value(), SENT_CHUNK)?;
+                u64::from_le_bytes(places[((number.0 - 1) % SENT_CHUNK as u64) as usize])
+            }
+        };
+        let conversation = self.conversation_row(id)?.ok_or_else(|| Key::Conversation(id).corrupt())?;
+        let entry = self.entry(id, &conversation, Seq(place))?;
+        if (entry.device, entry.client_seq) != (device, number) {
+            return Err(Key::Sender(id, device).corrupt());
+        }
+        Ok(Some((entry.client_msg_id, entry.seq)))
+    }
+
+    /// The positions of entries `from..=to`, as far as there are any.
+    fn positions(
+        &self,
+        id: ConversationId,
+        row: &ConversationRow,
+        from: Seq,
+        to: Seq,
+    ) -> Result<Vec<Position>, StorageError> {
+        let tail_start = first_of_tail(row.head, &row.tail);
+        let mut index = None;
+        let mut positions = Vec::new();
+        let mut seq = from.0;
+        while seq <= to.0.min(row.head) {
+            if seq >= tail_start {
+                positions.push(row.tail[(seq - tail_start) as usize]);
+                seq += 1;
+                continue;
+            }
+            let index = match &index {
+                Some(index) => index,
+                None => index.insert(self.table(INDEX)?),
+            };
+            let chunk = (seq - 1) / INDEX_CHUNK as u64;
+            let key = Key::Index(id, chunk);
+            let bytes = index.get((id.0, chunk)).map_err(failed)?.ok_or_else(|| key.corrupt())?;
+            let first = ((seq - 1) % INDEX_CHUNK as u64) as usize;
+            let numbers = &decode_numbers(key, bytes.value(), INDEX_CHUNK)?[first..];
+            let wanted = usize::try_from(to.0 - seq).unwrap_or(usize::MAX).saturating_add(1).min(numbers.len());
+            positions.extend(numbers[..wanted].iter().map(|number| u64::from_le_bytes(*number)));
+            seq += wanted as u64;
+        }
+        Ok(positions)
+    }
+
+    fn entry(&self, id: ConversationId, row: &ConversationRow, seq: Seq) -> Result<Entry, StorageError> {
+        let positions = self.positions(id, row, seq, seq)?;
+        let position = *positions.first().ok_or_else(|| Key::Conversation(id).corrupt())?;
+        let bytes = self.table(ENTRIES)?.get(position).map_err(failed)?;
+        let bytes = bytes.ok_or_else(|| Key::Entry(position).corrupt())?;
+        Ok(expected(id, seq, decode_entry(position, bytes.value())?)?.new.entry)
+    }
+
+    pub fn entries(
+        &self,
+        id: ConversationId,
+        from: Seq,
+        to: Seq,
+        max_entries: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Entry>, StorageError> {
+        let Some(conversation) = self.conversation_row(id)? else { return Ok(Vec::new()) };
+        let to = Seq(to.0.min(from.0.saturating_add(max_entries as u64).saturating_sub(1)));
+        let positions = self.positions(id, &conversation, from, to)?;
+        let table = self.table(ENTRIES)?;
+        let (mut entries, mut bytes) = (Vec::with_capacity(positions.len()), 0);
+        let mut before = (from == Seq(1)).then_some(0);
+        let mut seq = from;
+        for position in positions {
+            let corrupt = || Key::Entry(position).corrupt();
+            let row = table.get(position).map_err(failed)?.ok_or_else(corrupt)?;
+            let read = expected(id, seq, decode_entry(position, row.value())?)?;
+            let is_chained = before.is_none_or(|before| read.follows(before, row.value()))
+                && (seq.0 != conversation.head || read.chain == conversation.chain);
+            if !is_chained && !planted(Plant::SequenceReusedAfterCrash) {
+                return Err(corrupt());
+            }
+            before = Some(read.chain);
+            bytes += row.value().len();
+            entries.push(read.new.entry);
+            seq = seq.next();
+            if bytes >= max_bytes {
+                break;
+            }
+        }
+        Ok(entries)
+    }
+
+    pub fn rows_from(&self, position: Position, max: usize) -> Result<Vec<Row>, StorageError> {
+        let mut rows = Vec::new();
+        for row in self.table(ENTRIES)?.range(position..).map_err(failed)?.take(max) {
+            let (position, bytes) = row.map_err(failed)?;
+            let position = position.value();
+            rows.push((position, decode_entry(position, bytes.value()).map(|read| read.new)));
+        }
+        Ok(rows)
+    }
+
+    pub fn knows(&self, id: ConversationId, user: UserId) -> Result<bool, StorageError> {
+        let row = self.table(MEMBERS)?.get((user.0, id.0)).map_err(failed)?;
+        row.map(|row| unseal(Key::UserConversation(user, id), row.value()).map(drop))
+            .transpose()
+            .map(|row| row.is_some())
+    }
+
+    /// Told by their keys alone: whoever asks for one of them reads rows of it that say so again.
+    pub fn conversations_of(&self, user: UserId) -> Result<Vec<ConversationId>, StorageError> {
+        let table = self.table(MEMBERS)?;
+        let rows = table.range((user.0, 0)..=(user.0, u128::MAX)).map_err(failed)?;
+        rows.map(|row| row.map(|(key, _)| ConversationId(key.value().1)).map_err(failed)).collect()
+    }
+
+    pub fn cursors_of(&self, pairs: &[(DeviceId, ConversationId)]) -> Result<Vec<Seq>, StorageError> {
+        let table = self.table(CURSORS)?;
+        let stored = |(device, conversation): &(DeviceId, ConversationId)| {
+            let row = table.get((conversation.0, device.0)).map_err(failed)?;
+            row.map_or(Ok(Seq::ZERO), |row| cursor(*conversation, *device, row.value()))
+        };
+        pairs.iter().map(stored).collect()
+    }
+
+    pub fn cursors(&self) -> Result<Vec<(DeviceId, ConversationId, Seq)>, StorageError> {
+        let table = self.table(CURSORS)?;
+        let rows = table.iter().map_err(failed)?;
+        rows.map(|row| {
+            let (key, row) = row.map_err(failed)?;
+            let (conversation, device) = (ConversationId(key.value().0), DeviceId(key.value().1));
+            Ok((device, conversation, cursor(conversation, device, row.value())?))
+        })
+        .collect()
+    }
+}
+
+pub fn cursor(conversation: ConversationId, device: DeviceId, row: &[u8]) -> Result<Seq, StorageError> {
+    Ok(Seq(u64::from_le_bytes(decode_numbers(Key::Cursor(conversation, device), row, 1)?[0])))
+}
+
+/// An entry that is the one that was looked for.
+fn expected(id: ConversationId, seq: Seq, read: ReadEntry) -> Result<ReadEntry, StorageError> {
+    let is_it = (read.new.conversation, read.new.entry.seq) == (id, seq);
+    if is_it || planted(Plant::SequenceReusedAfterCrash) {
+        Ok(read)
+    } else {
+        Err(Key::Entry(read.new.position).corrupt())
+    }
+}
