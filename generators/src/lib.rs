@@ -28,8 +28,8 @@ pub mod websocket;
 pub mod workload;
 
 pub use fleet::{
-    Delivered, Fleet, FleetTotals, FrameFault, FrameFaults, FrameKind, GatewayTotals, LastMile, Latency,
-    NoFrameFaults, Signal, Sink,
+    Corner, Corners, Delivered, Fleet, FleetTotals, FrameFault, FrameFaults, FrameKind, GatewayTotals, LastMile,
+    Latency, NoFrameFaults, Signal, Sink,
 };
 pub use forecast::Forecast;
 pub use liars::Liars;

@@ -3,8 +3,12 @@
 //! A violated check is a `failure`, an inconclusive one an `error`: CI must not take it for green.
 //! Format: <https://github.com/testmoapp/junitxml>, the common ground of Jenkins, GitLab and GitHub readers.
 
+use crate::campaign::Never;
 use crate::record::{CheckRecord, RunRecord, Verdict};
 use std::fmt::Write;
+
+/// The last line of a document.
+const END: &str = "</testsuites>\n";
 
 /// A run that left no record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,12 +26,36 @@ pub fn render<'a>(runs: impl IntoIterator<Item = &'a RunRecord>) -> String {
     render_all(runs, &[])
 }
 
-/// The document for some runs, and for those that could not be finished: each a suite with one case in error.
-pub fn render_all<'a>(runs: impl IntoIterator<Item = &'a RunRecord>, unfinished: &[Unfinished]) -> String {
+/// The document for some runs, for those that could not be finished, each a suite with one case in error, and for what all of
+/// them together never reached: a suite without cases, for a corner that nobody came to is no failure.
+pub fn render_campaign<'a>(
+    runs: impl IntoIterator<Item = &'a RunRecord>,
+    unfinished: &[Unfinished],
+    never: &Never,
+) -> String {
+    let mut out = render_all(runs, unfinished);
+    out.truncate(out.len() - END.len());
+    out.push_str("  <testsuite name=\"the sweep\" tests=\"0\" failures=\"0\" errors=\"0\" time=\"0.000\">\n    <properties>\n");
+    let lists = [
+        ("never reached", &never.points),
+        ("limits never reached", &never.limits),
+        ("faults never hit", &never.faults),
+        ("pairs never met", &never.pairs),
+    ];
+    for (name, list) in lists {
+        let _ = writeln!(out, "      <property name=\"{name}\" value=\"{}\"/>", escape(&list.join(", ")));
+    }
+    out.push_str("    </properties>\n  </testsuite>\n");
+    out.push_str(END);
+    out
+}
+
+/// The document for some runs, and for those that could not be finished.
+fn render_all<'a>(runs: impl IntoIterator<Item = &'a RunRecord>, unfinished: &[Unfinished]) -> String {
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n");
     runs.into_iter().for_each(|run| suite(&mut out, run));
     unfinished.iter().for_each(|run| suite_without_record(&mut out, run));
-    out.push_str("</testsuites>\n");
+    out.push_str(END);
     out
 }
 

@@ -72,6 +72,9 @@ pub struct RunRecord {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub work: BTreeMap<String, WorkRecord>,
     pub sometimes: Vec<SometimesRecord>,
+    /// Faults that have met: the second began while the first lasted, or in its recovery.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pairs: Vec<PairRecord>,
     /// By what was measured: `send_to_ack`, `send_to_deliver`, `reconnect`, `reconnect_by_choice`, `all_back`, ….
     pub latency_ms: BTreeMap<String, Percentiles>,
     pub memory: MemoryRecord,
@@ -217,6 +220,14 @@ pub struct PhaseRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SometimesRecord {
     pub name: String,
+    pub hits: u64,
+}
+
+/// Two sides that faults befell, such as `registry process` and `bus link`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PairRecord {
+    pub first: String,
+    pub second: String,
     pub hits: u64,
 }
 

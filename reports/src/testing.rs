@@ -86,6 +86,7 @@ pub(crate) fn passed() -> RunRecord {
             SometimesRecord { name: "a resend met the dedup".into(), hits: 31 },
             SometimesRecord { name: "a sync took more than one page".into(), hits: 0 },
         ],
+        pairs: Vec::new(),
         latency_ms: [("send_to_ack".into(), latency), ("reconnect".into(), Percentiles::default())].into(),
         memory: MemoryRecord {
             peak_rss_bytes: 14_541_000,

@@ -4,6 +4,7 @@
 //! and sees goes to the history as it happens.
 
 mod balancer;
+mod corners;
 mod frame_faults;
 mod frames;
 mod last_mile;
@@ -14,6 +15,7 @@ mod totals;
 mod wire;
 
 pub use balancer::GatewayTotals;
+pub use corners::{Corner, Corners};
 pub use frame_faults::{FrameFault, FrameFaults, FrameKind, NoFrameFaults};
 pub use last_mile::{LastMile, Signal};
 pub use sink::{Delivered, Latency, Sink};
@@ -110,6 +112,7 @@ pub struct Fleet<L: LastMile, F> {
     clients: Vec<Client<L::Conn>>,
     queue: Calendar<Timer>,
     totals: FleetTotals,
+    corners: Corners,
     masks: u64,
     load_until: Time,
     sessions_end: bool,
@@ -164,6 +167,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
             clients,
             queue: Calendar::default(),
             totals: FleetTotals::default(),
+            corners: Corners::default(),
             masks: 0,
             load_until: Time::ZERO,
             sessions_end: true,
@@ -183,6 +187,11 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
 
     pub fn totals(&self) -> FleetTotals {
         self.totals
+    }
+
+    /// Corners that devices have come to.
+    pub fn corners(&self) -> &Corners {
+        &self.corners
     }
 
     /// The client's connection, if it has one.
@@ -280,6 +289,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                 Timer::Session(client) => {
                     if self.clients[client as usize].timer == at {
                         self.clients[client as usize].timer = Time::NEVER;
+                        self.corners.times_out(&self.clients[client as usize].session, now);
                         self.act(client, now, sink, |session, out| session.handle_timeout(now, out));
                     }
                 }
@@ -384,7 +394,9 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
             sink.waits_by_choice(client_msg_id);
             self.waited_by_choice.insert(client_msg_id);
         }
+        let text = if let Payload::Text(text) = &payload { Some(text.clone()) } else { None };
         self.act(device, now, sink, |session, out| session.send(conversation, client_msg_id, payload, now, out));
+        self.corners.sends(&self.clients[device as usize].session, conversation, text.as_deref());
     }
 
     /// Prefetches what signals to these clients are about to use, by reading a little of it. Among millions each client is a cache miss, and reads

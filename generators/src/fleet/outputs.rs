@@ -1,10 +1,10 @@
 //! Carries out what a client's session wants, and tells what its person sees.
 
-use super::{Delivered, Fleet, FrameFaults, LastMile, Latency, Sink, Wire};
+use super::{Corner, Delivered, Fleet, FrameFaults, LastMile, Latency, Sink, Wire};
 use squall_core::Time;
 use squall_core::client::{Output, Shown, Via as ShownVia};
 use squall_history::{Entity, Event, Kind, Via, What, payload_hash};
-use squall_protocol::{Payload, Refusal};
+use squall_protocol::{ClientFrame, Payload, Refusal, Seq};
 
 impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
     pub(super) fn carry_out(&mut self, index: u32, output: Output, now: Time, sink: &mut impl Sink) {
@@ -20,6 +20,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                 client.conn = Some(self.last_mile.open(index, client.gateway.into()));
             }
             Output::Disconnect(reason) => {
+                self.corners.gives_up(reason);
                 if let Some(conn) = client.conn {
                     self.last_mile.close(conn);
                 }
@@ -27,6 +28,9 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
             }
             Output::Transmit(frame) => {
                 let Some(conn) = client.conn else { return };
+                if matches!(frame, ClientFrame::Sync { .. }) {
+                    self.corners.asks_for_page(&client.session);
+                }
                 self.transmit(index, conn, frame, now, sink);
             }
             Output::Online => {
@@ -56,14 +60,19 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
             }
             Output::Resent { conversation, client_msg_id } => {
                 self.totals.resent += 1;
+                self.corners.count(Corner::Resent);
                 event(Kind::Resend { conversation, client_msg_id });
             }
             Output::Stored { conversation, client_msg_id, seq } => {
                 self.totals.acked += 1;
+                self.corners.is_stored(seq);
                 event(Kind::Sent { conversation, client_msg_id, seq });
             }
             Output::Refused { conversation, client_msg_id, reason } => {
                 self.totals.refused += 1;
+                if reason == Refusal::NotAMember {
+                    self.corners.count(Corner::RefusedAfterLeaving);
+                }
                 self.kept.forget(index, conversation, client_msg_id);
                 event(Kind::Refused { conversation, client_msg_id, reason: refusal_name(reason) });
             }
@@ -72,13 +81,19 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                 if via == ShownVia::Page {
                     self.totals.synced += u64::from(entries);
                 }
-                let shown = client.session.shown(conversation);
-                self.totals.gaps_met += u64::from(from > shown.next());
+                if from > client.session.shown(conversation).next() {
+                    self.corners.comes_ahead(&client.session, conversation, from);
+                }
                 self.arrived_to = to;
                 event(Kind::Deliver { conversation, from, to, entries, via: via_of(via) });
             }
             Output::Shown(shown) => self.show(index, shown, now, sink),
-            Output::Skipped { conversation, from, to } => event(Kind::Skip { conversation, from, to }),
+            Output::Skipped { conversation, from, to } => {
+                if from == Seq::ZERO.next() {
+                    self.corners.count(Corner::HistoryWithheld);
+                }
+                event(Kind::Skip { conversation, from, to });
+            }
             Output::Discarded { conversation, seq, client_msg_id } => {
                 self.totals.discarded += 1;
                 event(Kind::Discard { conversation, seq, client_msg_id });
@@ -88,7 +103,9 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
 
     fn show(&mut self, index: u32, shown: Shown, now: Time, sink: &mut impl Sink) {
         self.totals.displayed += 1;
-        self.totals.gaps_filled += u64::from(shown.via == ShownVia::Deliver && shown.entry.seq > self.arrived_to);
+        if shown.via == ShownVia::Deliver && shown.entry.seq > self.arrived_to {
+            self.corners.count(Corner::GapFilled);
+        }
         let client = &self.clients[index as usize];
         let Shown { conversation, entry, via } = shown;
         if let (Payload::Text(text), ShownVia::Deliver) = (&entry.payload, via)

@@ -16,8 +16,4 @@ pub struct FleetTotals {
     pub discarded: u64,
     pub synced: u64,
     pub frames: u64,
-    /// Spans that came ahead of what they follow and were held back.
-    pub gaps_met: u64,
-    /// Entries that had been held back and were shown when what was missing came.
-    pub gaps_filled: u64,
 }

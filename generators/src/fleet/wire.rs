@@ -114,6 +114,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
         };
         let frame = client.codec.decode_server(payload).map_err(io::Error::other)?;
         self.totals.frames += 1;
+        self.corners.receives(&frame);
         self.receive(index, conn, frame, now, sink);
         Ok(len)
     }
@@ -121,7 +122,9 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
     /// The connection is gone without the session having asked for it.
     pub(super) fn lose(&mut self, index: u32, reason: &'static str, now: Time, sink: &mut impl Sink) {
         self.forget_connection(index, reason, now, sink);
-        self.clients[index as usize].session.handle_disconnected(now);
+        let session = &mut self.clients[index as usize].session;
+        session.handle_disconnected(now);
+        self.corners.waits(session, now);
         self.reschedule(index);
     }
 

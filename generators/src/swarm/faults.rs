@@ -222,7 +222,10 @@ fn add(draws: &mut Draws, scenario: &Scenario, mood: Mood, kind: KindName, fault
         KindName::Refuse => {
             // Somebody must come anew.
             faults.push(fault(at + Span::from_secs(1), None, FaultKind::Disconnect { share: 0.9 }));
-            usual(FaultKind::Refuse { from: Target::Clients.into(), to: Target::All(Role::Gateway).into() })
+            // Long enough, now and then, for waits to grow to their longest.
+            let kind = FaultKind::Refuse { from: Target::Clients.into(), to: Target::All(Role::Gateway).into() };
+            let lasts = draws.ms(6_000, 17_000);
+            return faults.push(fault(at, Some(lasts), kind));
         }
         KindName::Pause => {
             let role = draws.pick(Role::ALL);

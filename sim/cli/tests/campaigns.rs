@@ -46,18 +46,24 @@ fn a_sweep_writes_a_suite_for_each_run_and_says_what_was_reached() {
         "committed",
         "4 of 4",
         "never hit: crash",
+        "limits never reached: ",
+        "0 of 100 pairs of faults met",
     ] {
         assert!(said.contains(part), "{part}: {said}");
     }
     let junit = std::fs::read_to_string(dir.join("junit.xml")).unwrap();
     let suites: Vec<&str> = junit.lines().filter(|line| line.contains("<testsuite ")).collect();
-    assert_eq!(suites.len(), 4, "{junit}");
+    assert_eq!(suites.len(), 5, "a suite each, and one for what was never reached: {junit}");
     for (suite, (name, failures)) in
         suites.iter().zip([("quiet seed 3", 0), ("quiet seed 4", 0), ("slow seed 3", 1)])
     {
         assert!(suite.contains(name) && suite.contains(&format!("failures=\"{failures}\"")), "{suite}");
     }
-    assert_eq!(junit.matches("</testsuite>").count(), 4);
+    assert!(
+        suites[4].contains("\"the sweep\"") && junit.contains("name=\"limits never reached\" value=\""),
+        "{junit}"
+    );
+    assert_eq!(junit.matches("</testsuite>").count(), 5);
     assert!(junit.ends_with("</testsuites>\n"));
 }
 

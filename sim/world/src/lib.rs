@@ -16,6 +16,8 @@ mod nemesis;
 pub mod plants;
 mod run;
 
+pub use hosts::limits::limits_with_points;
 pub use hosts::points::SOMETIMES;
+pub use nemesis::SIDES;
 pub use run::{Progress, RunError, RunOptions, SecondDigest, run};
 pub use squall_generators::Forecast;

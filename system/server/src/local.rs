@@ -176,6 +176,8 @@ impl Observer for Stderr {
             | Point::SnapshotSent { .. }
             | Point::EntriesCleared { .. }
             | Point::ResyncAfterRegistration { .. }
+            | Point::HeadsWithoutRegistry { .. }
+            | Point::HeadsAskedAgain { .. }
             | Point::TopicDropped { .. }
             | Point::Closed { .. }
             | Point::Lost { .. }

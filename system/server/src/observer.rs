@@ -57,6 +57,10 @@ pub enum Point<'a> {
     EntriesCleared { entries: usize },
     /// A device that was connected all the time is told to sync because its registry entry was created anew.
     ResyncAfterRegistration { device: DeviceId },
+    /// A device is told where its conversations stand though the registry has not answered for so long.
+    HeadsWithoutRegistry { device: DeviceId },
+    /// A shard has not said in time where a device's conversations stand, and is asked again.
+    HeadsAskedAgain { device: DeviceId },
     /// The bus had no subscriber or no room for a payload.
     TopicDropped { gateway: u32 },
     /// A gateway closed a connection.

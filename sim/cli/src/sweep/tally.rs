@@ -3,11 +3,12 @@
 use crate::child::Outcome;
 use crate::exit::Exit;
 use crate::source::Source;
-use squall_reports::campaign::Campaign;
+use squall_reports::campaign::{Campaign, Known};
 use squall_reports::junit::{self, Unfinished};
 use squall_reports::number::grouped;
 use squall_reports::{RunRecord, Verdict};
 use squall_scenarios::FaultKind;
+use squall_world::{SIDES, limits_with_points};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -124,8 +125,9 @@ impl Tally {
 
     /// The end of a sweep for people: what the runs reached together, and the counts.
     pub fn render(&self, interrupted: bool) -> String {
+        let limits: Vec<_> = limits_with_points().collect();
         let reached = if self.campaign.runs() > 1 {
-            format!("\n{}\n", self.campaign.render(FaultKind::NAMES))
+            format!("\n{}\n", self.campaign.render(&known(&limits)))
         } else {
             String::new()
         };
@@ -154,7 +156,8 @@ impl Tally {
                 message: format!("interrupted: {} of {} runs", self.done(), self.total),
             });
         }
-        junit::render_all(self.records.values(), &unfinished)
+        let limits: Vec<_> = limits_with_points().collect();
+        junit::render_campaign(self.records.values(), &unfinished, &self.campaign.never(&known(&limits)))
     }
 
     /// The worst of the runs. Some inconclusive ones may be let pass, where every run has ended.
@@ -169,6 +172,11 @@ impl Tally {
             _ => Exit::Violated,
         }
     }
+}
+
+/// All that runs could reach.
+fn known<'a>(limits: &'a [(&'a str, &'a str)]) -> Known<'a> {
+    Known { kinds: FaultKind::NAMES, limits, sides: SIDES }
 }
 
 /// So many runs in this time, as seeds an hour.

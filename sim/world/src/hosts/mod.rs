@@ -11,6 +11,7 @@
 //! | `bill` | what the work of a host costs it, and how long it is busy |
 //! | `probe` | the server's observer in a host |
 //! | `points` | named points: what each counts as, and cuts that wait for one |
+//! | `limits` | which point tells that a limit of the system was reached |
 //! | `mailbox` | what hosts tell |
 //! | `backbone` | what carries the traffic between hosts |
 
@@ -19,6 +20,7 @@ pub mod bill;
 pub mod boot;
 pub mod commits;
 pub mod group;
+pub mod limits;
 pub mod machine;
 pub mod mailbox;
 pub mod points;

@@ -33,13 +33,38 @@ pub const SOMETIMES: &[&str] = &[
     "registry_entries_cleared",
     "resync_after_registration",
     "topic_dropped",
+    "heads_without_registry",
+    "heads_asked_again",
     "closed_for_silence",
     "closed_as_too_slow",
+    "closed_for_frame_too_large",
+    "closed_for_want_of_hello",
+    "closed_as_unacked",
+    "closed_as_superseded",
     "closed_otherwise",
     "link_down",
+    "shard_restarted_with_sends_waiting",
+    // Corners that devices come to: `generators/src/fleet/corners.rs`.
     "gap_met",
     "gap_filled",
-    "shard_restarted_with_sends_waiting",
+    "held_as_many_as_it_may",
+    "gap_waited_for",
+    "page_asked_again",
+    "window_of_sends_full",
+    "syncs_all_open",
+    "left_without_answer",
+    "left_without_welcome",
+    "resent",
+    "back_off_at_its_longest",
+    "heads_part_full",
+    "page_of_most_entries",
+    "page_cut_by_bytes",
+    "redelivery_of_most_entries",
+    "history_withheld_from_newcomer",
+    "body_of_most_bytes",
+    "body_of_every_script",
+    "log_longer_than_an_index_row",
+    "refused_to_no_member",
 ];
 
 /// What a point counts as.
@@ -72,9 +97,15 @@ pub(super) fn names(point: &Point<'_>) -> &'static [&'static str] {
         Point::SnapshotSent { .. } => &["registry_rebuilt_from_connections"],
         Point::EntriesCleared { .. } => &["registry_entries_cleared"],
         Point::ResyncAfterRegistration { .. } => &["resync_after_registration"],
+        Point::HeadsWithoutRegistry { .. } => &["heads_without_registry"],
+        Point::HeadsAskedAgain { .. } => &["heads_asked_again"],
         Point::TopicDropped { .. } => &["topic_dropped"],
         Point::Closed { reason: CloseReason::Silence, .. } => &["closed_for_silence"],
         Point::Closed { reason: CloseReason::TooSlow, .. } => &["closed_as_too_slow"],
+        Point::Closed { reason: CloseReason::TooLarge, .. } => &["closed_for_frame_too_large"],
+        Point::Closed { reason: CloseReason::HelloTimeout, .. } => &["closed_for_want_of_hello"],
+        Point::Closed { reason: CloseReason::Unacked, .. } => &["closed_as_unacked"],
+        Point::Closed { reason: CloseReason::Superseded, .. } => &["closed_as_superseded"],
         Point::Closed { .. } => &["closed_otherwise"],
         Point::LinkDown { .. } => &["link_down"],
         Point::Lost { .. } | Point::LinkUp { .. } => &[],
@@ -103,6 +134,8 @@ pub(super) fn scenario_point(point: &Point<'_>) -> Option<model::Point> {
         | Point::SnapshotSent { .. }
         | Point::EntriesCleared { .. }
         | Point::ResyncAfterRegistration { .. }
+        | Point::HeadsWithoutRegistry { .. }
+        | Point::HeadsAskedAgain { .. }
         | Point::TopicDropped { .. }
         | Point::Closed { .. }
         | Point::LinkDown { .. }

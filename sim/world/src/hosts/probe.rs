@@ -151,6 +151,8 @@ impl Probe {
             | Point::SnapshotSent { .. }
             | Point::EntriesCleared { .. }
             | Point::ResyncAfterRegistration { .. }
+            | Point::HeadsWithoutRegistry { .. }
+            | Point::HeadsAskedAgain { .. }
             | Point::TopicDropped { .. }
             | Point::Closed { .. }
             | Point::LinkDown { .. }

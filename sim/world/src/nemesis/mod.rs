@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `plan` | when each fault strikes: occurrences, drawn times, compound faults taken apart |
 //! | `targets` | whom it is about |
+//! | `pairs` | which faults have met |
 //! | `strike`, `held` | one occurrence; what it holds while it lasts, by family |
 //! | `processes`, `power`, `links`, `disks`, `clocks`, `frames`, `clients` | a family of faults each: how one begins, what it holds, how it ends and what it hit, and the rule that computes the state in force from everything that is held |
 //!
@@ -16,6 +17,7 @@ mod disks;
 mod frames;
 mod held;
 mod links;
+mod pairs;
 mod plan;
 mod power;
 mod processes;
@@ -25,6 +27,7 @@ mod targets;
 #[cfg(test)]
 mod tests;
 
+pub use pairs::SIDES;
 pub use stage::{Place, Sites, Stage};
 
 use crate::disk::DiskFault;
@@ -36,6 +39,7 @@ use squall_history::{Entity, Event, Kind};
 use squall_network::FaultKind as LinkFault;
 use squall_protocol::Role;
 use squall_reports::FaultRecord;
+use squall_reports::record::PairRecord;
 use squall_scenarios::{DiskOperation, Fault, FaultKind, Scenario};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
@@ -378,6 +382,12 @@ impl Nemesis {
             record
         };
         scenario.faults.iter().map(record).collect()
+    }
+
+    /// Which faults have met, each the other in its course or its recovery.
+    pub fn pairs(&self, scenario: &Scenario) -> Vec<PairRecord> {
+        let met = pairs::met(self.strikes.iter().map(|planned| &planned.strike), scenario).into_iter();
+        met.map(|((first, second), hits)| PairRecord { first, second, hits }).collect()
     }
 
     /// The checks that the scenario's faults must expose.

@@ -135,6 +135,7 @@ impl World<'_> {
             hosts,
             work,
             sometimes: self.sometimes(),
+            pairs: self.nemesis.pairs(self.scenario),
             latency_ms,
             memory: MemoryRecord {
                 peak_rss_bytes,
@@ -196,12 +197,8 @@ impl World<'_> {
 
     /// Every point with its hits: what hosts and world have passed, and what the fleet has seen.
     fn sometimes(&self) -> Vec<SometimesRecord> {
-        let totals = self.fleet.totals();
-        let with_fleets = |name: &str, hits: u64| match name {
-            "gap_met" => totals.gaps_met,
-            "gap_filled" => totals.gaps_filled,
-            _ => hits,
-        };
+        let corners = self.fleet.corners();
+        let with_fleets = |name: &str, hits: u64| corners.hits(name).unwrap_or(hits);
         let mailbox = self.mailbox.lock();
         let points = mailbox.sometimes();
         points

@@ -143,6 +143,30 @@ impl ClientSession {
         self.threads.iter().filter_map(|t| t.outbox()).flat_map(|outbox| outbox.unanswered())
     }
 
+    /// Sends of one conversation that have no answer yet.
+    pub fn unanswered_in(&self, conversation: ConversationId) -> usize {
+        let outbox = self.find(conversation).ok().and_then(|i| self.threads[i].outbox());
+        outbox.map_or(0, |outbox| outbox.len())
+    }
+
+    /// Conversations of which a page has been asked for and has not come.
+    pub fn syncs_open(&self) -> usize {
+        self.threads.iter().filter(|t| matches!(t.lack, Lack::AskedAt(_))).count()
+    }
+
+    /// Whether a span that begins here is held back until what stands before it comes.
+    pub fn holds(&self, conversation: ConversationId, from: Seq) -> bool {
+        self.find(conversation).is_ok_and(|i| self.threads[i].holds(from))
+    }
+
+    /// Whether somewhere a gap has waited long enough, and whether somewhere a page has.
+    pub fn overdue(&self, now: Time) -> (bool, bool) {
+        let due = |is_it: fn(Lack) -> bool| {
+            self.is_online() && self.threads.iter().any(|t| is_it(t.lack) && t.is_lack_due(now))
+        };
+        (due(|lack| matches!(lack, Lack::GapSince(_))), due(|lack| matches!(lack, Lack::AskedAt(_))))
+    }
+
     /// Whether the device has sends without answer, or knows of entries that it lacks.
     pub fn is_busy(&self) -> bool {
         self.threads.iter().any(|t| t.outbox().is_some_and(|o| !o.is_empty()) || t.lack != Lack::Nothing)
@@ -385,8 +409,7 @@ impl ClientSession {
         if !self.is_online() {
             return;
         }
-        let open = self.threads.iter().filter(|t| matches!(t.lack, Lack::AskedAt(_))).count();
-        let free = MAX_SYNCS_OPEN.saturating_sub(open);
+        let free = MAX_SYNCS_OPEN.saturating_sub(self.syncs_open());
         for thread in self.threads.iter_mut().filter(|t| t.lack == Lack::Wanted).take(free) {
             thread.lack = Lack::AskedAt(now);
             out.push(Output::Transmit(ClientFrame::Sync { conversation: thread.id, since_seq: thread.shown }));

@@ -116,6 +116,11 @@ impl Thread {
         true
     }
 
+    /// Whether a span that begins here is held back.
+    pub fn holds(&self, from: Seq) -> bool {
+        self.held.as_ref().is_some_and(|held| held.0.iter().any(|span| span.from == from))
+    }
+
     /// A held span that follows on what has been shown.
     fn take_next_held(&mut self) -> Option<LogSpan> {
         let Held(spans) = self.held.as_deref_mut()?;
@@ -182,12 +187,19 @@ impl Thread {
         self.held = None;
     }
 
-    /// A gap that has waited long enough, or a page that has not come, becomes a wish to sync.
-    pub fn handle_timeout(&mut self, now: Time) {
+    /// Whether a gap has waited long enough, or a page that was asked for has not come in time.
+    pub fn is_lack_due(&self, now: Time) -> bool {
         match self.lack {
-            Lack::GapSince(since) if now.since(since) >= GAP_GRACE => self.lack = Lack::Wanted,
-            Lack::AskedAt(at) if now.since(at) >= SYNC_RETRY_AFTER => self.lack = Lack::Wanted,
-            _ => {}
+            Lack::GapSince(since) => now.since(since) >= GAP_GRACE,
+            Lack::AskedAt(at) => now.since(at) >= SYNC_RETRY_AFTER,
+            Lack::Nothing | Lack::Wanted => false,
+        }
+    }
+
+    /// Either becomes a wish to sync.
+    pub fn handle_timeout(&mut self, now: Time) {
+        if self.is_lack_due(now) {
+            self.lack = Lack::Wanted;
         }
     }
 

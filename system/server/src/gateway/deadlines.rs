@@ -2,6 +2,7 @@
 
 use super::state::Gateway;
 use super::table::{ConnectionId, Deadline};
+use crate::observer::Point;
 use squall_protocol::close::CloseReason;
 use squall_protocol::limits;
 use std::sync::Arc;
@@ -34,12 +35,14 @@ fn handle(gateway: &Gateway, id: ConnectionId, deadline: Deadline) {
         }
         (Deadline::Registered, Some(peer)) if !row.heads_asked => {
             drop(table);
+            gateway.observer.passed(&Point::HeadsWithoutRegistry { device: peer.device });
             gateway.ask_heads(id, peer);
         }
         (Deadline::Heads, Some(peer)) if row.heads_awaited != 0 => {
             let (awaited, round) = (row.heads_awaited, row.heads_round);
             table.schedule(now + limits::HEADS_RETRY_AFTER, id, Deadline::Heads);
             drop(table);
+            gateway.observer.passed(&Point::HeadsAskedAgain { device: peer.device });
             gateway.uplinks.ask_heads_of(id, peer, awaited, round);
         }
         (Deadline::Linger, _) => row.end(),

@@ -1,0 +1,154 @@
+//! Which point says that a limit of the system was reached, or why no run of the simulator reaches it.
+//!
+//! **Invariant:** every limit of `system/protocol/src/limits.rs` has a row here, and every point that a row names is one that
+//! campaigns report. Checked by the test below, which reads that file.
+
+use Reached::{ByPoint, Never};
+
+/// How it is known whether a campaign has reached a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reached {
+    /// A point of `SOMETIMES` that is passed only where the limit is met.
+    ByPoint(&'static str),
+    /// No run of the simulator reaches it, or nothing of it can be seen, for this reason.
+    Never(&'static str),
+}
+
+const A_PACE: &str = "how often something is done, and no bound that anything meets";
+const A_BUFFER: &str = "the size of a buffer: everything passes it";
+const SOCKETS: &str = "only on real sockets: the fleet and its hosts do not use it";
+const TOO_MANY: &str = "more than a run of a sweep has: tried by a test of the code that holds it";
+
+/// Every limit, in the order of their file.
+pub const LIMITS: &[(&str, Reached)] = &[
+    ("MAX_BODY_BYTES", ByPoint("body_of_most_bytes")),
+    ("MAX_CLIENT_FRAME_BYTES", ByPoint("closed_for_frame_too_large")),
+    ("MAX_HANDSHAKE_BYTES", Never("the fleet's handshakes are short: server/tests/protocol.rs sends long ones")),
+    ("MAX_HANDSHAKE_HEADERS", Never("the fleet's handshakes have few: server/tests/protocol.rs sends many")),
+    ("READ_BYTES", Never(A_BUFFER)),
+    ("WRITE_BYTES", Never(A_BUFFER)),
+    (
+        "MAX_CONTROL_FRAME_BYTES",
+        Never("the fleet's control frames are short: server/tests/protocol.rs sends long ones"),
+    ),
+    ("MAX_GROUP_MEMBERS", Never(TOO_MANY)),
+    ("NEWCOMER_HISTORY", ByPoint("history_withheld_from_newcomer")),
+    ("HEARTBEAT_INTERVAL", Never(A_PACE)),
+    ("SILENCE_LIMIT", ByPoint("closed_for_silence")),
+    ("ANSWER_LIMIT", ByPoint("left_without_answer")),
+    ("HELLO_LIMIT", ByPoint("closed_for_want_of_hello")),
+    ("RESEND_AFTER", ByPoint("resent")),
+    ("SYNC_RETRY_AFTER", ByPoint("page_asked_again")),
+    ("REWIND_PAUSE", Never("nothing of it is seen outside the outbox, whose tests meet it")),
+    ("GAP_GRACE", ByPoint("gap_waited_for")),
+    ("MAX_SENDS_IN_FLIGHT", ByPoint("window_of_sends_full")),
+    ("MAX_HELD_ENTRIES", ByPoint("held_as_many_as_it_may")),
+    ("MAX_SYNCS_OPEN", ByPoint("syncs_all_open")),
+    ("BACKOFF_MIN", Never(A_PACE)),
+    ("BACKOFF_MAX", ByPoint("back_off_at_its_longest")),
+    ("CONNECT_LIMIT", ByPoint("left_without_welcome")),
+    ("MAX_DEVICE_COMMANDS", Never(SOCKETS)),
+    ("MAX_DEVICE_EVENTS", Never(SOCKETS)),
+    ("MAX_SHARDS", Never("a run of a sweep has few hosts; more are refused as it is read")),
+    ("STORAGE_CACHE_BYTES", Never("a cache of chatd; the simulator's is as large as it pleases the database")),
+    ("PAGE_ENTRIES", ByPoint("page_of_most_entries")),
+    ("PAGE_BYTES", ByPoint("page_cut_by_bytes")),
+    ("HEADS_PER_FRAME", ByPoint("heads_part_full")),
+    ("DEDUP_WINDOW", ByPoint("old_send_looked_up")),
+    ("INDEX_CHUNK", ByPoint("log_longer_than_an_index_row")),
+    ("MAX_STAGED", Never(TOO_MANY)),
+    ("MAX_CACHED_CONVERSATIONS", Never(TOO_MANY)),
+    ("EVICTION_CANDIDATES", Never("nothing is evicted before MAX_CACHED_CONVERSATIONS are there")),
+    ("REDELIVER_AFTER", ByPoint("redelivered")),
+    ("MAX_REDELIVERIES", ByPoint("unacked_closed")),
+    ("REDELIVERY_ENTRIES", ByPoint("redelivery_of_most_entries")),
+    ("LOOKUP_RETRY_AFTER", ByPoint("lookup_retried")),
+    ("MAX_LOOKUP_USERS", Never(TOO_MANY)),
+    (
+        "OLD_SEND_PAGES",
+        Never("3,200 entries behind the number that is sent again: more than a conversation of a sweep has"),
+    ),
+    ("MAX_OLD_SENDS", Never(TOO_MANY)),
+    (
+        "MAX_OLD_SENDS_OF_DEVICE",
+        Never("an honest device has no more on the way, and to whom else busy is said is not told apart"),
+    ),
+    ("MAX_OWN_FRAMES", Never(TOO_MANY)),
+    ("MAX_LOOKUPS_OPEN", Never(TOO_MANY)),
+    ("STORAGE_BACKOFF_MIN", ByPoint("recovery_failed")),
+    (
+        "STORAGE_BACKOFF_MAX",
+        Never("how long a disk is waited for is not told; regressions/disk-full-for-long.toml waits for longest"),
+    ),
+    ("MAX_DAMAGED_ROWS_TOLD", Never("no fault of a simulated disk damages a row")),
+    ("CURSOR_FLUSH_INTERVAL", Never(A_PACE)),
+    ("LEASE", ByPoint("registry_entries_cleared")),
+    ("LEASE_RENEWAL", Never(A_PACE)),
+    ("HEADS_WITHOUT_REGISTRY_AFTER", ByPoint("heads_without_registry")),
+    ("HEADS_RETRY_AFTER", ByPoint("heads_asked_again")),
+    ("LINGER", Never("what a closed connection still reads is nobody's")),
+    ("HOUSEKEEPING_INTERVAL", Never(A_PACE)),
+    ("MAX_OUTBOX_BYTES", ByPoint("closed_as_too_slow")),
+    ("MAX_LINK_QUEUE", Never(TOO_MANY)),
+    ("MAX_BATCH", Never("the queue of a link tells nobody how it is taken apart; links/queue.rs has the tests")),
+    (
+        "MAX_BATCH_BYTES",
+        Never("the queue of a link tells nobody how it is taken apart; links/queue.rs has the tests"),
+    ),
+    ("LINK_WINDOW_BYTES", Never(A_BUFFER)),
+    ("MAX_INTERNAL_MESSAGE_BYTES", Never("a batch is never so large")),
+    ("LINK_KEEPALIVE_INTERVAL", Never(A_PACE)),
+    ("LINK_KEEPALIVE_TIMEOUT", ByPoint("link_down")),
+    ("LINK_BACKOFF_MIN", Never(A_PACE)),
+    ("LINK_BACKOFF_MAX", Never(A_PACE)),
+    ("LINK_CONNECT_LIMIT", ByPoint("link_down")),
+    ("IN_PROCESS_PIPE_BYTES", Never(SOCKETS)),
+    ("MAX_IN_PROCESS_BACKLOG", Never(SOCKETS)),
+];
+
+/// The limits that a point tells of, each with the point.
+pub fn limits_with_points() -> impl Iterator<Item = (&'static str, &'static str)> {
+    LIMITS.iter().filter_map(|(limit, reached)| match reached {
+        ByPoint(point) => Some((*limit, *point)),
+        Never(_) => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hosts::points::SOMETIMES;
+    use squall_generators::Corner;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_limit_has_a_point_or_a_reason() {
+        let source = include_str!("../../../../system/protocol/src/limits.rs");
+        let constants = source.lines().filter_map(|line| line.strip_prefix("pub const "));
+        // Names of subprotocols and functions bound nothing.
+        let limits = constants.filter(|rest| !rest.starts_with("fn ") && !rest.contains(": &str"));
+        let there: BTreeSet<&str> = limits.filter_map(|rest| rest.split(':').next()).collect();
+        let told: BTreeSet<&str> = LIMITS.iter().map(|(limit, _)| *limit).collect();
+        let missing: Vec<_> = there.difference(&told).collect();
+        let gone: Vec<_> = told.difference(&there).collect();
+        assert!(
+            missing.is_empty(),
+            "say in LIMITS which point is passed where these are reached, or why none is: {missing:?}"
+        );
+        assert!(gone.is_empty(), "there is no such limit any more: {gone:?}");
+        assert_eq!(told.len(), LIMITS.len(), "a limit has two rows");
+    }
+
+    #[test]
+    fn what_is_named_is_reported() {
+        let unknown: Vec<_> = limits_with_points().filter(|(_, point)| !SOMETIMES.contains(point)).collect();
+        assert!(unknown.is_empty(), "{unknown:?}");
+        let corners: Vec<_> = Corner::ALL.iter().filter(|corner| !SOMETIMES.contains(&corner.name())).collect();
+        assert!(corners.is_empty(), "{corners:?}");
+        let distinct: BTreeSet<_> = SOMETIMES.iter().collect();
+        assert_eq!(distinct.len(), SOMETIMES.len(), "a point stands there twice");
+        let reasons =
+            LIMITS.iter().filter_map(|(_, reached)| if let Never(reason) = reached { Some(reason) } else { None });
+        assert!(reasons.clone().all(|reason| reason.len() > 10));
+    }
+}
