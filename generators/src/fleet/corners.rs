@@ -6,7 +6,6 @@ use squall_core::Time;
 use squall_core::client::{ClientSession, Phase};
 use squall_protocol::limits::{
     BACKOFF_MAX, HEADS_PER_FRAME, INDEX_CHUNK, MAX_BODY_BYTES, MAX_SENDS_IN_FLIGHT, MAX_SYNCS_OPEN, PAGE_ENTRIES,
-    REDELIVERY_ENTRIES,
 };
 use squall_protocol::{ConversationId, Payload, Seq, ServerFrame};
 
@@ -60,8 +59,8 @@ corners! {
     PageFull "page_of_most_entries",
     /// A page ended early, for its bodies were large: there were more entries.
     PageCutByBytes "page_cut_by_bytes",
-    /// A delivery was as long as a redelivery may be.
-    LongestRedelivery "redelivery_of_most_entries",
+    /// A device whose acks were missing was told how far its log goes.
+    Reminded "told_how_far_the_log_goes",
     /// A newcomer may not see what stood before.
     HistoryWithheld "history_withheld_from_newcomer",
     /// A body as long as may be was sent.
@@ -112,7 +111,7 @@ impl Corners {
                 self.count_if(Corner::PageCutByBytes, !full && more && is_large(&span.entries));
             }
             ServerFrame::Deliver(span) => {
-                self.count_if(Corner::LongestRedelivery, span.entries.len() == REDELIVERY_ENTRIES);
+                self.count_if(Corner::Reminded, span.entries.is_empty());
             }
             _ => {}
         }

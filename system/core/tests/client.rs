@@ -104,6 +104,23 @@ fn a_gap_that_fills_by_itself_needs_no_sync() {
 }
 
 #[test]
+fn a_span_that_holds_nothing_tells_how_far_the_log_goes() {
+    let mut s = online();
+    step(&mut s, ServerFrame::Deliver(span(1, 1, &[1])), at(0));
+    // All of it has been shown: the ack was lost.
+    assert_eq!(step(&mut s, ServerFrame::Deliver(span(2, 1, &[])), at(10)), ["ack 1"]);
+    // There is more, and what arrives meanwhile does not make it forget that.
+    assert_eq!(step(&mut s, ServerFrame::Deliver(span(5, 4, &[])), at(20)), [""; 0]);
+    assert_eq!(step(&mut s, ServerFrame::Deliver(span(2, 2, &[2])), at(30)), ["show 2 Deliver", "ack 2"]);
+    let mut out = Vec::new();
+    s.handle_timeout(at(320), &mut out);
+    assert_eq!(brief(&out), ["sync 2"]);
+    let page = ServerFrame::Page { span: span(3, 4, &[3, 4]), head: Seq(4) };
+    assert_eq!(step(&mut s, page, at(330)), ["show 3 Page", "show 4 Page", "ack 4"]);
+    assert!(!s.is_busy());
+}
+
+#[test]
 fn invisible_entries_leave_no_gap() {
     let mut s = online();
     let page = ServerFrame::Page { span: span(1, 12, &[10, 11]), head: Seq(12) };

@@ -90,8 +90,6 @@ pub const EVICTION_CANDIDATES: usize = 8;
 pub const REDELIVER_AFTER: Duration = Duration::from_secs(5);
 /// Redeliveries to one connection before it is closed.
 pub const MAX_REDELIVERIES: u8 = 3;
-/// Entries of one redelivery.
-pub const REDELIVERY_ENTRIES: usize = 50;
 /// A shard asks the registry again after this long without an answer.
 pub const LOOKUP_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Users in one look-up, unless a single entry has more members.

@@ -35,7 +35,7 @@ pub enum Point<'a> {
     ClientSeqGap { conversation: ConversationId, device: DeviceId },
     /// The entry has been handed to the bus for these connections.
     Published { conversation: ConversationId, seq: Seq, targets: &'a [Location] },
-    /// Entries were delivered once more because no ack had come.
+    /// A device was told how far its log goes because no ack had come.
     Redelivered { conversation: ConversationId, device: DeviceId },
     /// A device that never acked is told to come back.
     UnackedClosed { device: DeviceId },

@@ -61,7 +61,6 @@ pub const LIMITS: &[(&str, Reached)] = &[
     ("EVICTION_CANDIDATES", Never("nothing is evicted before MAX_CACHED_CONVERSATIONS are there")),
     ("REDELIVER_AFTER", ByPoint("redelivered")),
     ("MAX_REDELIVERIES", ByPoint("unacked_closed")),
-    ("REDELIVERY_ENTRIES", ByPoint("redelivery_of_most_entries")),
     ("LOOKUP_RETRY_AFTER", ByPoint("lookup_retried")),
     ("MAX_LOOKUP_USERS", Never(TOO_MANY)),
     (

@@ -59,7 +59,7 @@ pub const SOMETIMES: &[&str] = &[
     "heads_part_full",
     "page_of_most_entries",
     "page_cut_by_bytes",
-    "redelivery_of_most_entries",
+    "told_how_far_the_log_goes",
     "history_withheld_from_newcomer",
     "body_of_most_bytes",
     "body_of_every_script",

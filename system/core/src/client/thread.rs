@@ -110,7 +110,7 @@ impl Thread {
         while let Some(held) = self.take_next_held() {
             self.show(held, Via::Deliver, out);
         }
-        if self.held.is_none() && matches!(self.lack, Lack::GapSince(_)) {
+        if self.head <= self.shown && matches!(self.lack, Lack::GapSince(_)) {
             self.lack = Lack::Nothing;
         }
         true
@@ -130,9 +130,13 @@ impl Thread {
         Some(span)
     }
 
+    /// Keeps what is beyond a gap. A span without entries only tells how far the log goes: there is nothing to keep.
     fn hold(&mut self, span: LogSpan, now: Time) {
         if self.lack == Lack::Nothing {
             self.lack = Lack::GapSince(now);
+        }
+        if span.entries.is_empty() {
+            return;
         }
         let Held(spans) = self.held.get_or_insert_default().as_mut();
         let held: usize = spans.iter().map(|s| s.entries.len()).sum();

@@ -1,7 +1,8 @@
 //! What a shard owes to devices, deliveries that they have not acked, and the dispatch watermark that follows from it.
 //!
-//! A debt is delivered again every `REDELIVER_AFTER`. After `MAX_REDELIVERIES` tries its connection is to be closed, and as
-//! that order may be lost like any delivery, the tries begin again.
+//! Every `REDELIVER_AFTER` the device is told how far its log goes, and fetches what it lacks by itself, at its own speed; each page
+//! that it acks is progress, so a device that is paging is left alone. After `MAX_REDELIVERIES` tries its connection is to be
+//! closed, and as that order may be lost like any delivery, the tries begin again.
 //!
 //! **Invariants:** only an ack, or a registry that no longer knows the device (it will sync when it comes back), ends a debt
 //! (`sim/checks/src/no_loss.rs`). The watermark stays below every entry that is not planned yet or that a debt is open for,
@@ -31,8 +32,8 @@ struct Debt {
 /// What to do about a debt that is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Overdue {
-    /// Look the device up again and deliver these entries once more.
-    Redeliver { user: UserId, device: DeviceId, conversation: ConversationId, seqs: Vec<Seq> },
+    /// Look the device up again and tell it that its log goes as far as this entry, the last one that was published to it.
+    Redeliver { user: UserId, device: DeviceId, conversation: ConversationId, head: Seq },
     /// All tries are used up: close the device's connection.
     Close { user: UserId, device: DeviceId },
 }
@@ -165,8 +166,9 @@ impl Debts {
                 continue;
             }
             debt.tries += 1;
-            let seqs = debt.entries.iter().map(|(seq, _)| *seq).collect();
-            out.push(Overdue::Redeliver { user: debt.user, device, conversation, seqs });
+            if let Some((head, _)) = debt.entries.back() {
+                out.push(Overdue::Redeliver { user: debt.user, device, conversation, head: *head });
+            }
         }
         out
     }
@@ -240,7 +242,7 @@ mod tests {
     fn an_unacked_delivery_is_redelivered_three_times_and_then_the_connection_is_closed() {
         let mut debts = with_debt();
         assert_eq!(debts.handle_timeout(at(4)), vec![]);
-        let again = Overdue::Redeliver { user: U, device: D, conversation: C, seqs: vec![Seq(1), Seq(2)] };
+        let again = Overdue::Redeliver { user: U, device: D, conversation: C, head: Seq(2) };
         for try_at in [5, 10, 15] {
             assert_eq!(debts.handle_timeout(at(try_at)), vec![again.clone()]);
         }
@@ -258,7 +260,7 @@ mod tests {
         assert_eq!(debts.handle_timeout(at(5)).len(), 1);
         debts.handle_ack(D, C, Seq(1), at(7));
         assert_eq!(debts.handle_timeout(at(10)), vec![]);
-        let again = Overdue::Redeliver { user: U, device: D, conversation: C, seqs: vec![Seq(2)] };
+        let again = Overdue::Redeliver { user: U, device: D, conversation: C, head: Seq(2) };
         assert_eq!(debts.handle_timeout(at(12)), vec![again]);
     }
 

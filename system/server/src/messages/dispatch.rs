@@ -18,7 +18,7 @@ use squall_core::plant::{Plant, planted};
 use squall_core::registry::Location;
 use squall_protocol::wire::bus::to_gateway;
 use squall_protocol::wire::registry as wire;
-use squall_protocol::{ConversationId, Seq, UserId, limits};
+use squall_protocol::{UserId, limits};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -26,9 +26,12 @@ use std::sync::Arc;
 fn complete(shard: &Shard, lookup: Lookup) {
     match lookup.job {
         Job::Deliver(plans) => deliver(shard, plans, &lookup.locations),
-        Job::Redeliver { device, conversation, seqs } => {
+        Job::Redeliver { device, conversation, head } => {
             match lookup.locations.iter().find(|l| l.device == device) {
-                Some(location) => redeliver(shard, *location, conversation, &seqs),
+                Some(location) => {
+                    shard.dispatcher.remind(location, conversation, head);
+                    shard.observer.passed(&Point::Redelivered { conversation, device });
+                }
                 None => shard.state().debts.handle_vanished(device, conversation),
             }
         }
@@ -69,21 +72,6 @@ fn deliver(shard: &Shard, plans: Vec<Plan>, locations: &[Location]) {
         }
         shard.observer.passed(&Point::Published { conversation, seq, targets: &targets });
     }
-}
-
-fn redeliver(shard: &Shard, location: Location, conversation: ConversationId, seqs: &[Seq]) {
-    let (Some(first), Some(last)) = (seqs.first(), seqs.last()) else { return };
-    let Some(storage) = shard.state().storage.clone() else { return };
-    let span = (last.0 - first.0 + 1) as usize;
-    let entries = match storage.entries(conversation, *first, *last, span, limits::PAGE_BYTES) {
-        Ok(entries) => entries,
-        Err(error) => return shard.handle_read_error(&mut shard.state(), &error),
-    };
-    let owed = entries.into_iter().filter(|e| seqs.contains(&e.seq));
-    for entry in owed.take(limits::REDELIVERY_ENTRIES) {
-        shard.dispatcher.deliver(location.gateway, conversation, entry, &[location]);
-    }
-    shard.observer.passed(&Point::Redelivered { conversation, device: location.device });
 }
 
 /// Entries that were turned away are planned from the disk.
@@ -203,8 +191,8 @@ async fn housekeeping(shard: Arc<Shard>) {
         let overdue = shard.state().debts.handle_timeout(now);
         for debt in overdue {
             let (user, job) = match debt {
-                Overdue::Redeliver { user, device, conversation, seqs } => {
-                    (user, Job::Redeliver { device, conversation, seqs })
+                Overdue::Redeliver { user, device, conversation, head } => {
+                    (user, Job::Redeliver { device, conversation, head })
                 }
                 Overdue::Close { user, device } => (user, Job::Close { device }),
             };

@@ -25,7 +25,7 @@ pub struct Plan {
 /// What is done once the registries have answered.
 pub enum Job {
     Deliver(Vec<Plan>),
-    Redeliver { device: DeviceId, conversation: ConversationId, seqs: Vec<Seq> },
+    Redeliver { device: DeviceId, conversation: ConversationId, head: Seq },
     Close { device: DeviceId },
 }
 
@@ -172,6 +172,14 @@ impl Dispatcher {
         let targets = targets.iter().map(target).collect();
         let delivery = Delivery { span: Some(protobuf::span_to_wire(&span)), targets };
         self.publish(gateway, to_gateway::Message::Delivery(delivery));
+    }
+
+    /// Tells a connection that the log goes as far as `head`: a span that begins behind it and holds nothing. A device that has shown
+    /// all that acks once more, any other one finds a gap and pages.
+    pub fn remind(&self, location: &Location, conversation: ConversationId, head: Seq) {
+        let span = LogSpan { conversation, from: head.next(), to: head, entries: Vec::new() };
+        let delivery = Delivery { span: Some(protobuf::span_to_wire(&span)), targets: vec![target(location)] };
+        self.publish(location.gateway, to_gateway::Message::Delivery(delivery));
     }
 }
 
