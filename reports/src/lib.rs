@@ -8,7 +8,9 @@ pub mod html;
 pub mod junit;
 pub mod latency;
 pub mod number;
+pub mod plots;
 pub mod record;
+pub mod series;
 pub mod store;
 pub mod summary;
 #[cfg(test)]
@@ -20,4 +22,4 @@ pub use record::{
     CheckRecord, ClientCounts, FaultRecord, FirstViolation, MemoryRecord, MessageCounts, RunRecord,
     SometimesRecord, Verdict, overall_verdict, ratio,
 };
-pub use store::{LoadError, WriteError, load, write_all};
+pub use store::{LoadError, RenderError, WriteError, load, render_again, write_all};

@@ -1,6 +1,7 @@
 //! The record of a run, field by field as `run.json` has it. Others rely on these names: they only ever grow.
 
 use crate::latency::Percentiles;
+use crate::series::Series;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -77,7 +78,52 @@ pub struct RunRecord {
     pub pairs: Vec<PairRecord>,
     /// By what was measured: `send_to_ack`, `send_to_deliver`, `reconnect`, `reconnect_by_choice`, `all_back`, ….
     pub latency_ms: BTreeMap<String, Percentiles>,
+    /// The same latencies whole: histograms in the V2 format of HdrHistogram, deflated, in base64; µs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub latency_hdr: BTreeMap<String, String>,
+    /// What happened when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub series: Option<Series>,
     pub memory: MemoryRecord,
+    /// The format of this record; it grows when something is taken away or means something else.
+    #[serde(default)]
+    pub format: u32,
+    /// What made it, and when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<AboutRecord>,
+}
+
+/// The format of records that are written today.
+pub const FORMAT: u32 = 1;
+
+/// What made a record, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AboutRecord {
+    pub build: BuildRecord,
+    pub machine: MachineRecord,
+    /// RFC 3339, UTC.
+    pub started: String,
+}
+
+/// The program that made a record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildRecord {
+    pub version: String,
+    /// The commit that it was built from, where that is known.
+    pub commit: Option<String>,
+    /// When it was built nothing was changed beside the commit.
+    pub clean: bool,
+    /// A hash of the program itself (XXH3, 128 bits): of two records with the same one, the same seed gives the same run.
+    pub program: Option<String>,
+}
+
+/// The machine on which a record was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MachineRecord {
+    pub processor: Option<String>,
+    pub cores: u64,
+    pub memory_bytes: u64,
+    pub system: String,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -282,7 +328,7 @@ mod tests {
             |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
         assert_eq!(
             keys(&json),
-            "checks clients digest faults hosts inconclusive_because latency_ms memory messages phases reproduce scenario seed \
+            "checks clients digest faults format hosts inconclusive_because latency_ms memory messages phases reproduce scenario seed \
              service_levels simulated_ms sometimes speed verdict wall_ms"
         );
         assert_eq!(keys(&json["clients"]), "connected_peak connects reconnects virtual");

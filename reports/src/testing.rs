@@ -77,6 +77,10 @@ pub(crate) fn passed() -> RunRecord {
             },
         ],
         work: BTreeMap::new(),
+        latency_hdr: BTreeMap::new(),
+        series: None,
+        format: FORMAT,
+        about: None,
         hosts: [20, 39]
             .into_iter()
             .zip(0..)

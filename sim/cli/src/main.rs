@@ -2,6 +2,7 @@
 //!
 //! `exit` says with which status each ends.
 
+mod about;
 mod bugs;
 mod check;
 mod child;
@@ -9,6 +10,7 @@ mod exit;
 mod input;
 mod output;
 mod progress;
+mod report;
 mod run;
 mod shrink;
 mod source;
@@ -41,6 +43,8 @@ enum Command {
     Shrink(shrink::Args),
     /// Run a scenario twice, in two processes, one of them stopped now and then, and compare every byte.
     VerifyDeterminism(verify::Args),
+    /// Make the page of a run again from its record.
+    Report(report::Args),
     /// List the bugs that can be planted, or plant each and see that it is caught.
     Bugs(bugs::Args),
     /// Validate scenario files.
@@ -56,6 +60,7 @@ fn main() -> ExitCode {
         Command::Sweep(args) => sweep::main(args),
         Command::Shrink(args) => shrink::main(args),
         Command::VerifyDeterminism(args) => verify::main(args),
+        Command::Report(args) => report::main(args),
         Command::Bugs(args) => bugs::main(args),
         Command::Check(args) => check::main(args),
         Command::Schema => {

@@ -1,5 +1,6 @@
 //! `squall run`: one scenario, one seed, one verdict.
 
+use crate::about::about;
 use crate::exit::Exit;
 use crate::input;
 use crate::output;
@@ -11,10 +12,11 @@ use squall_world::memory::{MemoryEstimate, available_bytes, size};
 use squall_world::{RunOptions, SecondDigest};
 use std::cell::RefCell;
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::SystemTime;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -79,16 +81,10 @@ pub fn main(args: Args) -> Exit {
     if let Err(exit) = fits(&scenario, &source.name(), quiet) {
         return exit;
     }
-    if source == Source::Swarm {
-        if !quiet {
-            eprintln!("seed {seed} draws: {}", squall_generators::swarm::in_words(&scenario));
-        }
-        if let Some(out) = &args.out
-            && let Err(exit) = keep(&scenario, seed, out)
-        {
-            return exit;
-        }
+    if source == Source::Swarm && !quiet {
+        eprintln!("seed {seed} draws: {}", squall_generators::swarm::in_words(&scenario));
     }
+    let said = Scenario { seed: Some(seed), ..scenario.clone() }.to_short_toml();
     let planted = plant.map_or_else(String::new, |bug| format!(" --plant {}", bug.name));
     let reproduce = source.command("run", seed) + &planted;
     let machine_readable = args.digests || args.trace_second.is_some();
@@ -107,6 +103,8 @@ pub fn main(args: Args) -> Exit {
             eprintln!("cannot watch for Ctrl-C; an interrupted run will print nothing");
         }
     }
+    #[expect(clippy::disallowed_methods, reason = "when a run was made is told in its record and enters no run")]
+    let started = SystemTime::now();
     // A thread of its own: what libraries keep for a thread then belongs to the run.
     let (digests, trace_second) = (args.digests, args.trace_second);
     let threads = args.threads.map(|threads| threads as usize);
@@ -136,7 +134,7 @@ pub fn main(args: Args) -> Exit {
         })
         .expect("a thread can be started")
         .join();
-    let record = match result {
+    let mut record = match result {
         Ok(Ok(record)) => record,
         Ok(Err(error)) => {
             eprintln!("the run could not be finished and proves nothing: {error}");
@@ -144,11 +142,12 @@ pub fn main(args: Args) -> Exit {
         }
         Err(panic) => std::panic::resume_unwind(panic),
     };
-    if let Some(out) = &args.out
-        && let Err(error) = squall_reports::write_all(out, &record)
-    {
-        eprintln!("{error}");
-        return Exit::Unfinished;
+    if let Some(out) = &args.out {
+        record.about = Some(about(started));
+        if let Err(error) = squall_reports::write_all(out, &record, &said) {
+            eprintln!("{error}");
+            return Exit::Unfinished;
+        }
     }
     if digests && !record.interrupted {
         // What is not there when a run did not come to its end.
@@ -184,16 +183,6 @@ fn fits(scenario: &Scenario, name: &str, quiet: bool) -> Result<(), Exit> {
         _ => {}
     }
     Ok(())
-}
-
-/// Writes the scenario that a seed has drawn as a file, with the seed in it.
-fn keep(scenario: &Scenario, seed: u64, out: &Path) -> Result<(), Exit> {
-    let path = out.join("scenario.toml");
-    let scenario = Scenario { seed: Some(seed), ..scenario.clone() };
-    std::fs::write(&path, scenario.to_toml()).map_err(|error| {
-        eprintln!("{}: cannot write the scenario: {error}; name another folder with --out", path.display());
-        Exit::BadInput
-    })
 }
 
 /// The run in one line: verdict, counts, and what is wrong.

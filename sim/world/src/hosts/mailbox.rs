@@ -77,6 +77,11 @@ impl Mailbox {
         *self.sometimes.entry(point).or_default() += 1;
     }
 
+    /// Entries that all hosts have committed so far.
+    pub fn stamped_in_all(&self) -> u64 {
+        self.stamped.values().sum()
+    }
+
     /// Hits of every point, in the order of `SOMETIMES`.
     pub fn sometimes(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         SOMETIMES.iter().map(|name| (*name, self.sometimes.get(name).copied().unwrap_or(0)))

@@ -8,6 +8,7 @@
 use squall_ledger::{Guard, balance, enter};
 use squall_protocol::Role;
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 macro_rules! accounts {
     ($($(#[$doc:meta])* $account:ident = $name:literal),* $(,)?) => {
@@ -61,10 +62,16 @@ impl Account {
 pub struct Peak {
     resident: u64,
     ledger: BTreeMap<String, u64>,
+    /// Drawn up now and then.
+    latest: BTreeMap<String, u64>,
+    /// How long all the looks have taken.
+    spent: Duration,
 }
 
 /// A ledger is drawn up anew once the process has grown by this share since the last one.
 const WORTH_A_LOOK: f64 = 1.01;
+/// Otherwise as often as it takes no more than this share of the run's time.
+const WORTH_OF_TIME: f64 = 0.005;
 
 impl Peak {
     /// Draws up the ledger if the process is larger than ever before and holds more than ever before. It may be larger and
@@ -72,17 +79,29 @@ impl Peak {
     ///
     /// # Safety
     /// No commit is under way and no host steps on another thread: the accounts are this thread's alone.
-    pub unsafe fn look(&mut self) {
+    pub unsafe fn look(&mut self, started: Instant) {
+        let began = started.elapsed();
         let resident = resident_bytes("VmRSS:");
-        if resident as f64 <= self.resident as f64 * WORTH_A_LOOK {
+        let has_grown = resident as f64 > self.resident as f64 * WORTH_A_LOOK;
+        if !has_grown && self.spent.as_secs_f64() > began.as_secs_f64() * WORTH_OF_TIME {
+            return;
+        }
+        // SAFETY: as the caller promises.
+        let ledger = unsafe { ledger() };
+        self.spent += started.elapsed().saturating_sub(began);
+        self.latest.clone_from(&ledger);
+        if !has_grown {
             return;
         }
         self.resident = resident;
-        // SAFETY: as the caller promises.
-        let ledger = unsafe { ledger() };
         if ledger.values().sum::<u64>() > self.ledger.values().sum() {
             self.ledger = ledger;
         }
+    }
+
+    /// Bytes by component as they were found last; empty before the first look.
+    pub fn latest(&self) -> BTreeMap<String, u64> {
+        self.latest.clone()
     }
 
     /// Bytes by component when the process was at its largest.

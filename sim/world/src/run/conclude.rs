@@ -1,6 +1,7 @@
 //! The end of a run: the audit, the verdict, and the record of everything.
 
 use super::audit;
+use super::latencies::MEASURES;
 use super::options::RunError;
 use super::world::World;
 use crate::hosts::group::Group;
@@ -11,10 +12,10 @@ use squall_checks::{AuditDevice, Checks, Config};
 use squall_generators::GatewayTotals;
 use squall_protocol::Role;
 use squall_reports::record::{
-    CheckRecord, ClientCounts, FaultRecord, FirstViolation, HostRecord, MemoryRecord, MessageCounts,
+    CheckRecord, ClientCounts, FORMAT, FaultRecord, FirstViolation, HostRecord, MemoryRecord, MessageCounts,
     ServiceLevelRecord, SometimesRecord, WorkRecord, overall_verdict, ratio,
 };
-use squall_reports::{Histogram, RunRecord, Verdict};
+use squall_reports::{RunRecord, Verdict};
 use squall_scenarios::{FaultKind, Measure, ServiceLevel};
 use std::collections::BTreeMap;
 
@@ -137,11 +138,15 @@ impl World<'_> {
             sometimes: self.sometimes(),
             pairs: self.nemesis.pairs(self.scenario),
             latency_ms,
+            latency_hdr: self.histograms(),
+            series: Some(self.observatory.latencies.take_series()).filter(|series| series.points() > 0),
             memory: MemoryRecord {
                 peak_rss_bytes,
                 bytes_per_client: ratio(peak_rss_bytes, clients),
                 ledger: self.peak.into_ledger(),
             },
+            format: FORMAT,
+            about: None,
         })
     }
 
@@ -213,34 +218,29 @@ impl World<'_> {
         self.fleet.release_clients();
     }
 
-    /// What was measured, by its name in records.
-    fn histograms(&self) -> [(&'static str, &Histogram); 5] {
-        let of = &self.observatory;
-        [
-            ("send_to_ack", &of.send_to_ack),
-            ("send_to_deliver", &of.send_to_deliver),
-            ("reconnect", &of.reconnect),
-            ("reconnect_by_choice", &of.reconnect_by_choice),
-            ("all_back", &of.all_back),
-        ]
+    fn latencies(&self) -> BTreeMap<String, squall_reports::Percentiles> {
+        let of = |(measure, name): (Measure, &str)| {
+            (name.to_owned(), self.observatory.latencies.of(measure).percentiles())
+        };
+        MEASURES.into_iter().map(of).collect()
     }
 
-    fn latencies(&self) -> BTreeMap<String, squall_reports::Percentiles> {
-        self.histograms().iter().map(|(name, h)| ((*name).to_owned(), h.percentiles())).collect()
+    /// The histograms of what was measured at all.
+    fn histograms(&self) -> BTreeMap<String, String> {
+        let of = |(measure, name): (Measure, &str)| {
+            let histogram = self.observatory.latencies.of(measure);
+            (histogram.count() > 0).then(|| (name.to_owned(), histogram.to_base64()))
+        };
+        MEASURES.into_iter().filter_map(of).collect()
     }
 
     /// Holds the scenario's bounds on latencies against what was measured.
     fn service_levels(&self) -> Vec<ServiceLevelRecord> {
         let levels = self.scenario.checks.service_levels.iter();
         let record = |ServiceLevel { measure, percentile, at_most }: &ServiceLevel| {
-            let [ack, deliver, reconnect, by_choice, all_back] = self.histograms();
-            let (name, histogram) = match measure {
-                Measure::SendToAck => ack,
-                Measure::SendToDeliver => deliver,
-                Measure::Reconnect => reconnect,
-                Measure::ReconnectByChoice => by_choice,
-                Measure::AllBack => all_back,
-            };
+            let histogram = self.observatory.latencies.of(*measure);
+            let (_, name) =
+                MEASURES[MEASURES.iter().position(|(known, _)| known == measure).expect("all are there")];
             let found = histogram.percentile_us(*percentile);
             let verdict = match (found <= at_most.as_micros(), histogram.count()) {
                 (true, 0) => Verdict::Inconclusive,

@@ -7,6 +7,7 @@
 //! | `world` | the phases, and what happens in a tick |
 //! | `seconds` | the end of every simulated second: digests, trace, memory, progress |
 //! | `observatory` | where events go |
+//! | `latencies` | what was measured, whole and over time |
 //! | `bystanders` | the latency of those whom no fault has touched, beside a run without faults |
 //! | `audit`, `conclude` | what the disks hold at the end; the verdict and the record |
 
@@ -14,6 +15,7 @@ mod audit;
 mod build;
 mod bystanders;
 mod conclude;
+mod latencies;
 mod observatory;
 mod options;
 mod seconds;

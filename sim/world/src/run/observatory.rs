@@ -1,6 +1,7 @@
 //! Takes every event of a run: to the checks, the history file, the digest and the latency histograms.
 
 use super::bystanders::Bystanders;
+use super::latencies::Latencies;
 use crate::memory::accounts::Account;
 use rustc_hash::FxHashMap;
 use squall_checks::Checks;
@@ -8,7 +9,7 @@ use squall_generators::{Latency, Sink};
 use squall_history::{Event, Kind, Recorder};
 use squall_protocol::ClientMsgId;
 use squall_protocol::ids::mix;
-use squall_reports::Histogram;
+use squall_scenarios::Measure;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -26,11 +27,7 @@ pub struct Observatory {
     pub trace: Option<Trace>,
     hosts: Vec<String>,
     sent_at: FxHashMap<ClientMsgId, u64>,
-    pub send_to_ack: Histogram,
-    pub send_to_deliver: Histogram,
-    pub reconnect: Histogram,
-    pub reconnect_by_choice: Histogram,
-    pub all_back: Histogram,
+    pub latencies: Latencies,
     /// The latencies of those whom no fault has touched, where a scenario asks for them.
     pub bystanders: Option<Bystanders>,
     pub events: u64,
@@ -46,11 +43,7 @@ impl Observatory {
             trace: None,
             hosts,
             sent_at: FxHashMap::default(),
-            send_to_ack: Histogram::new(),
-            send_to_deliver: Histogram::new(),
-            reconnect: Histogram::new(),
-            reconnect_by_choice: Histogram::new(),
-            all_back: Histogram::new(),
+            latencies: Latencies::new(),
             bystanders: None,
             events: 0,
         }
@@ -85,7 +78,7 @@ impl Sink for Observatory {
             }
             Kind::Sent { client_msg_id, .. } => {
                 if let Some(sent) = self.sent_at.remove(client_msg_id) {
-                    self.send_to_ack.record_us(event.t - sent);
+                    self.latencies.record(Measure::SendToAck, event.t - sent);
                 }
             }
             Kind::Refused { client_msg_id, .. } => {
@@ -108,12 +101,12 @@ impl Sink for Observatory {
         let _account = Account::Histograms.enter();
         match latency {
             Latency::SendToDeliver(delivered) => {
-                self.send_to_deliver.record_us(delivered.took_us);
+                self.latencies.record(Measure::SendToDeliver, delivered.took_us);
                 self.bystanders.iter_mut().for_each(|bystanders| bystanders.handle_delivered(&delivered));
             }
-            Latency::Reconnect(us) => self.reconnect.record_us(us),
-            Latency::ReconnectByChoice(us) => self.reconnect_by_choice.record_us(us),
-            Latency::AllBack(us) => self.all_back.record_us(us),
+            Latency::Reconnect(us) => self.latencies.record(Measure::Reconnect, us),
+            Latency::ReconnectByChoice(us) => self.latencies.record(Measure::ReconnectByChoice, us),
+            Latency::AllBack(us) => self.latencies.record(Measure::AllBack, us),
         }
     }
 

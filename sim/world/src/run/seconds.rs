@@ -4,8 +4,10 @@ use super::observatory::Trace;
 use super::options::{Progress, SecondDigest};
 use super::world::World;
 use crate::disk::Disk;
+use crate::memory::accounts::Account;
 use squall_network::SegmentTrace;
 use squall_protocol::ids::mix;
+use squall_reports::series::Sample;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -33,8 +35,35 @@ impl World<'_> {
             self.begin_trace();
         }
         self.look_at_memory();
+        self.sample();
         self.stopped |= self.options.stop.load(Ordering::Relaxed);
         self.report_progress();
+    }
+
+    /// One more second of the series.
+    fn sample(&mut self) {
+        let wall_us = self.started.elapsed().as_micros() as u64;
+        let (totals, stats) = (self.fleet.totals(), self.network.stats());
+        let stamped = self.mailbox.lock().stamped_in_all();
+        let sample = Sample {
+            levels: vec![("connected", totals.online)],
+            totals: vec![
+                ("connects", totals.connects),
+                ("reconnects", totals.reconnects),
+                ("sends", totals.sent),
+                ("acks", totals.acked),
+                ("refusals", totals.refused),
+                ("resends", totals.resent),
+                ("deliveries", totals.delivered),
+                ("displays", totals.displayed),
+                ("wire_bytes", stats.bytes),
+                ("entries_committed", stamped),
+                ("wall_us", wall_us),
+            ],
+            memory_bytes: self.peak.latest(),
+        };
+        let _account = Account::Histograms.enter();
+        self.observatory.latencies.end_second(sample);
     }
 
     /// Draws up the ledger of memory if the process has grown.
@@ -43,7 +72,7 @@ impl World<'_> {
         self.threads.iter().for_each(|thread| thread.settle());
         // SAFETY: every commit that had begun is over, the threads of other hosts have nothing in hand until the next tick, and
         // nothing else of a run has a thread of its own.
-        unsafe { self.peak.look() };
+        unsafe { self.peak.look(self.started) };
     }
 
     /// Keeps every event and every delivered segment from here on.
