@@ -109,6 +109,9 @@ pub const CURSOR_FLUSH_INTERVAL: Duration = Duration::from_millis(500);
 /// A gateway's lease on its registry entries, and how often it renews.
 pub const LEASE: Duration = Duration::from_secs(30);
 pub const LEASE_RENEWAL: Duration = Duration::from_secs(10);
+/// Connections that a gateway has told a registry and that have no answer yet; and how long it waits for one before it tells it again.
+pub const MAX_REGISTRATIONS_ON_THE_WAY: usize = 1_024;
+pub const REGISTRATION_RETRY_AFTER: Duration = Duration::from_secs(2);
 /// A gateway asks for the heads without waiting longer for the registry.
 pub const HEADS_WITHOUT_REGISTRY_AFTER: Duration = Duration::from_secs(2);
 /// A gateway asks a shard for heads again after this long without an answer.

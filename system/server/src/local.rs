@@ -173,7 +173,8 @@ impl Observer for Stderr {
             | Point::Found { .. }
             | Point::Recovered { .. }
             | Point::StaleEntryMet { .. }
-            | Point::SnapshotSent { .. }
+            | Point::SnapshotBegun { .. }
+            | Point::SnapshotTold
             | Point::EntriesCleared { .. }
             | Point::ResyncAfterRegistration { .. }
             | Point::HeadsWithoutRegistry { .. }

@@ -51,8 +51,10 @@ pub enum Point<'a> {
     Recovered { replanned: usize },
     /// A delivery came for a connection that is not here: its registry entry is cleared.
     StaleEntryMet { device: DeviceId },
-    /// A gateway told a registry all its connections.
-    SnapshotSent { connections: usize },
+    /// A gateway begins to tell a registry its connections.
+    SnapshotBegun { connections: usize },
+    /// The registry has confirmed all of them.
+    SnapshotTold,
     /// Entries of older sessions or run-out leases have been cleared.
     EntriesCleared { entries: usize },
     /// A device that was connected all the time is told to sync because its registry entry was created anew.

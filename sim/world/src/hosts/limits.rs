@@ -83,6 +83,8 @@ pub const LIMITS: &[(&str, Reached)] = &[
     ("CURSOR_FLUSH_INTERVAL", Never(A_PACE)),
     ("LEASE", ByPoint("registry_entries_cleared")),
     ("LEASE_RENEWAL", Never(A_PACE)),
+    ("MAX_REGISTRATIONS_ON_THE_WAY", Never(TOO_MANY)),
+    ("REGISTRATION_RETRY_AFTER", Never(A_PACE)),
     ("HEADS_WITHOUT_REGISTRY_AFTER", ByPoint("heads_without_registry")),
     ("HEADS_RETRY_AFTER", ByPoint("heads_asked_again")),
     ("LINGER", Never("what a closed connection still reads is nobody's")),

@@ -93,8 +93,8 @@ pub(super) fn names(point: &Point<'_>) -> &'static [&'static str] {
         Point::Recovered { replanned: 0 } => &["recovered"],
         Point::Recovered { .. } => &["recovered", "recovery_found_undispatched_tail"],
         Point::StaleEntryMet { .. } => &["stale_entry_met"],
-        Point::SnapshotSent { connections: 0 } => &[],
-        Point::SnapshotSent { .. } => &["registry_rebuilt_from_connections"],
+        Point::SnapshotBegun { connections: 0 } | Point::SnapshotTold => &[],
+        Point::SnapshotBegun { .. } => &["registry_rebuilt_from_connections"],
         Point::EntriesCleared { .. } => &["registry_entries_cleared"],
         Point::ResyncAfterRegistration { .. } => &["resync_after_registration"],
         Point::HeadsWithoutRegistry { .. } => &["heads_without_registry"],
@@ -131,7 +131,8 @@ pub(super) fn scenario_point(point: &Point<'_>) -> Option<model::Point> {
         | Point::LookupRetried
         | Point::Recovered { .. }
         | Point::StaleEntryMet { .. }
-        | Point::SnapshotSent { .. }
+        | Point::SnapshotBegun { .. }
+        | Point::SnapshotTold
         | Point::EntriesCleared { .. }
         | Point::ResyncAfterRegistration { .. }
         | Point::HeadsWithoutRegistry { .. }

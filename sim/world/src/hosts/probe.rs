@@ -148,7 +148,8 @@ impl Probe {
             | Point::LookupRetried
             | Point::Recovered { .. }
             | Point::StaleEntryMet { .. }
-            | Point::SnapshotSent { .. }
+            | Point::SnapshotBegun { .. }
+            | Point::SnapshotTold
             | Point::EntriesCleared { .. }
             | Point::ResyncAfterRegistration { .. }
             | Point::HeadsWithoutRegistry { .. }

@@ -301,7 +301,7 @@ impl Connection {
         table.schedule(now + limits::SILENCE_LIMIT, self.id, Deadline::Silence);
         table.schedule(now + limits::HEADS_WITHOUT_REGISTRY_AFTER, self.id, Deadline::Registered);
         drop(table);
-        self.gateway.uplinks.register(self.id, peer);
+        self.gateway.register(self.id, peer);
     }
 }
 
@@ -310,7 +310,7 @@ impl Drop for Connection {
         let removed = self.gateway.table().remove(self.id);
         if let Some(peer) = removed.and_then(|c| c.peer) {
             self.gateway.observer.passed(&Point::Lost { device: peer.device });
-            self.gateway.uplinks.unregister(self.id.0, peer.user, peer.device);
+            self.gateway.unregister(self.id, peer);
         }
     }
 }

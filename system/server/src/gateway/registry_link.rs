@@ -1,11 +1,12 @@
 //! A gateway's session with one registry: all that it holds, then what comes and goes, and the lease.
 //!
 //! A session begins with everything that the gateway holds, so a registry that restarts, or a link that was cut, is whole
-//! again without anybody's memory of what was said before. Guarded by `sim/checks/src/no_loss.rs`.
+//! again without anybody's memory of what was said before. It goes in bounded parts, and what has no answer is told again
+//! (`core::gateway::Registrations`). Guarded by `sim/checks/src/no_loss.rs`.
 
 use super::state::Gateway;
 use super::table::ConnectionId;
-use super::uplinks::{registration, session_request};
+use super::uplinks::session_request;
 use crate::links::services::registry::registry_client::RegistryClient;
 use crate::links::{LinkError, dial, keep_open};
 use crate::net::Connector;
@@ -48,27 +49,32 @@ async fn run(
         queue.clear();
         queue.push(session_request(SessionKind::Open(wire::Open { gateway: gateway.index })));
         let mut connections = 0;
-        for (id, peer) in table.open().filter(|(_, peer)| gateway.uplinks.registry_of(peer.user) == index) {
-            if earlier > 0 && planted(Plant::RegistrationNotRebuilt) {
-                continue;
-            }
-            queue.push(session_request(SessionKind::Register(registration(id.0, peer))));
-            connections += 1;
-        }
-        queue.push(session_request(SessionKind::SnapshotEnd(wire::SnapshotEnd {})));
-        gateway.observer.passed(&Point::SnapshotSent { connections });
+        let own = table.open().filter(|(_, peer)| gateway.uplinks.registry_of(peer.user) == index);
+        let own = own.filter(|_| earlier == 0 || !planted(Plant::RegistrationNotRebuilt)).map(|(id, _)| id.0);
+        gateway.uplinks.registrations(index).handle_opened(own.inspect(|_| connections += 1));
+        gateway.observer.passed(&Point::SnapshotBegun { connections });
     }
+    let _open = Open { gateway: &gateway, registry: index };
+    gateway.send_registrations(index);
     let requests = queue.batches().map(|requests| wire::SessionRequests { requests });
     let mut replies = client.session(requests).await?.into_inner();
     gateway.observer.passed(&Point::LinkUp { to: &address });
     let mut renewal = tokio::time::interval(limits::LEASE_RENEWAL);
+    let mut retry = tokio::time::interval(limits::REGISTRATION_RETRY_AFTER);
     loop {
         tokio::select! {
             biased;
             batch = replies.message() => match batch? {
-                Some(batch) => batch.registered.iter().for_each(|r| registered(&gateway, r)),
+                Some(batch) => {
+                    for r in &batch.registered {
+                        let again = gateway.uplinks.registrations(index).handle_confirmed(r.connection);
+                        registered(&gateway, r, again);
+                    }
+                    gateway.send_registrations(index);
+                }
                 None => return Ok(()),
             },
+            _ = retry.tick() => gateway.send_registrations(index),
             _ = renewal.tick() => {
                 queue.push(session_request(SessionKind::Renew(wire::Renew {})));
             }
@@ -76,8 +82,21 @@ async fn run(
     }
 }
 
-/// The entry is visible from now on: what was planned before it is in the heads, what comes after is delivered.
-fn registered(gateway: &Gateway, r: &wire::Registered) {
+/// A session that is open: when it ends, nothing more is kept for it.
+struct Open<'a> {
+    gateway: &'a Gateway,
+    registry: u32,
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.gateway.uplinks.registrations(self.registry).handle_closed();
+    }
+}
+
+/// The entry is visible from now on: what was planned before it is in the heads, what comes after is delivered. Whether it was news
+/// is not known of one that was told `again`: the first answer may have said so.
+fn registered(gateway: &Gateway, r: &wire::Registered, again: bool) {
     let (id, device) = (ConnectionId(r.connection), DeviceId(r.device));
     let mut table = gateway.table();
     let Some(row) = table.get_device(id, device) else { return };
@@ -90,7 +109,7 @@ fn registered(gateway: &Gateway, r: &wire::Registered) {
     let first = before == 0;
     // Without a confirmation in the session before this one, the entry may have been created in that one and the reply that
     // says so lost.
-    if !r.created && !first && before + 1 >= session {
+    if !r.created && !again && !first && before + 1 >= session {
         return;
     }
     drop(table);

@@ -4,13 +4,15 @@
 //! compile.
 
 use super::table::{ConnectionId, Deadline, Table};
-use super::uplinks::Uplinks;
+use super::uplinks::{Uplinks, registration, session_request};
 use crate::clock::Clock;
-use crate::observer::Observer;
+use crate::observer::{Observer, Point};
 use crate::tasks::Tasks;
 use squall_core::gateway::Peer;
 use squall_protocol::limits;
 use squall_protocol::token::TokenSecret;
+use squall_protocol::wire::registry::SnapshotEnd;
+use squall_protocol::wire::registry::session_request::Request as SessionKind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What all tasks of a gateway share.
@@ -39,6 +41,49 @@ impl Gateway {
 
     pub fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A device has been let in: its registry is to know.
+    pub fn register(&self, id: ConnectionId, peer: Peer) {
+        let registry = self.uplinks.registry_of(peer.user);
+        self.uplinks.registrations(registry).handle_connected(id.0);
+        self.send_registrations(registry);
+    }
+
+    /// A connection is gone: its registry is to forget it.
+    pub fn unregister(&self, id: ConnectionId, peer: Peer) {
+        self.uplinks.registrations(self.uplinks.registry_of(peer.user)).handle_gone(id.0);
+        self.uplinks.unregister(id.0, peer.user, peer.device);
+    }
+
+    /// Tells a registry what it is to be told now: the next part, what had no answer in time, and the end of the snapshot.
+    pub fn send_registrations(&self, registry: u32) {
+        let mut table = self.table();
+        let mut registrations = self.uplinks.registrations(registry);
+        let queue = &self.uplinks.registries[registry as usize];
+        loop {
+            let due = registrations.poll(self.clock.now());
+            let mut gone = 0;
+            for connection in due {
+                match table.get_mut(ConnectionId(connection)).and_then(|row| row.peer) {
+                    Some(peer) => {
+                        queue.push(session_request(SessionKind::Register(registration(connection, peer))));
+                    }
+                    None => {
+                        registrations.handle_gone(connection);
+                        gone += 1;
+                    }
+                }
+            }
+            // Those who are gone have left room for others.
+            if gone == 0 {
+                break;
+            }
+        }
+        if registrations.poll_snapshot_told() {
+            self.observer.passed(&Point::SnapshotTold);
+            queue.push(session_request(SessionKind::SnapshotEnd(SnapshotEnd {})));
+        }
     }
 
     /// Asks every shard where the user's conversations stand.

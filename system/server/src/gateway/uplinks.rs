@@ -2,7 +2,7 @@
 
 use super::table::ConnectionId;
 use crate::links::Queue;
-use squall_core::gateway::Peer;
+use squall_core::gateway::{Peer, Registrations};
 use squall_protocol::ids::rendezvous;
 use squall_protocol::wire::messages::request::Request as Kind;
 use squall_protocol::wire::messages::{Caller, HeadsOf, Request};
@@ -10,11 +10,14 @@ use squall_protocol::wire::registry as wire;
 use squall_protocol::wire::registry::session_request::Request as SessionKind;
 use squall_protocol::{ClientFrame, DeviceId, UserId, limits, relay};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The queues to other roles.
 pub struct Uplinks {
     pub shards: Vec<Queue<Request>>,
     pub registries: Vec<Queue<wire::SessionRequest>>,
+    /// What each registry is still to be told. Locked after the table, if both are.
+    registrations: Vec<Mutex<Registrations>>,
     /// Sessions opened with each registry so far.
     sessions: Vec<AtomicU32>,
 }
@@ -37,6 +40,7 @@ impl Uplinks {
         Uplinks {
             shards: (0..shards).map(|_| Queue::default()).collect(),
             registries: (0..registries).map(|_| Queue::default()).collect(),
+            registrations: (0..registries).map(|_| Mutex::default()).collect(),
             sessions: (0..registries).map(|_| AtomicU32::new(0)).collect(),
         }
     }
@@ -67,8 +71,9 @@ impl Uplinks {
         self.shards[shard as usize].push(Request { caller: Some(caller(id, peer)), request: Some(request) });
     }
 
-    pub fn register(&self, id: ConnectionId, peer: Peer) {
-        self.registry(peer.user).push(session_request(SessionKind::Register(registration(id.0, peer))));
+    /// What this registry is still to be told.
+    pub fn registrations(&self, registry: u32) -> MutexGuard<'_, Registrations> {
+        self.registrations[registry as usize].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn unregister(&self, connection: u64, user: UserId, device: DeviceId) {
