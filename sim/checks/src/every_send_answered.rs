@@ -1,5 +1,5 @@
 //! **Invariant:** when the quiet is over, each send of a reachable device has been acked or refused, and a refusal is one
-//! that membership explains.
+//! that membership explains, and final: what was refused is in no log.
 
 use crate::facts::{Fact, Facts, NONE, RefusedSend, known};
 use crate::property::Property;
@@ -9,7 +9,7 @@ const NAME: &str = "every-send-answered";
 
 pub(crate) const PROPERTY: Property = Property {
     name: NAME,
-    guarantee: "Every send of a device that is connected is acked, or refused for a reason.",
+    guarantee: "Every send of a device that is connected is acked, or refused for a reason and for good.",
     evaluation: "sends that were answered, or whose device is reachable",
     exposure: "sends that were resent",
     judge: |_: &Fact, _: &Facts, _: &mut Tally| {},
@@ -50,6 +50,7 @@ fn judge_refusal(refusal: &RefusedSend, facts: &Facts, tally: &mut Tally) {
     let pair = &facts.pairs[row.pair];
     let sender = facts.devices[pair.device].user;
     let contradiction = match letters(refusal.reason).as_str() {
+        _ if row.is(known::LOGGED) => "it is in the log all the same",
         "conflict" => return,
         "notamember" if sender.is_some_and(|user| facts.always_a_member(user, pair.conversation)) => {
             "its sender was a member from the first entry to the last"
@@ -121,6 +122,15 @@ mod tests {
             let found = history.audit().violated(NAME, 5);
             assert!(found.message.contains(reason), "{}", found.message);
         }
+    }
+
+    #[test]
+    fn a_refused_message_that_is_stored_all_the_same_is_named() {
+        let mut history = History::chat();
+        history.change(1, 5, Change::Left(2)).acked(1, 5, 3).log(5);
+        history.send(2, 6).refused(2, 6, "not_a_member").log(6);
+        let found = history.audit().violated(NAME, 6);
+        assert!(found.message.contains("in the log all the same"), "{}", found.message);
     }
 
     #[test]

@@ -45,6 +45,7 @@ pub enum Plant {
     CreationTakesAnyName,
     AnybodyMayJoin,
     PagesForWhoeverAsks,
+    RefusalNotFenced,
 }
 
 /// Whether this bug is planted in the process.

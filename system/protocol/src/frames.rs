@@ -39,7 +39,7 @@ pub enum ServerFrame {
         client_msg_id: ClientMsgId,
         server_seq: Seq,
     },
-    /// The message is not stored and this copy never will be.
+    /// The message is not stored. Unless the reason is temporary, no copy of it ever will be.
     Refused {
         conversation: ConversationId,
         client_msg_id: ClientMsgId,
@@ -64,7 +64,7 @@ pub enum ServerFrame {
     },
 }
 
-/// Why a send is refused. Each is definite: this copy is not stored.
+/// Why a send is refused. Each but the temporary ones is definite: no copy of the message is ever stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {

@@ -76,6 +76,8 @@ pub const HEADS_PER_FRAME: usize = 200;
 
 /// Accepted messages of one device and conversation whose ids the shard remembers by heart; older ones are found by `client_seq`.
 pub const DEDUP_WINDOW: usize = 32;
+/// Refused messages of one device that a shard remembers until its connection is replaced; with more the connection is retired.
+pub const MAX_REFUSED_REMEMBERED: usize = 64;
 /// Positions in one row of the index from `seq` to place on disk.
 pub const INDEX_CHUNK: usize = 64;
 /// Places in one row of the index from a device's numbers to its messages.

@@ -6,8 +6,10 @@ use common::{PATIENCE, Raw, SECRET, TempDir};
 use prost::Message;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use squall_protocol::token::TokenSecret;
-use squall_protocol::wire::log::{ConversationRow, MemberRow, SenderRow, StoredEntry, payload};
-use squall_protocol::{ClientFrame, ClientMsgId, ClientSeq, Codec, ConversationId, Payload, ServerFrame, UserId};
+use squall_protocol::wire::log::{ConversationRow, FenceRow, MemberRow, SenderRow, StoredEntry, payload};
+use squall_protocol::{
+    ClientFrame, ClientMsgId, ClientSeq, Codec, ConversationId, Payload, Refusal, ServerFrame, UserId, protobuf,
+};
 use squall_server::local::{Local, LocalConfig};
 use std::collections::{BTreeMap, BTreeSet};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
@@ -19,9 +21,11 @@ const INDEX: TableDefinition<(u128, u64), &[u8]> = TableDefinition::new("index")
 const SENT: TableDefinition<(u128, u64, u64), &[u8]> = TableDefinition::new("sent");
 const MEMBERS: TableDefinition<(u64, u128), &[u8]> = TableDefinition::new("members");
 const CURSORS: TableDefinition<(u128, u64), &[u8]> = TableDefinition::new("cursors");
+const FENCES: TableDefinition<(u64, u64), &[u8]> = TableDefinition::new("fences");
 const MARKS: TableDefinition<&str, &[u8]> = TableDefinition::new("marks");
 
 const GROUP: ConversationId = ConversationId::group(UserId(1), 501);
+const NOT_OURS: ConversationId = ConversationId::group(UserId(2), 502);
 const TEXTS: u64 = 150;
 
 /// The value of a row whose checksum holds.
@@ -63,6 +67,14 @@ fn lived_in() -> TempDir {
             let stored = async { while !matches!(raw.frame().await, ServerFrame::Sent { .. }) {} };
             tokio::time::timeout(PATIENCE, stored).await.expect("a send is answered");
         }
+        let refused = ClientFrame::Send {
+            conversation: NOT_OURS,
+            client_msg_id: ClientMsgId(7_000),
+            client_seq: ClientSeq(1),
+            payload: text(0),
+        };
+        raw.send(refused).await;
+        raw.until(|frame| matches!(frame, ServerFrame::Refused { .. }).then_some(())).await;
         raw.send(ClientFrame::Ack { conversation: GROUP, up_to_seq: squall_protocol::Seq(7) }).await;
         tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
     });
@@ -166,6 +178,16 @@ fn a_stranger_reads_every_table_and_finds_that_they_agree() {
     assert_eq!(members, users);
     let cursor = read.open_table(CURSORS).unwrap().get((GROUP.0, 11)).unwrap().unwrap();
     assert_eq!(numbers(&value("cursors", &[&id, &11u64.to_be_bytes()], cursor.value())), [7]);
+    let fences = read.open_table(FENCES).unwrap();
+    let fence = fences.get((1, 11)).unwrap().unwrap();
+    let fence = value("fences", &[&1u64.to_be_bytes(), &11u64.to_be_bytes()], fence.value());
+    let fence = FenceRow::decode(&*fence).unwrap();
+    let told = ServerFrame::Refused {
+        conversation: NOT_OURS,
+        client_msg_id: ClientMsgId(7_000),
+        reason: Refusal::NotAMember,
+    };
+    assert_eq!((fence.floor, &fence.refused), (1, &vec![protobuf::encode_server(&told)]));
     let mark = read.open_table(MARKS).unwrap().get("dispatched").unwrap().unwrap();
     assert!(numbers(&value("marks", &[b"dispatched"], mark.value()))[0] <= head);
 }

@@ -275,6 +275,14 @@ impl<S: Storage> Storage for SettledStorage<S> {
         self.inner().numbered(id, device, number)
     }
 
+    fn fence(&self, user: UserId, device: DeviceId) -> Result<Option<messages::Fence>, StorageError> {
+        self.inner().fence(user, device)
+    }
+
+    fn fenced(&self) -> Result<Vec<(UserId, DeviceId)>, StorageError> {
+        self.inner().fenced()
+    }
+
     fn head_for(&self, id: ConversationId, user: UserId) -> Result<Option<Seq>, StorageError> {
         self.inner().head_for(id, user)
     }

@@ -1,6 +1,6 @@
 //! Bugs that live in what the storage is told and answers.
 
-use squall_core::messages::{Conversation, Position, Sender};
+use squall_core::messages::{Conversation, Fence, Position, Sender};
 use squall_core::plant::{Plant, planted};
 use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Entry, Payload, Seq, UserId};
 use squall_server::net::BoxFuture;
@@ -79,6 +79,14 @@ impl<S: Storage> Storage for PlantedStorage<S> {
         number: ClientSeq,
     ) -> Result<Option<(ClientMsgId, Seq)>, StorageError> {
         self.inner.numbered(id, device, number)
+    }
+
+    fn fence(&self, user: UserId, device: DeviceId) -> Result<Option<Fence>, StorageError> {
+        self.inner.fence(user, device)
+    }
+
+    fn fenced(&self) -> Result<Vec<(UserId, DeviceId)>, StorageError> {
+        self.inner.fenced()
     }
 
     fn head_for(&self, id: ConversationId, user: UserId) -> Result<Option<Seq>, StorageError> {

@@ -194,6 +194,10 @@ bugs! {
         "Deliveries go to members; pages go to whoever knows the id."
         ["members-only", "no-duplicates"] in "strangers", 1 devices, 1 faults:
         "A conversation with something in it, and a stranger who asks for it."
+    RefusalNotFenced "refusal-not-fenced":
+        "A refusal is an answer like any other; a copy that another gateway still had in its queue is stored when the sender is a member again."
+        ["every-send-answered"] in "late-copies", 2 devices, 2 faults:
+        "A message that is refused while an older copy is held up, and a sender who is let in again before it comes."
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! What a shard of the conversations decides.
 //!
 //! `conversation` is one log: it judges and numbers sends, with `membership` as the fold that says who may see and do
-//! what, over the `stretches` of its users; `delta` is what a commit of it writes. `fanout` names who receives an entry through which gateway, `debt` what is still owed after that.
+//! what, over the `stretches` of its users; `delta` is what a commit of it writes. `fence` keeps refusals final. `fanout` names who receives an entry through which gateway, `debt` what is still owed after that.
 
 mod conversation;
 mod debt;
 mod delta;
 mod fanout;
+mod fence;
 mod membership;
 mod stretches;
 
@@ -14,5 +15,6 @@ pub use conversation::{Conversation, SendOutcome, SendRequest, Sender, numbered_
 pub use debt::{Debts, Overdue, Position};
 pub use delta::{LogDelta, SenderDelta};
 pub use fanout::targets_by_gateway;
+pub use fence::{Fence, Fenced, MessageId};
 pub use membership::{Membership, admit};
 pub use stretches::{Stretch, Stretches};

@@ -130,6 +130,7 @@ fn cut(shard: &Shard, cursors_written: &mut Time) -> Batch {
         }
     }
     batch.entries = entries;
+    batch.fences = state.fences.cut();
     batch
 }
 
@@ -156,12 +157,10 @@ fn finish(shard: &Shard, batch: Batch) {
                 seq,
             });
         }
-        for (replies, reply) in state.deferred.remove(&(conversation, seq)).unwrap_or_default() {
-            replies.push(reply);
-        }
         state.debts.handle_committed(new.position);
         plans.push(Plan { new, members });
     }
+    state.fences.handle_durable();
     drop(state);
     shard.dispatcher.plan(plans, shard.clock.now());
 }

@@ -1,7 +1,7 @@
 //! The messages role: a shard of all conversations, with a disk of its own.
 //!
 //! `requests` answers gateways, with `pages` for what is read; `commit` makes entries durable and acks, `dispatch` plans and
-//! publishes. They share a `shard`: its `state`, with a `cache` of logs, and its `dispatcher`, the look-ups in progress. The
+//! publishes. They share a `shard`: its `state`, with a `cache` of logs and the `fences` of refusals, and its `dispatcher`, the look-ups in progress. The
 //! order is the invariant: commit, then ack, then publish.
 
 mod backoff;
@@ -9,6 +9,7 @@ mod cache;
 mod commit;
 mod dispatch;
 mod dispatcher;
+mod fences;
 mod pages;
 mod requests;
 mod shard;

@@ -15,7 +15,7 @@ use crate::links::Queue;
 use crate::observer::Point;
 use crate::storage::{NewEntry, Storage, StorageError};
 use crate::work::Work;
-use squall_core::messages::{SendOutcome, SendRequest, admit, numbered_as};
+use squall_core::messages::{Fenced, SendOutcome, SendRequest, admit, numbered_as};
 use squall_core::plant::{Plant, planted};
 use squall_protocol::frames::ErrorCode;
 use squall_protocol::wire::messages::{Caller, Reply, Request, reply};
@@ -173,10 +173,30 @@ fn handle_send(
         refuse(Refusal::Busy);
         return Ok(());
     }
+    let who = (send.sender, device);
+    match state.fences.judge(who, send.connect_count, (conversation, client_msg_id), storage)? {
+        Fenced::No => {}
+        Fenced::Stale => return Ok(()),
+        Fenced::Refused(reason) => {
+            state.fences.repeat(who, (from.replies.clone(), refused(reason)));
+            shard.work.notify_one();
+            return Ok(());
+        }
+    }
+    let connect_count = send.connect_count;
+    // For good: no copy of it is ever stored. What it follows from may be staged; its fence is in the same commit or in a later one.
+    let refuse_for_good = |state: &mut ShardState, reason| {
+        let message = ((conversation, client_msg_id), reason);
+        let reply = (from.replies.clone(), refused(reason));
+        if !state.fences.refuse(who, connect_count, message, reply, storage)? {
+            refuse(Refusal::Busy);
+        }
+        shard.work.notify_one();
+        Ok(())
+    };
     let open = planted(Plant::CreationTakesAnyName) || planted(Plant::AnybodyMayJoin);
     if !open && state.is_stranger(storage, conversation, send.sender)? {
-        refuse(Refusal::NotAMember);
-        return Ok(());
+        return refuse_for_good(state, Refusal::NotAMember);
     }
     let numbered = numbered_as(send.sender, device);
     let log = state.cache.get_for(conversation, numbered, storage)?;
@@ -220,13 +240,10 @@ fn handle_send(
             if matches!(reason, Refusal::ExpectedClientSeq(_)) {
                 shard.observer.passed(&Point::ClientSeqGap { conversation, device });
             }
-            if reason.is_temporary() || log.membership_is_durable() {
-                refuse(reason);
-            } else {
-                let head = log.head();
-                let deferred = (from.replies.clone(), refused(reason));
-                state.deferred.entry((conversation, head)).or_default().push(deferred);
+            if !reason.is_temporary() {
+                return refuse_for_good(state, reason);
             }
+            refuse(reason);
         }
         SendOutcome::Stale => {}
     }

@@ -5,6 +5,7 @@
 //! read harms who asks for it and nobody else. Guarded by `server/tests/damage.rs`.
 
 use super::dispatcher::{Dispatcher, Plan};
+use super::fences::Fences;
 use super::state::ShardState;
 use crate::clock::Clock;
 use crate::observer::{Observer, Point};
@@ -75,6 +76,7 @@ impl Shard {
             0
         });
         state.dispatched = dispatched;
+        state.fences = Fences::load(storage.fenced()?);
         state.debts = Debts::new(recovered.next_position);
         let rows = storage.rows_from(dispatched, usize::MAX)?;
         let mut plans = Vec::with_capacity(rows.len());

@@ -4,6 +4,7 @@
 //! `sim/checks/src/acked_is_durable.rs`.
 
 use super::cache::Cache;
+use super::fences::Fences;
 use crate::links::Queue;
 use crate::storage::{NewEntry, Storage, StorageError};
 use rustc_hash::FxHashMap;
@@ -37,8 +38,7 @@ pub struct ShardState {
     /// Entries to be committed, in append order.
     pub staged: Vec<NewEntry>,
     pub waiters: FxHashMap<(ConversationId, Seq), Vec<Waiter>>,
-    /// Refusals that follow from a staged change of membership: told when that is durable.
-    pub deferred: FxHashMap<(ConversationId, Seq), Vec<Deferred>>,
+    pub fences: Fences,
     pub next_position: Position,
     pub debts: Debts,
     /// Cursors that have moved since the last commit.
@@ -57,7 +57,7 @@ impl ShardState {
             cache: Cache::default(),
             staged: Vec::new(),
             waiters: FxHashMap::default(),
-            deferred: FxHashMap::default(),
+            fences: Fences::default(),
             next_position: 0,
             debts: Debts::default(),
             cursors: BTreeMap::new(),

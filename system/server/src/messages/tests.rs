@@ -10,7 +10,7 @@ use crate::observer::Unobserved;
 use crate::storage::{Batch, NewEntry, Recovered, RedbStorage, Row, Storage, StorageError, WriterThread};
 use crate::tasks::Tasks;
 use futures_util::StreamExt;
-use squall_core::messages::{Conversation, LogDelta, Position, SendOutcome, SendRequest, Sender};
+use squall_core::messages::{Conversation, Fence, LogDelta, Position, SendOutcome, SendRequest, Sender};
 use squall_protocol::wire::messages::{Caller, Reply, Request};
 use squall_protocol::{
     ClientFrame, ClientMsgId, ClientSeq, ConversationId, DeviceId, Entry, Payload, Refusal, Seq, ServerFrame,
@@ -61,6 +61,12 @@ impl Storage for Counting {
     ) -> Result<Option<(ClientMsgId, Seq)>, StorageError> {
         self.count(1);
         self.inner.numbered(id, device, number)
+    }
+    fn fence(&self, user: UserId, device: DeviceId) -> Result<Option<Fence>, StorageError> {
+        self.inner.fence(user, device)
+    }
+    fn fenced(&self) -> Result<Vec<(UserId, DeviceId)>, StorageError> {
+        self.inner.fenced()
     }
     fn head_for(&self, id: ConversationId, user: UserId) -> Result<Option<Seq>, StorageError> {
         self.count(1);
@@ -158,7 +164,7 @@ async fn whatever_number_a_stranger_sends_no_log_is_read_for_it() {
         disk.read.store(0, Ordering::Relaxed);
         requests::handle(&shard, request(STRANGER, &text(conversation, number)), &replies);
         assert_eq!(disk.read.load(Ordering::Relaxed), 0, "rows read for number {number}");
-        assert!(!replies.is_empty(), "the stranger has an answer");
+        assert!(!shard.state().fences.cut().is_empty(), "the stranger will have an answer");
     }
 }
 
@@ -208,4 +214,45 @@ async fn a_stranger_costs_a_cold_conversation_no_read_of_its_log_whatever_they_a
         assert_eq!(disk.read.load(Ordering::Relaxed), 0, "{frame:?}");
         assert!(shard.state().cache.peek(conversation).is_none(), "{frame:?}");
     }
+}
+
+/// The frames that have been answered so far.
+async fn answers(batches: &mut (impl futures_util::Stream<Item = Vec<Reply>> + Unpin)) -> Vec<ServerFrame> {
+    let batch = batches.next().await.expect("the queue is open");
+    batch.into_iter().map(|reply| relay::reply_from_wire(reply.reply.unwrap()).unwrap().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_refusal_is_told_when_its_fence_is_durable_and_whatever_comes_of_the_message_later_is_stale() {
+    let conversation = ConversationId::group(OWNER, 77);
+    let disk = disk(conversation).await;
+    let shard = Arc::new(shard_on(&disk));
+    let replies: Queue<Reply> = Queue::default();
+    let mut batches = replies.batches();
+    let copy = |connect_count| {
+        let mut request = request(STRANGER, &text(conversation, 1));
+        request.caller.as_mut().unwrap().connect_count = connect_count;
+        request
+    };
+    requests::handle(&shard, copy(2), &replies);
+    assert!(replies.is_empty(), "nothing is told before it is durable");
+    let who = (STRANGER, DeviceId(30));
+    assert_eq!(disk.fence(who.0, who.1).unwrap(), None);
+    let commits = tokio::spawn(super::commit::run(Arc::clone(&shard)));
+    let told = answers(&mut batches).await;
+    assert!(matches!(told[..], [ServerFrame::Refused { reason: Refusal::NotAMember, .. }]), "{told:?}");
+    assert_eq!(disk.fence(who.0, who.1).unwrap().map(|fence| fence.floor()), Some(2));
+
+    // The old copy is dropped without a word, the same one again is told the same, at once.
+    requests::handle(&shard, copy(1), &replies);
+    assert!(replies.is_empty());
+    requests::handle(&shard, copy(2), &replies);
+    assert_eq!(answers(&mut batches).await, told);
+    // A shard that starts on this disk knows no less.
+    let restarted = shard_on(&disk);
+    requests::handle(&restarted, copy(1), &replies);
+    assert!(replies.is_empty());
+    requests::handle(&restarted, copy(2), &replies);
+    assert_eq!(answers(&mut batches).await, told);
+    commits.abort();
 }

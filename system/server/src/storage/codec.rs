@@ -5,9 +5,9 @@
 use super::interface::{NewEntry, StorageError};
 use super::seal::{Key, chained, seal, unseal};
 use prost::Message;
-use squall_core::messages::{Position, Stretch};
+use squall_core::messages::{Fence, Position, Stretch};
 use squall_protocol::wire::log;
-use squall_protocol::{ConversationId, Seq, UserId, protobuf};
+use squall_protocol::{ConversationId, DeviceId, Seq, ServerFrame, UserId, protobuf};
 
 /// An entry as its row has it.
 #[derive(Debug)]
@@ -71,6 +71,26 @@ pub fn decode_stretch(
     let row: log::MemberRow = decode(Key::Member(conversation, user, joined), row)?;
     let until = (row.until != 0).then_some(Seq(row.until));
     Ok(Stretch { user, joined, from: Seq(row.visible_from), until })
+}
+
+pub fn encode_fence(user: UserId, device: DeviceId, fence: &Fence) -> Vec<u8> {
+    let refused = fence.refused().iter().map(|((conversation, client_msg_id), reason)| {
+        let (conversation, client_msg_id, reason) = (*conversation, *client_msg_id, *reason);
+        protobuf::encode_server(&ServerFrame::Refused { conversation, client_msg_id, reason })
+    });
+    encode(Key::Fence(user, device), &log::FenceRow { floor: fence.floor(), refused: refused.collect() })
+}
+
+pub fn decode_fence(user: UserId, device: DeviceId, row: &[u8]) -> Result<Fence, StorageError> {
+    let key = Key::Fence(user, device);
+    let row: log::FenceRow = decode(key, row)?;
+    let refused = row.refused.iter().map(|bytes| match protobuf::decode_server(bytes) {
+        Ok(ServerFrame::Refused { conversation, client_msg_id, reason }) => {
+            Ok(((conversation, client_msg_id), reason))
+        }
+        Ok(_) | Err(_) => Err(key.corrupt()),
+    });
+    Ok(Fence::load(row.floor, refused.collect::<Result<_, _>>()?))
 }
 
 /// Numbers, eight bytes each, little endian.

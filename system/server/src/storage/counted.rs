@@ -6,7 +6,7 @@ use super::interface::{Batch, Recovered, Row, Storage, StorageError};
 use crate::net::BoxFuture;
 use crate::observer::Observer;
 use crate::work::Work;
-use squall_core::messages::{Conversation, Position, Sender};
+use squall_core::messages::{Conversation, Fence, Position, Sender};
 use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Entry, Seq, UserId};
 use std::sync::Arc;
 
@@ -61,6 +61,17 @@ impl Storage for Counted {
     ) -> Result<Option<(ClientMsgId, Seq)>, StorageError> {
         let found = self.inner.numbered(id, device, number)?;
         self.rows(found.map_or(1, |_| 4));
+        Ok(found)
+    }
+
+    fn fence(&self, user: UserId, device: DeviceId) -> Result<Option<Fence>, StorageError> {
+        self.rows(1);
+        self.inner.fence(user, device)
+    }
+
+    fn fenced(&self) -> Result<Vec<(UserId, DeviceId)>, StorageError> {
+        let found = self.inner.fenced()?;
+        self.rows(found.len());
         Ok(found)
     }
 

@@ -4,7 +4,7 @@
 //! and the caller must reopen before it believes anything. Guarded by `sim/checks/src/acked_is_durable.rs`.
 
 use crate::net::BoxFuture;
-use squall_core::messages::{Conversation, LogDelta, Position, Sender};
+use squall_core::messages::{Conversation, Fence, LogDelta, Position, Sender};
 use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Entry, Seq, UserId};
 use std::sync::Arc;
 
@@ -15,6 +15,8 @@ pub struct Batch {
     pub entries: Vec<NewEntry>,
     /// What `entries` have changed of each of their conversations.
     pub logs: Vec<LogDelta>,
+    /// Fences as they are now.
+    pub fences: Vec<(UserId, DeviceId, Fence)>,
     /// Delivery cursors; a cursor never goes back.
     pub cursors: Vec<(DeviceId, ConversationId, Seq)>,
     /// All entries before this position owe nobody anything.
@@ -23,7 +25,7 @@ pub struct Batch {
 
 impl Batch {
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty() && self.cursors.is_empty() && self.dispatched.is_none()
+        self.entries.is_empty() && self.fences.is_empty() && self.cursors.is_empty() && self.dispatched.is_none()
     }
 }
 
@@ -111,6 +113,9 @@ pub trait Storage: Send + Sync {
         device: DeviceId,
         number: ClientSeq,
     ) -> Result<Option<(ClientMsgId, Seq)>, StorageError>;
+    /// The fence of a device of this user, and whose there are.
+    fn fence(&self, user: UserId, device: DeviceId) -> Result<Option<Fence>, StorageError>;
+    fn fenced(&self) -> Result<Vec<(UserId, DeviceId)>, StorageError>;
     /// The last entry that the user may see; `None` for a stranger. Costs the same however many members there are.
     fn head_for(&self, id: ConversationId, user: UserId) -> Result<Option<Seq>, StorageError>;
     /// Entries `from..=to` in order, at most `max_entries`, ending early once bodies exceed `max_bytes`.

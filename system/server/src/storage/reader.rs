@@ -3,16 +3,16 @@
 //! **Invariant:** a row is read only as what it was written as: its checksum holds, an entry is the one that its place was
 //! looked up for, and it follows on the one before it. Guarded by `server/tests/damage.rs`.
 
-use super::codec::{ReadEntry, decode, decode_entry, decode_numbers, decode_stretch};
+use super::codec::{ReadEntry, decode, decode_entry, decode_fence, decode_numbers, decode_stretch};
 use super::interface::{Recovered, Row, StorageError};
 use super::redb::failed;
 use super::seal::{Key, unseal};
 use super::tables::{
-    CONVERSATIONS, CURSORS, ConversationKey, DISPATCHED, ENTRIES, INDEX, MARKS, MEMBERS, SENT, head_key,
+    CONVERSATIONS, CURSORS, ConversationKey, DISPATCHED, ENTRIES, FENCES, INDEX, MARKS, MEMBERS, SENT, head_key,
     member_keys, sender_key,
 };
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, TableDefinition};
-use squall_core::messages::{Conversation, Membership, Position, Sender, Stretches};
+use squall_core::messages::{Conversation, Fence, Membership, Position, Sender, Stretches};
 use squall_core::plant::{Plant, planted};
 use squall_protocol::limits::{DEDUP_WINDOW, INDEX_CHUNK, SENT_CHUNK};
 use squall_protocol::wire::log::{ConversationRow, SenderRow};
@@ -83,6 +83,22 @@ impl Reader {
         let Some(row) = self.conversation_row(id)? else { return Ok(None) };
         let own = self.stretches(id, member_keys(id, Some(user)))?;
         Ok(Membership::load(row.direct, own).head_for(user, Seq(row.head)))
+    }
+
+    pub fn fence(&self, user: UserId, device: DeviceId) -> Result<Option<Fence>, StorageError> {
+        let row = self.table(FENCES)?.get((user.0, device.0)).map_err(failed)?;
+        row.map(|row| decode_fence(user, device, row.value())).transpose()
+    }
+
+    /// Told by their keys alone: one that cannot be read is in nobody's way but its own device's.
+    pub fn fenced(&self) -> Result<Vec<(UserId, DeviceId)>, StorageError> {
+        let table = self.table(FENCES)?;
+        let rows = table.iter().map_err(failed)?;
+        rows.map(|row| {
+            let (user, device) = row.map_err(failed)?.0.value();
+            Ok((UserId(user), DeviceId(device)))
+        })
+        .collect()
     }
 
     pub fn sender(&self, id: ConversationId, device: DeviceId) -> Result<Option<Sender>, StorageError> {

@@ -15,7 +15,7 @@ use super::write::commit;
 use crate::net::BoxFuture;
 use redb::backends::FileBackend;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTableMetadata, StorageBackend, TableError};
-use squall_core::messages::{Conversation, Position, Sender};
+use squall_core::messages::{Conversation, Fence, Position, Sender};
 use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Entry, Seq, UserId};
 use std::fs::OpenOptions;
 use std::io;
@@ -182,6 +182,14 @@ impl Storage for RedbStorage {
         number: ClientSeq,
     ) -> Result<Option<(ClientMsgId, Seq)>, StorageError> {
         self.read()?.numbered(id, device, number)
+    }
+
+    fn fence(&self, user: UserId, device: DeviceId) -> Result<Option<Fence>, StorageError> {
+        self.read()?.fence(user, device)
+    }
+
+    fn fenced(&self) -> Result<Vec<(UserId, DeviceId)>, StorageError> {
+        self.read()?.fenced()
     }
 
     fn head_for(&self, id: ConversationId, user: UserId) -> Result<Option<Seq>, StorageError> {

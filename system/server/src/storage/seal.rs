@@ -22,6 +22,7 @@ pub enum Key {
     Sent(ConversationId, DeviceId, u64),
     UserConversation(UserId, ConversationId),
     Cursor(ConversationId, DeviceId),
+    Fence(UserId, DeviceId),
     Mark(&'static str),
 }
 
@@ -36,6 +37,7 @@ impl Key {
             Key::Sent(..) => "sent",
             Key::UserConversation(..) => "members",
             Key::Cursor(..) => "cursors",
+            Key::Fence(..) => "fences",
             Key::Mark(_) => "marks",
         }
     }
@@ -52,6 +54,7 @@ impl Key {
             Key::Sent(id, device, chunk) => columns.u128(id.0).u64(device.0).u64(chunk),
             Key::UserConversation(user, id) => columns.u64(user.0).u128(id.0),
             Key::Cursor(id, device) => columns.u128(id.0).u64(device.0),
+            Key::Fence(user, device) => columns.u64(user.0).u64(device.0),
             Key::Mark(name) => columns.with(name.as_bytes()),
         }
     }
@@ -71,6 +74,7 @@ impl Key {
             Key::Sent(id, device, chunk) => format!("{id}/{device}/{chunk}"),
             Key::UserConversation(user, id) => format!("{user}/{id}"),
             Key::Cursor(id, device) => format!("{id}/{device}"),
+            Key::Fence(user, device) => format!("{user}/{device}"),
             Key::Mark(name) => name.into(),
         };
         StorageError::Corrupt { table: self.table(), row }
@@ -155,6 +159,7 @@ mod tests {
             Key::Cursor(ID, DeviceId(1)),
             Key::Sent(ID, DeviceId(1), 1),
             Key::UserConversation(UserId(1), ID),
+            Key::Fence(UserId(1), DeviceId(1)),
             Key::Mark("dispatched"),
         ];
         for key in keys {

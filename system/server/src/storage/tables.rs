@@ -23,6 +23,8 @@ pub const SENT: TableDefinition<(u128, u64, u64), &[u8]> = TableDefinition::new(
 pub const MEMBERS: TableDefinition<(u64, u128), &[u8]> = TableDefinition::new("members");
 /// Ordered by conversation first: the devices of one conversation share a page.
 pub const CURSORS: TableDefinition<(u128, u64), &[u8]> = TableDefinition::new("cursors");
+/// (user, device) → its fence.
+pub const FENCES: TableDefinition<(u64, u64), &[u8]> = TableDefinition::new("fences");
 /// Name → number.
 pub const MARKS: TableDefinition<&str, &[u8]> = TableDefinition::new("marks");
 /// All entries before this position owe nobody anything.
@@ -60,6 +62,7 @@ pub fn create(write: &WriteTransaction) -> Result<(), redb::Error> {
     write.open_table(SENT)?;
     write.open_table(MEMBERS)?;
     write.open_table(CURSORS)?;
+    write.open_table(FENCES)?;
     write.open_table(MARKS)?;
     write.open_table(META)?.insert(FORMAT_ROW, FORMAT)?;
     Ok(())

@@ -3,13 +3,13 @@
 //! **Invariant:** a batch goes on where the disk stands: the entries of a log follow on its head, and on its chain. Guarded by
 //! `server/tests/storage.rs`.
 
-use super::codec::{decode, encode, encode_entry, encode_numbers, encode_stretch};
+use super::codec::{decode, encode, encode_entry, encode_fence, encode_numbers, encode_stretch};
 use super::interface::{Batch, StorageError};
 use super::reader::cursor;
 use super::redb::failed;
 use super::seal::{Key, seal};
 use super::tables::{
-    CONVERSATIONS, CURSORS, ConversationKey, DISPATCHED, ENTRIES, INDEX, MARKS, MEMBERS, SENT, head_key,
+    CONVERSATIONS, CURSORS, ConversationKey, DISPATCHED, ENTRIES, FENCES, INDEX, MARKS, MEMBERS, SENT, head_key,
     member_key, sender_key,
 };
 use redb::{Database, ReadableTable, Table, WriteTransaction};
@@ -27,6 +27,13 @@ pub fn commit(database: &Database, batch: &Batch) -> Result<(), StorageError> {
     let write = database.begin_write().map_err(failed)?;
     if !batch.logs.is_empty() {
         write_logs(&write, batch)?;
+    }
+    if !batch.fences.is_empty() {
+        let mut fences = write.open_table(FENCES).map_err(failed)?;
+        for (user, device, fence) in &batch.fences {
+            let row = encode_fence(*user, *device, fence);
+            fences.insert((user.0, device.0), row.as_slice()).map_err(failed)?;
+        }
     }
     write_cursors(&write, batch)?;
     if let Some(dispatched) = batch.dispatched {
