@@ -322,6 +322,7 @@ impl Wire {
     }
 
     fn in_codec(codec: Codec, body: f64) -> Self {
+        const STAMP: u64 = 1_767_225_600_000;
         let (user, device) = (UserId(u64::MAX / 5), DeviceId(500_000));
         let conversation = ConversationId::direct(user, UserId(u64::MAX / 3));
         let (id, text) = (ClientMsgId(u128::MAX / 3), Payload::Text("x".repeat(body as usize)));
@@ -331,7 +332,7 @@ impl Wire {
             device,
             client_msg_id: id,
             client_seq: ClientSeq(2),
-            stored_at_ms: 1_767_225_600_000,
+            stored_at_ms: STAMP,
             payload: text.clone(),
         };
         let span = LogSpan { conversation, from: Seq(2), to: Seq(2), entries: vec![entry] };
@@ -346,7 +347,12 @@ impl Wire {
                 client_seq: ClientSeq(2),
                 payload: text,
             }),
-            sent: down(ServerFrame::Sent { conversation, client_msg_id: id, server_seq: Seq(2) }),
+            sent: down(ServerFrame::Sent {
+                conversation,
+                client_msg_id: id,
+                server_seq: Seq(2),
+                stored_at_ms: STAMP,
+            }),
             deliver: down(ServerFrame::Deliver(span)),
             ack: up(ClientFrame::Ack { conversation, up_to_seq: Seq(2) }),
             hello: up(ClientFrame::Hello { token: "x".repeat(90), connect_count: 1 }),

@@ -63,7 +63,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                 self.corners.count(Corner::Resent);
                 event(Kind::Resend { conversation, client_msg_id });
             }
-            Output::Stored { conversation, client_msg_id, seq } => {
+            Output::Stored { conversation, client_msg_id, seq, .. } => {
                 self.totals.acked += 1;
                 self.corners.is_stored(seq);
                 event(Kind::Sent { conversation, client_msg_id, seq });

@@ -293,7 +293,7 @@ impl Driver {
                 }
                 Output::Online => Event::Online,
                 Output::Resent { conversation, client_msg_id } => Event::Resent { conversation, client_msg_id },
-                Output::Stored { conversation, client_msg_id, seq } => {
+                Output::Stored { conversation, client_msg_id, seq, .. } => {
                     Event::Stored { conversation, client_msg_id, seq }
                 }
                 Output::Refused { conversation, client_msg_id, reason } => {

@@ -86,7 +86,7 @@ impl Path {
         let seq = entry.seq;
         self.log.handle_durable(seq);
         self.debts.handle_committed(self.messages);
-        let sent = ServerFrame::Sent { conversation, client_msg_id, server_seq: seq };
+        let sent = ServerFrame::Sent { conversation, client_msg_id, server_seq: seq, stored_at_ms: 0 };
         self.sender.handle_frame(sent, now, &mut self.out);
         self.deliver(conversation, entry);
     }

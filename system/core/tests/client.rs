@@ -147,12 +147,21 @@ fn an_own_message_is_shown_where_its_ack_puts_it_even_before_the_entry_ahead_of_
     let mut out = Vec::new();
     s.send(C, ClientMsgId(99), Payload::Text("hi".into()), at(0), &mut out);
     assert_eq!(brief(&out), ["send 1"]);
-    let sent = ServerFrame::Sent { conversation: C, client_msg_id: ClientMsgId(99), server_seq: Seq(2) };
+    let sent = ServerFrame::Sent {
+        conversation: C,
+        client_msg_id: ClientMsgId(99),
+        server_seq: Seq(2),
+        stored_at_ms: 77,
+    };
     assert_eq!(step(&mut s, sent.clone(), at(5)), ["stored 2"]);
-    assert_eq!(
-        step(&mut s, ServerFrame::Deliver(span(1, 1, &[1])), at(6)),
-        ["show 1 Deliver", "show 2 Deliver", "ack 2"]
-    );
+    let mut out = Vec::new();
+    s.handle_frame(ServerFrame::Deliver(span(1, 1, &[1])), at(6), &mut out);
+    assert_eq!(brief(&out), ["show 1 Deliver", "show 2 Deliver", "ack 2"]);
+    let own = out.iter().find_map(|output| match output {
+        Output::Shown(shown) if shown.entry.client_msg_id == ClientMsgId(99) => Some(shown.entry.stored_at_ms),
+        _ => None,
+    });
+    assert_eq!(own, Some(77), "the author shows the stamp that everybody shows");
     assert_eq!(step(&mut s, sent, at(7)), [""; 0]);
 }
 

@@ -38,6 +38,8 @@ pub enum ServerFrame {
         conversation: ConversationId,
         client_msg_id: ClientMsgId,
         server_seq: Seq,
+        /// As in the entry: the author shows the same stamp as everybody.
+        stored_at_ms: u64,
     },
     /// The message is not stored. Unless the reason is temporary, no copy of it ever will be.
     Refused {

@@ -74,7 +74,7 @@ frames! {
 frames! {
     ServerFrame as server_frame: server_to_wire, server_from_wire;
     Welcome { user, device }
-    Sent { conversation, client_msg_id, server_seq }
+    Sent { conversation, client_msg_id, server_seq, stored_at_ms }
     Page { span, head }
     Heads { heads }
     Pong {}

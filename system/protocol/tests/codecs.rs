@@ -84,9 +84,11 @@ fn server_frame() -> impl Strategy<Value = ServerFrame> {
     let (conversation, id) = (any::<u128>().prop_map(ConversationId), any::<u128>().prop_map(ClientMsgId));
     prop_oneof![
         any::<[u64; 2]>().prop_map(|[u, d]| ServerFrame::Welcome { user: UserId(u), device: DeviceId(d) }),
-        (conversation.clone(), id.clone(), any::<u64>()).prop_map(|(conversation, client_msg_id, s)| {
-            ServerFrame::Sent { conversation, client_msg_id, server_seq: Seq(s) }
-        }),
+        (conversation.clone(), id.clone(), any::<[u64; 2]>()).prop_map(
+            |(conversation, client_msg_id, [s, stored_at_ms])| {
+                ServerFrame::Sent { conversation, client_msg_id, server_seq: Seq(s), stored_at_ms }
+            }
+        ),
         (conversation.clone(), id, refusal()).prop_map(|(conversation, client_msg_id, reason)| {
             ServerFrame::Refused { conversation, client_msg_id, reason }
         }),

@@ -245,7 +245,7 @@ async fn the_dedup_window_and_the_membership_survive_a_reopen() {
     // Every message of a device is found by its number, however long ago it was sent.
     for entry in writer.entries_of(id) {
         let found = storage.numbered(id, entry.device, entry.client_seq).unwrap();
-        assert_eq!(found, Some((entry.client_msg_id, entry.seq)));
+        assert_eq!(found, Some(entry));
     }
     let next = in_memory.next_client_seq(device_of(ALICE));
     for number in [ClientSeq(0), next, ClientSeq(u64::MAX)] {

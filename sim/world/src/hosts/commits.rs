@@ -12,7 +12,7 @@
 use crate::disk::{Disk, Running};
 use crate::memory::accounts::Account;
 use squall_core::messages::{self, Conversation, Position};
-use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Entry, Seq, UserId};
+use squall_protocol::{ClientSeq, ConversationId, DeviceId, Entry, Seq, UserId};
 use squall_runtime::interpose::{
     HostContext, SimulatedClock, WorldContext, enter_host, enter_world, prime_thread,
 };
@@ -271,7 +271,7 @@ impl<S: Storage> Storage for SettledStorage<S> {
         id: ConversationId,
         device: DeviceId,
         number: ClientSeq,
-    ) -> Result<Option<(ClientMsgId, Seq)>, StorageError> {
+    ) -> Result<Option<Entry>, StorageError> {
         self.inner().numbered(id, device, number)
     }
 

@@ -2,7 +2,7 @@
 
 use squall_core::messages::{Conversation, Fence, Position, Sender};
 use squall_core::plant::{Plant, planted};
-use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Entry, Payload, Seq, UserId};
+use squall_protocol::{ClientSeq, ConversationId, DeviceId, Entry, Payload, Seq, UserId};
 use squall_server::net::BoxFuture;
 use squall_server::storage::{Batch, Recovered, Row, Storage, StorageError};
 
@@ -77,7 +77,7 @@ impl<S: Storage> Storage for PlantedStorage<S> {
         id: ConversationId,
         device: DeviceId,
         number: ClientSeq,
-    ) -> Result<Option<(ClientMsgId, Seq)>, StorageError> {
+    ) -> Result<Option<Entry>, StorageError> {
         self.inner.numbered(id, device, number)
     }
 

@@ -37,6 +37,7 @@ pub enum Output {
         conversation: ConversationId,
         client_msg_id: ClientMsgId,
         seq: Seq,
+        stored_at_ms: u64,
     },
     Refused {
         conversation: ConversationId,

@@ -3,7 +3,7 @@
 //! **Invariants:** a send is kept until it is answered, whatever becomes of connections (`sim/checks/src/every_send_answered.rs`);
 //! an ack never goes beyond what has been shown (`cursor_behind_acks.rs`). Input by output in `core/tests/client.rs`.
 
-use super::output::{Output, Via};
+use super::output::{Output, Shown, Via};
 use super::thread::{Lack, Thread};
 use crate::plant::{Plant, planted};
 use crate::time::Time;
@@ -262,8 +262,8 @@ impl ClientSession {
                     *ping_sent = None;
                 }
             }
-            ServerFrame::Sent { conversation, client_msg_id, server_seq } => {
-                self.handle_sent(conversation, client_msg_id, server_seq, now, out)
+            ServerFrame::Sent { conversation, client_msg_id, server_seq, stored_at_ms } => {
+                self.handle_sent(conversation, client_msg_id, (server_seq, stored_at_ms), now, out)
             }
             ServerFrame::Refused { conversation, client_msg_id, reason } => {
                 self.handle_refused(conversation, client_msg_id, reason, now, out)
@@ -306,7 +306,7 @@ impl ClientSession {
         &mut self,
         conversation: ConversationId,
         id: ClientMsgId,
-        seq: Seq,
+        (seq, stored_at_ms): (Seq, u64),
         now: Time,
         out: &mut Vec<Output>,
     ) {
@@ -315,10 +315,9 @@ impl ClientSession {
         let Some(outbox) = thread.open_outbox() else { return };
         let Some((client_seq, payload)) = outbox.handle_stored(id, now) else { return };
         thread.tidy();
-        out.push(Output::Stored { conversation, client_msg_id: id, seq });
+        out.push(Output::Stored { conversation, client_msg_id: id, seq, stored_at_ms });
         if seq > thread.shown {
-            let entry =
-                Entry { seq, sender: user, device, client_msg_id: id, client_seq, stored_at_ms: 0, payload };
+            let entry = Entry { seq, sender: user, device, client_msg_id: id, client_seq, stored_at_ms, payload };
             let span = LogSpan { conversation, from: seq, to: seq, entries: vec![entry] };
             self.handle_span(span, Via::Ack, now, out);
         }
@@ -386,19 +385,21 @@ impl ClientSession {
     /// An own message that came back from the log is stored, though its ack has not come (and may never).
     fn settle_own(&mut self, conversation: ConversationId, first: usize, now: Time, out: &mut Vec<Output>) {
         let device = self.device;
-        let own: Vec<(ClientMsgId, Seq)> = out[first..]
+        let own: Vec<(ClientMsgId, Seq, u64)> = out[first..]
             .iter()
             .filter_map(|o| match o {
-                Output::Shown(s) if s.entry.device == device => Some((s.entry.client_msg_id, s.entry.seq)),
+                Output::Shown(Shown { entry, .. }) if entry.device == device => {
+                    Some((entry.client_msg_id, entry.seq, entry.stored_at_ms))
+                }
                 _ => None,
             })
             .collect();
-        for (id, seq) in own {
+        for (id, seq, stored_at_ms) in own {
             let thread = self.thread(conversation);
             let Some(outbox) = thread.open_outbox() else { return };
             if outbox.handle_stored(id, now).is_some() {
                 thread.tidy();
-                out.push(Output::Stored { conversation, client_msg_id: id, seq });
+                out.push(Output::Stored { conversation, client_msg_id: id, seq, stored_at_ms });
                 self.transmit(conversation, now, out);
             }
         }

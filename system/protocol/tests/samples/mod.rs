@@ -40,7 +40,15 @@ pub fn server_frames() -> Vec<(&'static str, ServerFrame)> {
     vec![
         ("welcome", ServerFrame::Welcome { user: UserId(u64::MAX / 3), device: DeviceId(500_001) }),
         ("pong", ServerFrame::Pong),
-        ("sent", ServerFrame::Sent { conversation: C, client_msg_id: ID, server_seq: Seq(4) }),
+        (
+            "sent",
+            ServerFrame::Sent {
+                conversation: C,
+                client_msg_id: ID,
+                server_seq: Seq(4),
+                stored_at_ms: 1_767_225_600_000,
+            },
+        ),
         (
             "refused",
             ServerFrame::Refused {

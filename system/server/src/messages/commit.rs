@@ -149,7 +149,7 @@ fn finish(shard: &Shard, batch: Batch) {
         let members = log.membership().members_at(seq);
         let members: Vec<UserId> = members.filter(|user| !unseen.contains(&(*user, conversation))).collect();
         for waiter in state.waiters.remove(&(conversation, seq)).unwrap_or_default() {
-            waiter.answer(conversation, seq);
+            waiter.answer(conversation, seq, new.entry.stored_at_ms);
             shard.observer.passed(&Point::Acked {
                 conversation,
                 device: waiter.device,

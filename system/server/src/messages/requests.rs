@@ -205,7 +205,7 @@ fn handle_send(
     match log.handle_send(send) {
         SendOutcome::Staged(entry) => {
             if planted(Plant::AckBeforeCommit) {
-                waiter.answer(conversation, entry.seq);
+                waiter.answer(conversation, entry.seq, entry.stored_at_ms);
             }
             state.waiters.insert((conversation, entry.seq), vec![waiter]);
             let position = state.next_position;
@@ -222,7 +222,13 @@ fn handle_send(
             let is_durable = seq <= log.durable();
             shard.observer.passed(&Point::DuplicateMet { conversation, device, client_msg_id });
             if is_durable {
-                waiter.answer(conversation, seq);
+                // Its stamp is on disk only: what is known by heart is as small as dedup needs it.
+                let entry = storage.entries(conversation, seq, seq, 1, usize::MAX)?.pop();
+                let entry = entry.ok_or_else(|| StorageError::Corrupt {
+                    table: "conversations",
+                    row: format!("{conversation}/{seq}"),
+                })?;
+                waiter.answer(conversation, seq, entry.stored_at_ms);
             } else {
                 state.waiters.entry((conversation, seq)).or_default().push(waiter);
             }
@@ -230,7 +236,9 @@ fn handle_send(
         SendOutcome::Old => {
             shard.observer.passed(&Point::OldSendLookedUp { conversation, device });
             match storage.numbered(conversation, numbered, client_seq)? {
-                Some((id, seq)) if id == client_msg_id => waiter.answer(conversation, seq),
+                Some(entry) if entry.client_msg_id == client_msg_id => {
+                    waiter.answer(conversation, entry.seq, entry.stored_at_ms)
+                }
                 // What is staged is not on disk yet, and may be what is asked for.
                 None if !log.is_settled() => refuse(Refusal::Busy),
                 Some(_) | None => refuse(Refusal::ExpectedClientSeq(log.next_client_seq(numbered))),

@@ -111,8 +111,9 @@ impl ShardState {
 
 impl Waiter {
     /// Tells the sender that its message is entry `seq`, durably.
-    pub fn answer(&self, conversation: ConversationId, seq: Seq) {
-        let sent = ServerFrame::Sent { conversation, client_msg_id: self.client_msg_id, server_seq: seq };
+    pub fn answer(&self, conversation: ConversationId, seq: Seq, stored_at_ms: u64) {
+        let client_msg_id = self.client_msg_id;
+        let sent = ServerFrame::Sent { conversation, client_msg_id, server_seq: seq, stored_at_ms };
         // A full queue is a gateway that does not read; the device will ask again elsewhere.
         self.replies.push(Reply {
             connection: self.connection,

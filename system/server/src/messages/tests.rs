@@ -58,7 +58,7 @@ impl Storage for Counting {
         id: ConversationId,
         device: DeviceId,
         number: ClientSeq,
-    ) -> Result<Option<(ClientMsgId, Seq)>, StorageError> {
+    ) -> Result<Option<Entry>, StorageError> {
         self.count(1);
         self.inner.numbered(id, device, number)
     }
@@ -120,7 +120,7 @@ async fn disk(conversation: ConversationId) -> Arc<Counting> {
             client_msg_id: ClientMsgId(u128::from(n)),
             client_seq: ClientSeq(n),
             payload,
-            stored_at_ms: 0,
+            stored_at_ms: 1_000 + n,
         };
         let SendOutcome::Staged(entry) = log.handle_send(request) else { panic!("entry {n} is in order") };
         batch.entries.push(NewEntry { position: n - 1, conversation, entry });
@@ -193,7 +193,8 @@ async fn an_old_resend_of_a_member_is_found_by_its_number_in_one_look_up() {
         batch.into_iter().map(|reply| relay::reply_from_wire(reply.reply.unwrap()).unwrap().unwrap()).collect();
     let expected = Refusal::ExpectedClientSeq(ClientSeq(ENTRIES + 1));
     let refused = |id| ServerFrame::Refused { conversation, client_msg_id: ClientMsgId(id), reason: expected };
-    let sent = ServerFrame::Sent { conversation, client_msg_id: ClientMsgId(5), server_seq: Seq(5) };
+    let sent =
+        ServerFrame::Sent { conversation, client_msg_id: ClientMsgId(5), server_seq: Seq(5), stored_at_ms: 1_005 };
     assert_eq!(answers, [refused(5), sent, refused(999)]);
 }
 

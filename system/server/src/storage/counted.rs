@@ -7,7 +7,7 @@ use crate::net::BoxFuture;
 use crate::observer::Observer;
 use crate::work::Work;
 use squall_core::messages::{Conversation, Fence, Position, Sender};
-use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Entry, Seq, UserId};
+use squall_protocol::{ClientSeq, ConversationId, DeviceId, Entry, Seq, UserId};
 use std::sync::Arc;
 
 /// Storage whose reads are counted.
@@ -58,9 +58,9 @@ impl Storage for Counted {
         id: ConversationId,
         device: DeviceId,
         number: ClientSeq,
-    ) -> Result<Option<(ClientMsgId, Seq)>, StorageError> {
+    ) -> Result<Option<Entry>, StorageError> {
         let found = self.inner.numbered(id, device, number)?;
-        self.rows(found.map_or(1, |_| 4));
+        self.rows(found.as_ref().map_or(1, |_| 4));
         Ok(found)
     }
 

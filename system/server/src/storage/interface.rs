@@ -5,7 +5,7 @@
 
 use crate::net::BoxFuture;
 use squall_core::messages::{Conversation, Fence, LogDelta, Position, Sender};
-use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Entry, Seq, UserId};
+use squall_protocol::{ClientSeq, ConversationId, DeviceId, Entry, Seq, UserId};
 use std::sync::Arc;
 
 /// What one commit writes, all or nothing.
@@ -112,7 +112,7 @@ pub trait Storage: Send + Sync {
         id: ConversationId,
         device: DeviceId,
         number: ClientSeq,
-    ) -> Result<Option<(ClientMsgId, Seq)>, StorageError>;
+    ) -> Result<Option<Entry>, StorageError>;
     /// The fence of a device of this user, and whose there are.
     fn fence(&self, user: UserId, device: DeviceId) -> Result<Option<Fence>, StorageError>;
     fn fenced(&self) -> Result<Vec<(UserId, DeviceId)>, StorageError>;

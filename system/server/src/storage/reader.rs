@@ -16,7 +16,7 @@ use squall_core::messages::{Conversation, Fence, Membership, Position, Sender, S
 use squall_core::plant::{Plant, planted};
 use squall_protocol::limits::{DEDUP_WINDOW, INDEX_CHUNK, SENT_CHUNK};
 use squall_protocol::wire::log::{ConversationRow, SenderRow};
-use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Entry, Seq, UserId};
+use squall_protocol::{ClientSeq, ConversationId, DeviceId, Entry, Seq, UserId};
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 
@@ -129,7 +129,7 @@ impl Reader {
         id: ConversationId,
         device: DeviceId,
         number: ClientSeq,
-    ) -> Result<Option<(ClientMsgId, Seq)>, StorageError> {
+    ) -> Result<Option<Entry>, StorageError> {
         let Some(row) = self.sender_row(id, device)? else { return Ok(None) };
         if number < ClientSeq::FIRST || number.0 >= row.next_client_seq {
             return Ok(None);
@@ -151,7 +151,7 @@ impl Reader {
         if (entry.device, entry.client_seq) != (device, number) {
             return Err(Key::Sender(id, device).corrupt());
         }
-        Ok(Some((entry.client_msg_id, entry.seq)))
+        Ok(Some(entry))
     }
 
     /// The positions of entries `from..=to`, as far as there are any.

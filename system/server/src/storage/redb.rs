@@ -16,7 +16,7 @@ use crate::net::BoxFuture;
 use redb::backends::FileBackend;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTableMetadata, StorageBackend, TableError};
 use squall_core::messages::{Conversation, Fence, Position, Sender};
-use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Entry, Seq, UserId};
+use squall_protocol::{ClientSeq, ConversationId, DeviceId, Entry, Seq, UserId};
 use std::fs::OpenOptions;
 use std::io;
 use std::path::Path;
@@ -180,7 +180,7 @@ impl Storage for RedbStorage {
         id: ConversationId,
         device: DeviceId,
         number: ClientSeq,
-    ) -> Result<Option<(ClientMsgId, Seq)>, StorageError> {
+    ) -> Result<Option<Entry>, StorageError> {
         self.read()?.numbered(id, device, number)
     }
 
