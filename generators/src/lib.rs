@@ -1,5 +1,5 @@
 //! Who is there and what they do: scenarios drawn from seeds, populations, workloads, the fleet of virtual clients that acts
-//! them out, and liars beside it.
+//! them out, and liars and insiders beside it.
 //!
 //! **Invariant:** nothing here assumes a simulation. Fleet and liars speak real WebSocket bytes over whatever `LastMile` they
 //! are given and have their frames faulted by whatever `FrameFaults`; time is handed in with every call; and everything random
@@ -11,12 +11,13 @@
 //! | `membership`, `text` | who comes and goes; what they write |
 //! | `forecast` | what a scenario will come to, before it runs |
 //! | `fleet` | all honest clients, in a slab; `websocket`, `calendar` are its parts |
-//! | `liars` | clients that are nobody's |
+//! | `liars`, `insiders` | clients that are nobody's; members who attack |
 //! | `swarm` | a scenario for every seed |
 
 pub mod calendar;
 pub mod fleet;
 pub mod forecast;
+pub mod insiders;
 pub mod liars;
 mod membership;
 pub mod population;
@@ -32,5 +33,6 @@ pub use fleet::{
     Latency, NoFrameFaults, Signal, Sink,
 };
 pub use forecast::Forecast;
+pub use insiders::Insiders;
 pub use liars::Liars;
 pub use population::Population;

@@ -209,6 +209,9 @@ pub struct FaultRecord {
     pub missed: Vec<String>,
     /// What it hit, counted by kind of thing.
     pub affected: BTreeMap<String, u64>,
+    /// Of a fault that does many things, those that it never did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub never: Vec<String>,
     /// From its end to the moment when every device that was missing then was connected; the longest of its occurrences. As long as
     /// the run went on, if some never were.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -88,7 +88,12 @@ pub(crate) fn hits(affected: &BTreeMap<String, u64>) -> String {
 fn hits_and_misses(fault: &FaultRecord) -> String {
     let missed: Vec<String> = fault.missed.iter().map(|target| clean(target)).collect();
     let hits = hits(&fault.affected);
-    if missed.is_empty() { hits } else { format!("{hits}; missed {}", missed.join(", ")) }
+    let never: Vec<String> = fault.never.iter().map(|what| clean(what).replace('_', " ")).collect();
+    let but = |what: &str, list: Vec<String>| match list.is_empty() {
+        true => String::new(),
+        false => format!("; {what} {}", list.join(", ")),
+    };
+    format!("{hits}{}{}", but("missed", missed), but("never", never))
 }
 
 fn sometimes(out: &mut String, run: &RunRecord) {

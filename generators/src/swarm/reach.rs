@@ -141,6 +141,7 @@ fn silences(fault: &Fault, scenario: &Scenario) -> Vec<(Ground, Stretch)> {
         | FaultKind::DuplicateSends { .. }
         | FaultKind::ResendEverything { .. }
         | FaultKind::Liars { .. }
+        | FaultKind::Insiders { .. }
         | FaultKind::ProfileChange { .. } => {}
     }
     all
@@ -206,7 +207,9 @@ fn needs(fault: &Fault, scenario: &Scenario) -> Vec<(Vec<Ground>, Stretch, u64)>
         | FaultKind::DelayAcks { .. }
         | FaultKind::DuplicateSends { .. }
         | FaultKind::SlowReader { .. } => vec![(vec![Ground::Traffic, Ground::Online], stretch, SAID)],
-        FaultKind::Liars { .. } => vec![(vec![Ground::Host(Role::Gateway)], stretch, LINK)],
+        FaultKind::Liars { .. } | FaultKind::Insiders { .. } => {
+            vec![(vec![Ground::Host(Role::Gateway)], stretch, LINK)]
+        }
         FaultKind::CarrierGone { .. } => vec![(vec![Ground::Online], stretch, LINK)],
         FaultKind::ProfileChange { .. }
         | FaultKind::ResendEverything { .. }

@@ -203,6 +203,15 @@ kinds_of_faults! {
         count: u32 = "4",
     } is lasting(Devices, &[(WHATEVER, &["members-only", "nothing-unsent"])]);
 
+    /// Members who attack, with good tokens and devices of their own: they create at names of others, drag people into groups and take
+    /// them away, flood, send wrong numbers, connect with wrong counts, ask without end, ack what they like, and read slowly.
+    Insiders "insiders" {
+        /// How many; who they are is drawn from the seed.
+        count: u32 = "2",
+        /// How many of them also connect with device numbers of other people.
+        guessing: u32 => default,
+    } is lasting(Devices, &[(WHATEVER, &["members-only", "nothing-unsent"])]);
+
     /// Devices stop reading; what is sent to them piles up.
     SlowReader "slow-reader" {
         /// The share of devices.

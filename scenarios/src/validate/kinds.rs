@@ -75,6 +75,10 @@ pub(super) fn particulars(scenario: &Scenario, fault: &Fault, place: &str, findi
             }
         }
         FaultKind::Liars { count } => of.findings.count(&format!("{place}.count"), *count, 1..=1_000),
+        FaultKind::Insiders { count, guessing } => {
+            of.findings.count(&format!("{place}.count"), *count, 1..=100);
+            of.findings.count(&format!("{place}.guessing"), *guessing, 0..=(*count).min(100));
+        }
         FaultKind::CarrierGone { carrier: Some(carrier) } => {
             if scenario.network.last_mile.get(carrier).is_none_or(|share| *share <= 0.0) {
                 let message = "no device of this scenario is on that last-mile profile";

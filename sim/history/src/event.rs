@@ -114,6 +114,9 @@ pub enum Kind {
     },
     /// A phase began: `ramp`, `load`, `heal`, `quiet`, `audit`.
     Phase { name: &'static str },
+    /// From now on the device is one with which this member attacks. What it sends and sees is told like any other's; what befalls
+    /// it is its own doing, and nothing is owed to it.
+    Insider { user: UserId },
 }
 
 /// Sixteen hexadecimal digits: a JSON number cannot hold 64 bits everywhere.
@@ -155,7 +158,8 @@ impl Kind {
             | Kind::PowerLoss { .. }
             | Kind::Restart
             | Kind::Fault { .. }
-            | Kind::Phase { .. } => None,
+            | Kind::Phase { .. }
+            | Kind::Insider { .. } => None,
         }
     }
 }
@@ -229,6 +233,7 @@ impl Event {
                 [17, body_hash(name.as_bytes()), u64::from(*active)].into_iter().for_each(add)
             }
             Kind::Phase { name } => [18, body_hash(name.as_bytes())].into_iter().for_each(add),
+            Kind::Insider { user } => [21, user.0].into_iter().for_each(add),
         }
         d
     }

@@ -148,6 +148,7 @@ impl Facts {
             gone_since: rows::CONNECTED,
             left: false,
             reachable: false,
+            insider: false,
         });
         if self.devices[device].user.is_none() {
             self.devices[device].user = user;

@@ -76,6 +76,11 @@ impl Facts {
                 self.suspects.retain(|s| s.device != device || now - s.t > CONNECTING_US);
                 None
             }
+            Kind::Insider { user } => {
+                let device = self.device(device, Some(user));
+                self.devices[device].insider = true;
+                None
+            }
             Kind::Disconnect { reason } => {
                 let device = self.device(device, None);
                 self.devices[device].gone_since = self.now;

@@ -101,6 +101,8 @@ pub(crate) struct Device {
     pub left: bool,
     /// Connected through the quiet phase, so everything is owed to it.
     pub reachable: bool,
+    /// A member attacks with it: what it does to itself is its own.
+    pub insider: bool,
 }
 
 impl Row for Device {

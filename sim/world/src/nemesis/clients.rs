@@ -1,7 +1,7 @@
 //! Devices that misbehave or are badly off: `disconnect`, `half-open`, `slow-reader`, `profile-change`, `resend-everything`, and
-//! `liars`, who are no devices of ours.
+//! `liars` and `insiders`, who are no devices of ours.
 //!
-//! **Invariant:** how many liars act, and which profile a device's connection is on, is computed from all active strikes.
+//! **Invariant:** how many liars and insiders act, and which profile a device's connection is on, is computed from all active strikes.
 
 use super::Stage;
 use super::strike::Strike;
@@ -19,6 +19,10 @@ pub(in crate::nemesis) enum Held {
     Resends(Vec<u32>),
     SlowReaders,
     ProfileChange,
+    Insiders {
+        /// Attacks that had been made before, by kind.
+        before: Vec<u64>,
+    },
     Liars {
         /// Lies that had been told before.
         before: u64,
@@ -101,10 +105,19 @@ pub(super) fn liars(stage: &Stage<'_>) -> Held {
     Held::Liars { before: stage.liars.lies() }
 }
 
+pub(super) fn insiders(stage: &Stage<'_>) -> Held {
+    Held::Insiders { before: stage.insiders.hits().map(|(_, hits)| hits).collect() }
+}
+
 pub(super) fn end(held: Held, strike: &mut Strike, stage: &Stage<'_>) {
     match held {
         Held::Nothing | Held::SlowReaders | Held::Resends(_) => {}
         Held::ProfileChange => drop(apply_profiles(stage)),
+        Held::Insiders { before } => {
+            // Every kind is named, so that one which never happened is seen.
+            let made = stage.insiders.hits().zip(before);
+            made.for_each(|((attack, hits), before)| strike.count(attack.name(), hits - before));
+        }
         Held::Liars { before } => strike.count("lies", stage.liars.lies() - before),
     }
 }
@@ -128,4 +141,12 @@ pub(super) fn apply_liars<'a>(active: impl Iterator<Item = (&'a Strike, &'a Held
     let wanted = active.map(|(strike, _)| if let FaultKind::Liars { count } = strike.kind { count } else { 0 });
     let _account = Account::Fleet.enter();
     stage.liars.set_active(wanted.sum(), &mut stage.fleet.last_mile);
+}
+
+/// As many insiders act as all active strikes together want.
+pub(super) fn apply_insiders<'a>(active: impl Iterator<Item = (&'a Strike, &'a Held)>, stage: &mut Stage<'_>) {
+    let wanted =
+        active.map(|(strike, _)| if let FaultKind::Insiders { count, .. } = strike.kind { count } else { 0 });
+    let _account = Account::Fleet.enter();
+    stage.insiders.set_active(wanted.sum(), stage.fleet, Time(stage.now), stage.observatory);
 }

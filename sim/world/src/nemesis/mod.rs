@@ -101,6 +101,13 @@ impl Nemesis {
         })
     }
 
+    fn insiders(&self) -> impl Iterator<Item = (&Strike, &clients::Held)> {
+        self.active().filter_map(|(strike, held)| match held {
+            Held::Clients(held @ clients::Held::Insiders { .. }) => Some((strike, held)),
+            _ => None,
+        })
+    }
+
     fn liars(&self) -> impl Iterator<Item = (&Strike, &clients::Held)> {
         self.active().filter_map(|(strike, held)| match held {
             Held::Clients(held @ clients::Held::Liars { .. }) => Some((strike, held)),
@@ -217,6 +224,7 @@ impl Nemesis {
                 Held::Clients(clients::resend_everything(strike, *share, stage))
             }
             FaultKind::Liars { .. } => Held::Clients(clients::liars(stage)),
+            FaultKind::Insiders { .. } => Held::Clients(clients::insiders(stage)),
             FaultKind::SlowReader { share } => Held::Clients(clients::slow_reader(index, strike, *share, stage)),
             FaultKind::ProfileChange { share, to } => {
                 Held::Clients(clients::profile_change(index, strike, *share, *to, stage))
@@ -269,7 +277,10 @@ impl Nemesis {
         match family {
             Family::Links => links::apply_turmoil(self.links(), stage),
             Family::Clocks => clocks::apply(self.clocks(), stage),
-            Family::Clients => clients::apply_liars(self.liars(), stage),
+            Family::Clients => {
+                clients::apply_liars(self.liars(), stage);
+                clients::apply_insiders(self.insiders(), stage);
+            }
             // Machines count who holds them; disks and the last mile compute for themselves.
             Family::Processes | Family::Power | Family::Disks | Family::Frames => {}
         }
@@ -356,6 +367,7 @@ impl Nemesis {
                 until_ms: strikes.iter().map(|strike| strike.ends / 1_000).max().unwrap_or(0),
                 targets: Vec::new(),
                 missed: Vec::new(),
+                never: Vec::new(),
                 affected: BTreeMap::new(),
                 all_back_ms: None,
                 connected_after: BTreeMap::new(),
@@ -377,6 +389,10 @@ impl Nemesis {
             }
             // Who was struck once by a fault that strikes often was struck.
             missed.retain(|target| strikes.iter().all(|strike| !strike.struck.contains(target)));
+            if let FaultKind::Insiders { .. } = fault.kind {
+                let never = record.affected.iter().filter(|(_, hits)| **hits == 0);
+                record.never = never.map(|(attack, _)| attack.clone()).collect();
+            }
             record.targets = targets.into_iter().collect();
             record.missed = missed.into_iter().collect();
             record

@@ -9,7 +9,7 @@ use crate::hosts::points::ArmedPoints;
 use crate::memory::accounts::Account;
 use crate::run::Observatory;
 use squall_core::Time;
-use squall_generators::{Liars, Sink};
+use squall_generators::{Insiders, Liars, Sink};
 use squall_history::Event;
 use squall_network::{ConnId, HostId, Network, ProfileId};
 use squall_protocol::Role;
@@ -44,6 +44,7 @@ pub struct Stage<'a> {
     pub sites: &'a Sites,
     pub fleet: &'a mut SimulatedFleet,
     pub liars: &'a mut Liars<ConnId>,
+    pub insiders: &'a mut Insiders<ConnId>,
     pub observatory: &'a mut Observatory,
     pub now: u64,
 }

@@ -38,6 +38,7 @@ const FAULTS: &[(&str, &str)] = &[
     ("duplicate-sends", "share = 0.5"),
     ("resend-everything", "share = 0.5"),
     ("liars", "count = 3"),
+    ("insiders", "count = 3"),
     ("slow-reader", "share = 0.5"),
     ("profile-change", "share = 0.5\nto = \"3g\""),
     ("carrier-gone", "carrier = \"wifi\""),
@@ -73,6 +74,7 @@ fn in_force(faults: &str) -> Vec<String> {
     all.extend(world.armed.in_force());
     all.extend(world.client_faults.lock().in_force());
     all.push(format!("liars {}", world.liars.active()));
+    all.push(format!("insiders {}", world.insiders.active()));
     for (machine, group) in world.machines.iter().zip(&world.groups) {
         all.push(format!("{} up {}", machine.name, machine.power == crate::hosts::machine::Power::Up));
         all.push(format!("{} paused {}", machine.name, machine.paused > 0));
@@ -146,4 +148,18 @@ fn a_fault_that_does_not_strike_all_that_it_names_says_whom_it_missed() {
     assert_eq!(missed(drawn), [(vec![], None)]);
     let idle = "[[faults]]\nkind = \"partition\"\nbetween = [\"gateway-*\", \"registry-0\"]\nand = [\"bus-0\"]\nat = \"2s\"\nfor = \"9s\"\n";
     assert_eq!(missed(idle)[0].0, ["between registry-0"]);
+}
+
+#[test]
+fn insiders_make_every_attack_and_harm_nobody_but_themselves() {
+    let text = "[population]\nusers = 12\ngroups = 2\ngroup_size_max = 6\n[workload]\nsend_interval = \"2s\"\n\
+                [phases]\nramp = \"1s\"\nload = \"40s\"\nliveness_bound = \"45s\"\n\
+                [[faults]]\nkind = \"insiders\"\ncount = 2\nat = \"1s\"\n";
+    let scenario: Scenario =
+        parse(text, Path::new("insiders.toml")).unwrap_or_else(|p| panic!("{}\n{text}", p[0]));
+    let record = std::thread::spawn(move || run(&scenario, RunOptions::default()).expect("a run that ends"));
+    let record = record.join().expect("a run does not panic");
+    assert_eq!(record.faults[0].never, ["guesses_device_numbers"]);
+    assert!(record.faults[0].affected["floods"] > 5, "{:?}", record.faults[0].affected);
+    assert_eq!(record.verdict, squall_reports::Verdict::Pass, "{:?}", record.checks);
 }

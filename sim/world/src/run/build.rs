@@ -20,7 +20,7 @@ use crate::memory::accounts::{Account, Peak};
 use crate::nemesis::{Nemesis, Place, Sites};
 use squall_checks::{Checks, Config};
 use squall_generators::rng::key;
-use squall_generators::{Fleet, Liars};
+use squall_generators::{Fleet, Insiders, Liars};
 use squall_history::Recorder;
 use squall_network::{HostId, Network, Profile as LinkProfile, ProfileId};
 use squall_protocol::limits;
@@ -143,6 +143,13 @@ impl<'a> World<'a> {
         let counts =
             scenario.faults.iter().map(|f| if let FaultKind::Liars { count } = f.kind { count } else { 0 });
         let liars = Liars::new(seed, common.secret.clone(), scenario.topology.gateways, counts.sum());
+        let insiders = scenario.faults.iter().filter_map(|fault| match fault.kind {
+            FaultKind::Insiders { count, guessing } => Some((count, guessing)),
+            _ => None,
+        });
+        let how_many = insiders.fold((0, 0), |all, (count, guessing)| (all.0 + count, all.1.max(guessing)));
+        let (gateways, users) = (scenario.topology.gateways, scenario.population.users);
+        let insiders = Insiders::new(seed, common.secret.clone(), gateways, how_many, users);
         drop(charged);
         let shards = machines
             .iter()
@@ -175,6 +182,7 @@ impl<'a> World<'a> {
             client_faults,
             fleet,
             liars,
+            insiders,
             nemesis,
             nemesis_sites,
             observatory: Observatory::new(checks, recorder, names),

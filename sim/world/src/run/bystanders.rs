@@ -80,6 +80,7 @@ fn may_strike_anybody(kind: &FaultKind) -> bool {
         | FaultKind::HalfOpen { .. }
         // They are nobody's devices.
         | FaultKind::Liars { .. }
+        | FaultKind::Insiders { .. }
         | FaultKind::Crash { .. }
         | FaultKind::RollingRestart { .. }
         | FaultKind::PowerLoss { .. }

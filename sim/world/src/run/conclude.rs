@@ -35,7 +35,7 @@ impl World<'_> {
                 self.look_at_memory();
             }
         }
-        let lies = self.liars.lies();
+        let lies = self.liars.lies() + self.insiders.hits().map(|(_, hits)| hits).sum::<u64>();
         ["members-only", "nothing-unsent"].iter().for_each(|name| checks.expose(name, lies));
         let charged = Account::Checks.enter();
         let population = self.fleet.population();
@@ -45,7 +45,8 @@ impl World<'_> {
                 user: population.user_of_device(client),
                 // Everything has been healed for the whole bound: who is not connected by now is no excuse.
                 // After an early stop nothing is owed yet.
-                reachable: !self.stopped,
+                // What befalls an insider's own devices is the insider's own doing.
+                reachable: !self.stopped && !self.insiders.are(population.owner(client)),
             });
         }
         drop(charged);

@@ -11,9 +11,10 @@ use crate::hosts::points::ArmedPoints;
 use crate::memory::accounts::{Account, Peak};
 use crate::nemesis::{Nemesis, Sites, Stage};
 use squall_core::Time;
+use squall_generators::insiders::FIRST_INSIDER;
 use squall_generators::liars::FIRST_LIAR;
 use squall_generators::rng::key;
-use squall_generators::{Liars, Signal, Sink};
+use squall_generators::{Insiders, Liars, Signal, Sink};
 use squall_history::{Entity, Event, Kind};
 use squall_network::{ConnId, FleetEvent, FleetEventKind, Network};
 use squall_protocol::ids::mix;
@@ -46,6 +47,7 @@ pub(crate) struct World<'a> {
     pub(crate) client_faults: SharedClientFaults,
     pub(crate) fleet: SimulatedFleet,
     pub(crate) liars: Liars<ConnId>,
+    pub(crate) insiders: Insiders<ConnId>,
     pub(crate) nemesis: Nemesis,
     pub(crate) nemesis_sites: Sites,
     pub(crate) observatory: Observatory,
@@ -146,6 +148,7 @@ impl<'a> World<'a> {
             sites: &self.nemesis_sites,
             fleet: &mut self.fleet,
             liars: &mut self.liars,
+            insiders: &mut self.insiders,
             observatory: &mut self.observatory,
             now: self.now,
         };
@@ -178,7 +181,7 @@ impl<'a> World<'a> {
     fn next_due(&mut self) -> u64 {
         let network =
             if self.network.has_fleet_events() { 0 } else { self.network.next_due().unwrap_or(u64::MAX) };
-        let people = self.fleet.next_due().min(self.liars.next_due()).0;
+        let people = self.fleet.next_due().min(self.liars.next_due()).min(self.insiders.next_due()).0;
         let faults = if self.phase == "load" { self.nemesis.next_due() } else { u64::MAX };
         let one_each = self.groups.len() == self.machines.len();
         // Hosts that share a `Sim` step at every tick.
@@ -282,6 +285,8 @@ impl<'a> World<'a> {
             let (client, conn) = (event.token as u32, event.conn);
             if client >= FIRST_LIAR {
                 self.liars.handle_signal(client, conn, signal, &mut self.fleet, now, &mut self.observatory);
+            } else if client >= FIRST_INSIDER {
+                self.insiders.handle_signal(client, conn, signal, &mut self.fleet, now, &mut self.observatory);
             } else {
                 self.fleet.handle_signal(client, conn, signal, now, &mut self.observatory);
             }
@@ -294,6 +299,7 @@ impl<'a> World<'a> {
         self.signals = signals;
         self.fleet.step(now, &mut self.observatory);
         self.liars.step(&mut self.fleet, now);
+        self.insiders.step(&mut self.fleet, now, &mut self.observatory);
     }
 
     fn drain_events(&mut self) {

@@ -25,10 +25,15 @@ pub fn fewer(from: &Scenario, _: &Failure<'_>) -> Vec<Candidate> {
     candidates
 }
 
-/// One host of each list of targets that means several, and one liar.
+/// One host of each list of targets that means several, one insider, and one liar.
 pub fn narrower(from: &Scenario, _: &Failure<'_>) -> Vec<Candidate> {
     let mut candidates = Vec::new();
     for (index, fault) in from.faults.iter().enumerate() {
+        if let FaultKind::Insiders { count: 2.., guessing } = fault.kind {
+            candidates.extend(candidate(from, format!("{:?}: one", fault.name), |scenario| {
+                scenario.faults[index].kind = FaultKind::Insiders { count: 1, guessing: guessing.min(1) };
+            }));
+        }
         if let FaultKind::Liars { count: 2.. } = fault.kind {
             candidates.extend(candidate(from, format!("{:?}: one", fault.name), |scenario| {
                 scenario.faults[index].kind = FaultKind::Liars { count: 1 };
