@@ -45,6 +45,7 @@ fn the_library_parses_and_each_file_says_what_it_exposes() {
             "liars",
             "messages-power-loss",
             "offline-week",
+            "others-trouble",
             "partition-heals",
             "reconnect-storm",
             "registry-crash",
