@@ -101,6 +101,7 @@ fn broken(check: &str) -> &'static str {
             "the system believes that somebody has read what they have not"
         }
         "current-routes" => "messages were sent to a connection that had long been gone",
+        "tables-agree" => "a disk says two things of the same conversation",
         "service-levels" => "it was slower than agreed",
         "nobody-harmed" => "people who had nothing to do with the trouble had to wait for it",
         _ => "something that must always hold did not",

@@ -25,6 +25,8 @@ mod property;
 mod report;
 mod same_order;
 mod sender_order;
+pub mod tables;
+mod tables_agree;
 #[cfg(test)]
 mod testing;
 
@@ -80,6 +82,18 @@ impl Checks {
     pub fn audit_entry(&mut self, entry: &AuditEntry<'_>) {
         let fact = self.facts.audit_entry(entry);
         self.judge(fact);
+    }
+
+    /// Takes all that a shard's disk holds of a conversation.
+    pub fn audit_tables(&mut self, tables: &tables::Tables) {
+        let (restarted, now) = (self.facts.has_restarted(tables.conversation), self.facts.now);
+        tables_agree::judge(tables, restarted, now, self.tally_of(tables_agree::NAME));
+    }
+
+    /// Takes a row that is not as it was written, or that belongs to nothing: a sentence.
+    pub fn audit_damage(&mut self, sentence: String) {
+        let now = self.facts.now;
+        tables_agree::damaged(now, sentence, self.tally_of(tables_agree::NAME));
     }
 
     /// Takes a durable cursor that was read from a shard's disk.

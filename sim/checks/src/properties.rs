@@ -3,7 +3,7 @@
 use crate::property::Property;
 use crate::{
     acked_is_durable, current_routes, cursor_behind_acks, cursor_never_back, dense_sequence, every_send_answered,
-    members_only, no_duplicates, no_loss, nothing_unsent, same_order, sender_order,
+    members_only, no_duplicates, no_loss, nothing_unsent, same_order, sender_order, tables_agree,
 };
 
 /// All properties, in the order of reports.
@@ -20,6 +20,7 @@ pub(crate) const TABLE: &[Property] = &[
     cursor_behind_acks::PROPERTY,
     cursor_never_back::PROPERTY,
     current_routes::PROPERTY,
+    tables_agree::PROPERTY,
 ];
 
 #[cfg(test)]
@@ -44,6 +45,7 @@ mod tests {
                 "cursor-behind-acks",
                 "cursor-never-back",
                 "current-routes",
+                "tables-agree",
             ]
         );
         for property in TABLE {

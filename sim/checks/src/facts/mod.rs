@@ -136,6 +136,12 @@ impl Facts {
         self.shards.get(usize::from(self.conversations[conversation].shard)).map_or(0, |shard| shard.restarts)
     }
 
+    /// Whether the shard that owns this conversation has restarted.
+    pub fn has_restarted(&self, id: ConversationId) -> bool {
+        let owner = rendezvous(id.spread(), self.shards.len() as u32);
+        self.shards.get(owner as usize).is_some_and(|shard| shard.restarts > 0)
+    }
+
     fn message(&mut self, id: ClientMsgId) -> u32 {
         self.messages.find_or_insert(id, || Message::new(id))
     }

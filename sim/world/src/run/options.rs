@@ -1,7 +1,7 @@
 //! What a run is asked to do, what it tells while it goes on, and why it could not be finished.
 
+use super::audit::AuditError;
 use crate::plants::Bug;
-use squall_server::storage::StorageError;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -71,5 +71,5 @@ pub enum RunError {
     #[error("a host failed: {0}")]
     Host(String),
     #[error("the audit cannot read the disk of {host}: {source}")]
-    Audit { host: String, source: StorageError },
+    Audit { host: String, source: AuditError },
 }

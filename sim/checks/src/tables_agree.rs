@@ -1,0 +1,390 @@
+//! **Invariant:** what a disk holds of a conversation is told the same by all of its tables: the log, its index, what is kept of the
+//! conversation, its members, its senders and its cursors. What only one of them says is lost at the next restart, or shown to the wrong
+//! person after it.
+
+use crate::facts::{Fact, Facts};
+use crate::property::{Property, nothing_more};
+use crate::report::{Tally, Violation};
+use crate::tables::{MemberRow, Tables};
+use squall_history::What;
+use squall_protocol::limits::NEWCOMER_HISTORY;
+use squall_protocol::{ConversationId, DeviceId, Seq, UserId};
+use std::collections::BTreeMap;
+
+pub(crate) const NAME: &str = "tables-agree";
+
+pub(crate) const PROPERTY: Property = Property {
+    name: NAME,
+    guarantee: "All tables of a shard's disk tell the same of a conversation, and every row is as it was written.",
+    evaluation: "conversations on the disks",
+    exposure: "conversations whose shard restarted, or whose members changed",
+    judge: |_: &Fact, _: &Facts, _: &mut Tally| {},
+    conclude: nothing_more,
+};
+
+/// Positions in a chunk of the index, and places in a chunk of what a device has sent: the format's own numbers.
+const INDEX_CHUNK: usize = 64;
+const SENT_CHUNK: usize = 32;
+
+/// Judges what a disk holds of a conversation.
+pub(crate) fn judge(tables: &Tables, restarted: bool, t: u64, tally: &mut Tally) {
+    tally.evaluated += 1;
+    let changed = tables.entries.iter().any(|entry| matches!(entry.what, What::Joined(_) | What::Left(_)));
+    tally.exposed += u64::from(restarted || changed);
+    for (seq, sentence) in disagreements(tables) {
+        let conversation = tables.conversation;
+        let told = format!("Conversation {conversation} on disk: {sentence}.");
+        tally.violate(|| violation(t, conversation, seq, None, told));
+    }
+}
+
+/// A row that is not as it was written, or belongs to nothing.
+pub(crate) fn damaged(t: u64, what: String, tally: &mut Tally) {
+    tally.violate(|| violation(t, ConversationId::default(), None, None, what));
+}
+
+fn violation(
+    t: u64,
+    conversation: ConversationId,
+    seq: Option<Seq>,
+    device: Option<DeviceId>,
+    message: String,
+) -> Violation {
+    Violation { t, check: NAME, conversation, seq, client_msg_id: None, device, message }
+}
+
+/// Everything that one table says and another does not.
+fn disagreements(tables: &Tables) -> Vec<(Option<Seq>, String)> {
+    let mut found = Vec::new();
+    log(tables, &mut found);
+    positions(tables, &mut found);
+    members(tables, &mut found);
+    senders(tables, &mut found);
+    let head = tables.entries.last().map_or(Seq::ZERO, |entry| entry.seq);
+    for (device, up_to) in tables.cursors.iter().filter(|(_, up_to)| *up_to > head) {
+        found.push((
+            Some(*up_to),
+            format!("the cursor of device {device} stands at seq {up_to}, and the log ends at {head}"),
+        ));
+    }
+    found
+}
+
+type Found = Vec<(Option<Seq>, String)>;
+
+/// The log in itself, and the row of the conversation.
+fn log(tables: &Tables, found: &mut Found) {
+    for entry in tables.entries.iter().filter(|entry| !entry.chain_holds) {
+        found.push((
+            Some(entry.seq),
+            format!("the chain breaks at seq {}: an entry before it was lost or exchanged", entry.seq),
+        ));
+    }
+    let last = tables.entries.last();
+    match (&tables.head, last) {
+        (None, None) => {}
+        (None, Some(last)) => found.push((Some(last.seq), "it has entries and no row of its own".to_owned())),
+        (Some(row), None) => found
+            .push((Some(row.head), format!("its row says that the log ends at {}, and there is none", row.head))),
+        (Some(row), Some(last)) => {
+            if row.head != last.seq {
+                found.push((
+                    Some(row.head),
+                    format!("its row says that the log ends at {}, and it ends at {}", row.head, last.seq),
+                ));
+            } else if row.chain != last.chain {
+                found.push((Some(row.head), "its row and the last entry have different chain values".to_owned()));
+            }
+        }
+    }
+}
+
+/// The index: where each entry lies.
+fn positions(tables: &Tables, found: &mut Found) {
+    let lie: Vec<u64> = tables.entries.iter().map(|entry| entry.position).collect();
+    let tail = tables.head.as_ref().map_or(&[][..], |row| &row.tail);
+    let chunks = tables.index.iter().map(|(chunk, positions)| (*chunk, positions.as_slice()));
+    if let Some(wrong) = chunked(chunks, tail, &lie, INDEX_CHUNK, INDEX_CHUNK - 1) {
+        found.push((
+            tables.entries.get(wrong.min(lie.len().saturating_sub(1))).map(|entry| entry.seq),
+            "the index does not say where the entries lie".to_owned(),
+        ));
+    }
+}
+
+/// The place of the first number that full chunks and tail do not give as `all` has it. A tail holds at most `longest` numbers.
+fn chunked<'a>(
+    chunks: impl Iterator<Item = (u64, &'a [u64])>,
+    tail: &[u64],
+    all: &[u64],
+    chunk_len: usize,
+    longest: usize,
+) -> Option<usize> {
+    let mut told = Vec::with_capacity(all.len());
+    for (expected, (number, chunk)) in chunks.enumerate() {
+        if number != expected as u64 || chunk.len() != chunk_len {
+            return Some(told.len());
+        }
+        told.extend_from_slice(chunk);
+    }
+    told.extend_from_slice(tail);
+    let differs = told.iter().zip(all).position(|(told, is)| told != is);
+    differs
+        .or_else(|| (told.len() != all.len()).then(|| told.len().min(all.len())))
+        .or((tail.len() > longest).then_some(0))
+}
+
+/// Member rows are what the log folds to.
+fn members(tables: &Tables, found: &mut Found) {
+    let mut folded: Vec<MemberRow> = Vec::new();
+    for entry in &tables.entries {
+        match entry.what {
+            What::Text => {}
+            What::Created => {
+                let row = |user: &UserId| MemberRow {
+                    user: *user,
+                    joined: entry.seq,
+                    visible_from: entry.seq,
+                    until: Seq::ZERO,
+                };
+                folded.extend(entry.members.iter().map(row));
+            }
+            What::Joined(user) => {
+                let visible_from = Seq(entry.seq.0.saturating_sub(NEWCOMER_HISTORY).max(1));
+                folded.push(MemberRow { user, joined: entry.seq, visible_from, until: Seq::ZERO });
+            }
+            What::Left(user) => {
+                let open = folded.iter_mut().find(|row| row.user == user && row.until == Seq::ZERO);
+                open.into_iter().for_each(|row| row.until = entry.seq);
+            }
+        }
+    }
+    let mut stored = tables.members.clone();
+    folded.sort_unstable();
+    stored.sort_unstable();
+    let first = folded.iter().find(|row| stored.binary_search(row).is_err());
+    let more = stored.iter().find(|row| folded.binary_search(row).is_err());
+    if let Some(row) = first.or(more) {
+        let (user, joined) = (row.user, row.joined);
+        found.push((
+            Some(joined),
+            format!(
+                "the log and the member rows of user {user}, who joined at seq {joined}, say different things"
+            ),
+        ));
+    } else if let Some(head) = &tables.head {
+        let present = stored.iter().filter(|row| row.until == Seq::ZERO).count();
+        if (head.present as usize, head.stretches as usize) != (present, stored.len()) {
+            found.push((
+                Some(head.head),
+                format!(
+                    "its row counts {} members in {} rows, and there are {present} in {}",
+                    head.present,
+                    head.stretches,
+                    stored.len()
+                ),
+            ));
+        }
+    }
+}
+
+/// Rows of devices are what they have sent.
+fn senders(tables: &Tables, found: &mut Found) {
+    let mut sent: BTreeMap<DeviceId, (UserId, Vec<u64>)> = BTreeMap::new();
+    for entry in &tables.entries {
+        let (_, places) = sent.entry(entry.device).or_insert_with(|| (entry.sender, Vec::new()));
+        places.push(entry.seq.0);
+        if entry.client_seq.0 != places.len() as u64 {
+            let (device, number) = (entry.device, entry.client_seq.0);
+            let due = places.len();
+            found.push((
+                Some(entry.seq),
+                format!(
+                    "the message of device {device} at seq {} has number {number}, and {due} was due",
+                    entry.seq
+                ),
+            ));
+        }
+    }
+    for (device, (owner, places)) in &sent {
+        let Some(row) = tables.senders.iter().find(|row| row.device == *device) else {
+            found.push((None, format!("device {device} has sent {} messages and has no row", places.len())));
+            continue;
+        };
+        let chunks = tables
+            .sent
+            .iter()
+            .filter(|(of, ..)| of == device)
+            .map(|(_, number, places)| (*number, places.as_slice()));
+        let longest = 2 * SENT_CHUNK - 1;
+        let wrong = chunked(chunks, &row.places, places, SENT_CHUNK, longest);
+        if row.owner != *owner {
+            found.push((
+                None,
+                format!("device {device} belongs to user {owner} by the log, and to {} by its row", row.owner),
+            ));
+        } else if row.next_client_seq.0 != places.len() as u64 + 1 {
+            found.push((
+                None,
+                format!(
+                    "device {device} has sent {} messages, and its row expects number {} next",
+                    places.len(),
+                    row.next_client_seq.0
+                ),
+            ));
+        } else if wrong.is_some() || row.places.len() < places.len().min(SENT_CHUNK) {
+            found.push((None, format!("the row of device {device} does not say where its messages stand")));
+        }
+    }
+    // A device may have a row and no message: it was refused one.
+    for row in tables.senders.iter().filter(|row| !sent.contains_key(&row.device) && row.next_client_seq.0 > 1) {
+        found.push((
+            None,
+            format!(
+                "device {} has sent nothing, and its row expects number {} next",
+                row.device, row.next_client_seq.0
+            ),
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tables::{EntryRow, HeadRow, SenderRow};
+    use squall_protocol::ClientSeq;
+
+    const A: UserId = UserId(1);
+    const B: UserId = UserId(2);
+    const D: DeviceId = DeviceId(11);
+
+    fn entry(seq: u64, what: What) -> EntryRow {
+        let members = if what == What::Created { [A, B].into() } else { Box::default() };
+        EntryRow {
+            position: 2 * seq,
+            seq: Seq(seq),
+            sender: A,
+            device: D,
+            client_seq: ClientSeq(seq),
+            what,
+            members,
+            chain: 100 + seq,
+            chain_holds: true,
+        }
+    }
+
+    /// A conversation of so many entries, one device, B leaving at 3 and coming back at 30.
+    fn sound(entries: u64) -> Tables {
+        let what = |seq| match seq {
+            1 => What::Created,
+            3 => What::Left(B),
+            30 => What::Joined(B),
+            _ => What::Text,
+        };
+        let entries: Vec<EntryRow> = (1..=entries).map(|seq| entry(seq, what(seq))).collect();
+        let count = entries.len();
+        let places: Vec<u64> = entries.iter().map(|entry| entry.seq.0).collect();
+        let lie: Vec<u64> = entries.iter().map(|entry| entry.position).collect();
+        let full = count / INDEX_CHUNK * INDEX_CHUNK;
+        let kept = if count < 2 * SENT_CHUNK { 0 } else { (count - SENT_CHUNK) / SENT_CHUNK * SENT_CHUNK };
+        let row = |user, joined, from, until| MemberRow {
+            user,
+            joined: Seq(joined),
+            visible_from: Seq(from),
+            until: Seq(until),
+        };
+        let mut members = vec![row(A, 1, 1, 0), row(B, 1, 1, if count >= 3 { 3 } else { 0 })];
+        if count >= 30 {
+            members.push(row(B, 30, 10, 0));
+        }
+        let present = members.iter().filter(|row| row.until == Seq::ZERO).count() as u32;
+        Tables {
+            conversation: ConversationId(7),
+            head: Some(HeadRow {
+                head: Seq(count as u64),
+                tail: lie[full..].to_vec(),
+                chain: 100 + count as u64,
+                present,
+                stretches: members.len() as u32,
+            }),
+            members,
+            senders: vec![SenderRow {
+                device: D,
+                owner: A,
+                next_client_seq: ClientSeq(count as u64 + 1),
+                places: places[kept..].to_vec(),
+            }],
+            index: (0..).zip(lie[..full].chunks(INDEX_CHUNK)).map(|(n, chunk)| (n, chunk.to_vec())).collect(),
+            sent: (0..).zip(places[..kept].chunks(SENT_CHUNK)).map(|(n, chunk)| (D, n, chunk.to_vec())).collect(),
+            cursors: vec![(D, Seq(count as u64))],
+            entries,
+        }
+    }
+
+    fn told(tables: &Tables) -> String {
+        disagreements(tables).into_iter().map(|(_, sentence)| sentence).collect::<Vec<_>>().join("; ")
+    }
+
+    #[test]
+    fn sound_tables_agree_whatever_their_length() {
+        for entries in [1, 2, 3, 29, 31, 32, 33, 63, 64, 65, 95, 96, 128, 300] {
+            assert_eq!(told(&sound(entries)), "", "{entries}");
+        }
+        assert_eq!(told(&Tables::default()), "");
+    }
+
+    #[test]
+    fn each_table_that_says_something_else_is_named() {
+        type Change = fn(&mut Tables);
+        let table: [(Change, &str); 13] = [
+            (|t| t.entries[4].chain_holds = false, "the chain breaks at seq 5"),
+            (|t| t.head.as_mut().unwrap().head = Seq(99), "says that the log ends at 99"),
+            (|t| t.head.as_mut().unwrap().chain = 0, "different chain values"),
+            (|t| t.head = None, "no row of its own"),
+            (|t| t.head.as_mut().unwrap().present = 9, "counts 9 members"),
+            (|t| t.index[0].1[3] = 1, "the index does not say"),
+            (|t| t.index.truncate(1), "the index does not say"),
+            (|t| t.members[2].visible_from = Seq(1), "member rows of user 2, who joined at seq 30"),
+            (|t| t.members.truncate(2), "member rows of user 2"),
+            (|t| t.senders[0].next_client_seq = ClientSeq(3), "expects number 3 next"),
+            (|t| t.senders[0].owner = B, "belongs to user 1 by the log, and to 2"),
+            (|t| t.sent[0].2[0] = 77, "does not say where its messages stand"),
+            (|t| t.cursors[0].1 = Seq(1_000), "stands at seq 1000"),
+        ];
+        for (change, sentence) in table {
+            let mut tables = sound(128);
+            change(&mut tables);
+            assert!(told(&tables).contains(sentence), "{sentence}: {}", told(&tables));
+        }
+    }
+
+    #[test]
+    fn a_refused_device_may_have_a_row_and_one_that_sent_must() {
+        let mut tables = sound(5);
+        let row = SenderRow { device: DeviceId(12), owner: B, next_client_seq: ClientSeq(1), places: Vec::new() };
+        tables.senders.push(row);
+        assert_eq!(told(&tables), "");
+        tables.senders[1].next_client_seq = ClientSeq(2);
+        assert!(
+            told(&tables).contains("device 000000000000000c has sent nothing")
+                || told(&tables).contains("has sent nothing")
+        );
+        tables.senders.clear();
+        assert!(told(&tables).contains("has no row"));
+    }
+
+    #[test]
+    fn a_conversation_is_judged_once_and_exposed_where_it_was_in_danger() {
+        let mut tally = Tally::default();
+        judge(&sound(2), false, 9, &mut tally);
+        judge(&sound(40), false, 9, &mut tally);
+        judge(&sound(2), true, 9, &mut tally);
+        assert_eq!((tally.evaluated, tally.exposed, tally.violations), (3, 2, 0));
+        let mut broken = sound(40);
+        broken.head = None;
+        judge(&broken, false, 9, &mut tally);
+        damaged(9, "A row of the table cursors is not as it was written.".into(), &mut tally);
+        assert_eq!(tally.violations, 3, "no row, so no index, and a damaged row");
+        assert!(tally.kept[0].message.starts_with("Conversation"), "{}", tally.kept[0].message);
+    }
+}
