@@ -3,7 +3,9 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use squall_core::Time;
 use squall_core::client::{ClientSession, Output};
-use squall_core::messages::{Conversation, Debts, SendOutcome, SendRequest, targets_by_gateway};
+use squall_core::messages::{
+    Conversation, Debtor, Debts, Part, Planner, SendOutcome, SendRequest, targets_by_gateway,
+};
 use squall_core::registry::Location;
 use squall_core::registry::{Registration, RegistryTable, SessionId};
 use squall_protocol::{
@@ -21,6 +23,7 @@ struct Path {
     log: Conversation,
     registry: RegistryTable,
     gateway: SessionId,
+    planner: Planner<ConversationId>,
     debts: Debts,
     now: Time,
     messages: u64,
@@ -46,7 +49,8 @@ impl Path {
             log: Conversation::new(ConversationId::direct(A, B)),
             registry,
             gateway,
-            debts: Debts::new(0),
+            planner: Planner::new(1, 0, 0, 0),
+            debts: Debts::default(),
             now: Time::ZERO,
             messages: 0,
             out: Vec::new(),
@@ -85,7 +89,7 @@ impl Path {
         };
         let seq = entry.seq;
         self.log.handle_durable(seq);
-        self.debts.handle_committed(self.messages);
+        self.planner.handle_committed(self.messages);
         let sent = ServerFrame::Sent { conversation, client_msg_id, server_seq: seq, stored_at_ms: 0 };
         self.sender.handle_frame(sent, now, &mut self.out);
         self.deliver(conversation, entry);
@@ -94,15 +98,23 @@ impl Path {
     fn deliver(&mut self, conversation: ConversationId, entry: Entry) {
         let (now, seq) = (self.now, entry.seq);
         let members: Vec<UserId> = self.log.membership().members_at(seq).collect();
+        let (first, end) = (self.messages, self.messages + 1);
+        let part = Part { first, end, plans: vec![conversation], bytes: 200, users: members.clone() };
+        let asked = self.planner.take_up(0, part, now).expect("a message has members");
         let locations: Vec<Location> = members.iter().flat_map(|user| self.registry.lookup(*user)).collect();
         let plan = targets_by_gateway(locations, Some(DeviceId(1)));
-        let targets = plan.values().flatten().map(|l| (l.user, l.device));
-        self.debts.handle_planned(self.messages, conversation, seq, targets, now);
+        let targets = plan.values().flatten().map(|l| Debtor {
+            user: l.user,
+            device: l.device,
+            connect_count: l.connect_count,
+        });
+        black_box(self.planner.handle_answer(0, asked));
+        self.debts.handle_published(self.messages, conversation, seq, targets, now);
         let span = LogSpan { conversation, from: seq, to: seq, entries: vec![entry] };
         self.out.clear();
         self.reader.handle_frame(ServerFrame::Deliver(span), now, &mut self.out);
         self.debts.handle_ack(DeviceId(2), conversation, seq, now);
-        black_box(self.debts.dispatched());
+        black_box((self.planner.dispatched(), self.debts.first_owed()));
     }
 }
 

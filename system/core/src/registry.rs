@@ -30,6 +30,7 @@ pub struct Location {
     pub device: DeviceId,
     pub gateway: u32,
     pub connection: u64,
+    pub connect_count: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -243,6 +244,7 @@ impl RegistryTable {
             device: row.device,
             gateway: row.gateway,
             connection: row.connection,
+            connect_count: row.connect_count,
         })
     }
 

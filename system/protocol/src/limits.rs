@@ -98,8 +98,18 @@ pub const LOOKUP_RETRY_AFTER: Duration = Duration::from_secs(1);
 pub const MAX_LOOKUP_USERS: usize = 16_384;
 /// Frames of its own (welcomes, pongs) that a gateway holds for a device that does not read.
 pub const MAX_OWN_FRAMES: usize = 1_024;
-/// Look-ups that one shard has open at one registry.
+/// Look-ups that one shard has open at one registry, and the bytes of the entries that wait for them. What finds no room is read from the
+/// disk when there is some.
 pub const MAX_LOOKUPS_OPEN: usize = 8_192;
+pub const MAX_PLANNED_BYTES: usize = 64 * 1024 * 1024;
+/// Entries that a shard reads at once to plan what it has not planned yet, and times that it does so before it does anything else.
+pub const PLAN_READ_ENTRIES: usize = 128;
+pub const PLAN_READS: usize = 16;
+/// Places of owed entries that a debt remembers; beyond that it remembers every other one.
+pub const DEBT_MARKS: usize = 16;
+/// Devices that a shard tells at once how far their logs go, and such look-ups that it has open at one registry.
+pub const MAX_REMINDERS: usize = 16_384;
+pub const MAX_REMINDERS_OPEN: usize = 64;
 /// Waits between tries of a disk that fails again and again. The first failure is followed by a try at once.
 pub const STORAGE_BACKOFF_MIN: Duration = Duration::from_millis(250);
 pub const STORAGE_BACKOFF_MAX: Duration = Duration::from_secs(5);

@@ -145,6 +145,7 @@ impl Registry for Arc<RegistryService> {
                                 device: l.device.0,
                                 gateway: l.gateway,
                                 connection: l.connection,
+                                connect_count: l.connect_count,
                             })
                             .collect(),
                     })

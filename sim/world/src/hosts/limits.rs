@@ -74,6 +74,17 @@ pub const LIMITS: &[(&str, Reached)] = &[
     ),
     ("MAX_OWN_FRAMES", Never(TOO_MANY)),
     ("MAX_LOOKUPS_OPEN", Never(TOO_MANY)),
+    ("MAX_PLANNED_BYTES", Never(TOO_MANY)),
+    ("PLAN_READ_ENTRIES", Never(A_PACE)),
+    ("PLAN_READS", Never(A_PACE)),
+    (
+        "DEBT_MARKS",
+        Never(
+            "a debt is remembered less exactly from there on, which nobody sees: tried in core/src/messages/debt.rs",
+        ),
+    ),
+    ("MAX_REMINDERS", Never(TOO_MANY)),
+    ("MAX_REMINDERS_OPEN", Never(TOO_MANY)),
     ("STORAGE_BACKOFF_MIN", ByPoint("recovery_failed")),
     (
         "STORAGE_BACKOFF_MAX",

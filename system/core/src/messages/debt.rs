@@ -1,17 +1,17 @@
-//! What a shard owes to devices, deliveries that they have not acked, and the dispatch watermark that follows from it.
+//! What a shard owes to devices: deliveries that they have not acked.
 //!
 //! Every `REDELIVER_AFTER` the device is told how far its log goes, and fetches what it lacks by itself, at its own speed; each page
 //! that it acks is progress, so a device that is paging is left alone. After `MAX_REDELIVERIES` tries its connection is to be
 //! closed, and as that order may be lost like any delivery, the tries begin again.
 //!
-//! **Invariants:** only an ack, or a registry that no longer knows the device (it will sync when it comes back), ends a debt
-//! (`sim/checks/src/no_loss.rs`). The watermark stays below every entry that is not planned yet or that a debt is open for,
-//! so that a restarted shard plans those again, for debts are in memory only (the tests below).
+//! **Invariants:** a debt ends with an ack, with a registry that no longer knows the device, or with heads that are told to a later
+//! connection of it than the one that was delivered to: in the last two cases it learns from heads what it lacks
+//! (`sim/checks/src/no_loss.rs`). The watermark stays below every entry that a debt is open for, so that a restarted shard plans
+//! those again, for debts are in memory only; a debt's size does not depend on how much is owed (the tests below).
 
 use crate::plant::{Plant, planted};
 use crate::time::Time;
-use rustc_hash::FxHashMap;
-use squall_protocol::limits::{MAX_REDELIVERIES, REDELIVER_AFTER};
+use squall_protocol::limits::{DEBT_MARKS, MAX_REDELIVERIES, REDELIVER_AFTER};
 use squall_protocol::{ConversationId, DeviceId, Seq, UserId};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -20,13 +20,29 @@ pub type Position = u64;
 
 type Key = (DeviceId, ConversationId);
 
+/// A device that has been delivered to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Debtor {
+    pub user: UserId,
+    pub device: DeviceId,
+    /// Which of its connections.
+    pub connect_count: u64,
+}
+
 #[derive(Debug)]
 struct Debt {
     user: UserId,
-    /// Unacked entries in order, each with its place on disk.
-    entries: VecDeque<(Seq, Position)>,
+    connect_count: u64,
+    /// Unacked entries in order, each with its place on disk: all of them while the stride is 1, else the first, and of the others one a
+    /// stride. One that is left out stands behind its neighbour in the log and on the disk.
+    marks: VecDeque<(Seq, Position)>,
+    stride: u64,
+    /// The last entry that is owed.
+    last: Seq,
     tries: u8,
     due: Time,
+    /// Which row of the queue is this debt's.
+    ticket: u64,
 }
 
 /// What to do about a debt that is due.
@@ -38,157 +54,168 @@ pub enum Overdue {
     Close { user: UserId, device: DeviceId },
 }
 
-/// All open debts of a shard, and its dispatch watermark.
-#[derive(Debug, Default)]
-pub struct Debts {
-    open: FxHashMap<Key, Debt>,
-    /// Debts by the time they were due when queued; a debt that moved on is queued again.
-    queue: VecDeque<(Time, Key)>,
-    /// Entries that are not yet planned (`u32::MAX`) or how many devices still owe an ack.
-    unsettled: BTreeMap<Position, u32>,
-    /// One past the last entry that was committed.
-    next_position: Position,
-}
-
-const UNPLANNED: u32 = u32::MAX;
-
-impl Debts {
-    /// An empty book; the next entry to be committed has `next_position`.
-    pub fn new(next_position: Position) -> Self {
-        Debts { next_position, ..Debts::default() }
-    }
-
-    /// An entry is durable and waits to be planned.
-    pub fn handle_committed(&mut self, position: Position) {
-        self.unsettled.insert(position, UNPLANNED);
-        self.next_position = self.next_position.max(position + 1);
-    }
-
-    /// The entry cannot be read, so nobody will be told of it and nobody owes an ack.
-    pub fn handle_unreadable(&mut self, position: Position) {
-        if self.is_unplanned(position) {
-            self.unsettled.remove(&position);
+impl Overdue {
+    pub fn user(&self) -> UserId {
+        match self {
+            Overdue::Redeliver { user, .. } | Overdue::Close { user, .. } => *user,
         }
     }
+}
 
-    /// The entry has been published to these devices (none: nobody is online).
-    pub fn handle_planned(
+/// All open debts of a shard.
+#[derive(Debug, Default)]
+pub struct Debts {
+    open: BTreeMap<Key, Debt>,
+    /// Debts by the time they were due when queued; a debt that moved on is queued again.
+    queue: VecDeque<(Time, Key, u64)>,
+    last_ticket: u64,
+    /// Where the first entry of debts lies, and of how many.
+    pins: BTreeMap<Position, u32>,
+}
+
+impl Debts {
+    /// The entry has been published to these devices.
+    pub fn handle_published(
         &mut self,
         position: Position,
         conversation: ConversationId,
         seq: Seq,
-        targets: impl IntoIterator<Item = (UserId, DeviceId)>,
+        targets: impl IntoIterator<Item = Debtor>,
         now: Time,
     ) {
-        if !self.is_unplanned(position) {
-            return;
-        }
-        let mut owed = 0;
-        for (user, device) in targets {
+        for Debtor { user, device, connect_count } in targets {
             let key = (device, conversation);
             let due = now + REDELIVER_AFTER;
             let debt = self.open.entry(key).or_insert_with(|| {
-                self.queue.push_back((due, key));
-                Debt { user, entries: VecDeque::new(), tries: 0, due }
+                self.last_ticket += 1;
+                self.queue.push_back((due, key, self.last_ticket));
+                let marks = VecDeque::new();
+                let ticket = self.last_ticket;
+                Debt { user, connect_count, marks, stride: 1, last: seq, tries: 0, due, ticket }
             });
-            let place = debt.entries.partition_point(|(s, _)| *s < seq);
-            if debt.entries.get(place).is_none_or(|(s, _)| *s != seq) {
-                debt.entries.insert(place, (seq, position));
-                owed += 1;
+            let before = debt.marks.front().copied();
+            if connect_count > debt.connect_count {
+                // A later connection is told heads after it was registered: what an earlier one was owed is in them.
+                debt.connect_count = connect_count;
+                debt.marks.clear();
+                debt.stride = 1;
             }
-        }
-        if owed == 0 {
-            self.unsettled.remove(&position);
-        } else {
-            self.unsettled.insert(position, owed);
+            debt.add(seq, position);
+            let after = debt.marks.front().copied();
+            self.move_pin(before, after);
         }
     }
 
     /// The device has shown everything up to `up_to`.
     pub fn handle_ack(&mut self, device: DeviceId, conversation: ConversationId, up_to: Seq, now: Time) {
         let Some(debt) = self.open.get_mut(&(device, conversation)) else { return };
-        let before = debt.entries.len();
-        while let Some((_, position)) = debt.entries.pop_front_if(|(seq, _)| *seq <= up_to) {
-            settle(&mut self.unsettled, position);
+        if up_to >= debt.last {
+            return self.end((device, conversation));
         }
-        if debt.entries.is_empty() {
-            self.open.remove(&(device, conversation));
-        } else if debt.entries.len() < before {
-            debt.tries = 0;
-            debt.due = now + REDELIVER_AFTER;
+        let before = debt.marks.front().copied();
+        if before.is_none_or(|(seq, _)| seq > up_to) {
+            return;
+        }
+        // Between two marks there may be others that are owed: the first one stands for them.
+        while let Some((next, _)) = debt.marks.get(1)
+            && (debt.marks[0].0 <= up_to && debt.stride == 1 || *next <= up_to.next())
+        {
+            debt.marks.pop_front();
+        }
+        debt.tries = 0;
+        debt.due = now + REDELIVER_AFTER;
+        let after = debt.marks.front().copied();
+        self.move_pin(before, after);
+    }
+
+    /// The device, which was looked up when it was owed as far as `head`, is not connected any more: it will sync when it is. If it has been
+    /// published to since, it is there again.
+    pub fn handle_vanished(&mut self, device: DeviceId, conversation: ConversationId, head: Seq) {
+        if self.open.get(&(device, conversation)).is_some_and(|debt| debt.last == head) {
+            self.end((device, conversation));
         }
     }
 
-    /// The device is not connected any more: it will sync when it is.
-    pub fn handle_vanished(&mut self, device: DeviceId, conversation: ConversationId) {
-        if let Some(debt) = self.open.remove(&(device, conversation)) {
-            for (_, position) in debt.entries {
-                settle(&mut self.unsettled, position);
+    /// A connection of the device is told heads: what earlier ones were owed is in them. What this one or a later one is owed is
+    /// not, for it may have been published after these heads were read.
+    pub fn handle_heads(&mut self, device: DeviceId, connect_count: u64) {
+        let debts = self.open.range((device, ConversationId(0))..=(device, ConversationId(u128::MAX)));
+        let earlier = debts.filter(|(_, debt)| debt.connect_count < connect_count).map(|(key, _)| *key);
+        let earlier: Vec<Key> = earlier.collect();
+        earlier.into_iter().for_each(|key| self.end(key));
+    }
+
+    fn end(&mut self, key: Key) {
+        if let Some(debt) = self.open.remove(&key) {
+            self.move_pin(debt.marks.front().copied(), None);
+        }
+    }
+
+    fn move_pin(&mut self, before: Option<(Seq, Position)>, after: Option<(Seq, Position)>) {
+        if before == after {
+            return;
+        }
+        if let Some((_, position)) = before
+            && let Some(debts) = self.pins.get_mut(&position)
+        {
+            *debts -= 1;
+            if *debts == 0 {
+                self.pins.remove(&position);
             }
+        }
+        if let Some((_, position)) = after {
+            *self.pins.entry(position).or_default() += 1;
         }
     }
 
     /// The bug `redelivery-stops-after-reconnect`: the timers of the device's debts end with its old connection, and an
     /// entry that joins such a debt starts none.
     pub fn cancel_timers(&mut self, device: DeviceId) {
-        self.queue.retain(|(_, (debtor, _))| *debtor != device);
+        self.queue.retain(|(_, (debtor, _), _)| *debtor != device);
     }
 
     /// When `handle_timeout` has something to do at the earliest.
     pub fn poll_timeout(&self) -> Option<Time> {
-        self.queue.front().map(|(due, _)| *due)
+        self.queue.front().map(|(due, _, _)| *due)
     }
 
-    /// The debts that are due.
-    pub fn handle_timeout(&mut self, now: Time) -> Vec<Overdue> {
+    /// The debts that are due, at most `max` of them; the others are still due the next time.
+    pub fn handle_timeout(&mut self, now: Time, max: usize) -> Vec<Overdue> {
         let mut out = Vec::new();
         if planted(Plant::NoRedelivery) {
             return out;
         }
-        while let Some((_, key)) = self.queue.pop_front_if(|(due, _)| *due <= now) {
-            let Some(debt) = self.open.get_mut(&key) else { continue };
+        while out.len() < max
+            && let Some((_, key, ticket)) = self.queue.pop_front_if(|(due, _, _)| *due <= now)
+        {
+            let Some(debt) = self.open.get_mut(&key).filter(|debt| debt.ticket == ticket) else { continue };
             if debt.due > now {
                 let due = debt.due;
-                let place = self.queue.partition_point(|(d, _)| *d <= due);
-                self.queue.insert(place, (due, key));
+                let place = self.queue.partition_point(|(d, _, _)| *d <= due);
+                self.queue.insert(place, (due, key, ticket));
                 continue;
             }
             let (device, conversation) = key;
             debt.due = now + REDELIVER_AFTER;
-            self.queue.push_back((debt.due, key));
+            self.queue.push_back((debt.due, key, ticket));
             if debt.tries == MAX_REDELIVERIES {
-                // The order to close may be lost as the deliveries were: only an ack or a vanished entry ends the debt.
+                // The order to close may be lost as the deliveries were: only what the header names ends the debt.
                 debt.tries = 0;
                 out.push(Overdue::Close { user: debt.user, device });
                 if planted(Plant::RedeliveryGivesUp) {
-                    self.handle_vanished(device, conversation);
+                    self.end(key);
                 }
                 continue;
             }
             debt.tries += 1;
-            if let Some((head, _)) = debt.entries.back() {
-                out.push(Overdue::Redeliver { user: debt.user, device, conversation, head: *head });
-            }
+            out.push(Overdue::Redeliver { user: debt.user, device, conversation, head: debt.last });
         }
         out
     }
 
-    /// Everything below this place has been planned and owes nothing: a restarted shard need not plan it again.
-    pub fn dispatched(&self) -> Position {
-        if planted(Plant::WatermarkIgnoresDebts) {
-            return self.next_position;
-        }
-        self.unsettled.first_key_value().map_or(self.next_position, |(position, _)| *position)
-    }
-
-    /// Whether the entry waits to be planned.
-    pub fn is_unplanned(&self, position: Position) -> bool {
-        self.unsettled.get(&position) == Some(&UNPLANNED)
-    }
-
-    /// The first entry that waits to be planned.
-    pub fn first_unplanned(&self) -> Option<Position> {
-        self.unsettled.iter().find(|(_, owed)| **owed == UNPLANNED).map(|(position, _)| *position)
+    /// Nobody owes an ack for an entry below this place; `None` where nobody owes any.
+    pub fn first_owed(&self) -> Option<Position> {
+        self.pins.first_key_value().map(|(position, _)| *position)
     }
 
     /// Open debts, a (device, conversation) each.
@@ -197,11 +224,24 @@ impl Debts {
     }
 }
 
-fn settle(unsettled: &mut BTreeMap<Position, u32>, position: Position) {
-    if let Some(owed) = unsettled.get_mut(&position) {
-        *owed -= 1;
-        if *owed == 0 {
-            unsettled.remove(&position);
+impl Debt {
+    fn add(&mut self, seq: Seq, position: Position) {
+        self.last = self.last.max(seq);
+        let place = self.marks.partition_point(|(s, _)| *s < seq);
+        let follows = |mark: Option<&(Seq, Position)>| mark.is_none_or(|(s, _)| s.0 + self.stride <= seq.0);
+        if self.marks.get(place).is_some_and(|(s, _)| *s == seq)
+            || place > 0 && !follows(self.marks.get(place - 1))
+        {
+            return;
+        }
+        self.marks.insert(place, (seq, position));
+        if self.marks.len() > DEBT_MARKS {
+            self.stride *= 2;
+            let mut index = 0;
+            self.marks.retain(|_| {
+                index += 1;
+                index % 2 == 1
+            });
         }
     }
 }
@@ -213,70 +253,105 @@ mod tests {
     const D: DeviceId = DeviceId(1);
     const C: ConversationId = ConversationId(5);
     const U: UserId = UserId(9);
+    const MANY: usize = 100;
 
     fn at(seconds: u64) -> Time {
         Time(seconds * 1_000_000)
     }
 
+    fn connection(connect_count: u64) -> Debtor {
+        Debtor { user: U, device: D, connect_count }
+    }
+
     fn with_debt() -> Debts {
-        let mut debts = Debts::new(0);
-        debts.handle_committed(0);
-        debts.handle_committed(1);
-        debts.handle_planned(0, C, Seq(1), [(U, D)], at(0));
-        debts.handle_planned(1, C, Seq(2), [(U, D)], at(0));
+        let mut debts = Debts::default();
+        debts.handle_published(0, C, Seq(1), [connection(1)], at(0));
+        debts.handle_published(1, C, Seq(2), [connection(1)], at(0));
         debts
     }
 
     #[test]
     fn an_ack_settles_what_it_covers() {
         let mut debts = with_debt();
-        assert_eq!(debts.dispatched(), 0);
+        assert_eq!(debts.first_owed(), Some(0));
         debts.handle_ack(D, C, Seq(1), at(1));
-        assert_eq!(debts.dispatched(), 1);
+        assert_eq!(debts.first_owed(), Some(1));
         debts.handle_ack(D, C, Seq(2), at(1));
-        assert_eq!((debts.dispatched(), debts.open()), (2, 0));
-        assert_eq!(debts.handle_timeout(at(60)), vec![]);
+        assert_eq!((debts.first_owed(), debts.open()), (None, 0));
+        assert_eq!(debts.handle_timeout(at(60), MANY), vec![]);
     }
 
     #[test]
-    fn an_unacked_delivery_is_redelivered_three_times_and_then_the_connection_is_closed() {
+    fn an_unacked_delivery_is_told_of_three_times_and_then_the_connection_is_closed() {
         let mut debts = with_debt();
-        assert_eq!(debts.handle_timeout(at(4)), vec![]);
+        assert_eq!(debts.handle_timeout(at(4), MANY), vec![]);
         let again = Overdue::Redeliver { user: U, device: D, conversation: C, head: Seq(2) };
         for try_at in [5, 10, 15] {
-            assert_eq!(debts.handle_timeout(at(try_at)), vec![again.clone()]);
+            assert_eq!(debts.handle_timeout(at(try_at), MANY), vec![again.clone()]);
         }
-        assert_eq!(debts.handle_timeout(at(20)), vec![Overdue::Close { user: U, device: D }]);
+        assert_eq!(debts.handle_timeout(at(20), MANY), vec![Overdue::Close { user: U, device: D }]);
         // Should that have been lost as well, it begins anew; the entries stay undispatched until the device is gone.
-        assert_eq!((debts.dispatched(), debts.open()), (0, 1));
-        assert_eq!(debts.handle_timeout(at(25)), vec![again]);
-        debts.handle_vanished(D, C);
-        assert_eq!((debts.dispatched(), debts.open()), (2, 0));
+        assert_eq!((debts.first_owed(), debts.open()), (Some(0), 1));
+        assert_eq!(debts.handle_timeout(at(25), MANY), vec![again]);
+        debts.handle_vanished(D, C, Seq(1));
+        assert_eq!(debts.open(), 1);
+        debts.handle_vanished(D, C, Seq(2));
+        assert_eq!((debts.first_owed(), debts.open()), (None, 0));
     }
 
     #[test]
     fn progress_starts_the_tries_anew() {
         let mut debts = with_debt();
-        assert_eq!(debts.handle_timeout(at(5)).len(), 1);
+        assert_eq!(debts.handle_timeout(at(5), MANY).len(), 1);
         debts.handle_ack(D, C, Seq(1), at(7));
-        assert_eq!(debts.handle_timeout(at(10)), vec![]);
+        assert_eq!(debts.handle_timeout(at(10), MANY), vec![]);
         let again = Overdue::Redeliver { user: U, device: D, conversation: C, head: Seq(2) };
-        assert_eq!(debts.handle_timeout(at(12)), vec![again]);
+        assert_eq!(debts.handle_timeout(at(12), MANY), vec![again]);
     }
 
     #[test]
-    fn an_entry_that_nobody_owes_is_dispatched_once_planned_and_not_before() {
-        let mut debts = Debts::new(7);
-        debts.handle_committed(7);
-        assert_eq!(debts.dispatched(), 7);
-        debts.handle_planned(7, C, Seq(1), [], at(0));
-        assert_eq!(debts.dispatched(), 8);
-    }
-
-    #[test]
-    fn a_vanished_device_owes_nothing() {
+    fn heads_of_a_later_connection_end_what_an_earlier_one_was_owed_and_nothing_else() {
         let mut debts = with_debt();
-        debts.handle_vanished(D, C);
-        assert_eq!(debts.dispatched(), 2);
+        debts.handle_published(2, ConversationId(6), Seq(1), [connection(3)], at(0));
+        debts.handle_heads(D, 1);
+        assert_eq!(debts.open(), 2);
+        debts.handle_heads(D, 2);
+        assert_eq!((debts.open(), debts.first_owed()), (1, Some(2)));
+        // A delivery to a connection that is told heads by itself: it is owed no more than since then.
+        debts.handle_published(3, ConversationId(6), Seq(2), [connection(4)], at(1));
+        assert_eq!(debts.first_owed(), Some(3));
+        debts.handle_heads(DeviceId(2), 9);
+        assert_eq!(debts.open(), 1);
+    }
+
+    #[test]
+    fn a_device_that_acks_nothing_holds_little_memory_and_the_watermark_where_it_is() {
+        let mut debts = Debts::default();
+        for n in 0..10_000 {
+            debts.handle_published(n, C, Seq(n + 1), [connection(1)], at(0));
+        }
+        assert!(debts.open[&(D, C)].marks.len() <= DEBT_MARKS);
+        assert_eq!(debts.first_owed(), Some(0));
+        // What was thinned out is owed all the same.
+        debts.handle_ack(D, C, Seq(9_000), at(1));
+        assert!(debts.first_owed().is_some_and(|first| first > 0 && first <= 9_000));
+        debts.handle_ack(D, C, Seq(9_999), at(1));
+        assert!(debts.first_owed().is_some_and(|first| first <= 9_999));
+        debts.handle_ack(D, C, Seq(10_000), at(1));
+        assert_eq!(debts.first_owed(), None);
+    }
+
+    #[test]
+    fn a_debt_that_comes_and_goes_is_told_of_once_when_it_is_due() {
+        let mut debts = Debts::default();
+        for second in 0..8 {
+            debts.handle_published(second, C, Seq(second + 1), [connection(1)], at(second));
+            if second < 7 {
+                debts.handle_ack(D, C, Seq(second + 1), at(second));
+            }
+        }
+        assert_eq!(debts.handle_timeout(at(11), MANY), vec![]);
+        assert_eq!(debts.handle_timeout(at(12), MANY).len(), 1);
+        assert_eq!(debts.queue.len(), 1);
     }
 }

@@ -37,6 +37,7 @@ mod tests {
             device: DeviceId(device),
             gateway,
             connection: device + 100,
+            connect_count: 1,
         };
         let plan =
             targets_by_gateway([at(1, 11, 0), at(1, 12, 1), at(2, 21, 0), at(2, 21, 0)], Some(DeviceId(11)));

@@ -1,7 +1,9 @@
 //! What a shard of the conversations decides.
 //!
 //! `conversation` is one log: it judges and numbers sends, with `membership` as the fold that says who may see and do
-//! what, over the `stretches` of its users; `delta` is what a commit of it writes. `fence` keeps refusals final. `fanout` names who receives an entry through which gateway, `debt` what is still owed after that.
+//! what, over the `stretches` of its users; `delta` is what a commit of it writes. `fence` keeps refusals final. `planner` says which
+//! entries the registries are still to be asked for, `fanout` names who receives an entry through which gateway, `debt` what is
+//! still owed after that.
 
 mod conversation;
 mod debt;
@@ -9,12 +11,14 @@ mod delta;
 mod fanout;
 mod fence;
 mod membership;
+mod planner;
 mod stretches;
 
 pub use conversation::{Conversation, SendOutcome, SendRequest, Sender, numbered_as};
-pub use debt::{Debts, Overdue, Position};
+pub use debt::{Debtor, Debts, Overdue, Position};
 pub use delta::{LogDelta, SenderDelta};
 pub use fanout::targets_by_gateway;
 pub use fence::{Fence, Fenced, MessageId};
 pub use membership::{Membership, admit};
+pub use planner::{Part, Planner};
 pub use stretches::{Stretch, Stretches};

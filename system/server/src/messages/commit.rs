@@ -6,7 +6,7 @@
 //! `sim/checks/src/acked_is_durable.rs`; on a real disk by `server/tests/sigkill/`.
 
 use super::backoff::Backoff;
-use super::dispatcher::Plan;
+use super::dispatch;
 use super::shard::Shard;
 use crate::observer::Point;
 use crate::storage::{Batch, NewEntry, Storage};
@@ -123,7 +123,7 @@ fn cut(shard: &Shard, cursors_written: &mut Time) -> Batch {
         *cursors_written = now;
         let cursors = std::mem::take(&mut state.cursors);
         batch.cursors = cursors.into_iter().map(|((device, c), seq)| (device, c, seq)).collect();
-        let dispatched = state.debts.dispatched();
+        let dispatched = state.watermark();
         if dispatched > state.dispatched {
             state.dispatched = dispatched;
             batch.dispatched = Some(dispatched);
@@ -157,12 +157,11 @@ fn finish(shard: &Shard, batch: Batch) {
                 seq,
             });
         }
-        state.debts.handle_committed(new.position);
-        plans.push(Plan { new, members });
+        state.planner.handle_committed(new.position);
+        plans.push(shard.dispatcher.plan(new, members));
     }
     state.fences.handle_durable();
-    drop(state);
-    shard.dispatcher.plan(plans, shard.clock.now());
+    dispatch::plan(shard, &mut state, plans);
 }
 
 /// The bug `newcomer-misses-racing-entry` reads who is a member before the commit: without those who join in it.

@@ -1,10 +1,12 @@
 //! The dispatch task: who is to have an entry, where they are, and off it goes over the bus.
 //!
-//! It works after the ack and nothing waits for it. A look-up without an answer is asked again; entries that find no
-//! room are planned from the disk once there is some. What the bus loses, the debts bring back.
+//! It works after the ack and nothing waits for it. Each registry has a lane (`core::messages::Planner`): what it answers is published
+//! at once, whatever the others do. A look-up without an answer is asked again; what a lane has not taken up, because the shard
+//! has just started or for want of room, is read from the disk in pieces. What the bus loses, the debts bring back.
 
-use super::dispatcher::{Job, Lookup, Plan, target};
+use super::dispatcher::{Plan, target};
 use super::shard::Shard;
+use super::state::ShardState;
 use crate::links::services::bus::bus_client::BusClient;
 use crate::links::services::registry::registry_client::RegistryClient;
 use crate::links::{LinkError, dial, keep_open};
@@ -13,38 +15,159 @@ use crate::observer::Point;
 use crate::work::Work;
 use futures_util::StreamExt;
 use rustc_hash::FxHashMap;
-use squall_core::messages::{Overdue, targets_by_gateway};
+use squall_core::messages::{Debtor, Overdue, Part, Position, targets_by_gateway};
 use squall_core::plant::{Plant, planted};
 use squall_core::registry::Location;
 use squall_protocol::wire::bus::to_gateway;
 use squall_protocol::wire::registry as wire;
-use squall_protocol::{UserId, limits};
-use std::collections::BTreeSet;
+use squall_protocol::{DeviceId, UserId, limits};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Everybody's place is known: carry the job out.
-fn complete(shard: &Shard, lookup: Lookup) {
-    match lookup.job {
-        Job::Deliver(plans) => deliver(shard, plans, &lookup.locations),
-        Job::Redeliver { device, conversation, head } => {
-            match lookup.locations.iter().find(|l| l.device == device) {
-                Some(location) => {
-                    shard.dispatcher.remind(location, conversation, head);
-                    shard.observer.passed(&Point::Redelivered { conversation, device });
-                }
-                None => shard.state().debts.handle_vanished(device, conversation),
+/// Plans the fan-out of entries that a commit has just made durable.
+pub fn plan(shard: &Shard, state: &mut ShardState, plans: Vec<Plan>) {
+    let Some(end) = plans.last().map(|plan| plan.new.position + 1) else { return };
+    let plans: Vec<Arc<Plan>> = plans.into_iter().map(Arc::new).collect();
+    for registry in 0..shard.dispatcher.registries.len() as u32 {
+        // A lane that is behind comes to them when it reads them from the disk.
+        if state.planner.cursor(registry) == plans[0].new.position {
+            take_up(shard, state, registry, &plans, end);
+        }
+    }
+}
+
+/// The bug `deliver-before-persist` looks for an entry's readers before it is written. No lane moves on.
+pub fn plan_unwritten(shard: &Shard, state: &mut ShardState, plan: Plan) {
+    let plan = Arc::new(plan);
+    for registry in 0..shard.dispatcher.registries.len() as u32 {
+        let users = plan.members[registry as usize].clone();
+        let part = Part { first: Position::MAX, end: 0, plans: vec![Arc::clone(&plan)], bytes: 0, users };
+        if let Some(id) = state.planner.take_up(registry, part, shard.clock.now()) {
+            shard.dispatcher.ask(registry, id, state.planner.users(registry, id));
+        }
+    }
+}
+
+/// Takes entries up in a lane while it has room. With the last of `plans` it has got to `end`.
+fn take_up(shard: &Shard, state: &mut ShardState, registry: u32, plans: &[Arc<Plan>], end: Position) {
+    let now = shard.clock.now();
+    let mut rest = plans;
+    while state.planner.has_room(registry) {
+        let (mut taken, mut bytes) = (Vec::new(), 0);
+        let mut users = BTreeSet::new();
+        let mut count = 0;
+        for plan in rest {
+            let members = &plan.members[registry as usize];
+            if !members.is_empty() {
+                users.extend(members.iter().copied());
+                bytes += plan.new.entry.payload.size();
+                taken.push(Arc::clone(plan));
+            }
+            count += 1;
+            if taken.len() == limits::MAX_BATCH
+                || users.len() >= limits::MAX_LOOKUP_USERS
+                || bytes >= limits::MAX_BATCH_BYTES
+            {
+                break;
             }
         }
-        Job::Close { device } => {
-            if let Some(location) = lookup.locations.iter().find(|l| l.device == device) {
-                shard.observer.passed(&Point::UnackedClosed { device });
-                shard.dispatcher.publish(location.gateway, to_gateway::Message::Close(target(location)));
+        let first = rest.first().map_or(end, |plan| plan.new.position);
+        rest = &rest[count..];
+        let end = rest.first().map_or(end, |plan| plan.new.position);
+        let users: Vec<UserId> = users.into_iter().collect();
+        let part = Part { first, end, plans: taken, bytes, users };
+        if let Some(id) = state.planner.take_up(registry, part, now) {
+            shard.dispatcher.ask(registry, id, state.planner.users(registry, id));
+        }
+        if rest.is_empty() {
+            break;
+        }
+    }
+}
+
+/// Reads what lanes have not taken up, a piece at a time, as long as there is room.
+pub fn catch_up(shard: &Shard) {
+    for _ in 0..limits::PLAN_READS {
+        let mut state = shard.state();
+        let behind = state.planner.behind();
+        let Some((_, from)) = behind.iter().min_by_key(|(_, from)| *from).copied() else { return };
+        let Some(storage) = state.storage.clone() else { return };
+        let rows = match storage.rows_from(from, limits::PLAN_READ_ENTRIES) {
+            Ok(rows) => rows,
+            Err(error) => return shard.handle_read_error(&mut state, &error),
+        };
+        // What is on the disk beyond that is being committed, and is planned when that is known to be durable.
+        let known = state.planner.next_position();
+        let end = match rows.last() {
+            Some((position, _)) if rows.len() == limits::PLAN_READ_ENTRIES => known.min(position + 1),
+            _ => known,
+        };
+        let mut plans = Vec::with_capacity(rows.len());
+        for (_, row) in rows.into_iter().filter(|(position, _)| *position < end) {
+            let planned = row.and_then(|new| {
+                let log = state.cache.get(new.conversation, storage.as_ref())?;
+                let members: Vec<UserId> = log.membership().members_at(new.entry.seq).collect();
+                Ok(shard.dispatcher.plan(new, members))
+            });
+            match planned {
+                Ok(plan) => plans.push(Arc::new(plan)),
+                Err(error) => {
+                    shard.handle_read_error(&mut state, &error);
+                    // Of a row that cannot be read nobody can be told: it is passed over.
+                    if !error.is_one_row() {
+                        return;
+                    }
+                }
+            }
+        }
+        for (registry, cursor) in behind {
+            let own = plans.partition_point(|plan| plan.new.position < cursor);
+            if cursor < end {
+                take_up(shard, &mut state, registry, &plans[own..], end);
             }
         }
     }
 }
 
-fn deliver(shard: &Shard, plans: Vec<Plan>, locations: &[Location]) {
+/// A registry has answered: carries out what waited for it.
+fn handle_answer(shard: &Shard, registry: u32, reply: wire::LookupReply) {
+    let locations: Vec<Location> = reply.locations.iter().map(location).collect();
+    for FanOut { plan, by_gateway } in fan_out(shard, registry, reply.request_id, &locations) {
+        let (conversation, entry) = (plan.new.conversation, &plan.new.entry);
+        shard.observer.worked(Work::Publication, by_gateway.len());
+        for (gateway, targets) in &by_gateway {
+            shard.dispatcher.deliver(*gateway, conversation, entry.clone(), targets);
+        }
+        let targets: Vec<Location> = by_gateway.into_values().flatten().collect();
+        shard.observer.passed(&Point::Published { conversation, seq: entry.seq, targets: &targets });
+    }
+    if let Some(overdue) = shard.dispatcher.handle_answer(registry, reply.request_id) {
+        let by_device: FxHashMap<DeviceId, &Location> = locations.iter().map(|l| (l.device, l)).collect();
+        for debt in overdue {
+            remind(shard, &by_device, debt);
+        }
+    }
+}
+
+fn location(l: &wire::Location) -> Location {
+    Location {
+        user: UserId(l.user),
+        device: DeviceId(l.device),
+        gateway: l.gateway,
+        connection: l.connection,
+        connect_count: l.connect_count,
+    }
+}
+
+/// An entry, and whom of its members a registry knows.
+struct FanOut {
+    plan: Arc<Plan>,
+    by_gateway: BTreeMap<u32, Vec<Location>>,
+}
+
+/// Ends a look-up: who receives what waited for it. Their debts are entered under the same lock, so that no watermark is taken in
+/// between.
+fn fan_out(shard: &Shard, registry: u32, id: u64, locations: &[Location]) -> Vec<FanOut> {
     let mut by_user: FxHashMap<UserId, Vec<Location>> = FxHashMap::default();
     for location in locations {
         let places = by_user.entry(location.user).or_default();
@@ -53,63 +176,39 @@ fn deliver(shard: &Shard, plans: Vec<Plan>, locations: &[Location]) {
         }
     }
     let now = shard.clock.now();
-    for Plan { new, members } in plans {
+    let mut state = shard.state();
+    let plans = state.planner.handle_answer(registry, id).unwrap_or_default();
+    let mut fan_outs = Vec::with_capacity(plans.len());
+    for plan in plans {
+        let (new, members) = (&plan.new, &plan.members[registry as usize]);
         shard.observer.worked(Work::Member, members.len());
-        let (conversation, seq) = (new.conversation, new.entry.seq);
         let places = members.iter().filter_map(|user| by_user.get(user)).flatten().copied();
-        let plan = targets_by_gateway(places, Some(new.entry.device));
-        let targets: Vec<Location> = plan.values().flatten().copied().collect();
-        shard.state().debts.handle_planned(
-            new.position,
-            conversation,
-            seq,
-            targets.iter().filter(|_| !planted(Plant::BusDropsSilently)).map(|l| (l.user, l.device)),
-            now,
-        );
-        shard.observer.worked(Work::Publication, plan.len());
-        for (gateway, targets) in &plan {
-            shard.dispatcher.deliver(*gateway, conversation, new.entry.clone(), targets);
-        }
-        shard.observer.passed(&Point::Published { conversation, seq, targets: &targets });
+        let by_gateway = targets_by_gateway(places, Some(new.entry.device));
+        let targets = by_gateway.values().flatten().filter(|_| !planted(Plant::BusDropsSilently));
+        let debtors = targets.map(|l| Debtor { user: l.user, device: l.device, connect_count: l.connect_count });
+        state.debts.handle_published(new.position, new.conversation, new.entry.seq, debtors, now);
+        fan_outs.push(FanOut { plan, by_gateway });
     }
+    fan_outs
 }
 
-/// Entries that were turned away are planned from the disk.
-fn replan(shard: &Shard) {
-    let mut state = shard.state();
-    let Some(storage) = state.storage.clone() else { return };
-    let Some(from) = state.debts.first_unplanned() else { return };
-    let rows = match storage.rows_from(from, limits::MAX_LOOKUPS_OPEN) {
-        Ok(rows) => rows,
-        Err(error) => {
-            shard.dispatcher.set_overflowed();
-            return shard.handle_read_error(&mut state, &error);
-        }
-    };
-    if rows.len() == limits::MAX_LOOKUPS_OPEN {
-        shard.dispatcher.set_overflowed();
-    }
-    let mut plans = Vec::new();
-    let unplanned: Vec<_> = rows.into_iter().filter(|(position, _)| state.debts.is_unplanned(*position)).collect();
-    for (position, row) in unplanned {
-        let planned = row.and_then(|new| {
-            let log = state.cache.get(new.conversation, storage.as_ref())?;
-            Ok(Plan { members: log.membership().members_at(new.entry.seq).collect(), new })
-        });
-        match planned {
-            Ok(plan) => plans.push(plan),
-            Err(error) => {
-                shard.handle_read_error(&mut state, &error);
-                if !error.is_one_row() {
-                    return shard.dispatcher.set_overflowed();
-                }
-                // Nobody can be told of it: it is not waited for.
-                state.debts.handle_unreadable(position);
+/// Tells a device again, or that it is to come back; one that is gone owes nothing.
+fn remind(shard: &Shard, by_device: &FxHashMap<DeviceId, &Location>, debt: Overdue) {
+    match debt {
+        Overdue::Redeliver { device, conversation, head, .. } => match by_device.get(&device) {
+            Some(location) => {
+                shard.dispatcher.remind(location, conversation, head);
+                shard.observer.passed(&Point::Redelivered { conversation, device });
+            }
+            None => shard.state().debts.handle_vanished(device, conversation, head),
+        },
+        Overdue::Close { device, .. } => {
+            if let Some(location) = by_device.get(&device) {
+                shard.observer.passed(&Point::UnackedClosed { device });
+                shard.dispatcher.publish(location.gateway, to_gateway::Message::Close(target(location)));
             }
         }
     }
-    drop(state);
-    shard.dispatcher.plan(plans, shard.clock.now());
 }
 
 /// Opens the links and keeps the clock of retries and debts.
@@ -146,17 +245,22 @@ async fn registry_link(
     let mut client = RegistryClient::new(dial(connector, &address).await?)
         .max_decoding_message_size(limits::MAX_INTERNAL_MESSAGE_BYTES);
     let queue = &shard.dispatcher.registries[registry as usize];
-    // What was asked on the old link is asked again by `retry`; here it would only be asked twice.
-    queue.drop_older_than(limits::LOOKUP_RETRY_AFTER);
-    let requests = queue.batches().map(|requests| wire::LookupRequests { requests });
+    queue.clear();
+    let batches = queue.batches();
+    {
+        let mut state = shard.state();
+        for id in state.planner.unanswered(registry, shard.clock.now()) {
+            shard.dispatcher.ask(registry, id, state.planner.users(registry, id));
+        }
+    }
+    let requests = batches.map(|requests| wire::LookupRequests { requests });
     let mut replies = client.lookup(requests).await?.into_inner();
     shard.observer.passed(&Point::LinkUp { to: &address });
     while let Some(batch) = replies.message().await? {
         for reply in batch.replies {
-            if let Some(lookup) = shard.dispatcher.handle_reply(registry, reply) {
-                complete(&shard, lookup);
-            }
+            handle_answer(&shard, registry, reply);
         }
+        catch_up(&shard);
     }
     Ok(())
 }
@@ -177,26 +281,28 @@ async fn bus_link(
     Ok(())
 }
 
-/// Retries look-ups, collects debts, and plans what found no room.
+/// Retries look-ups, plans what was left behind, and collects debts.
 async fn housekeeping(shard: Arc<Shard>) {
     loop {
         tokio::time::sleep(limits::HOUSEKEEPING_INTERVAL).await;
         let now = shard.clock.now();
-        for _ in 0..shard.dispatcher.retry(now) {
+        retry(&shard);
+        catch_up(&shard);
+        let overdue = shard.state().debts.handle_timeout(now, limits::MAX_REMINDERS);
+        shard.dispatcher.look_up_overdue(overdue, now);
+    }
+}
+
+/// Asks again what has had no answer in time.
+fn retry(shard: &Shard) {
+    let mut state = shard.state();
+    for registry in 0..shard.dispatcher.registries.len() as u32 {
+        if !shard.dispatcher.registries[registry as usize].has_taker() {
+            continue;
+        }
+        for id in state.planner.overdue(registry, shard.clock.now()) {
+            shard.dispatcher.ask(registry, id, state.planner.users(registry, id));
             shard.observer.passed(&Point::LookupRetried);
-        }
-        if shard.dispatcher.has_room_again() {
-            replan(&shard);
-        }
-        let overdue = shard.state().debts.handle_timeout(now);
-        for debt in overdue {
-            let (user, job) = match debt {
-                Overdue::Redeliver { user, device, conversation, head } => {
-                    (user, Job::Redeliver { device, conversation, head })
-                }
-                Overdue::Close { user, device } => (user, Job::Close { device }),
-            };
-            shard.dispatcher.look_up(job, BTreeSet::from([user]), now);
         }
     }
 }

@@ -1,55 +1,47 @@
-//! Look-ups in progress, and what goes from a shard to registries and buses.
+//! What goes from a shard to registries and buses, and the look-ups of devices that are to be told again.
 //!
-//! **Invariant:** look-ups in progress are bounded (`MAX_LOOKUPS_OPEN`); entries that find no room are remembered as
-//! overflowed and planned from the disk later, so none is forgotten. Guarded by `sim/checks/src/no_loss.rs`.
+//! **Invariant:** look-ups in progress are bounded. Those for entries are `core::messages::Planner`'s; those for debts
+//! (`MAX_REMINDERS_OPEN`) are not waited for, for each debt comes again by itself. Guarded by `sim/checks/src/no_loss.rs`.
 
 use crate::links::Queue;
 use crate::storage::NewEntry;
 use prost::Message;
 use squall_core::Time;
+use squall_core::messages::Overdue;
 use squall_core::registry::Location;
 use squall_protocol::frames::{Entry, LogSpan};
 use squall_protocol::ids::rendezvous;
 use squall_protocol::wire::bus::{Delivery, Publication, Target, ToGateway, to_gateway};
 use squall_protocol::wire::registry as wire;
-use squall_protocol::{ConversationId, DeviceId, Seq, UserId, limits, protobuf};
+use squall_protocol::{ConversationId, Seq, UserId, limits, protobuf};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A durable entry and those who were members when it was stored.
+/// A durable entry and those who were members when it was stored, by the registry that knows where they are.
 pub struct Plan {
     pub new: NewEntry,
-    pub members: Vec<UserId>,
+    pub members: Vec<Vec<UserId>>,
 }
 
-/// What is done once the registries have answered.
-pub enum Job {
-    Deliver(Vec<Plan>),
-    Redeliver { device: DeviceId, conversation: ConversationId, head: Seq },
-    Close { device: DeviceId },
-}
-
-/// A job, and the registries that it waits for.
-pub struct Lookup {
-    pub job: Job,
-    users: BTreeSet<UserId>,
-    waiting_for: BTreeSet<u32>,
-    /// What the registries have answered so far.
-    pub locations: Vec<Location>,
+/// Debts that are due, whose devices a registry has been asked for.
+struct Reminder {
+    overdue: Vec<Overdue>,
     asked_at: Time,
 }
 
 #[derive(Default)]
-struct Lookups {
-    open: BTreeMap<u64, Lookup>,
+struct Reminders {
+    /// By registry and number.
+    open: BTreeMap<(u32, u64), Reminder>,
     last_id: u64,
-    /// Entries were turned away for want of room: plan them from the disk.
-    overflowed: bool,
 }
 
-/// Look-ups in progress, and the queues to registries and buses.
+/// The numbers of these look-ups are beyond all of the planner's.
+const FIRST_REMINDER: u64 = 1 << 63;
+
+/// The queues to registries and buses, and the look-ups for debts.
 pub struct Dispatcher {
-    lookups: Mutex<Lookups>,
+    reminders: Mutex<Reminders>,
     pub registries: Vec<Queue<wire::LookupRequest>>,
     pub buses: Vec<Queue<Publication>>,
 }
@@ -57,105 +49,66 @@ pub struct Dispatcher {
 impl Dispatcher {
     pub fn new(registries: usize, buses: usize) -> Self {
         Dispatcher {
-            lookups: Mutex::default(),
+            reminders: Mutex::default(),
             registries: (0..registries).map(|_| Queue::default()).collect(),
             buses: (0..buses).map(|_| Queue::default()).collect(),
         }
     }
 
-    fn lookups(&self) -> MutexGuard<'_, Lookups> {
-        self.lookups.lock().unwrap_or_else(PoisonError::into_inner)
+    fn reminders(&self) -> MutexGuard<'_, Reminders> {
+        self.reminders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Drops all look-ups: the shard starts from its disk.
+    /// Drops the look-ups for debts: the shard starts from its disk.
     pub fn forget(&self) {
-        let mut lookups = self.lookups();
-        lookups.open.clear();
-        lookups.overflowed = false;
+        self.reminders().open.clear();
     }
 
-    /// Plans the fan-out of durable entries.
-    pub fn plan(&self, plans: Vec<Plan>, now: Time) {
-        let mut part = Vec::new();
-        let mut users = BTreeSet::new();
-        for plan in plans {
-            users.extend(plan.members.iter().copied());
-            part.push(plan);
-            if part.len() == limits::MAX_BATCH || users.len() >= limits::MAX_LOOKUP_USERS {
-                self.look_up(Job::Deliver(std::mem::take(&mut part)), std::mem::take(&mut users), now);
-            }
-        }
-        if !part.is_empty() {
-            self.look_up(Job::Deliver(part), users, now);
-        }
-    }
-
-    /// Does the job once the registries have said where these users are; too many of them are turned away.
-    pub fn look_up(&self, job: Job, users: BTreeSet<UserId>, now: Time) {
-        let mut lookups = self.lookups();
-        if lookups.open.len() >= limits::MAX_LOOKUPS_OPEN {
-            lookups.overflowed |= matches!(job, Job::Deliver(_));
-            return;
-        }
-        lookups.last_id += 1;
-        let id = lookups.last_id;
-        let waiting_for = users.iter().map(|user| self.registry_of(*user)).collect();
-        let lookup = Lookup { job, users, waiting_for, locations: Vec::new(), asked_at: now };
-        self.ask(id, &lookup);
-        lookups.open.insert(id, lookup);
+    /// The plan of a durable entry.
+    pub fn plan(&self, new: NewEntry, members: impl IntoIterator<Item = UserId>) -> Plan {
+        let mut by_registry = vec![Vec::new(); self.registries.len()];
+        members.into_iter().for_each(|user| by_registry[self.registry_of(user) as usize].push(user));
+        Plan { new, members: by_registry }
     }
 
     fn registry_of(&self, user: UserId) -> u32 {
         rendezvous(user.0, self.registries.len() as u32)
     }
 
-    /// Asks the registries that have not answered yet.
-    fn ask(&self, id: u64, lookup: &Lookup) {
-        for registry in &lookup.waiting_for {
-            let users = lookup.users.iter().filter(|u| self.registry_of(**u) == *registry).map(|u| u.0).collect();
-            self.registries[*registry as usize].push(wire::LookupRequest { request_id: id, users });
+    /// Asks a registry, if there is a link to it. A new link begins with all that has no answer.
+    pub fn ask(&self, registry: u32, request_id: u64, users: &[UserId]) {
+        let queue = &self.registries[registry as usize];
+        if queue.has_taker() {
+            queue.push(wire::LookupRequest { request_id, users: users.iter().map(|user| user.0).collect() });
         }
     }
 
-    /// Takes an answer; the look-up when it was the last one outstanding.
-    pub fn handle_reply(&self, registry: u32, reply: wire::LookupReply) -> Option<Lookup> {
-        let mut lookups = self.lookups();
-        let lookup = lookups.open.get_mut(&reply.request_id)?;
-        if !lookup.waiting_for.remove(&registry) {
-            return None;
+    /// Asks where the devices of these debts are. Where too many such look-ups are open, or there is no link, the debts wait
+    /// for their next turn.
+    pub fn look_up_overdue(&self, overdue: Vec<Overdue>, now: Time) {
+        let mut by_registry: BTreeMap<u32, Vec<Overdue>> = BTreeMap::new();
+        for debt in overdue {
+            by_registry.entry(self.registry_of(debt.user())).or_default().push(debt);
         }
-        lookup.locations.extend(reply.locations.iter().map(|l| Location {
-            user: UserId(l.user),
-            device: DeviceId(l.device),
-            gateway: l.gateway,
-            connection: l.connection,
-        }));
-        if lookup.waiting_for.is_empty() { lookups.open.remove(&reply.request_id) } else { None }
-    }
-
-    /// Asks again what has had no answer in time. Returns how many look-ups that were.
-    pub fn retry(&self, now: Time) -> usize {
-        let mut lookups = self.lookups();
-        let mut retried = 0;
-        for (id, lookup) in &mut lookups.open {
-            if now.since(lookup.asked_at) >= limits::LOOKUP_RETRY_AFTER {
-                lookup.asked_at = now;
-                self.ask(*id, lookup);
-                retried += 1;
+        let mut reminders = self.reminders();
+        // Its debts have come again since.
+        reminders.open.retain(|_, reminder| now.since(reminder.asked_at) < limits::REDELIVER_AFTER);
+        for (registry, overdue) in by_registry {
+            let open = reminders.open.range((registry, 0)..=(registry, u64::MAX)).count();
+            if open >= limits::MAX_REMINDERS_OPEN || !self.registries[registry as usize].has_taker() {
+                continue;
             }
+            reminders.last_id += 1;
+            let id = FIRST_REMINDER + reminders.last_id;
+            let users: BTreeSet<UserId> = overdue.iter().map(Overdue::user).collect();
+            self.ask(registry, id, &users.into_iter().collect::<Vec<_>>());
+            reminders.open.insert((registry, id), Reminder { overdue, asked_at: now });
         }
-        retried
     }
 
-    /// Entries have been left behind: plan them from the disk when there is room.
-    pub fn set_overflowed(&self) {
-        self.lookups().overflowed = true;
-    }
-
-    /// True once after entries were turned away and there is room again.
-    pub fn has_room_again(&self) -> bool {
-        let mut lookups = self.lookups();
-        lookups.open.is_empty() && std::mem::take(&mut lookups.overflowed)
+    /// The debts whose devices this registry was asked for under this number.
+    pub fn handle_answer(&self, registry: u32, id: u64) -> Option<Vec<Overdue>> {
+        self.reminders().open.remove(&(registry, id)).map(|reminder| reminder.overdue)
     }
 
     /// Hands a message to the bus that carries this gateway's topic.

@@ -7,7 +7,7 @@
 //! taken; a stranger is turned away before a log is loaded, and learns the same whether there is one or not. Guarded by
 //! `tests.rs` beside this file and `server/tests/names.rs`.
 
-use super::dispatcher::Plan;
+use super::dispatch;
 use super::pages::{handle_heads, handle_sync};
 use super::shard::Shard;
 use super::state::{ShardState, Waiter};
@@ -212,8 +212,8 @@ fn handle_send(
             state.next_position += 1;
             let new = NewEntry { position, conversation, entry };
             if planted(Plant::DeliverBeforePersist) {
-                let members = log.membership().members_at(new.entry.seq).collect();
-                shard.dispatcher.plan(vec![Plan { new: new.clone(), members }], shard.clock.now());
+                let members: Vec<UserId> = log.membership().members_at(new.entry.seq).collect();
+                dispatch::plan_unwritten(shard, state, shard.dispatcher.plan(new.clone(), members));
             }
             state.staged.push(new);
             shard.work.notify_one();

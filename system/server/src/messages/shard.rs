@@ -4,16 +4,18 @@
 //! then `storage` is `None` and nobody is told more than `busy`. Guarded by `sim/checks/src/acked_is_durable.rs`. What cannot be
 //! read harms who asks for it and nobody else. Guarded by `server/tests/damage.rs`.
 
-use super::dispatcher::{Dispatcher, Plan};
+use super::dispatch;
+use super::dispatcher::Dispatcher;
 use super::fences::Fences;
 use super::state::ShardState;
 use crate::clock::Clock;
 use crate::observer::{Observer, Point};
 use crate::storage::{Counted, OpenStorage, Storage, StorageError};
 use crate::tasks::Tasks;
-use squall_core::messages::Debts;
+use squall_core::messages::{Planner, Position};
 use squall_protocol::limits;
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
@@ -27,6 +29,8 @@ pub struct Shard {
     pub tasks: Tasks,
     /// Something waits to be committed.
     pub work: Notify,
+    /// How often memory has been dropped.
+    lives: AtomicU32,
     /// Rows that cannot be read and have been told of.
     damaged: Mutex<BTreeSet<String>>,
 }
@@ -39,7 +43,7 @@ impl Shard {
         observer: Arc<dyn Observer>,
         tasks: Tasks,
     ) -> Self {
-        let state = Mutex::new(ShardState::empty());
+        let state = Mutex::new(ShardState::empty(dispatcher.registries.len()));
         Shard {
             state,
             open_storage,
@@ -48,6 +52,7 @@ impl Shard {
             observer,
             tasks,
             work: Notify::new(),
+            lives: AtomicU32::new(0),
             damaged: Mutex::default(),
         }
     }
@@ -61,9 +66,10 @@ impl Shard {
         Ok(Arc::new(Counted::new((self.open_storage)()?, Arc::clone(&self.observer))))
     }
 
-    /// Drops all memory, opens the disk, and plans anew what it holds beyond the dispatch watermark.
+    /// Drops all memory, opens the disk, and begins to plan anew what it holds beyond the dispatch watermark.
     pub fn recover(&self) -> Result<(), StorageError> {
-        *self.state() = ShardState::empty();
+        let registries = self.dispatcher.registries.len();
+        *self.state() = ShardState::empty(registries);
         self.dispatcher.forget();
         self.observer.passed(&Point::Recovering);
         let storage = self.open()?;
@@ -77,31 +83,40 @@ impl Shard {
         });
         state.dispatched = dispatched;
         state.fences = Fences::load(storage.fenced()?);
-        state.debts = Debts::new(recovered.next_position);
-        let rows = storage.rows_from(dispatched, usize::MAX)?;
-        let mut plans = Vec::with_capacity(rows.len());
-        for (_, row) in rows {
-            let planned = row.and_then(|new| {
-                let log = state.cache.get(new.conversation, storage.as_ref())?;
-                Ok((log.membership().members_at(new.entry.seq).collect(), new))
-            });
-            let (members, new) = match planned {
-                Ok(planned) => planned,
-                Err(error) if error.is_one_row() => {
-                    self.tell_of_row(&error);
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            state.debts.handle_committed(new.position);
-            self.observer.passed(&Point::Found { conversation: new.conversation, entry: &new.entry });
-            plans.push(Plan { new, members });
-        }
-        state.storage = Some(storage);
+        let life = self.lives.fetch_add(1, Ordering::Relaxed);
+        state.planner = Planner::new(registries, life, dispatched, recovered.next_position);
         drop(state);
-        self.observer.passed(&Point::Recovered { replanned: plans.len() });
-        self.dispatcher.plan(plans, self.clock.now());
+        self.tell_of_found(storage.as_ref(), dispatched, recovered.next_position)?;
+        self.state().storage = Some(storage);
+        let replanned = (recovered.next_position - dispatched) as usize;
+        self.observer.passed(&Point::Recovered { replanned });
+        dispatch::catch_up(self);
         Ok(())
+    }
+
+    /// Tells of the entries that a commit may have made durable without anybody knowing: no more than can have been staged. They are read in
+    /// pieces, and none is kept: the planner reads what it needs by itself, while the shard serves.
+    fn tell_of_found(
+        &self,
+        storage: &dyn Storage,
+        dispatched: Position,
+        next: Position,
+    ) -> Result<(), StorageError> {
+        let mut from = dispatched.max(next.saturating_sub(limits::MAX_STAGED as u64));
+        loop {
+            let rows = storage.rows_from(from, limits::PLAN_READ_ENTRIES)?;
+            let Some((last, _)) = rows.last() else { return Ok(()) };
+            from = last + 1;
+            for (_, row) in rows {
+                match row {
+                    Ok(new) => {
+                        self.observer.passed(&Point::Found { conversation: new.conversation, entry: &new.entry });
+                    }
+                    Err(error) if error.is_one_row() => self.tell_of_row(&error),
+                    Err(error) => return Err(error),
+                }
+            }
+        }
     }
 
     /// Opens the disk anew after a failed read. Memory is kept: what it takes for durable came from commits that succeeded.

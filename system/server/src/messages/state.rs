@@ -4,12 +4,14 @@
 //! `sim/checks/src/acked_is_durable.rs`.
 
 use super::cache::Cache;
+use super::dispatcher::Plan;
 use super::fences::Fences;
 use crate::links::Queue;
 use crate::storage::{NewEntry, Storage, StorageError};
 use rustc_hash::FxHashMap;
 use squall_core::Time;
-use squall_core::messages::{Debts, Position};
+use squall_core::messages::{Debts, Planner, Position};
+use squall_core::plant::{Plant, planted};
 use squall_protocol::wire::messages::{Caller, Reply};
 use squall_protocol::{ClientMsgId, ConversationId, DeviceId, Seq, ServerFrame, UserId, relay};
 use std::collections::BTreeMap;
@@ -40,6 +42,8 @@ pub struct ShardState {
     pub waiters: FxHashMap<(ConversationId, Seq), Vec<Waiter>>,
     pub fences: Fences,
     pub next_position: Position,
+    /// What registries are still to be asked for.
+    pub planner: Planner<Arc<Plan>>,
     pub debts: Debts,
     /// Cursors that have moved since the last commit.
     pub cursors: BTreeMap<(DeviceId, ConversationId), Seq>,
@@ -49,7 +53,7 @@ pub struct ShardState {
 
 impl ShardState {
     /// Nothing is known: before the first recovery, and while one is due.
-    pub fn empty() -> Self {
+    pub fn empty(registries: usize) -> Self {
         ShardState {
             storage: None,
             read_failed: false,
@@ -59,10 +63,20 @@ impl ShardState {
             waiters: FxHashMap::default(),
             fences: Fences::default(),
             next_position: 0,
+            planner: Planner::new(registries, 0, 0, 0),
             debts: Debts::default(),
             cursors: BTreeMap::new(),
             dispatched: 0,
         }
+    }
+
+    /// Everything below this place has been planned and owes nothing: a restarted shard need not plan it again.
+    pub fn watermark(&self) -> Position {
+        if planted(Plant::WatermarkIgnoresDebts) {
+            return self.planner.next_position();
+        }
+        let planned = self.planner.dispatched();
+        self.debts.first_owed().map_or(planned, |owed| owed.min(planned))
     }
 
     /// Whether the user has no part in this conversation and never had: not its founder by name, and in no entry of it, staged
