@@ -290,7 +290,8 @@ impl<C: Copy + Eq> Liars<C> {
             | ServerFrame::Refused { .. }
             | ServerFrame::Heads { .. }
             | ServerFrame::Pong
-            | ServerFrame::Error { .. } => {}
+            | ServerFrame::Error { .. }
+            | ServerFrame::Stale { .. } => {}
         }
     }
 

@@ -55,6 +55,7 @@ pub enum FrameKind {
     Heads,
     Pong,
     Error,
+    Stale,
 }
 
 impl FrameKind {
@@ -78,6 +79,7 @@ impl FrameKind {
             ServerFrame::Heads { .. } => FrameKind::Heads,
             ServerFrame::Pong => FrameKind::Pong,
             ServerFrame::Error { .. } => FrameKind::Error,
+            ServerFrame::Stale { .. } => FrameKind::Stale,
         }
     }
 }

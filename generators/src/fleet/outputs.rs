@@ -58,6 +58,8 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                 }
                 client.by_choice = false;
             }
+            // Nobody has a device of ours open twice: what stopped it shows as sends that nobody answers.
+            Output::Stopped => {}
             Output::Resent { conversation, client_msg_id } => {
                 self.totals.resent += 1;
                 self.corners.count(Corner::Resent);

@@ -24,8 +24,9 @@ pub struct Config {
     /// Issued for exactly this user and device.
     pub token: String,
     pub codec: Codec,
-    /// Connects of this device in earlier lives. It must not shrink: seconds since the Unix epoch do.
-    pub connects_before: u32,
+    /// Connects of this device in earlier lives. It should not shrink; seconds since the Unix epoch do not, and where a clock was
+    /// set back the server tells how far the device had counted.
+    pub connects_before: u64,
 }
 
 /// What the device has seen.
@@ -38,6 +39,9 @@ pub enum Event {
         code: Option<u16>,
         reason: String,
     },
+    /// Another connection with this device's token has taken its place twice within a minute: it is open a second time. This one
+    /// stops, and goes on after `Device::resume`.
+    Stopped,
     /// The person now sees this entry: each once, in the log's order.
     Shown(Shown),
     /// A message of this device is on the server's disk.
@@ -86,6 +90,7 @@ enum Command {
     Send { conversation: ConversationId, id: ClientMsgId, payload: Payload },
     SendDirect { to: UserId, create_id: ClientMsgId, id: ClientMsgId, text: String },
     Status(oneshot::Sender<Status>),
+    Resume,
     Stop(oneshot::Sender<()>),
 }
 
@@ -154,6 +159,11 @@ impl Device {
         let (answer, wait) = oneshot::channel();
         self.tell(Command::Status(answer)).await?;
         wait.await.map_err(|_| Gone)
+    }
+
+    /// Connects again after `Event::Stopped`.
+    pub async fn resume(&self) -> Result<(), Gone> {
+        self.tell(Command::Resume).await
     }
 
     /// Says good-bye and ends. What has no answer yet is given up. As `status`, it needs the events to be read.
@@ -269,6 +279,7 @@ impl Driver {
                     busy: self.session.is_busy(),
                 });
             }
+            Command::Resume => self.session.come_back(now, out),
             Command::Stop(_) => unreachable!("`run` takes it"),
         }
     }
@@ -292,6 +303,7 @@ impl Driver {
                     continue;
                 }
                 Output::Online => Event::Online,
+                Output::Stopped => Event::Stopped,
                 Output::Resent { conversation, client_msg_id } => Event::Resent { conversation, client_msg_id },
                 Output::Stored { conversation, client_msg_id, seq, .. } => {
                     Event::Stored { conversation, client_msg_id, seq }

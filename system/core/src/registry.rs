@@ -94,11 +94,19 @@ struct GatewaySession {
 pub enum Registered {
     /// The entry is visible; with `created`, the device had none, or that of another connection: what was planned until now
     /// did not come here.
-    Visible { created: bool },
-    /// The device's entry is that of another connection, which is newer or was there first.
-    Superseded,
+    Visible { created: bool, displaced: Option<Displaced> },
+    /// The device's entry is that of another connection, which is newer or was there first, with this count.
+    Superseded { by: u64 },
     /// The session is old: nobody waits for an answer.
     Ignored,
+}
+
+/// A connection whose entry a newer one of its device has taken. It is told so, if its gateway still has it: somebody may sit
+/// behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Displaced {
+    pub gateway: u32,
+    pub connection: u64,
 }
 
 /// The table of one registry.
@@ -155,12 +163,12 @@ impl RegistryTable {
         match self.users.get_mut(&r.user) {
             None => {
                 self.users.insert(r.user, Rows::One(row));
-                Registered::Visible { created: true }
+                Registered::Visible { created: true, displaced: None }
             }
             Some(rows) => match rows.as_mut_slice().iter_mut().find(|x| x.device == r.device) {
                 None => {
                     rows.push(row);
-                    Registered::Visible { created: true }
+                    Registered::Visible { created: true, displaced: None }
                 }
                 // The same count from another connection is a `hello` that somebody says again.
                 Some(old)
@@ -169,13 +177,19 @@ impl RegistryTable {
                             || (old.connect_count == r.connect_count
                                 && (old.connection, old.gateway) != (r.connection, id.gateway))) =>
                 {
-                    Registered::Superseded
+                    Registered::Superseded { by: old.connect_count }
                 }
                 Some(old) => {
                     // An older connection's entry may have been created a moment ago, when the registry had forgotten both.
                     let moved = (old.gateway, old.connection) != (row.gateway, row.connection);
+                    // What an older life of a gateway called its connection may be another one's name by now.
+                    let is_known = self.gateways.get(&old.gateway).is_some_and(|g| g.session == old.session);
+                    let displaced = Displaced { gateway: old.gateway, connection: old.connection };
                     *old = row;
-                    Registered::Visible { created: moved }
+                    Registered::Visible {
+                        created: moved,
+                        displaced: Some(displaced).filter(|_| moved && is_known),
+                    }
                 }
             },
         }
@@ -259,6 +273,12 @@ mod tests {
     use super::*;
 
     const U: UserId = UserId(1);
+    const CREATED: Registered = Registered::Visible { created: true, displaced: None };
+    const KNOWN: Registered = Registered::Visible { created: false, displaced: None };
+
+    const fn displaces(gateway: u32, connection: u64) -> Registered {
+        Registered::Visible { created: true, displaced: Some(Displaced { gateway, connection }) }
+    }
 
     fn reg(device: u64, connection: u64, connect_count: u64) -> Registration {
         Registration { user: U, device: DeviceId(device), connection, connect_count }
@@ -274,9 +294,9 @@ mod tests {
     fn the_highest_connect_count_of_a_device_wins_whatever_the_order() {
         let mut t = RegistryTable::default();
         let (a, b) = (t.handle_open(0, Time::ZERO), t.handle_open(1, Time::ZERO));
-        assert_eq!(t.handle_register(b, reg(1, 50, 2)), Registered::Visible { created: true });
-        assert_eq!(t.handle_register(a, reg(1, 40, 1)), Registered::Superseded);
-        assert_eq!(t.handle_register(a, reg(2, 41, 1)), Registered::Visible { created: true });
+        assert_eq!(t.handle_register(b, reg(1, 50, 2)), CREATED);
+        assert_eq!(t.handle_register(a, reg(1, 40, 1)), Registered::Superseded { by: 2 });
+        assert_eq!(t.handle_register(a, reg(2, 41, 1)), CREATED);
         assert_eq!(connections(&t), [(0, 41), (1, 50)]);
         assert!(!t.handle_unregister(a, U, DeviceId(1), 40));
         assert!(t.handle_unregister(b, U, DeviceId(1), 50));
@@ -287,14 +307,10 @@ mod tests {
     fn a_hello_that_is_said_again_elsewhere_does_not_take_a_device_over() {
         let mut t = RegistryTable::default();
         let (a, b) = (t.handle_open(0, Time::ZERO), t.handle_open(1, Time::ZERO));
-        assert_eq!(t.handle_register(a, reg(1, 40, 3)), Registered::Visible { created: true });
-        assert_eq!(t.handle_register(b, reg(1, 50, 3)), Registered::Superseded);
-        assert_eq!(t.handle_register(a, reg(1, 41, 3)), Registered::Superseded);
-        assert_eq!(
-            t.handle_register(a, reg(1, 40, 3)),
-            Registered::Visible { created: false },
-            "the same connection, told in a new session"
-        );
+        assert_eq!(t.handle_register(a, reg(1, 40, 3)), CREATED);
+        assert_eq!(t.handle_register(b, reg(1, 50, 3)), Registered::Superseded { by: 3 });
+        assert_eq!(t.handle_register(a, reg(1, 41, 3)), Registered::Superseded { by: 3 });
+        assert_eq!(t.handle_register(a, reg(1, 40, 3)), KNOWN, "the same connection, told in a new session");
         assert_eq!(connections(&t), [(0, 40)]);
     }
 
@@ -305,7 +321,7 @@ mod tests {
         t.handle_register(old, reg(1, 1, 1));
         t.handle_register(old, reg(2, 2, 1));
         let new = t.handle_open(0, Time(5));
-        assert_eq!(t.handle_register(new, reg(2, 2, 1)), Registered::Visible { created: false });
+        assert_eq!(t.handle_register(new, reg(2, 2, 1)), KNOWN);
         assert_eq!(connections(&t), [(0, 1), (0, 2)]);
         assert_eq!(t.handle_snapshot_end(new), 1);
         assert_eq!(connections(&t), [(0, 2)]);
@@ -316,9 +332,13 @@ mod tests {
     fn a_connection_that_takes_the_entry_of_an_older_one_is_told_so() {
         let mut t = RegistryTable::default();
         let (a, b) = (t.handle_open(0, Time::ZERO), t.handle_open(1, Time::ZERO));
-        assert_eq!(t.handle_register(a, reg(1, 40, 1)), Registered::Visible { created: true });
-        assert_eq!(t.handle_register(b, reg(1, 40, 2)), Registered::Visible { created: true });
-        assert_eq!(t.handle_register(b, reg(1, 40, 2)), Registered::Visible { created: false });
+        assert_eq!(t.handle_register(a, reg(1, 40, 1)), CREATED);
+        assert_eq!(t.handle_register(b, reg(1, 40, 2)), displaces(0, 40));
+        assert_eq!(t.handle_register(b, reg(1, 40, 2)), KNOWN);
+        assert_eq!(t.handle_register(b, reg(1, 41, 3)), displaces(1, 40));
+        // A new session has not told of connection 41 yet: whatever bears its number now may be another one.
+        let b = t.handle_open(1, Time(5));
+        assert_eq!(t.handle_register(b, reg(1, 42, 4)), CREATED);
     }
 
     #[test]

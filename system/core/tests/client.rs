@@ -60,6 +60,7 @@ fn brief(out: &[Output]) -> Vec<String> {
             Output::Disconnect(why) => Some(format!("disconnect: {why}")),
             Output::Connect => Some("connect".into()),
             Output::Transmit(frame) => Some(format!("{frame:?}")),
+            Output::Stopped => Some("stopped".into()),
             Output::Online | Output::Resent { .. } | Output::Refused { .. } | Output::Arrived { .. } => None,
         })
         .collect()
@@ -236,4 +237,80 @@ fn a_conversation_that_another_created_first_is_fetched() {
     let refused =
         ServerFrame::Refused { conversation: C, client_msg_id: ClientMsgId(1), reason: Refusal::Conflict };
     assert_eq!(step(&mut s, refused, at(1)), ["sync 0", "send 1"]);
+}
+
+/// The next connection of a device that waits for one: the count that it says hello with.
+fn connect(s: &mut ClientSession) -> (u64, Time) {
+    let now = s.poll_timeout();
+    let mut out = Vec::new();
+    s.handle_timeout(now, &mut out);
+    assert_eq!(out, [Output::Connect]);
+    s.handle_connected("t".into(), now, &mut out);
+    s.handle_frame(ServerFrame::Welcome { user: ME, device: MINE }, now, &mut Vec::new());
+    (s.connect_count(), now)
+}
+
+fn stale(connect_count: u64, superseded: bool) -> ServerFrame {
+    ServerFrame::Stale { connect_count, superseded }
+}
+
+#[test]
+fn a_device_behind_its_count_hears_all_that_is_known_of_it_and_goes_on_from_the_highest() {
+    let mut s = online();
+    assert_eq!(step(&mut s, stale(86_400, false), at(10)), [""; 0]);
+    assert!(!s.is_online());
+    assert_eq!(step(&mut s, stale(86_403, false), at(20)), [""; 0]);
+    assert_eq!(step(&mut s, stale(86_401, false), at(30)), [""; 0]);
+    assert_eq!(s.poll_timeout(), at(260));
+    let mut out = Vec::new();
+    s.handle_timeout(at(260), &mut out);
+    assert_eq!(brief(&out), ["disconnect: stale count"]);
+    let (count, now) = connect(&mut s);
+    assert_eq!(count, 86_404);
+    assert!(now < at(1_000), "{now:?}");
+    // What an old connection is still told, late, changes nothing.
+    step(&mut s, stale(5, false), now);
+    assert_eq!(s.connect_count(), 86_404);
+}
+
+#[test]
+fn a_hello_that_somebody_says_again_never_stops_a_device() {
+    let mut s = online();
+    for _ in 0..50 {
+        let own = s.connect_count();
+        let now = s.poll_timeout();
+        assert_eq!(step(&mut s, stale(own, true), now), [""; 0]);
+        s.handle_disconnected(now);
+        assert_eq!(connect(&mut s).0, own + 1);
+    }
+}
+
+#[test]
+fn the_second_time_that_another_window_takes_its_place_a_device_stops_until_its_person_takes_it_up() {
+    let mut s = online();
+    step(&mut s, stale(9, true), at(1_000));
+    s.handle_disconnected(at(1_000));
+    let (count, _) = connect(&mut s);
+    assert_eq!(count, 10);
+    // Long after is another story.
+    step(&mut s, stale(11, true), at(70_000));
+    s.handle_disconnected(at(70_000));
+    assert_eq!(connect(&mut s).0, 12);
+    assert_eq!(step(&mut s, stale(13, true), at(75_000)), ["disconnect: open elsewhere", "stopped"]);
+    s.handle_disconnected(at(75_001));
+    assert_eq!((s.phase(), s.poll_timeout()), (Phase::Stopped, Time::NEVER));
+    let mut out = Vec::new();
+    s.come_back(at(90_000), &mut out);
+    assert_eq!((out, s.connect_count()), (vec![Output::Connect], 13));
+}
+
+#[test]
+fn a_count_that_no_gateway_takes_is_set_right_before_the_welcome() {
+    let mut s = ClientSession::new(ME, MINE);
+    s.set_connect_count(u64::MAX);
+    s.come_back(at(0), &mut Vec::new());
+    s.handle_connected("t".into(), at(0), &mut Vec::new());
+    step(&mut s, stale(1_800_000_000, false), at(1));
+    s.handle_disconnected(at(2));
+    assert_eq!(connect(&mut s).0, 1_800_000_001);
 }

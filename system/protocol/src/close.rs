@@ -54,6 +54,8 @@ reasons! {
     Unacked = 4006, "deliveries stayed unacked";
     /// The device's place in the registry is another connection's.
     Superseded = 4007, "connected elsewhere";
+    /// A `connect_count` beyond `highest_connect_count()`.
+    CountTooHigh = 4008, "connect count ahead of its time";
 }
 
 impl CloseReason {
@@ -69,7 +71,8 @@ impl CloseReason {
             | CloseReason::BadToken
             | CloseReason::HelloTimeout
             | CloseReason::Unacked
-            | CloseReason::Superseded => false,
+            | CloseReason::Superseded
+            | CloseReason::CountTooHigh => false,
         }
     }
 }

@@ -64,6 +64,12 @@ pub enum ServerFrame {
         code: ErrorCode,
         conversation: ConversationId,
     },
+    /// This connection's `connect_count` does not make it the device's newest: the device connects again and counts on from
+    /// this one. `superseded`: another connection has its place among the user's, and this one is closed.
+    Stale {
+        connect_count: u64,
+        superseded: bool,
+    },
 }
 
 /// Why a send is refused. Each but the temporary ones is definite: no copy of the message is ever stored.

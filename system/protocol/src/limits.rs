@@ -54,6 +54,16 @@ pub const MAX_SYNCS_OPEN: usize = 8;
 /// The shortest and longest wait before a device connects again (full jitter between the half and the whole of the step).
 pub const BACKOFF_MIN: Duration = Duration::from_millis(500);
 pub const BACKOFF_MAX: Duration = Duration::from_secs(15);
+/// How long a device that is told a higher connect count than its own listens for further ones before it connects again: every
+/// conversation that it has sent into may know another.
+pub const STALE_GRACE: Duration = Duration::from_millis(250);
+/// A device whose place another connection takes with a higher count twice within this time stops: its person has it open twice.
+pub const SUPERSEDED_TWICE_WITHIN: Duration = Duration::from_secs(60);
+/// How far a connect count may lead the seconds since the epoch, by a gateway's clock that is never before `CLOCK_FLOOR_S`. What
+/// was ever counted is then never far from what a gateway takes next, and a count cannot be exhausted.
+pub const CONNECT_COUNT_LEAD: Duration = Duration::from_secs(365 * 24 * 3600);
+/// The start of 2026: a machine that believes in an earlier time has not been told the time yet.
+pub const CLOCK_FLOOR_S: u64 = 1_767_225_600;
 /// How long a device waits for an opening handshake and its welcome.
 pub const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
@@ -156,6 +166,17 @@ pub const LINK_CONNECT_LIMIT: Duration = Duration::from_secs(3);
 pub const IN_PROCESS_PIPE_BYTES: usize = 64 * 1024;
 /// Links within a process that wait to be accepted, at each role.
 pub const MAX_IN_PROCESS_BACKLOG: usize = 128;
+
+/// The connect count with which a device goes on that has counted too far: what a device that counts in seconds has at `wall_ms`.
+pub const fn current_connect_count(wall_ms: u64) -> u64 {
+    let seconds = wall_ms / 1_000;
+    if seconds > CLOCK_FLOOR_S { seconds } else { CLOCK_FLOOR_S }
+}
+
+/// The highest connect count that a gateway takes at `wall_ms`.
+pub const fn highest_connect_count(wall_ms: u64) -> u64 {
+    current_connect_count(wall_ms) + CONNECT_COUNT_LEAD.as_secs()
+}
 
 /// After a heal, everything owed has arrived within this: a half-open connection is noticed, the longest back-off
 /// passes, a redelivery and a page follow.

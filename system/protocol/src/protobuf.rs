@@ -78,7 +78,8 @@ frames! {
     Page { span, head }
     Heads { heads }
     Pong {}
-    Error { code, conversation };
+    Error { code, conversation }
+    Stale { connect_count, superseded };
     encoded as
         ServerFrame::Deliver(span) => server_frame::Frame::Deliver(span_to_wire(span)),
         ServerFrame::Refused { conversation, client_msg_id, reason } => {
@@ -142,7 +143,7 @@ macro_rules! itself {
     };
 }
 
-itself!(u64, String);
+itself!(u64, bool, String);
 
 /// A UUID is its sixteen bytes.
 impl Field for ClientMsgId {

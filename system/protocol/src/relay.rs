@@ -63,6 +63,7 @@ pub fn reply_to_wire(frame: &ServerFrame) -> reply::Reply {
         server_frame::Frame::Refused(refused) => reply::Reply::Refused(refused),
         server_frame::Frame::Page(page) => reply::Reply::Page(page),
         server_frame::Frame::Error(error) => reply::Reply::Error(error),
+        server_frame::Frame::Stale(stale) => reply::Reply::Stale(stale),
         server_frame::Frame::Welcome(_)
         | server_frame::Frame::Deliver(_)
         | server_frame::Frame::Heads(_)
@@ -77,6 +78,7 @@ pub fn reply_from_wire(reply: reply::Reply) -> Result<Option<ServerFrame>, Proto
         reply::Reply::Refused(refused) => server_frame::Frame::Refused(refused),
         reply::Reply::Page(page) => server_frame::Frame::Page(page),
         reply::Reply::Error(error) => server_frame::Frame::Error(error),
+        reply::Reply::Stale(stale) => server_frame::Frame::Stale(stale),
         reply::Reply::Heads(part) if part.heads.is_empty() => return Ok(None),
         reply::Reply::Heads(part) => {
             let heads = part.heads.iter().map(head_from_wire).collect::<Result<_, _>>()?;

@@ -100,6 +100,8 @@ fn server_frame() -> impl Strategy<Value = ServerFrame> {
         Just(ServerFrame::Pong),
         (conversation, prop::sample::select(vec![ErrorCode::UnknownConversation, ErrorCode::NotAMember]))
             .prop_map(|(conversation, code)| ServerFrame::Error { code, conversation }),
+        (any::<u64>(), any::<bool>())
+            .prop_map(|(connect_count, superseded)| ServerFrame::Stale { connect_count, superseded }),
     ]
 }
 

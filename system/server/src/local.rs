@@ -164,6 +164,7 @@ impl Observer for Stderr {
             | Point::DuplicateMet { .. }
             | Point::OldSendLookedUp { .. }
             | Point::ClientSeqGap { .. }
+            | Point::StaleSend { .. }
             | Point::Published { .. }
             | Point::Redelivered { .. }
             | Point::UnackedClosed { .. }

@@ -31,6 +31,8 @@ pub enum Point<'a> {
     DuplicateMet { conversation: ConversationId, device: DeviceId, client_msg_id: ClientMsgId },
     /// A send whose number is far in the past was looked up in the log.
     OldSendLookedUp { conversation: ConversationId, device: DeviceId },
+    /// A send came from a connection that is not its device's newest; the device is told.
+    StaleSend { device: DeviceId },
     /// A send came ahead of its turn.
     ClientSeqGap { conversation: ConversationId, device: DeviceId },
     /// The entry has been handed to the bus for these connections.

@@ -10,16 +10,19 @@ use crate::observer::{Observer, Point};
 use crate::tasks::Tasks;
 use crate::work::Work;
 use futures_util::StreamExt;
-use squall_core::registry::{Registered, Registration, RegistryTable, SessionId};
+use squall_core::registry::{Displaced, Registered, Registration, RegistryTable, SessionId};
 use squall_protocol::wire::registry as wire;
 use squall_protocol::wire::registry::session_request::Request as SessionKind;
 use squall_protocol::{DeviceId, UserId, limits};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tonic::{Request, Response, Status, Streaming};
 
 /// What gateways and shards call.
 struct RegistryService {
     table: Mutex<RegistryTable>,
+    /// Where answers to each gateway go: to its newest session.
+    replies: Mutex<BTreeMap<u32, Queue<wire::Registered>>>,
     clock: Clock,
     observer: Arc<dyn Observer>,
     tasks: Tasks,
@@ -28,6 +31,10 @@ struct RegistryService {
 impl RegistryService {
     fn table(&self) -> MutexGuard<'_, RegistryTable> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn replies(&self) -> MutexGuard<'_, BTreeMap<u32, Queue<wire::Registered>>> {
+        self.replies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn cleared(&self, entries: usize) {
@@ -46,19 +53,33 @@ impl RegistryService {
         let now = self.clock.now();
         let mut table = self.table();
         match (kind, *session) {
-            (SessionKind::Open(open), None) => *session = Some(table.handle_open(open.gateway, now)),
+            (SessionKind::Open(open), None) => {
+                *session = Some(table.handle_open(open.gateway, now));
+                self.replies().insert(open.gateway, replies.clone());
+            }
             (SessionKind::Register(r), Some(id)) => {
                 self.observer.worked(Work::Registration, 1);
-                let (created, superseded) = match table.handle_register(id, registration(&r)) {
-                    Registered::Visible { created } => (Some(created), false),
-                    Registered::Superseded => (Some(false), true),
-                    Registered::Ignored => (None, false),
+                let by = |connection, connect_count| wire::Registered {
+                    connection,
+                    device: r.device,
+                    created: false,
+                    superseded: true,
+                    connect_count,
                 };
-                if let Some(created) = created {
-                    let registered =
-                        wire::Registered { connection: r.connection, device: r.device, created, superseded };
-                    // A full queue means a gateway that does not read; its lease will tell.
-                    replies.push(registered);
+                // A full queue means a gateway that does not read; its lease will tell.
+                match table.handle_register(id, registration(&r)) {
+                    Registered::Visible { created, displaced } => {
+                        if let Some(Displaced { gateway, connection }) = displaced
+                            && let Some(theirs) = self.replies().get(&gateway)
+                        {
+                            theirs.push(by(connection, r.connect_count));
+                        }
+                        let (connection, device) = (r.connection, r.device);
+                        let seen = wire::Registered { connection, device, created, ..Default::default() };
+                        replies.push(seen);
+                    }
+                    Registered::Superseded { by: count } => drop(replies.push(by(r.connection, count))),
+                    Registered::Ignored => {}
                 }
             }
             (SessionKind::Unregister(r), Some(id)) => {
@@ -165,7 +186,13 @@ pub async fn run(
     observer: Arc<dyn Observer>,
     tasks: Tasks,
 ) -> Result<(), tonic::transport::Error> {
-    let service = Arc::new(RegistryService { table: Mutex::default(), clock, observer, tasks: tasks.clone() });
+    let service = Arc::new(RegistryService {
+        table: Mutex::default(),
+        replies: Mutex::default(),
+        clock,
+        observer,
+        tasks: tasks.clone(),
+    });
     let leases = Arc::clone(&service);
     tasks.spawn("leases", async move {
         loop {

@@ -20,6 +20,7 @@ pub const SOMETIMES: &[&str] = &[
     "duplicate_met_dedup",
     "old_send_looked_up",
     "client_seq_gap",
+    "stale_count_told",
     "published",
     "redelivered",
     "unacked_closed",
@@ -83,6 +84,7 @@ pub(super) fn names(point: &Point<'_>) -> &'static [&'static str] {
         Point::DuplicateMet { .. } => &["duplicate_met_dedup"],
         Point::OldSendLookedUp { .. } => &["old_send_looked_up"],
         Point::ClientSeqGap { .. } => &["client_seq_gap"],
+        Point::StaleSend { .. } => &["stale_count_told"],
         Point::Published { .. } => &["published"],
         Point::Redelivered { .. } => &["redelivered"],
         Point::UnackedClosed { .. } => &["unacked_closed"],
@@ -126,6 +128,7 @@ pub(super) fn scenario_point(point: &Point<'_>) -> Option<model::Point> {
         | Point::DuplicateMet { .. }
         | Point::OldSendLookedUp { .. }
         | Point::ClientSeqGap { .. }
+        | Point::StaleSend { .. }
         | Point::Redelivered { .. }
         | Point::UnackedClosed { .. }
         | Point::LookupRetried

@@ -143,6 +143,7 @@ impl Probe {
             | Point::DuplicateMet { .. }
             | Point::OldSendLookedUp { .. }
             | Point::ClientSeqGap { .. }
+            | Point::StaleSend { .. }
             | Point::Redelivered { .. }
             | Point::UnackedClosed { .. }
             | Point::LookupRetried

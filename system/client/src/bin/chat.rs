@@ -204,6 +204,13 @@ impl Chat {
                 return false;
             }
             Event::Offline { reason, .. } => eprintln!("* offline: {reason}; trying again"),
+            Event::Stopped => {
+                eprintln!(
+                    "error: this device is open in another window, which goes on
+                     write there, or take a device of its own for this window: chatd token --user N --device N --secret-file FILE"
+                );
+                return false;
+            }
             Event::Shown(shown) => println!("{}", line_of(&shown, self.user)),
             Event::Stored { client_msg_id, .. } => {
                 self.waiting.remove(&client_msg_id);
@@ -327,9 +334,9 @@ fn main() -> ExitCode {
 
 /// A count of connects that grows from one life of this program to the next without being written down.
 #[expect(clippy::disallowed_methods, reason = "this program runs on a person's machine, never in a simulation")]
-fn seconds_since_epoch() -> u32 {
+fn seconds_since_epoch() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    now.map_or(0, |since| u32::try_from(since.as_secs()).unwrap_or(u32::MAX))
+    now.map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]

@@ -29,6 +29,9 @@ pub enum Output {
     Transmit(ClientFrame),
     /// The gateway has welcomed the device.
     Online,
+    /// The device is open elsewhere, too, and the two have thrown each other out: this one stops, until its person takes it up
+    /// again.
+    Stopped,
     Resent {
         conversation: ConversationId,
         client_msg_id: ClientMsgId,

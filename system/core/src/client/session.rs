@@ -9,7 +9,8 @@ use crate::plant::{Plant, planted};
 use crate::time::Time;
 use squall_protocol::ids::mix;
 use squall_protocol::limits::{
-    ANSWER_LIMIT, BACKOFF_MAX, BACKOFF_MIN, CONNECT_LIMIT, HEARTBEAT_INTERVAL, MAX_SYNCS_OPEN,
+    ANSWER_LIMIT, BACKOFF_MAX, BACKOFF_MIN, CONNECT_LIMIT, HEARTBEAT_INTERVAL, MAX_SYNCS_OPEN, STALE_GRACE,
+    SUPERSEDED_TWICE_WITHIN,
 };
 use squall_protocol::{
     ClientFrame, ClientMsgId, ConversationId, DeviceId, Entry, LogSpan, Payload, Refusal, Seq, ServerFrame, UserId,
@@ -36,6 +37,13 @@ pub enum Phase {
         next_ping: Time,
         ping_sent: Option<Time>,
     },
+    /// Connected with a count that is not the device's highest: it hears how high that is, and then connects again.
+    Stale {
+        until: Time,
+        connected_as: u64,
+    },
+    /// The device is open a second time elsewhere, and goes on there. Only its person starts it again.
+    Stopped,
 }
 
 /// One device.
@@ -43,7 +51,9 @@ pub enum Phase {
 pub struct ClientSession {
     user: UserId,
     device: DeviceId,
-    connect_count: u32,
+    connect_count: u64,
+    /// When a connection with a higher count last took this one's place.
+    superseded_at: Option<Time>,
     /// Attempts since the last welcome.
     attempts: u8,
     phase: Phase,
@@ -61,6 +71,7 @@ impl ClientSession {
             user,
             device,
             connect_count: 0,
+            superseded_at: None,
             attempts: 0,
             phase: Phase::Away,
             heartbeat_interval_ms: HEARTBEAT_INTERVAL.as_millis() as u32,
@@ -78,8 +89,9 @@ impl ClientSession {
     }
 
     /// The next attempt counts one more than this. A device that forgets its count between two lives needs one that
-    /// grows by itself, such as seconds since the epoch: the server ignores connections older than the newest.
-    pub fn set_connect_count(&mut self, count: u32) {
+    /// grows by itself, such as seconds since the epoch: the server ignores connections older than the newest. One that is too
+    /// low or too high is corrected.
+    pub fn set_connect_count(&mut self, count: u64) {
         self.connect_count = count;
         self.forgetful = true;
     }
@@ -97,7 +109,7 @@ impl ClientSession {
     }
 
     pub fn connect_count(&self) -> u64 {
-        u64::from(self.connect_count)
+        self.connect_count
     }
 
     pub fn is_online(&self) -> bool {
@@ -174,22 +186,23 @@ impl ClientSession {
 
     /// The person takes the device up: it connects at once.
     pub fn come_back(&mut self, now: Time, out: &mut Vec<Output>) {
-        if self.phase == Phase::Away {
+        if matches!(self.phase, Phase::Away | Phase::Stopped) {
             self.attempts = 0;
+            self.superseded_at = None;
             self.connect(now, out);
         }
     }
 
     /// The person puts the device away: the connection is closed, nothing is forgotten.
     pub fn go_away(&mut self, out: &mut Vec<Output>) {
-        if !matches!(self.phase, Phase::Away | Phase::Offline { .. }) {
+        if !matches!(self.phase, Phase::Away | Phase::Offline { .. } | Phase::Stopped) {
             out.push(Output::Disconnect("away"));
         }
         self.phase = Phase::Away;
     }
 
     fn connect(&mut self, now: Time, out: &mut Vec<Output>) {
-        self.connect_count += 1;
+        self.connect_count = self.connect_count.saturating_add(1);
         self.phase = Phase::Connecting { since: now };
         out.push(Output::Connect);
     }
@@ -238,7 +251,7 @@ impl ClientSession {
 
     /// The connection is lost, refused or closed.
     pub fn handle_disconnected(&mut self, now: Time) {
-        if self.phase == Phase::Away {
+        if matches!(self.phase, Phase::Away | Phase::Stopped) {
             return;
         }
         let step = BACKOFF_MIN.saturating_mul(1 << self.attempts.min(16)).min(BACKOFF_MAX);
@@ -288,7 +301,39 @@ impl ClientSession {
                 self.thread(conversation).handle_sync_refused();
                 self.sync(now, out);
             }
+            ServerFrame::Stale { connect_count, superseded } => {
+                self.handle_stale(connect_count, superseded, now, out)
+            }
         }
+    }
+
+    /// This connection is not the device's newest: count on from the highest, on the next one.
+    ///
+    /// Somebody who says this device's `hello` again has the same count. One who has a higher count goes by this device's name:
+    /// another window of it. The second time that one takes its place, this device leaves it the field.
+    fn handle_stale(&mut self, highest: u64, superseded: bool, now: Time, out: &mut Vec<Output>) {
+        let connected_as = match self.phase {
+            Phase::Online { .. } => self.connect_count,
+            Phase::Stale { connected_as, .. } => connected_as,
+            // Before the welcome: a count so high that no gateway takes it. The connection is closed next.
+            Phase::Greeting { .. } => return self.connect_count = highest,
+            Phase::Away | Phase::Offline { .. } | Phase::Connecting { .. } | Phase::Stopped => return,
+        };
+        if superseded && highest > connected_as {
+            let before = self.superseded_at.replace(now);
+            if before.is_some_and(|before| now.since(before) <= SUPERSEDED_TWICE_WITHIN) {
+                self.phase = Phase::Stopped;
+                out.push(Output::Disconnect("open elsewhere"));
+                out.push(Output::Stopped);
+                return;
+            }
+        }
+        self.connect_count = self.connect_count.max(highest);
+        let until = match self.phase {
+            Phase::Stale { until, .. } => until,
+            _ => now + STALE_GRACE,
+        };
+        self.phase = Phase::Stale { until, connected_as };
     }
 
     fn handle_welcome(&mut self, now: Time, out: &mut Vec<Output>) {
@@ -420,8 +465,9 @@ impl ClientSession {
     /// When `handle_timeout` has something to do.
     pub fn poll_timeout(&self) -> Time {
         match self.phase {
-            Phase::Away => Time::NEVER,
+            Phase::Away | Phase::Stopped => Time::NEVER,
             Phase::Offline { retry_at } => retry_at,
+            Phase::Stale { until, .. } => until,
             Phase::Connecting { since } | Phase::Greeting { since } => since + CONNECT_LIMIT,
             Phase::Online { next_ping, ping_sent } => {
                 let own = ping_sent.map_or(next_ping, |at| at + ANSWER_LIMIT);
@@ -432,7 +478,12 @@ impl ClientSession {
 
     pub fn handle_timeout(&mut self, now: Time, out: &mut Vec<Output>) {
         match self.phase {
-            Phase::Away => {}
+            Phase::Away | Phase::Stopped => {}
+            Phase::Stale { until, .. } => {
+                if now >= until {
+                    self.give_up("stale count", now, out);
+                }
+            }
             Phase::Offline { retry_at } => {
                 if now >= retry_at {
                     self.connect(now, out);

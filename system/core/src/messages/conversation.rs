@@ -35,8 +35,11 @@ pub enum SendOutcome {
     /// The number was taken long ago, by a message that is no longer known by heart: look it up in the log.
     Old,
     Refused(Refusal),
-    /// A copy from a connection that the device has left: no answer, nobody waits for it.
-    Stale,
+    /// A copy from a connection that is not the device's newest, which has this count: it is not stored. Mostly the device has
+    /// left that connection; one that is really there counts on from here.
+    Stale {
+        highest: u64,
+    },
 }
 
 /// What the log knows of one device that has sent into it.
@@ -164,7 +167,7 @@ impl Conversation {
         let (next, connect_count) =
             if takes_any_number { (request.client_seq, request.connect_count) } else { (next, connect_count) };
         if request.connect_count < connect_count && !planted(Plant::DedupByUserNotDevice) {
-            return SendOutcome::Stale;
+            return SendOutcome::Stale { highest: connect_count };
         }
         if request.client_seq < next && request.client_seq >= ClientSeq::FIRST {
             return SendOutcome::Old;
@@ -315,7 +318,7 @@ mod tests {
         let mut newer = text(A, 2, 2);
         newer.connect_count = 2;
         assert_eq!(seq_of(c.handle_send(newer)), Some(Seq(2)));
-        assert_eq!(c.handle_send(text(A, 3, 3)), SendOutcome::Stale);
+        assert_eq!(c.handle_send(text(A, 3, 3)), SendOutcome::Stale { highest: 2 });
     }
 
     #[test]

@@ -25,8 +25,8 @@ pub struct Fence {
 pub enum Fenced {
     /// Nothing: the log decides.
     No,
-    /// It comes from a connection that the device has left, or is to leave.
-    Stale,
+    /// It comes from a connection that the device has left, or is to leave: its next one counts more than this.
+    Stale { highest: u64 },
     /// It was refused before, with this reason.
     Refused(Refusal),
 }
@@ -49,7 +49,7 @@ impl Fence {
 
     pub fn judge(&self, connect_count: u64, id: MessageId) -> Fenced {
         if connect_count < self.floor {
-            return Fenced::Stale;
+            return Fenced::Stale { highest: self.floor - 1 };
         }
         let known = self.refused.iter().find(|(refused, _)| connect_count == self.floor && *refused == id);
         known.map_or(Fenced::No, |(_, reason)| Fenced::Refused(*reason))
@@ -82,13 +82,17 @@ mod tests {
         (ConversationId(5), ClientMsgId(n))
     }
 
+    const fn stale(highest: u64) -> Fenced {
+        Fenced::Stale { highest }
+    }
+
     #[test]
     fn no_copy_of_a_refused_message_passes() {
         let mut fence = Fence::default();
         assert_eq!(fence.judge(3, ID), Fenced::No);
         assert!(fence.refuse(3, ID, Refusal::NotAMember));
         assert_eq!(fence.judge(3, ID), Fenced::Refused(Refusal::NotAMember));
-        assert_eq!((fence.judge(2, ID), fence.judge(2, id(8))), (Fenced::Stale, Fenced::Stale));
+        assert_eq!((fence.judge(2, ID), fence.judge(2, id(8))), (stale(2), stale(2)));
         // Other messages of this connection, also of that id elsewhere, and whatever comes on a later one.
         assert_eq!(fence.judge(3, (ConversationId(6), ID.1)), Fenced::No);
         assert_eq!((fence.judge(3, id(8)), fence.judge(4, id(8))), (Fenced::No, Fenced::No));
@@ -99,7 +103,7 @@ mod tests {
         let mut fence = Fence::default();
         fence.refuse(3, ID, Refusal::NotAMember);
         fence.refuse(5, id(8), Refusal::Conflict);
-        assert_eq!((fence.judge(3, ID), fence.judge(4, ID)), (Fenced::Stale, Fenced::Stale));
+        assert_eq!((fence.judge(3, ID), fence.judge(4, ID)), (stale(4), stale(4)));
         assert_eq!(fence.judge(5, id(8)), Fenced::Refused(Refusal::Conflict));
         assert_eq!((fence.floor(), fence.refused().len()), (5, 1));
     }
@@ -111,7 +115,7 @@ mod tests {
             assert_eq!(fence.judge(3, id(n)), Fenced::No);
             assert!(fence.refuse(3, id(n), Refusal::NotAMember));
         }
-        assert!((0..200).all(|n| fence.judge(3, id(n)) == Fenced::Stale));
+        assert!((0..200).all(|n| fence.judge(3, id(n)) == stale(3)));
         assert_eq!((fence.judge(4, ID), fence.refused()), (Fenced::No, &[][..]));
 
         let mut last = Fence::default();

@@ -63,6 +63,7 @@ pub fn server_frames() -> Vec<(&'static str, ServerFrame)> {
             "heads",
             ServerFrame::Heads { heads: (1..=20).map(|n| Head { conversation: C, head: Seq(n) }).collect() },
         ),
+        ("stale", ServerFrame::Stale { connect_count: 1_767_225_600, superseded: true }),
         ("error", ServerFrame::Error { conversation: C, code: ErrorCode::NotAMember }),
     ]
 }

@@ -268,11 +268,15 @@ impl Connection {
         if matches!(frame, ClientFrame::Hello { .. }) {
             self.gateway.observer.worked(Work::Token, 1);
         }
-        match self.session.handle_frame(frame, &self.gateway.secret) {
+        match self.session.handle_frame(frame, &self.gateway.secret, self.gateway.clock.wall_ms()) {
             Step::Admit(peer) => self.admit(peer, backlog),
             Step::Pong => self.push(ServerFrame::Pong, backlog),
             Step::Forward(peer, frame) => self.gateway.uplinks.forward(self.id, peer, &frame),
             Step::Close(reason) => self.close(reason, backlog),
+            Step::Correct { connect_count, reason } => {
+                self.push(ServerFrame::Stale { connect_count, superseded: false }, backlog);
+                self.close(reason, backlog);
+            }
         }
     }
 

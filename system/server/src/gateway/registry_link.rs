@@ -4,6 +4,7 @@
 //! again without anybody's memory of what was said before. It goes in bounded parts, and what has no answer is told again
 //! (`core::gateway::Registrations`). Guarded by `sim/checks/src/no_loss.rs`.
 
+use super::outgoing::Outgoing;
 use super::state::Gateway;
 use super::table::ConnectionId;
 use super::uplinks::session_request;
@@ -16,7 +17,7 @@ use squall_core::plant::{Plant, planted};
 use squall_protocol::close::CloseReason;
 use squall_protocol::wire::registry as wire;
 use squall_protocol::wire::registry::session_request::Request as SessionKind;
-use squall_protocol::{DeviceId, limits};
+use squall_protocol::{DeviceId, ServerFrame, limits};
 use std::sync::Arc;
 
 /// Opens a link to each registry.
@@ -102,6 +103,8 @@ fn registered(gateway: &Gateway, r: &wire::Registered, again: bool) {
     let Some(row) = table.get_device(id, device) else { return };
     let Some(peer) = row.peer else { return };
     if r.superseded {
+        let stale = ServerFrame::Stale { connect_count: r.connect_count, superseded: true };
+        row.push(&mut Outgoing::new(stale));
         return row.close(CloseReason::Superseded);
     }
     let session = gateway.uplinks.sessions(gateway.uplinks.registry_of(peer.user));

@@ -156,6 +156,12 @@ fn answer(
     Ok(())
 }
 
+/// Tells the connection that its device has had a newer one. Mostly nobody is there any more who could read it.
+fn tell_of_stale_count(shard: &Shard, from: &Requester<'_>, highest: u64) {
+    shard.observer.passed(&Point::StaleSend { device: DeviceId(from.caller.device) });
+    from.replies.push(from.reply(&ServerFrame::Stale { connect_count: highest, superseded: false }));
+}
+
 fn handle_send(
     shard: &Shard,
     state: &mut ShardState,
@@ -176,7 +182,10 @@ fn handle_send(
     let who = (send.sender, device);
     match state.fences.judge(who, send.connect_count, (conversation, client_msg_id), storage)? {
         Fenced::No => {}
-        Fenced::Stale => return Ok(()),
+        Fenced::Stale { highest } => {
+            tell_of_stale_count(shard, from, highest);
+            return Ok(());
+        }
         Fenced::Refused(reason) => {
             state.fences.repeat(who, (from.replies.clone(), refused(reason)));
             shard.work.notify_one();
@@ -253,7 +262,7 @@ fn handle_send(
             }
             refuse(reason);
         }
-        SendOutcome::Stale => {}
+        SendOutcome::Stale { highest } => tell_of_stale_count(shard, from, highest),
     }
     Ok(())
 }
