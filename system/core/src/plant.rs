@@ -46,6 +46,10 @@ pub enum Plant {
     AnybodyMayJoin,
     PagesForWhoeverAsks,
     RefusalNotFenced,
+    FenceLostBesideJoin,
+    ChangeSkipsSenderRow,
+    EarlierStayForgotten,
+    ColdHeadsForMembersOnly,
 }
 
 /// Whether this bug is planted in the process.

@@ -198,6 +198,22 @@ bugs! {
         "A refusal is an answer like any other; a copy that another gateway still had in its queue is stored when the sender is a member again."
         ["every-send-answered"] in "late-copies", 2 devices, 2 faults:
         "A message that is refused while an older copy is held up, and a sender who is let in again before it comes."
+    FenceLostBesideJoin "fence-lost-beside-join":
+        "What keeps a refusal final is written by a path of its own, which a commit that also changes who is a member does not take."
+        ["every-send-answered"] in "late-copies", 2 devices, 2 faults:
+        "A refusal in one commit with a join, an older copy that is held up, and a sender who is let in again before it comes."
+    ChangeSkipsSenderRow "change-skips-sender-row":
+        "Texts and changes of membership are written by two paths, and one of them forgets what the sender's next number is."
+        ["no-duplicates", "every-send-answered"] in "restless-power", 1 devices, 1 faults:
+        "A member who changes the group, and a shard that restarts before the member's next message."
+    EarlierStayForgotten "earlier-stay-forgotten":
+        "Who has been a member since when is one row a person; whoever comes again loses what they could see of the time before."
+        ["no-loss"] in "restless-power", 1 devices, 0 faults:
+        "A member who left and came again, with a device that was away over both."
+    ColdHeadsForMembersOnly "cold-heads-for-members-only":
+        "Of conversations that nobody has used since the server started only those who are members now are told."
+        ["no-loss"] in "restless-power", 1 devices, 1 faults:
+        "A member who is taken out while away, and a shard that restarts before they are back."
 }
 
 #[cfg(test)]

@@ -60,9 +60,19 @@ impl Membership {
         self.stretches.of(user).next().is_some()
     }
 
+    /// The ranges that the user may see of a log that ends at `head`, oldest first.
+    fn visible(&self, user: UserId, head: Seq) -> impl Iterator<Item = (Seq, Seq)> {
+        let earlier = if planted(Plant::EarlierStayForgotten) {
+            self.stretches.of(user).count().saturating_sub(1)
+        } else {
+            0
+        };
+        self.stretches.of(user).skip(earlier).filter_map(move |s| s.visible(head))
+    }
+
     /// Whether the user may see entry `seq` of a log that ends at `head`.
     pub fn may_see(&self, user: UserId, seq: Seq, head: Seq) -> bool {
-        self.stretches.of(user).filter_map(|s| s.visible(head)).any(|(from, to)| from <= seq && seq <= to)
+        self.visible(user, head).any(|(from, to)| from <= seq && seq <= to)
     }
 
     /// Those who were members when entry `seq` was stored. Whatever is staged after it changes nothing of that.
@@ -73,14 +83,12 @@ impl Membership {
 
     /// The last entry that the user may see of a log that ends at `head`; `None` for a stranger.
     pub fn head_for(&self, user: UserId, head: Seq) -> Option<Seq> {
-        self.stretches.of(user).filter_map(|s| s.visible(head)).map(|(_, to)| to).max()
+        self.visible(user, head).map(|(_, to)| to).max()
     }
 
     /// The first entry after `since` that the user may see, if the log holds one up to `head`.
     pub fn next_visible(&self, user: UserId, since: Seq, head: Seq) -> Option<Seq> {
-        self.stretches
-            .of(user)
-            .filter_map(|s| s.visible(head))
+        self.visible(user, head)
             .map(|(from, to)| (from.max(since.next()), to))
             .filter(|(from, to)| from <= to)
             .map(|(from, _)| from)

@@ -81,8 +81,11 @@ impl Reader {
 
     pub fn head_for(&self, id: ConversationId, user: UserId) -> Result<Option<Seq>, StorageError> {
         let Some(row) = self.conversation_row(id)? else { return Ok(None) };
-        let own = self.stretches(id, member_keys(id, Some(user)))?;
-        Ok(Membership::load(row.direct, own).head_for(user, Seq(row.head)))
+        let own = Membership::load(row.direct, self.stretches(id, member_keys(id, Some(user)))?);
+        if planted(Plant::ColdHeadsForMembersOnly) && !own.is_member(user) {
+            return Ok(None);
+        }
+        Ok(own.head_for(user, Seq(row.head)))
     }
 
     pub fn fence(&self, user: UserId, device: DeviceId) -> Result<Option<Fence>, StorageError> {
