@@ -102,6 +102,7 @@ fn broken(check: &str) -> &'static str {
         }
         "current-routes" => "messages were sent to a connection that had long been gone",
         "tables-agree" => "a disk says two things of the same conversation",
+        "in-time" => "somebody who was there had to wait for a message until something else woke the system",
         "service-levels" => "it was slower than agreed",
         "nobody-harmed" => "people who had nothing to do with the trouble had to wait for it",
         _ => "something that must always hold did not",

@@ -48,7 +48,7 @@ impl Run {
 }
 
 fn events(c: &mut Criterion) {
-    let mut run = Run { checks: Checks::new(Config { shards: vec![3, 4] }), messages: 0 };
+    let mut run = Run { checks: Checks::new(Config { shards: vec![3, 4], ..Config::default() }), messages: 0 };
     (0..2 * DEVICES).for_each(|_| run.message());
     let mut group = c.benchmark_group("checks");
     group.throughput(Throughput::Elements(EVENTS));

@@ -16,6 +16,7 @@ mod dense_sequence;
 mod differential;
 mod every_send_answered;
 mod facts;
+mod in_time;
 mod members_only;
 mod no_duplicates;
 mod no_loss;
@@ -45,6 +46,14 @@ pub struct Config {
     /// The host of each messages shard, by its index in the run's list of hosts. The owner of conversation `c` is
     /// `shards[rendezvous(c.spread(), shards.len())]`.
     pub shards: Vec<u16>,
+    /// The host of each gateway, by its number.
+    pub gateways: Vec<u16>,
+    /// The hosts that every conversation and every device depend on: registries and buses.
+    pub shared: Vec<u16>,
+    /// How long a device may take to find out that its connection is dead, in µs: a heartbeat and the wait for its answer.
+    pub noticed_us: u64,
+    /// What the last mile may add to a delivery of itself, in µs: the longest outage of its path that a connection outlives.
+    pub last_mile_us: u64,
 }
 
 /// A device at the end of a run.
@@ -65,7 +74,7 @@ pub struct Checks {
 impl Checks {
     pub fn new(config: Config) -> Self {
         Checks {
-            facts: Facts::new(&config.shards),
+            facts: Facts::new(&config),
             tallies: properties::TABLE.iter().map(|_| Tally::default()).collect(),
         }
     }

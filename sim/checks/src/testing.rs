@@ -221,7 +221,7 @@ impl History {
     }
 
     fn observed(&self) -> Checks {
-        let mut checks = Checks::new(Config { shards: vec![SHARD_HOST] });
+        let mut checks = Checks::new(Config { shards: vec![SHARD_HOST], ..Config::default() });
         self.events.iter().for_each(|event| checks.observe(event));
         checks
     }
@@ -270,7 +270,7 @@ impl History {
         self.events.push(Event {
             t,
             at: Entity::World,
-            kind: Kind::Fault { name: name.into(), active, targets: Vec::new() },
+            kind: Kind::Fault { name: name.into(), active, targets: Vec::new(), hosts: Vec::new(), devices: true },
         });
         self
     }

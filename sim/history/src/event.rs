@@ -111,6 +111,11 @@ pub enum Kind {
         active: bool,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         targets: Vec<String>,
+        /// The same for a check: the hosts by their index, and whether any device may be harmed.
+        #[serde(skip)]
+        hosts: Vec<u16>,
+        #[serde(skip)]
+        devices: bool,
     },
     /// A phase began: `ramp`, `load`, `heal`, `quiet`, `audit`.
     Phase { name: &'static str },

@@ -64,6 +64,13 @@ pub struct Profile {
 }
 
 impl Profile {
+    /// The longest that a path of this kind delays what a connection that outlives it carries, µs: a drop, the retransmission after
+    /// it, and the latency there and back.
+    pub fn longest_delay(&self) -> Micros {
+        let latency = self.latency.base + self.latency.jitter_cap;
+        4 * self.drop_duration.unwrap_or(0) + crate::transmit::RTO_MAX + 2 * latency
+    }
+
     /// Two machines in one data centre: 0.1 ms, no loss, Linux's patience shortened to 20 s as data-centre services
     /// set it (`TCP_USER_TIMEOUT`).
     pub fn rack() -> Self {

@@ -104,6 +104,16 @@ impl Facts {
         visible(self.membership.of_in(user, conversation))
     }
 
+    /// The first entry that a user may see of the stay that has not ended and in which they may see this one, and whether they
+    /// are there since the creation.
+    pub(super) fn stay_at(&self, user: UserId, conversation: u32, seq: u32) -> Option<(u32, bool)> {
+        let stays = self.membership.of_in(user, conversation);
+        stays
+            .iter()
+            .find(|stay| stay.to == u32::MAX && stay.from <= seq)
+            .map(|stay| (stay.from, stay.since_creation))
+    }
+
     /// Whether this user was a member from the conversation's first entry to its last.
     pub fn always_a_member(&self, user: UserId, conversation: u32) -> bool {
         let stays = self.membership.of_in(user, conversation);

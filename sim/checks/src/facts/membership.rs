@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 pub(super) struct Stay {
     user: UserId,
     pub conversation: u32,
-    from: u32,
+    pub from: u32,
     pub to: u32,
     pub since_creation: bool,
 }

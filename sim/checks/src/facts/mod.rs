@@ -3,7 +3,7 @@
 //! **Invariant:** the reference comes from outside the system under test: what devices sent, were acked and displayed, and
 //! what the audit read from the disks. `Append` events, a server's word, change nothing here.
 //!
-//! Memory: about 50 bytes a message (36 the row, 4 its place in the log, the rest index), about 75 a device in a
+//! Memory: about 55 bytes a message (40 the row, 4 its place in the log, the rest index), about 75 a device in a
 //! conversation, about 60 a conversation. The simulated disks hold every message anyway, several times larger; in return
 //! a violation is named at once, by message, not by a sum that no longer adds up.
 
@@ -13,16 +13,20 @@ pub(crate) mod intervals;
 mod membership;
 mod naming;
 mod observe;
+mod promptness;
 mod rows;
 mod table;
 
 pub use audit::AuditEntry;
 use fact::row;
 pub(crate) use fact::{Fact, Logged, Origin, Shown, Suspect};
+pub(crate) use promptness::Late;
 pub(crate) use rows::{NONE, known};
 
+use crate::Config;
 use intervals::Range;
 use membership::Membership;
+use promptness::Promptness;
 use rows::{Conversation, Device, Message, Pair};
 use rustc_hash::FxHashMap;
 use squall_protocol::ids::rendezvous;
@@ -67,6 +71,8 @@ pub(crate) struct Facts {
     last_fault: Option<u64>,
     /// Deliveries to devices that seemed gone and did not turn out to be connecting.
     pub suspects: Vec<Suspect>,
+    /// Who was connected when, what harmed whom, and what came late.
+    pub promptness: Promptness,
     /// Places that no log reaches unless something is badly wrong: 0, and far beyond the end.
     far: FxHashMap<(u32, u32), u32>,
     /// Of a pair, the runs of displayed entries before the current one, and what was skipped.
@@ -75,7 +81,8 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    pub fn new(shards: &[u16]) -> Self {
+    pub fn new(config: &Config) -> Self {
+        let shards = &config.shards;
         Facts {
             messages: Table::new(),
             devices: Table::new(),
@@ -90,6 +97,7 @@ impl Facts {
             active_faults: 0,
             last_fault: None,
             suspects: Vec::new(),
+            promptness: Promptness::new(config),
             far: FxHashMap::default(),
             earlier_runs: FxHashMap::default(),
             skips: FxHashMap::default(),
@@ -152,6 +160,10 @@ impl Facts {
             user: None,
             connects: 0,
             gone_since: rows::CONNECTED,
+            connected_ms: 0,
+            page_ms: 0,
+            pages: 0,
+            gateway: 0,
             left: false,
             reachable: false,
             insider: false,
@@ -204,6 +216,9 @@ impl Facts {
     }
 
     fn set(&mut self, conversation: u32, seq: u32, message: u32) {
+        if self.messages[message].seen_ms == 0 {
+            self.messages[message].seen_ms = promptness::ms(self.now);
+        }
         let epoch = self.shard_restarts(conversation);
         let row = &mut self.conversations[conversation];
         if row.log.is_empty() {

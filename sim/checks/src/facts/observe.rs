@@ -29,7 +29,11 @@ impl Facts {
             Entity::Device(device) => self.observe_device(device, &event.kind),
             Entity::Host(host) => self.observe_host(host, &event.kind),
             Entity::World => {
-                if let Kind::Fault { active, .. } = &event.kind {
+                if let Kind::Fault { name, active, hosts, devices, .. } = &event.kind {
+                    match active {
+                        true => self.promptness.begins(event.t, name, hosts, *devices),
+                        false => self.promptness.ends(event.t, name, hosts, *devices),
+                    }
                     self.faulted |= active;
                     self.active_faults = if *active { self.active_faults + 1 } else { self.active_faults - 1 };
                     self.last_fault = Some(event.t);
@@ -67,8 +71,9 @@ impl Facts {
 
     fn observe_device(&mut self, device: DeviceId, kind: &Kind) -> Option<Fact> {
         match *kind {
-            Kind::Connect { user, .. } => {
+            Kind::Connect { user, gateway, .. } => {
                 let device = self.device(device, Some(user));
+                self.connected(device, gateway);
                 self.devices[device].connects += 1;
                 self.devices[device].gone_since = CONNECTED;
                 // It was on its way: the registry knows of a connection a little before its device does.
@@ -83,6 +88,7 @@ impl Facts {
             }
             Kind::Disconnect { reason } => {
                 let device = self.device(device, None);
+                self.disconnected(device);
                 self.devices[device].gone_since = self.now;
                 self.devices[device].left = reason == "away";
                 None
@@ -104,6 +110,11 @@ impl Facts {
                 let pair = self.pair(device, conversation, Some(user));
                 let content = content(conversation, sender, body_hash, what);
                 Some(Fact::Shown(self.shown(pair, seq, client_msg_id, content, via)))
+            }
+            Kind::Deliver { via: Via::Page, entries: 1.., .. } => {
+                let device = self.device(device, None);
+                self.page_came(device);
+                None
             }
             Kind::Skip { conversation, from, to } => {
                 let pair = self.pair(device, conversation, None);
@@ -225,6 +236,9 @@ impl Facts {
         let conversation = self.pairs[pair].conversation;
         let (message, taken) = self.witness(conversation, place, id);
         let again = self.has_displayed(pair, place);
+        if !again {
+            self.look_for_lateness(pair, place, message);
+        }
         let first = self.messages[message].seq;
         let elsewhere = Some(first).filter(|first| {
             *first != 0

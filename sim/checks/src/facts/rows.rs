@@ -16,7 +16,7 @@ pub(crate) fn small(seq: Seq) -> u32 {
     u32::try_from(seq.0).unwrap_or(u32::MAX)
 }
 
-/// What is known of a message. One bit each, so that a message takes 36 bytes.
+/// What is known of a message. One bit each, so that a message takes 40 bytes.
 pub(crate) mod known {
     pub const SENT: u32 = 1;
     pub const ACKED: u32 = 1 << 1;
@@ -47,13 +47,15 @@ pub(crate) struct Message {
     /// A fingerprint of conversation, sender, body and kind.
     pub content: u32,
     pub known: u32,
+    /// When somebody was first seen to have it, or its ack; 0 for never.
+    pub seen_ms: u32,
 }
 
 impl Message {
     pub fn new(id: ClientMsgId) -> Self {
         let v = id.0;
         let id = [(v >> 96) as u32, (v >> 64) as u32, (v >> 32) as u32, v as u32];
-        Message { id, pair: NONE, order: 0, seq: 0, content: 0, known: 0 }
+        Message { id, pair: NONE, order: 0, seq: 0, content: 0, known: 0, seen_ms: 0 }
     }
 
     pub fn id(&self) -> ClientMsgId {
@@ -97,6 +99,13 @@ pub(crate) struct Device {
     pub connects: u32,
     /// When the device lost or left its connection; `CONNECTED` while it has one, or has never had one.
     pub gone_since: u64,
+    /// When its latest connection began.
+    pub connected_ms: u32,
+    /// When the latest page came, and how many have come with no pause between.
+    pub page_ms: u32,
+    pub pages: u16,
+    /// The gateway of its latest connection, by its number.
+    pub gateway: u16,
     /// It said good-bye rather than noticing a loss.
     pub left: bool,
     /// Connected through the quiet phase, so everything is owed to it.

@@ -419,6 +419,7 @@ impl Nemesis {
 }
 
 fn tell(strike: &Strike, active: bool, stage: &mut Stage<'_>) {
-    let kind = Kind::Fault { name: strike.name.clone(), active, targets: strike.targets.clone() };
+    let (hosts, devices) = targets::harmed(&strike.kind, stage);
+    let kind = Kind::Fault { name: strike.name.clone(), active, targets: strike.targets.clone(), hosts, devices };
     stage.tell(Event { t: stage.now, at: Entity::World, kind });
 }

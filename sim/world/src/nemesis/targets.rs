@@ -32,6 +32,16 @@ pub(super) fn each_of(scenario: &Scenario, targets: &Targets) -> Vec<Target> {
     hosts.chain(targets.clients().then_some(Target::Clients)).collect()
 }
 
+/// Whom a fault may harm, for the checks: hosts by their place, and whether devices are among them. Liars harm nobody.
+pub(super) fn harmed(kind: &FaultKind, stage: &Stage<'_>) -> (Vec<u16>, bool) {
+    let sides = kind.targets();
+    let hosts = sides.iter().flat_map(|(_, targets)| stage.machines_of(targets));
+    let clients = sides.iter().any(|(_, targets)| targets.clients());
+    // What names nobody strikes devices or their frames.
+    let devices = clients || (sides.is_empty() && !matches!(kind, FaultKind::Liars { .. }));
+    (hosts.map(|machine| machine as u16).collect(), devices)
+}
+
 /// Whom targets mean, with those drawn that are to be drawn. `busiest` is the shard with the busiest conversation.
 pub(super) fn draw_hosts(scenario: &Scenario, targets: &Targets, stream: &mut Stream, busiest: u32) -> Targets {
     let mut drawn = Vec::new();

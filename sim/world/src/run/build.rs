@@ -23,8 +23,8 @@ use squall_generators::rng::key;
 use squall_generators::{Fleet, Insiders, Liars};
 use squall_history::Recorder;
 use squall_network::{HostId, Network, Profile as LinkProfile, ProfileId};
-use squall_protocol::limits;
 use squall_protocol::token::TokenSecret;
+use squall_protocol::{Role, limits};
 use squall_runtime::Marks;
 use squall_runtime::interpose::SimulatedClock;
 use squall_scenarios::{Backbone, FaultKind, Profile, Scenario, Target};
@@ -151,13 +151,7 @@ impl<'a> World<'a> {
         let (gateways, users) = (scenario.topology.gateways, scenario.population.users);
         let insiders = Insiders::new(seed, common.secret.clone(), gateways, how_many, users);
         drop(charged);
-        let shards = machines
-            .iter()
-            .enumerate()
-            .filter(|(_, m)| m.host.role.has_disk())
-            .map(|(index, _)| index as u16)
-            .collect();
-        let mut checks = Checks::new(Config { shards });
+        let mut checks = Checks::new(judged(scenario, &machines));
         checks.require_exposure(&nemesis.exposes(scenario));
         let recorder = match &options.history {
             Some(path) => Some(
@@ -201,6 +195,27 @@ impl<'a> World<'a> {
             stopped: false,
             peak: Peak::default(),
         })
+    }
+}
+
+/// What the checks need to know of the world.
+fn judged(scenario: &Scenario, machines: &[Machine]) -> Config {
+    let of = |roles: &[Role]| {
+        let hosts = machines.iter().enumerate().filter(|(_, machine)| roles.contains(&machine.host.role));
+        hosts.map(|(index, _)| index as u16).collect()
+    };
+    let changes = scenario.faults.iter().filter_map(|fault| match fault.kind {
+        FaultKind::ProfileChange { to, .. } => Some(to),
+        _ => None,
+    });
+    let profiles = scenario.network.last_mile.keys().copied().chain(changes).map(link_profile);
+    let heartbeat = scenario.workload.heartbeat_interval.as_duration();
+    Config {
+        shards: of(&[Role::Messages]),
+        gateways: of(&[Role::Gateway]),
+        shared: of(&[Role::Registry, Role::Bus]),
+        noticed_us: (heartbeat + limits::ANSWER_LIMIT).as_micros() as u64,
+        last_mile_us: profiles.map(|profile| profile.longest_delay()).max().unwrap_or(0),
     }
 }
 

@@ -1,0 +1,213 @@
+//! When each entry should have been on a device at the latest, and what came later than that.
+//!
+//! The clock of an entry and a device starts at the latest of: the first ack or display of the entry anywhere; the device's
+//! connection; the end of the last fault on what lies between them: the device's gateway, the entry's shard, any registry or
+//! bus, any last mile. From there it may take [`limits::prompt_bound`], a second for each page of a backlog, and what the last
+//! mile adds of itself.
+//!
+//! An entry that a device did not get in time is met when it is displayed at last: by a later message, by a page after a
+//! reconnect. So nothing is kept of what has not come, but the long connections that each device has had. Who may see an entry
+//! only the audit can tell: what seems late is kept until then.
+//!
+//! Known limits: of a connection that has ended nothing is judged in its last [`Config::noticed_us`], for it may have been dead
+//! without knowing; what a leaver was still owed is left to the end of the run.
+
+use super::Facts;
+use super::rows::CONNECTED;
+use crate::Config;
+use rustc_hash::FxHashMap;
+use squall_protocol::{UserId, limits};
+
+/// Late entries that are kept; more would say nothing new.
+const MAX_LATE: usize = 65_536;
+const BOUND_US: u64 = limits::prompt_bound().as_micros() as u64;
+const PAGE_US: u64 = limits::PROMPT_PAGE.as_micros() as u64;
+/// Pages that come with longer pauses than this between are no backlog.
+const PAUSE_MS: u32 = 2_000;
+
+pub(super) fn ms(us: u64) -> u32 {
+    u32::try_from(us / 1_000).unwrap_or(u32::MAX).max(1)
+}
+
+/// A fault while it lasted, with whom it may have harmed.
+struct Harm {
+    name: String,
+    from: u64,
+    /// `u64::MAX` while it lasts.
+    to: u64,
+    hosts: Vec<u16>,
+    devices: bool,
+}
+
+/// A connection that is over, as far as it was surely alive, in µs.
+#[derive(Debug, Clone, Copy)]
+struct Session {
+    from: u64,
+    to: u64,
+    pages: u16,
+    gateway: u16,
+}
+
+/// An entry that was displayed later than it should, if its user might see it then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Late {
+    pub t: u64,
+    pub pair: u32,
+    pub place: u32,
+    pub message: u32,
+    /// Since when the device was connected to this gateway, and until when it was so without the entry, in µs.
+    connected: u64,
+    pub until: u64,
+    gateway: u16,
+    /// How much it might take, in µs.
+    pub bound: u64,
+}
+
+/// What is kept of connections and faults, and what seems late.
+pub(crate) struct Promptness {
+    gateways: Vec<u16>,
+    shared: Vec<u16>,
+    noticed_us: u64,
+    bound_us: u64,
+    /// In order of their beginnings.
+    harms: Vec<Harm>,
+    sessions: FxHashMap<u32, Vec<Session>>,
+    late: Vec<Late>,
+}
+
+impl Promptness {
+    pub fn new(config: &Config) -> Self {
+        Promptness {
+            gateways: config.gateways.clone(),
+            shared: config.shared.clone(),
+            noticed_us: config.noticed_us,
+            bound_us: BOUND_US + config.last_mile_us,
+            harms: Vec::new(),
+            sessions: FxHashMap::default(),
+            late: Vec::new(),
+        }
+    }
+
+    /// A fault begins.
+    pub fn begins(&mut self, t: u64, name: &str, hosts: &[u16], devices: bool) {
+        let (name, hosts) = (name.to_owned(), hosts.to_vec());
+        self.harms.push(Harm { name, from: t, to: u64::MAX, hosts, devices });
+    }
+
+    /// A fault ends.
+    pub fn ends(&mut self, t: u64, name: &str, hosts: &[u16], devices: bool) {
+        let is_it = |h: &&mut Harm| h.to == u64::MAX && h.name == name && h.hosts == hosts && h.devices == devices;
+        if let Some(harm) = self.harms.iter_mut().find(is_it) {
+            harm.to = t;
+        }
+    }
+
+    /// When a clock that would start at `start` does so in truth: after the last fault on this gateway and this shard that left
+    /// it no time.
+    fn starts(&self, start: u64, bound: u64, gateway: u16, shard_host: Option<u16>) -> u64 {
+        let gateway = self.gateways.get(usize::from(gateway)).copied();
+        let concerns =
+            |host: &u16| Some(*host) == gateway || Some(*host) == shard_host || self.shared.contains(host);
+        let harms = self.harms.iter().filter(|harm| harm.devices || harm.hosts.iter().any(concerns));
+        harms.fold(start, |start, harm| {
+            let meets = harm.from <= start.saturating_add(bound) && harm.to > start;
+            if meets { harm.to } else { start }
+        })
+    }
+}
+
+impl Facts {
+    pub(super) fn connected(&mut self, device: u32, gateway: u16) {
+        let now = self.now;
+        let row = &mut self.devices[device];
+        (row.connected_ms, row.gateway, row.pages) = (ms(now), gateway, 0);
+    }
+
+    pub(super) fn disconnected(&mut self, device: u32) {
+        let row = &self.devices[device];
+        if row.gone_since != CONNECTED {
+            return;
+        }
+        let from = u64::from(row.connected_ms) * 1_000;
+        let to = self.now.saturating_sub(self.promptness.noticed_us);
+        let session = Session { from, to, pages: row.pages, gateway: row.gateway };
+        if to > from + self.promptness.bound_us {
+            self.promptness.sessions.entry(device).or_default().push(session);
+        }
+    }
+
+    pub(super) fn page_came(&mut self, device: u32) {
+        let now = ms(self.now);
+        let row = &mut self.devices[device];
+        row.pages = if now - row.page_ms > PAUSE_MS { 1 } else { row.pages.saturating_add(1) };
+        row.page_ms = now;
+    }
+
+    /// A device is about to display an entry for the first time: was it connected without it for too long?
+    pub(super) fn look_for_lateness(&mut self, pair: u32, place: u32, message: u32) {
+        let seen = u64::from(self.messages[message].seen_ms) * 1_000;
+        if self.now <= seen.saturating_add(self.promptness.bound_us) || self.promptness.late.len() >= MAX_LATE {
+            return;
+        }
+        let device = self.pairs[pair].device;
+        let row = &self.devices[device];
+        let current = Session {
+            from: u64::from(row.connected_ms) * 1_000,
+            to: self.now,
+            pages: row.pages,
+            gateway: row.gateway,
+        };
+        let past = self.promptness.sessions.get(&device).map_or(&[][..], Vec::as_slice);
+        let late = past.iter().chain([&current]).find_map(|session| {
+            let late = Late {
+                t: self.now,
+                pair,
+                place,
+                message,
+                connected: session.from,
+                until: session.to,
+                gateway: session.gateway,
+                bound: self.promptness.bound_us + u64::from(session.pages) * PAGE_US,
+            };
+            (self.late_since(&late, seen).is_some()).then_some(late)
+        });
+        self.promptness.late.extend(late);
+    }
+
+    /// When the clock of a late entry started, if it is late for somebody who might see it from `visible` on.
+    fn late_since(&self, late: &Late, visible: u64) -> Option<u64> {
+        let start = visible.max(late.connected);
+        if late.until <= start.saturating_add(late.bound) {
+            return None;
+        }
+        let shard = usize::from(self.conversations[self.pairs[late.pair].conversation].shard);
+        let host = self.shards.get(shard).map(|shard| shard.host);
+        let start = self.promptness.starts(start, late.bound, late.gateway, host);
+        (late.until > start.saturating_add(late.bound)).then_some(start)
+    }
+
+    /// What came late, with the time when its clock started, once the audit has said who may see it.
+    pub fn late(&self) -> impl Iterator<Item = (&Late, u64)> {
+        self.promptness.late.iter().filter_map(|late| {
+            let pair = &self.pairs[late.pair];
+            let user = self.devices[pair.device].user?;
+            let visible = self.visible_since(user, pair.conversation, late)?;
+            self.late_since(late, visible).map(|start| (late, start))
+        })
+    }
+
+    /// Since when a member might see an entry: since it was first seen or, for a newcomer, since their join was.
+    fn visible_since(&self, user: UserId, conversation: u32, late: &Late) -> Option<u64> {
+        let seen = |place| {
+            let message = self.at(conversation, place)?;
+            Some(u64::from(self.messages[message].seen_ms) * 1_000)
+        };
+        let (from, since_creation) = self.stay_at(user, conversation, late.place)?;
+        if since_creation {
+            return seen(late.place);
+        }
+        // The join stands where the history that a newcomer may see ends; before that many entries, somewhere below.
+        let joined = (from..=from + limits::NEWCOMER_HISTORY as u32).filter_map(seen).max();
+        joined.max(seen(late.place))
+    }
+}

@@ -1,0 +1,119 @@
+//! **Invariant:** whoever is connected and unharmed has every entry that they may see within [`limits::prompt_bound`], while the
+//! run goes on: nobody waits for a later message or a reconnect to learn of an earlier one.
+//!
+//! `no-loss` looks at the end only, when both have healed what was late.
+
+use crate::facts::{Fact, Facts, Late};
+use crate::property::Property;
+use crate::report::{Tally, Violation};
+use squall_protocol::Seq;
+
+const NAME: &str = "in-time";
+
+pub(crate) const PROPERTY: Property = Property {
+    name: NAME,
+    guarantee: "Whoever is connected and unharmed is shown every entry that they may see in time.",
+    evaluation: "displayed entries whose time was taken",
+    exposure: "entries displayed after a fault had begun",
+    judge,
+    conclude,
+};
+
+fn judge(fact: &Fact, _: &Facts, tally: &mut Tally) {
+    if let Fact::Shown(shown) = fact {
+        tally.evaluated += 1;
+        tally.exposed += u64::from(shown.after_fault);
+    }
+}
+
+fn conclude(facts: &Facts, tally: &mut Tally) {
+    for (late, start) in facts.late() {
+        tally.violate(|| too_late(late, start, facts));
+    }
+}
+
+fn too_late(late: &Late, start: u64, facts: &Facts) -> Violation {
+    let pair = &facts.pairs[late.pair];
+    let sentence = format!(
+        "{} was there to be seen by {} from {:.1} s on; the device was connected until {:.1} s and had not displayed it, {:.1} s beyond the {:.1} s that it may take; it did at {:.1} s.",
+        facts.name(late.message),
+        facts.name_device(pair.device),
+        start as f64 / 1e6,
+        late.until as f64 / 1e6,
+        (late.until - start - late.bound) as f64 / 1e6,
+        late.bound as f64 / 1e6,
+        late.t as f64 / 1e6,
+    );
+    let seq = Some(Seq(u64::from(late.place)));
+    let mut found = facts.violation(NAME, pair.conversation, Some(pair.device), seq, Some(late.message), sentence);
+    found.t = late.t;
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::NAME;
+    use crate::Verdict;
+    use crate::testing::{Change, History};
+    use squall_history::Via;
+    use squall_protocol::limits;
+
+    const BOUND: u64 = limits::prompt_bound().as_micros() as u64;
+
+    #[test]
+    fn an_entry_that_comes_within_the_bound_passes() {
+        let mut history = History::chat();
+        history.send(1, 5).acked(1, 5, 3).log(5).display(1, 5, 3).wait(BOUND - 2_000_000).display(2, 5, 3);
+        let report = history.audit().report(NAME);
+        assert_eq!((report.verdict, report.evaluated, report.exposed), (Verdict::Pass, 6, 0));
+    }
+
+    #[test]
+    fn an_entry_that_only_a_later_message_brings_is_named() {
+        let mut history = History::chat();
+        history.send(1, 5).acked(1, 5, 3).log(5).display(1, 5, 3).wait(BOUND + 2_000_000).display(2, 5, 3);
+        let found = history.audit().violated(NAME, 5);
+        assert_eq!(found.device.map(|device| device.0), Some(2));
+    }
+
+    #[test]
+    fn an_entry_that_only_a_reconnect_brings_is_named() {
+        let mut history = History::chat();
+        history.send(1, 5).acked(1, 5, 3).log(5).display(1, 5, 3).wait(BOUND + 2_000_000);
+        history.leave(2).connect(2).display_via(2, 5, 3, Via::Page);
+        history.audit().violated(NAME, 5);
+    }
+
+    #[test]
+    fn a_device_that_was_away_has_its_time_from_its_connection_on() {
+        let mut history = History::chat();
+        history.leave(2).send(1, 5).acked(1, 5, 3).log(5).display(1, 5, 3).wait(2 * BOUND);
+        history.connect(2).wait(BOUND / 2).display_via(2, 5, 3, Via::Page);
+        assert_eq!(history.audit().report(NAME).verdict, Verdict::Pass);
+    }
+
+    #[test]
+    fn a_fault_stops_the_clock_and_its_end_starts_it_anew() {
+        for (after, verdict) in [(BOUND / 2, Verdict::Pass), (BOUND + 2_000_000, Verdict::Violated)] {
+            let mut history = History::chat();
+            history.send(1, 5).acked(1, 5, 3).log(5).display(1, 5, 3).fault("x", true).wait(2 * BOUND);
+            history.fault("x", false).wait(after).display(2, 5, 3);
+            assert_eq!(history.audit().report(NAME).verdict, verdict);
+        }
+    }
+
+    #[test]
+    fn a_newcomer_has_the_time_of_the_join_and_not_of_what_stands_before_it() {
+        let mut history = History::chat();
+        history.wait(2 * BOUND).change(1, 5, Change::Joined(3)).log(5).display(1, 5, 3).display(2, 5, 3);
+        for (id, seq) in [(1, 1), (2, 2), (5, 3)] {
+            history.display_via(3, id, seq, Via::Page);
+        }
+        assert_eq!(history.audit().report(NAME).verdict, Verdict::Pass);
+    }
+
+    #[test]
+    fn an_empty_history_is_inconclusive() {
+        assert_eq!(History::empty().audit().report(NAME).verdict, Verdict::Inconclusive);
+    }
+}
