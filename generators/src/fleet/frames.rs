@@ -6,8 +6,8 @@ use super::frame_faults::{FrameFault, FrameFaults, FrameKind};
 use super::{Fleet, LastMile, Sink, Timer};
 use crate::websocket;
 use squall_core::Time;
-use squall_history::{Entity, Event, Kind};
-use squall_protocol::{ClientFrame, ClientMsgId, ClientSeq, ConversationId, ServerFrame};
+use squall_history::{Arrived, Entity, Event, Kind};
+use squall_protocol::{ClientFrame, ClientMsgId, ClientSeq, ConversationId, Entry, ServerFrame};
 use squall_scenarios::FaultKind;
 use squall_scenarios::model::Scenario;
 use std::collections::BTreeMap;
@@ -119,11 +119,11 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
         sink: &mut impl Sink,
     ) {
         match self.faults.fault(index, FrameKind::of_server(&frame)) {
-            FrameFault::Pass => self.act(index, now, sink, |session, out| session.handle_frame(frame, now, out)),
+            FrameFault::Pass => self.hand_over(index, frame, now, sink),
             FrameFault::Twice => {
                 let copy = frame.clone();
-                self.act(index, now, sink, |session, out| session.handle_frame(copy, now, out));
-                self.act(index, now, sink, |session, out| session.handle_frame(frame, now, out));
+                self.hand_over(index, copy, now, sink);
+                self.hand_over(index, frame, now, sink);
             }
             FrameFault::Late(by) => self.keep_back(index, conn, Frame::Down(frame), now + by),
             FrameFault::Cut => {
@@ -132,6 +132,21 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                 self.lose(index, "reset", now, sink);
             }
         }
+    }
+
+    /// The session takes a frame; what it holds has reached the device, whatever becomes of it there.
+    fn hand_over(&mut self, index: u32, frame: ServerFrame, now: Time, sink: &mut impl Sink) {
+        let arrived = |entry: &Entry| Arrived {
+            seq: entry.seq,
+            client_msg_id: entry.client_msg_id,
+            author: entry.device,
+            client_seq: entry.client_seq,
+            stored_at_ms: entry.stored_at_ms,
+        };
+        if let ServerFrame::Deliver(span) | ServerFrame::Page { span, .. } = &frame {
+            self.arriving = span.entries.iter().map(arrived).collect();
+        }
+        self.act(index, now, sink, |session, out| session.handle_frame(frame, now, out));
     }
 
     fn keep_back(&mut self, client: u32, conn: L::Conn, frame: Frame, until: Time) {
@@ -151,9 +166,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                 self.put(client, &frame, now, sink);
                 self.flush(client);
             }
-            Frame::Down(frame) => {
-                self.act(client, now, sink, |session, out| session.handle_frame(frame, now, out))
-            }
+            Frame::Down(frame) => self.hand_over(client, frame, now, sink),
         }
     }
 

@@ -30,7 +30,7 @@ use frames::KeptFrames;
 use missing::Missing;
 use squall_core::Time;
 use squall_core::client::{ClientSession, Output, Phase};
-use squall_history::{Entity, Event, Kind, What, payload_hash};
+use squall_history::{Arrived, Entity, Event, Kind, What, payload_hash};
 use squall_protocol::token::TokenSecret;
 use squall_protocol::{ClientMsgId, Codec, Payload, Seq};
 use squall_scenarios::model::Scenario;
@@ -119,6 +119,8 @@ pub struct Fleet<L: LastMile, F> {
     kept: KeptFrames<L::Conn>,
     /// How far the span that is being handled speaks: what is shown beyond it had been held back.
     arrived_to: Seq,
+    /// The entries of that span, for the history.
+    arriving: Vec<Arrived>,
     /// Messages that waited for a person who had put their device away: how long they took says nothing of the system.
     waited_by_choice: BTreeSet<ClientMsgId>,
     scratch: Vec<Output>,
@@ -173,6 +175,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
             sessions_end: true,
             kept: KeptFrames::new(scenario),
             arrived_to: Seq::ZERO,
+            arriving: Vec::new(),
             waited_by_choice: BTreeSet::new(),
             scratch: Vec::new(),
             input: Vec::new(),

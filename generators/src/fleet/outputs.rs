@@ -65,10 +65,10 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                 self.corners.count(Corner::Resent);
                 event(Kind::Resend { conversation, client_msg_id });
             }
-            Output::Stored { conversation, client_msg_id, seq, .. } => {
+            Output::Stored { conversation, client_msg_id, seq, stored_at_ms } => {
                 self.totals.acked += 1;
                 self.corners.is_stored(seq);
-                event(Kind::Sent { conversation, client_msg_id, seq });
+                event(Kind::Sent { conversation, client_msg_id, seq, stored_at_ms });
             }
             Output::Refused { conversation, client_msg_id, reason } => {
                 self.totals.refused += 1;
@@ -87,7 +87,8 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                     self.corners.comes_ahead(&client.session, conversation, from);
                 }
                 self.arrived_to = to;
-                event(Kind::Deliver { conversation, from, to, entries, via: via_of(via) });
+                let held = std::mem::take(&mut self.arriving);
+                event(Kind::Deliver { conversation, from, to, entries, via: via_of(via), held });
             }
             Output::Shown(shown) => self.show(index, shown, now, sink),
             Output::Skipped { conversation, from, to } => {

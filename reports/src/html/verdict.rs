@@ -103,6 +103,10 @@ fn broken(check: &str) -> &'static str {
         "current-routes" => "messages were sent to a connection that had long been gone",
         "tables-agree" => "a disk says two things of the same conversation",
         "in-time" => "somebody who was there had to wait for a message until something else woke the system",
+        "wire-privacy" => {
+            "a device was sent what is none of its user's business, or not all of what it was told it had"
+        }
+        "same-stamps" => "copies of one message do not agree on who wrote it and when",
         "service-levels" => "it was slower than agreed",
         "nobody-harmed" => "people who had nothing to do with the trouble had to wait for it",
         _ => "something that must always hold did not",

@@ -29,8 +29,11 @@ impl Run {
         let mut event = |device, kind| self.checks.observe(&Event { t, at: Entity::Device(device), kind });
         let send = Kind::Send { conversation, sender: user, client_msg_id, body_hash, what, members: Vec::new() };
         event(sender, send);
-        event(sender, Kind::Sent { conversation, client_msg_id, seq });
-        event(reader, Kind::Deliver { conversation, from: seq, to: seq, entries: 1, via: Via::Deliver });
+        event(sender, Kind::Sent { conversation, client_msg_id, seq, stored_at_ms: 1 });
+        event(
+            reader,
+            Kind::Deliver { conversation, from: seq, to: seq, entries: 1, via: Via::Deliver, held: Vec::new() },
+        );
         for (device, via) in [(sender, Via::Ack), (reader, Via::Deliver)] {
             let display = Kind::Display {
                 user: UserId(device.0),

@@ -25,11 +25,13 @@ mod properties;
 mod property;
 mod report;
 mod same_order;
+mod same_stamps;
 mod sender_order;
 pub mod tables;
 mod tables_agree;
 #[cfg(test)]
 mod testing;
+mod wire_privacy;
 
 pub use facts::AuditEntry;
 pub use report::{CheckReport, KEPT_VIOLATIONS, Verdict, Violation};

@@ -3,11 +3,8 @@
 use crate::property::Property;
 use crate::{
     acked_is_durable, current_routes, cursor_behind_acks, cursor_never_back, dense_sequence, every_send_answered,
-<<<<<<< HEAD
-    members_only, no_duplicates, no_loss, nothing_unsent, same_order, sender_order, tables_agree,
-=======
-    in_time, members_only, no_duplicates, no_loss, nothing_unsent, same_order, sender_order,
->>>>>>> 6dea6cd (In time, while the run goes on: a check that sees what only a later message or a reconnect heals)
+    in_time, members_only, no_duplicates, no_loss, nothing_unsent, same_order, same_stamps, sender_order,
+    tables_agree, wire_privacy,
 };
 
 /// All properties, in the order of reports.
@@ -24,11 +21,10 @@ pub(crate) const TABLE: &[Property] = &[
     cursor_behind_acks::PROPERTY,
     cursor_never_back::PROPERTY,
     current_routes::PROPERTY,
-<<<<<<< HEAD
     tables_agree::PROPERTY,
-=======
     in_time::PROPERTY,
->>>>>>> 6dea6cd (In time, while the run goes on: a check that sees what only a later message or a reconnect heals)
+    wire_privacy::PROPERTY,
+    same_stamps::PROPERTY,
 ];
 
 #[cfg(test)]
@@ -53,11 +49,10 @@ mod tests {
                 "cursor-behind-acks",
                 "cursor-never-back",
                 "current-routes",
-<<<<<<< HEAD
                 "tables-agree",
-=======
                 "in-time",
->>>>>>> 6dea6cd (In time, while the run goes on: a check that sees what only a later message or a reconnect heals)
+                "wire-privacy",
+                "same-stamps",
             ]
         );
         for property in TABLE {

@@ -3,7 +3,7 @@
 //! Messages are named by small numbers. Times are the numbers of the events.
 
 use crate::{AuditDevice, AuditEntry, CheckReport, Checks, Config, Verdict, Violation};
-use squall_history::{Entity, Event, Kind, Via, What};
+use squall_history::{Arrived, Entity, Event, Kind, Via, What};
 use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId};
 use std::collections::BTreeMap;
 
@@ -107,7 +107,15 @@ impl History {
     }
 
     pub fn acked(&mut self, device: u64, message: u64, seq: u64) -> &mut Self {
-        self.push(device, Kind::Sent { conversation: CONVERSATION, client_msg_id: id(message), seq: Seq(seq) })
+        self.push(
+            device,
+            Kind::Sent {
+                conversation: CONVERSATION,
+                client_msg_id: id(message),
+                seq: Seq(seq),
+                stored_at_ms: 1 + message,
+            },
+        )
     }
 
     pub fn refused(&mut self, device: u64, message: u64, reason: &'static str) -> &mut Self {
@@ -125,6 +133,30 @@ impl History {
     /// Displays the message with a body that is not its own.
     pub fn display_altered(&mut self, device: u64, message: u64, seq: u64) -> &mut Self {
         self.push_display(device, message, seq, Via::Deliver, !message)
+    }
+
+    /// A span reaches a device, with these messages at its first places.
+    pub fn arrive(&mut self, device: u64, messages: &[u64], (from, to): (u64, u64)) -> &mut Self {
+        let seqs = (from..).zip(messages);
+        let held = seqs.map(|(seq, message)| self.arrived(seq, *message, 1 + message)).collect();
+        self.push_arrival(device, (from, to), held)
+    }
+
+    /// A copy of the message that stands at the place of its number, with another time at which it was stored.
+    pub fn arrive_restamped(&mut self, device: u64, message: u64) -> &mut Self {
+        let held = vec![self.arrived(message, message, 99 + message)];
+        self.push_arrival(device, (message, message), held)
+    }
+
+    fn arrived(&self, seq: u64, message: u64, stored_at_ms: u64) -> Arrived {
+        let author = DeviceId(self.sent.get(&message).map_or(1, |sent| sent.device));
+        Arrived { seq: Seq(seq), client_msg_id: id(message), author, client_seq: ClientSeq(message), stored_at_ms }
+    }
+
+    fn push_arrival(&mut self, device: u64, (from, to): (u64, u64), held: Vec<Arrived>) -> &mut Self {
+        let entries = held.len() as u32;
+        let (conversation, via) = (CONVERSATION, Via::Deliver);
+        self.push(device, Kind::Deliver { conversation, from: Seq(from), to: Seq(to), entries, via, held })
     }
 
     pub fn skip(&mut self, device: u64, from: u64, to: u64) -> &mut Self {
@@ -187,7 +219,8 @@ impl History {
                 sender: UserId(self.user(sent.device)),
                 device: DeviceId(stored.device),
                 client_msg_id: id(stored.id),
-                client_seq: ClientSeq(stored.seq),
+                client_seq: ClientSeq(stored.id),
+                stored_at_ms: 1 + stored.id,
                 body_hash: if stored.altered { !stored.id } else { stored.id },
                 what: sent.what,
                 members: if sent.what == What::Created { &[UserId(1), UserId(2)] } else { &[] },

@@ -2,7 +2,7 @@
 
 use crate::content::{What, body_hash};
 use serde::Serialize;
-use squall_protocol::{ClientMsgId, ConversationId, DeviceId, Seq, UserId, ids::mix};
+use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId, ids::mix};
 
 /// Something that happened at simulated time `t`.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +36,17 @@ pub enum Via {
     Ack,
 }
 
+/// An entry on the wire to a device, without its body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Arrived {
+    pub seq: Seq,
+    pub client_msg_id: ClientMsgId,
+    /// The device that wrote it, and its number there.
+    pub author: DeviceId,
+    pub client_seq: ClientSeq,
+    pub stored_at_ms: u64,
+}
+
 /// What happened. Events of a device unless said otherwise.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -59,7 +70,7 @@ pub enum Kind {
     /// The same message is on the wire again.
     Resend { conversation: ConversationId, client_msg_id: ClientMsgId },
     /// The device has the ack: the server says that the message is stored at `seq`.
-    Sent { conversation: ConversationId, client_msg_id: ClientMsgId, seq: Seq },
+    Sent { conversation: ConversationId, client_msg_id: ClientMsgId, seq: Seq, stored_at_ms: u64 },
     /// The server refused the message for good; the device gives it up.
     Refused { conversation: ConversationId, client_msg_id: ClientMsgId, reason: &'static str },
     /// A host's word (for exposure and for a message's path only): the entry is durable there. An entry that a power cut
@@ -78,7 +89,16 @@ pub enum Kind {
     /// was to move it.
     Cursor { device: DeviceId, conversation: ConversationId, up_to: Seq },
     /// A delivery or page has arrived that speaks for `from..=to`.
-    Deliver { conversation: ConversationId, from: Seq, to: Seq, entries: u32, via: Via },
+    Deliver {
+        conversation: ConversationId,
+        from: Seq,
+        to: Seq,
+        entries: u32,
+        via: Via,
+        /// The entries themselves.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        held: Vec<Arrived>,
+    },
     /// The person sees this entry.
     Display {
         user: UserId,
@@ -201,7 +221,7 @@ impl Event {
             Kind::Resend { conversation, client_msg_id } => {
                 [4, conversation.spread(), client_msg_id.0 as u64].into_iter().for_each(add)
             }
-            Kind::Sent { conversation, client_msg_id, seq } => {
+            Kind::Sent { conversation, client_msg_id, seq, .. } => {
                 [5, conversation.spread(), client_msg_id.0 as u64, seq.0].into_iter().for_each(add)
             }
             Kind::Refused { conversation, client_msg_id, .. } => {
@@ -253,11 +273,16 @@ mod tests {
         let event = Event {
             t: 1_500,
             at: Entity::Device(DeviceId(9)),
-            kind: Kind::Sent { conversation: ConversationId(3), client_msg_id: ClientMsgId(1), seq: Seq(4) },
+            kind: Kind::Sent {
+                conversation: ConversationId(3),
+                client_msg_id: ClientMsgId(1),
+                seq: Seq(4),
+                stored_at_ms: 5,
+            },
         };
         assert_eq!(
             event.to_json(&[]),
-            r#"{"t":1500,"device":"9","kind":"sent","conversation":"3","client_msg_id":"00000000-0000-0000-0000-000000000001","seq":4}"#
+            r#"{"t":1500,"device":"9","kind":"sent","conversation":"3","client_msg_id":"00000000-0000-0000-0000-000000000001","seq":4,"stored_at_ms":5}"#
         );
         let crash = Event { t: 0, at: Entity::Host(0), kind: Kind::Crash };
         assert_eq!(crash.to_json(&["gateway-0".into()]), r#"{"t":0,"host":"gateway-0","kind":"crash"}"#);

@@ -8,5 +8,5 @@ mod event;
 mod recorder;
 
 pub use content::{What, body_hash, payload_hash};
-pub use event::{Entity, Event, Kind, Via};
+pub use event::{Arrived, Entity, Event, Kind, Via};
 pub use recorder::Recorder;

@@ -167,7 +167,6 @@ pub const IN_PROCESS_PIPE_BYTES: usize = 64 * 1024;
 /// Links within a process that wait to be accepted, at each role.
 pub const MAX_IN_PROCESS_BACKLOG: usize = 128;
 
-<<<<<<< HEAD
 /// The connect count with which a device goes on that has counted too far: what a device that counts in seconds has at `wall_ms`.
 pub const fn current_connect_count(wall_ms: u64) -> u64 {
     let seconds = wall_ms / 1_000;
@@ -178,7 +177,7 @@ pub const fn current_connect_count(wall_ms: u64) -> u64 {
 pub const fn highest_connect_count(wall_ms: u64) -> u64 {
     current_connect_count(wall_ms) + CONNECT_COUNT_LEAD.as_secs()
 }
-=======
+
 /// Who is connected and whom nothing harms has every entry that they may see within this: a link is found dead and opened again, a
 /// lease is renewed and a registration said again, a look-up and the heads are asked for again, a delivery comes a second and a third
 /// time, a page is asked for again. Whoever has a backlog has [`PROMPT_PAGE`] more for each page of it.
@@ -194,7 +193,6 @@ pub const fn prompt_bound() -> Duration {
 }
 /// What a page of a backlog may take.
 pub const PROMPT_PAGE: Duration = Duration::from_secs(1);
->>>>>>> 6dea6cd (In time, while the run goes on: a check that sees what only a later message or a reconnect heals)
 
 /// After a heal, everything owed has arrived within this: a half-open connection is noticed, the longest back-off
 /// passes, a redelivery and a page follow.

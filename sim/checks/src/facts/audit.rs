@@ -17,6 +17,7 @@ pub struct AuditEntry<'a> {
     pub device: DeviceId,
     pub client_msg_id: ClientMsgId,
     pub client_seq: ClientSeq,
+    pub stored_at_ms: u64,
     pub body_hash: u64,
     pub what: What,
     /// Of a [`What::Created`] only.
@@ -36,6 +37,8 @@ impl Facts {
         let (message, taken) = self.witness(conversation, place, entry.client_msg_id);
         let fingerprint = content(entry.conversation, entry.sender, entry.body_hash, entry.what);
         let origin = self.origin(message, conversation, fingerprint, Some(entry.device));
+        let stamps = (Some(entry.device), Some(entry.client_seq), entry.stored_at_ms);
+        self.compare_stamps(message, conversation, None, entry.seq, stamps);
         let row = &mut self.messages[message];
         let again = row.is(known::LOGGED);
         row.known |= known::LOGGED;

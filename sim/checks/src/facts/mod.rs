@@ -3,10 +3,11 @@
 //! **Invariant:** the reference comes from outside the system under test: what devices sent, were acked and displayed, and
 //! what the audit read from the disks. `Append` events, a server's word, change nothing here.
 //!
-//! Memory: about 55 bytes a message (40 the row, 4 its place in the log, the rest index), about 75 a device in a
+//! Memory: about 65 bytes a message (48 the row, 4 its place in the log, the rest index), about 75 a device in a
 //! conversation, about 60 a conversation. The simulated disks hold every message anyway, several times larger; in return
 //! a violation is named at once, by message, not by a sum that no longer adds up.
 
+mod arrivals;
 mod audit;
 mod fact;
 pub(crate) mod intervals;
@@ -17,6 +18,7 @@ mod promptness;
 mod rows;
 mod table;
 
+pub(crate) use arrivals::Astray;
 pub use audit::AuditEntry;
 use fact::row;
 pub(crate) use fact::{Fact, Logged, Origin, Shown, Suspect};
@@ -24,6 +26,7 @@ pub(crate) use promptness::Late;
 pub(crate) use rows::{NONE, known};
 
 use crate::Config;
+use arrivals::Arrivals;
 use intervals::Range;
 use membership::Membership;
 use promptness::Promptness;
@@ -73,6 +76,8 @@ pub(crate) struct Facts {
     pub suspects: Vec<Suspect>,
     /// Who was connected when, what harmed whom, and what came late.
     pub promptness: Promptness,
+    /// What has reached devices beside what they displayed.
+    pub arrivals: Arrivals,
     /// Places that no log reaches unless something is badly wrong: 0, and far beyond the end.
     far: FxHashMap<(u32, u32), u32>,
     /// Of a pair, the runs of displayed entries before the current one, and what was skipped.
@@ -98,6 +103,7 @@ impl Facts {
             last_fault: None,
             suspects: Vec::new(),
             promptness: Promptness::new(config),
+            arrivals: Arrivals::default(),
             far: FxHashMap::default(),
             earlier_runs: FxHashMap::default(),
             skips: FxHashMap::default(),

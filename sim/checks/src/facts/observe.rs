@@ -102,8 +102,12 @@ impl Facts {
                 self.messages[message].known |= known::RESENT;
                 None
             }
-            Kind::Sent { conversation, client_msg_id, seq } => {
-                Some(Fact::Acked(self.acked(device, conversation, client_msg_id, seq)))
+            Kind::Sent { conversation, client_msg_id, seq, stored_at_ms } => {
+                let acked = self.acked(device, conversation, client_msg_id, seq);
+                let row = &self.pairs[acked.pair];
+                let (device, conversation) = (row.device, row.conversation);
+                self.ack_stamp(device, conversation, client_msg_id, seq, stored_at_ms);
+                Some(Fact::Acked(acked))
             }
             Kind::Refused { client_msg_id, reason, .. } => self.refused(client_msg_id, reason),
             Kind::Display { user, conversation, seq, sender, client_msg_id, body_hash, what, via } => {
@@ -111,9 +115,12 @@ impl Facts {
                 let content = content(conversation, sender, body_hash, what);
                 Some(Fact::Shown(self.shown(pair, seq, client_msg_id, content, via)))
             }
-            Kind::Deliver { via: Via::Page, entries: 1.., .. } => {
-                let device = self.device(device, None);
-                self.page_came(device);
+            Kind::Deliver { conversation, from, to, entries, via, ref held } => {
+                self.arrived(device, conversation, Range { from: small(from), to: small(to) }, held);
+                if via == Via::Page && entries > 0 {
+                    let device = self.device(device, None);
+                    self.page_came(device);
+                }
                 None
             }
             Kind::Skip { conversation, from, to } => {
@@ -259,7 +266,7 @@ impl Facts {
         Shown { message, pair, seq, via, taken, again, elsewhere, expected, origin, after_fault: self.faulted }
     }
 
-    fn has_displayed(&self, pair: u32, seq: u32) -> bool {
+    pub(super) fn has_displayed(&self, pair: u32, seq: u32) -> bool {
         let run = self.pairs[pair].run;
         (run.to > 0 && run.contains(seq))
             || self.earlier_runs.get(&pair).is_some_and(|ranges| intervals::contains(ranges, seq))

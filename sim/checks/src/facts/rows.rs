@@ -16,7 +16,7 @@ pub(crate) fn small(seq: Seq) -> u32 {
     u32::try_from(seq.0).unwrap_or(u32::MAX)
 }
 
-/// What is known of a message. One bit each, so that a message takes 40 bytes.
+/// What is known of a message. One bit each, so that a message takes 48 bytes.
 pub(crate) mod known {
     pub const SENT: u32 = 1;
     pub const ACKED: u32 = 1 << 1;
@@ -49,13 +49,16 @@ pub(crate) struct Message {
     pub known: u32,
     /// When somebody was first seen to have it, or its ack; 0 for never.
     pub seen_ms: u32,
+    /// The number at its author's device and the lower half of when it was stored, as the first copy has them; 0 before it.
+    pub client_seq: u32,
+    pub stored_ms: u32,
 }
 
 impl Message {
     pub fn new(id: ClientMsgId) -> Self {
         let v = id.0;
         let id = [(v >> 96) as u32, (v >> 64) as u32, (v >> 32) as u32, v as u32];
-        Message { id, pair: NONE, order: 0, seq: 0, content: 0, known: 0, seen_ms: 0 }
+        Message { id, pair: NONE, order: 0, seq: 0, content: 0, known: 0, seen_ms: 0, client_seq: 0, stored_ms: 0 }
     }
 
     pub fn id(&self) -> ClientMsgId {

@@ -38,6 +38,7 @@ struct Read {
     conversation: ConversationId,
     client_msg_id: ClientMsgId,
     body_hash: u64,
+    stored_at_ms: u64,
     row: EntryRow,
 }
 
@@ -89,6 +90,7 @@ pub fn read_shard(disk: &Disk, seed: u64, checks: &mut Checks) -> Result<(), Aud
                     device: entry.row.device,
                     client_msg_id: entry.client_msg_id,
                     client_seq: entry.row.client_seq,
+                    stored_at_ms: entry.stored_at_ms,
                     body_hash: entry.body_hash,
                     what: entry.row.what,
                     members: &entry.row.members,
@@ -140,7 +142,7 @@ fn entry(position: u64, row: &[u8], chains: &mut FxHashMap<ConversationId, u64>)
     let entry = stored.entry?;
     let (seq, sender, device) = (Seq(entry.seq), UserId(entry.sender), DeviceId(entry.device));
     let (client_msg_id, client_seq) = (entry.client_msg_id()?, ClientSeq(entry.client_seq));
-    let payload = entry.payload()?;
+    let (stored_at_ms, payload) = (entry.stored_at_ms, entry.payload()?);
     let row = EntryRow {
         position,
         seq,
@@ -157,7 +159,7 @@ fn entry(position: u64, row: &[u8], chains: &mut FxHashMap<ConversationId, u64>)
         Payload::Created { members, .. } => members.into(),
         Payload::Text(_) | Payload::Joined(_) | Payload::Left(_) => Box::default(),
     };
-    Some(Read { conversation, client_msg_id, body_hash, row: EntryRow { members, ..row } })
+    Some(Read { conversation, client_msg_id, body_hash, stored_at_ms, row: EntryRow { members, ..row } })
 }
 
 /// A set of pairs of users and conversations, of which only the sum is kept; a difference is looked for when there is one.
