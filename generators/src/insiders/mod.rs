@@ -417,12 +417,12 @@ impl<C: Copy + Eq> Insiders<C> {
                     sink.event(Event { t: now.0, at, kind: Kind::Connect { user, gateway, connect_count } });
                 }
             }
-            ServerFrame::Sent { conversation, client_msg_id, server_seq, .. } => {
+            ServerFrame::Sent { conversation, client_msg_id, server_seq, stored_at_ms } => {
                 let Some((_, body_hash, what)) = device.sent.remove(&client_msg_id) else { return };
                 sink.event(Event {
                     t: now.0,
                     at,
-                    kind: Kind::Sent { conversation, client_msg_id, seq: server_seq },
+                    kind: Kind::Sent { conversation, client_msg_id, seq: server_seq, stored_at_ms },
                 });
                 let own = Shown { conversation, seq: server_seq, sender: user, client_msg_id, body_hash, what };
                 show(device, user, own, Via::Ack, now, sink);

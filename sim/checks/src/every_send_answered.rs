@@ -48,21 +48,7 @@ fn judge_refusal(refusal: &RefusedSend, facts: &Facts, tally: &mut Tally) {
         return;
     }
     let pair = &facts.pairs[row.pair];
-    let sender = facts.devices[pair.device].user;
-    let contradiction = match letters(refusal.reason).as_str() {
-        _ if row.is(known::LOGGED) => "it is in the log all the same",
-        "conflict" => return,
-        "notamember" if sender.is_some_and(|user| facts.always_a_member(user, pair.conversation)) => {
-            "its sender was a member from the first entry to the last"
-        }
-        "notamember" => return,
-        "unknownconversation" if row.is(known::SENT_TO_KNOWN) => {
-            "an entry of that conversation had been seen before it was sent"
-        }
-        "unknownconversation" => return,
-        "grouptoolarge" if facts.conversations[pair.conversation].full => return,
-        _ => "nothing that the checks know of explains that",
-    };
+    let Some(contradiction) = facts.contradicts(refusal, &letters(refusal.reason)) else { return };
     tally.violate(|| {
         let sentence = format!(
             "{} was refused with \"{}\", but {contradiction}.",
@@ -109,19 +95,40 @@ mod tests {
         history.change(1, 5, Change::Left(2)).acked(1, 5, 3).log(5);
         history.send(2, 6).refused(2, 6, "not_a_member");
         history.send(3, 7).refused(3, 7, "not_a_member");
-        history.send(1, 8).refused(1, 8, "conflict");
+        history.change(1, 8, Change::Left(2)).refused(1, 8, "conflict");
+        history.change(1, 10, Change::Joined(1)).refused(1, 10, "conflict");
         history.send_elsewhere(1, 9).refused(1, 9, "unknown_conversation");
         assert_eq!(history.audit().report(NAME).verdict, Verdict::Pass);
     }
 
     #[test]
     fn a_refusal_that_nothing_provoked_is_named() {
-        for reason in ["not_a_member", "unknown_conversation", "body_too_large"] {
+        for reason in ["not_a_member", "unknown_conversation", "body_too_large", "conflict"] {
             let mut history = History::chat();
-            history.send(1, 5).refused(1, 5, reason);
+            history.wait(5_000).send(1, 5).refused(1, 5, reason);
             let found = history.audit().violated(NAME, 5);
             assert!(found.message.contains(reason), "{}", found.message);
         }
+    }
+
+    #[test]
+    fn a_change_that_was_possible_all_the_time_is_not_refused() {
+        for change in [Change::Joined(3), Change::Left(2)] {
+            let mut history = History::chat();
+            history.wait(5_000).change(1, 5, change).refused(1, 5, "conflict");
+            let found = history.audit().violated(NAME, 5);
+            assert!(found.message.contains("member"), "{}", found.message);
+        }
+    }
+
+    #[test]
+    fn what_happened_before_the_send_or_was_sent_after_the_refusal_explains_nothing() {
+        let mut history = History::chat();
+        history.change(1, 5, Change::Left(2)).acked(1, 5, 3).log(5);
+        history.change(1, 6, Change::Joined(2)).acked(1, 6, 4).log(6).wait(5_000);
+        history.send(2, 7).refused(2, 7, "not_a_member");
+        history.change(1, 8, Change::Left(2)).acked(1, 8, 5).log(8);
+        history.audit().violated(NAME, 7);
     }
 
     #[test]

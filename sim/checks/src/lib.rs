@@ -56,6 +56,8 @@ pub struct Config {
     pub noticed_us: u64,
     /// What the last mile may add to a delivery of itself, in µs: the longest outage of its path that a connection outlives.
     pub last_mile_us: u64,
+    /// What every host's clock shows when the run starts, in ms since the Unix epoch; 0 when a fault may have one show something else.
+    pub epoch_ms: u64,
 }
 
 /// A device at the end of a run.

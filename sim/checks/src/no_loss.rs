@@ -101,6 +101,17 @@ mod tests {
     }
 
     #[test]
+    fn an_author_is_no_exception_on_any_of_their_devices() {
+        for (shown, lacking) in [(1, 4), (4, 1)] {
+            let mut history = History::chat();
+            history.device(4, 1).display(4, 1, 1).display(4, 2, 2);
+            history.send(1, 5).acked(1, 5, 3).log(5).display(shown, 5, 3).display(2, 5, 3);
+            let found = history.audit().violated(NAME, 5);
+            assert_eq!(found.device.map(|device| device.0), Some(lacking));
+        }
+    }
+
+    #[test]
     fn a_device_that_is_away_is_owed_nothing() {
         let mut history = History::chat();
         history.send(1, 5).log(5).display(1, 5, 3).away(2);

@@ -24,8 +24,7 @@ fn conclude(facts: &Facts, tally: &mut Tally) {
                 Some(device) => format!("reached {}", facts.name_device(device)),
                 None => "stands in the log".to_owned(),
             };
-            let sentence =
-                format!("{} {place} with {} than an earlier copy.", facts.name(wrong.message), wrong.what);
+            let sentence = format!("{} {place} with {}.", facts.name(wrong.message), wrong.what);
             let (seq, message) = (Some(wrong.seq), Some(wrong.message));
             let mut found = facts.violation(NAME, wrong.conversation, wrong.device, seq, message, sentence);
             found.t = wrong.t;

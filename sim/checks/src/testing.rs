@@ -1,4 +1,4 @@
-//! Histories for tests: conversation 7 of users 1 and 2, a device each with the user's number, user 3 a stranger.
+//! Histories for tests: a group of users 1 and 2, a device each with the user's number, user 3 a stranger.
 //!
 //! Messages are named by small numbers. Times are the numbers of the events.
 
@@ -7,7 +7,7 @@ use squall_history::{Arrived, Entity, Event, Kind, Via, What};
 use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId};
 use std::collections::BTreeMap;
 
-pub(crate) const CONVERSATION: ConversationId = ConversationId(7);
+pub(crate) const CONVERSATION: ConversationId = ConversationId::group(UserId(1), 7);
 const SHARD_HOST: u16 = 3;
 
 /// A change of membership that a device sends.

@@ -119,10 +119,25 @@ impl Facts {
         let by_its_author = author.is_none_or(|author| sender.is_none_or(|sender| sender == author));
         let what = match (stored, number, by_its_author) {
             (true, true, true) => return,
-            (false, _, _) => "another time at which it was stored",
-            (_, false, _) => "another number of its author's device",
-            (_, _, false) => "another device of its author",
+            (false, _, _) => "another time of storing than an earlier copy",
+            (_, false, _) => "another number at its author's device than an earlier copy",
+            (_, _, false) => "an author's device that did not send it",
         };
+        self.keep(message, conversation, device, seq, what);
+    }
+
+    /// The disk says that an entry was stored before it was sent, or after somebody had it.
+    pub(super) fn wrong_time(&mut self, message: u32, conversation: u32, seq: Seq) {
+        self.keep(
+            message,
+            conversation,
+            None,
+            seq,
+            "a time of storing that is not between its send and its first appearance",
+        );
+    }
+
+    fn keep(&mut self, message: u32, conversation: u32, device: Option<u32>, seq: Seq, what: &'static str) {
         if self.arrivals.wrong_stamps.len() < MAX_KEPT {
             let t = self.now;
             self.arrivals.wrong_stamps.push(WrongStamp { t, message, conversation, device, seq, what });

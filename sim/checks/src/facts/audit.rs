@@ -3,7 +3,7 @@
 use super::Facts;
 use super::fact::{Fact, Logged, Origin};
 use super::intervals::{self, Range};
-use super::membership::visible;
+use super::membership::{Stay, visible};
 use super::rows::{NONE, content, known, small};
 use squall_history::What;
 use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId, limits};
@@ -39,6 +39,9 @@ impl Facts {
         let origin = self.origin(message, conversation, fingerprint, Some(entry.device));
         let stamps = (Some(entry.device), Some(entry.client_seq), entry.stored_at_ms);
         self.compare_stamps(message, conversation, None, entry.seq, stamps);
+        if self.epoch_ms > 0 && !self.is_stored_in_time(message, entry.stored_at_ms) {
+            self.wrong_time(message, conversation, entry.seq);
+        }
         let row = &mut self.messages[message];
         let again = row.is(known::LOGGED);
         row.known |= known::LOGGED;
@@ -107,20 +110,20 @@ impl Facts {
         visible(self.membership.of_in(user, conversation))
     }
 
-    /// The first entry that a user may see of the stay that has not ended and in which they may see this one, and whether they
-    /// are there since the creation.
+    /// The entry that made a user a member for the stay that has not ended and in which they may see this one, and whether that was
+    /// the creation.
     pub(super) fn stay_at(&self, user: UserId, conversation: u32, seq: u32) -> Option<(u32, bool)> {
         let stays = self.membership.of_in(user, conversation);
-        stays
-            .iter()
-            .find(|stay| stay.to == u32::MAX && stay.from <= seq)
-            .map(|stay| (stay.from, stay.since_creation))
+        let stay = stays.iter().find(|stay| stay.to == u32::MAX && stay.from <= seq);
+        stay.map(|stay| (stay.joined, stay.since_creation()))
     }
 
-    /// Whether this user was a member from the conversation's first entry to its last.
-    pub fn always_a_member(&self, user: UserId, conversation: u32) -> bool {
+    /// Whether a user was a member after each of these entries, and whether after none of them.
+    pub fn membership_after(&self, user: UserId, conversation: u32, prefixes: Range) -> (bool, bool) {
         let stays = self.membership.of_in(user, conversation);
-        stays.iter().any(|stay| stay.since_creation && stay.to == u32::MAX)
+        let always = stays.iter().any(|stay| stay.covers(prefixes.from) && stay.covers(prefixes.to));
+        let meets = |stay: &Stay| stay.joined <= prefixes.to && (stay.to == u32::MAX || prefixes.from < stay.to);
+        (always, !stays.iter().any(meets))
     }
 
     /// Whether the audit found an entry at this place.

@@ -17,7 +17,20 @@ pub(super) struct Stay {
     pub conversation: u32,
     pub from: u32,
     pub to: u32,
-    pub since_creation: bool,
+    /// The entry that made them a member.
+    pub joined: u32,
+}
+
+impl Stay {
+    /// Whoever joins later sees something from before the join.
+    pub fn since_creation(&self) -> bool {
+        self.joined == self.from
+    }
+
+    /// Whether the user was a member after entry `seq`, whatever came then.
+    pub fn covers(&self, seq: u32) -> bool {
+        self.joined <= seq && (self.to == u32::MAX || seq < self.to)
+    }
 }
 
 /// Who may see what, in all conversations.
@@ -26,9 +39,9 @@ pub(super) struct Membership {
     /// By user and conversation once `sorted`.
     stays: Vec<Stay>,
     sorted: bool,
-    /// The conversation that is being read, and its members with the first entry that they may see.
+    /// The conversation that is being read, and its members with the first entry that they may see and the one that made them members.
     reading: Option<u32>,
-    present: BTreeMap<UserId, (u32, bool)>,
+    present: BTreeMap<UserId, (u32, u32)>,
     /// Places that a log should have and has not.
     pub gaps: FxHashMap<u32, Vec<Range>>,
 }
@@ -60,8 +73,8 @@ impl Membership {
     /// Ends the conversation that was being read: those who are present stay.
     fn close(&mut self) {
         let Some(conversation) = self.reading.take() else { return };
-        for (user, (from, since_creation)) in std::mem::take(&mut self.present) {
-            self.stays.push(Stay { user, conversation, from, to: u32::MAX, since_creation });
+        for (user, (from, joined)) in std::mem::take(&mut self.present) {
+            self.stays.push(Stay { user, conversation, from, to: u32::MAX, joined });
         }
     }
 
@@ -69,17 +82,15 @@ impl Membership {
     pub fn fold(&mut self, seq: u32, what: What, members: &[UserId], created: bool) {
         match what {
             What::Created if !created => {
-                self.present.extend(members.iter().map(|user| (*user, (1, true))));
+                self.present.extend(members.iter().map(|user| (*user, (1, 1))));
             }
             What::Joined(user) => {
                 let from = seq.saturating_sub(limits::NEWCOMER_HISTORY as u32).max(1);
-                self.present.entry(user).or_insert((from, false));
+                self.present.entry(user).or_insert((from, seq));
             }
             What::Left(user) => {
-                if let (Some((from, since_creation)), Some(conversation)) =
-                    (self.present.remove(&user), self.reading)
-                {
-                    self.stays.push(Stay { user, conversation, from, to: seq, since_creation });
+                if let (Some((from, joined)), Some(conversation)) = (self.present.remove(&user), self.reading) {
+                    self.stays.push(Stay { user, conversation, from, to: seq, joined });
                 }
             }
             What::Created | What::Text => {}

@@ -3,7 +3,7 @@
 //! **Invariant:** the reference comes from outside the system under test: what devices sent, were acked and displayed, and
 //! what the audit read from the disks. `Append` events, a server's word, change nothing here.
 //!
-//! Memory: about 65 bytes a message (48 the row, 4 its place in the log, the rest index), about 75 a device in a
+//! Memory: about 70 bytes a message (52 the row, 4 its place in the log, the rest index), about 75 a device in a
 //! conversation, about 60 a conversation. The simulated disks hold every message anyway, several times larger; in return
 //! a violation is named at once, by message, not by a sum that no longer adds up.
 
@@ -15,6 +15,7 @@ mod membership;
 mod naming;
 mod observe;
 mod promptness;
+mod refusals;
 mod rows;
 mod table;
 
@@ -32,6 +33,7 @@ use membership::Membership;
 use promptness::Promptness;
 use rows::{Conversation, Device, Message, Pair};
 use rustc_hash::FxHashMap;
+use squall_history::What;
 use squall_protocol::ids::rendezvous;
 use squall_protocol::{ClientMsgId, ConversationId, DeviceId, UserId};
 use table::Table;
@@ -53,6 +55,8 @@ pub(crate) struct RefusedSend {
     pub t: u64,
     pub message: u32,
     pub reason: &'static str,
+    /// How many messages had been named by then.
+    pub named: u32,
 }
 
 /// Everything that the properties may ask about a run.
@@ -62,6 +66,8 @@ pub(crate) struct Facts {
     pub conversations: Table<Conversation>,
     pub pairs: Table<Pair>,
     pub refusals: Vec<RefusedSend>,
+    /// Who is meant by a change of membership, by its message.
+    changes: FxHashMap<u32, What>,
     /// The time of the latest event.
     pub now: u64,
     /// Whether the audit has said anything; without it nothing is known of the logs.
@@ -76,6 +82,8 @@ pub(crate) struct Facts {
     pub suspects: Vec<Suspect>,
     /// Who was connected when, what harmed whom, and what came late.
     pub promptness: Promptness,
+    /// What the shards' clocks show when the run starts; 0 when a fault may make them show anything.
+    epoch_ms: u64,
     /// What has reached devices beside what they displayed.
     pub arrivals: Arrivals,
     /// Places that no log reaches unless something is badly wrong: 0, and far beyond the end.
@@ -94,6 +102,7 @@ impl Facts {
             conversations: Table::new(),
             pairs: Table::new(),
             refusals: Vec::new(),
+            changes: FxHashMap::default(),
             now: 0,
             audited: false,
             membership: Membership::default(),
@@ -103,6 +112,7 @@ impl Facts {
             last_fault: None,
             suspects: Vec::new(),
             promptness: Promptness::new(config),
+            epoch_ms: config.epoch_ms,
             arrivals: Arrivals::default(),
             far: FxHashMap::default(),
             earlier_runs: FxHashMap::default(),

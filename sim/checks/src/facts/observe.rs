@@ -95,7 +95,9 @@ impl Facts {
             }
             Kind::Send { conversation, sender, client_msg_id, body_hash, what, .. } => {
                 let content = content(conversation, sender, body_hash, what);
-                self.send(device, conversation, sender, client_msg_id, content)
+                let fact = self.send(device, conversation, sender, client_msg_id, content)?;
+                self.note_kind(client_msg_id, what);
+                Some(fact)
             }
             Kind::Resend { client_msg_id, .. } => {
                 let message = self.messages.find(client_msg_id)?;
@@ -191,8 +193,9 @@ impl Facts {
         }
         conversation.several_senders |= conversation.sender != device;
         let to_known = if conversation.log.is_empty() { 0 } else { known::SENT_TO_KNOWN };
+        let sent_ms = super::promptness::ms(self.now);
         let row = &mut self.messages[message];
-        (row.pair, row.order, row.content) = (pair, order, content);
+        (row.pair, row.order, row.content, row.sent_ms) = (pair, order, content, sent_ms);
         row.known |= known::SENT | to_known;
         Some(Fact::Send { overlapping })
     }
@@ -234,7 +237,8 @@ impl Facts {
             pair.unanswered = pair.unanswered.saturating_sub(1);
         }
         row.known |= known::REFUSED;
-        self.refusals.push(RefusedSend { t: self.now, message, reason });
+        let named = self.messages.len();
+        self.refusals.push(RefusedSend { t: self.now, message, reason, named });
         Some(Fact::Refused { message, reason })
     }
 

@@ -202,12 +202,7 @@ impl Facts {
             let message = self.at(conversation, place)?;
             Some(u64::from(self.messages[message].seen_ms) * 1_000)
         };
-        let (from, since_creation) = self.stay_at(user, conversation, late.place)?;
-        if since_creation {
-            return seen(late.place);
-        }
-        // The join stands where the history that a newcomer may see ends; before that many entries, somewhere below.
-        let joined = (from..=from + limits::NEWCOMER_HISTORY as u32).filter_map(seen).max();
-        joined.max(seen(late.place))
+        let (joined, since_creation) = self.stay_at(user, conversation, late.place)?;
+        if since_creation { seen(late.place) } else { seen(joined).max(seen(late.place)) }
     }
 }

@@ -16,7 +16,7 @@ pub(crate) fn small(seq: Seq) -> u32 {
     u32::try_from(seq.0).unwrap_or(u32::MAX)
 }
 
-/// What is known of a message. One bit each, so that a message takes 48 bytes.
+/// What is known of a message. One bit each, so that a message takes 52 bytes.
 pub(crate) mod known {
     pub const SENT: u32 = 1;
     pub const ACKED: u32 = 1 << 1;
@@ -32,6 +32,9 @@ pub(crate) mod known {
     pub const LOGGED_AS_ACKED: u32 = 1 << 7;
     /// Somebody had seen an entry of the conversation before this was sent.
     pub const SENT_TO_KNOWN: u32 = 1 << 8;
+    /// It creates its conversation, or changes who is a member.
+    pub const CREATION: u32 = 1 << 9;
+    pub const CHANGE: u32 = 1 << 10;
     pub const ANSWERED: u32 = ACKED | REFUSED;
 }
 
@@ -49,6 +52,8 @@ pub(crate) struct Message {
     pub known: u32,
     /// When somebody was first seen to have it, or its ack; 0 for never.
     pub seen_ms: u32,
+    /// When its person sent it.
+    pub sent_ms: u32,
     /// The number at its author's device and the lower half of when it was stored, as the first copy has them; 0 before it.
     pub client_seq: u32,
     pub stored_ms: u32,
@@ -58,7 +63,18 @@ impl Message {
     pub fn new(id: ClientMsgId) -> Self {
         let v = id.0;
         let id = [(v >> 96) as u32, (v >> 64) as u32, (v >> 32) as u32, v as u32];
-        Message { id, pair: NONE, order: 0, seq: 0, content: 0, known: 0, seen_ms: 0, client_seq: 0, stored_ms: 0 }
+        Message {
+            id,
+            pair: NONE,
+            order: 0,
+            seq: 0,
+            content: 0,
+            known: 0,
+            seen_ms: 0,
+            sent_ms: 0,
+            client_seq: 0,
+            stored_ms: 0,
+        }
     }
 
     pub fn id(&self) -> ClientMsgId {

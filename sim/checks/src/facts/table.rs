@@ -67,6 +67,11 @@ impl<R: Row> Table<R> {
         number
     }
 
+    /// How many rows there are.
+    pub fn len(&self) -> u32 {
+        self.len as u32
+    }
+
     pub fn rows(&self) -> impl Iterator<Item = &R> {
         self.chunks.iter().flatten()
     }

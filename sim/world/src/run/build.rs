@@ -8,7 +8,7 @@ use crate::clients::last_mile::{SimulatedLastMile, Site};
 use crate::disk::{Disk, DiskConfig};
 use crate::hosts::backbone::{INTERNAL_PORT, SimulatedConnector};
 use crate::hosts::bill::Bill;
-use crate::hosts::boot::Common;
+use crate::hosts::boot::{Common, EPOCH_US};
 use crate::hosts::commits::Committer;
 use crate::hosts::group::{Group, GroupThread};
 use crate::hosts::machine::Machine;
@@ -209,12 +209,15 @@ fn judged(scenario: &Scenario, machines: &[Machine]) -> Config {
         _ => None,
     });
     let profiles = scenario.network.last_mile.keys().copied().chain(changes).map(link_profile);
+    let touches_clocks = |kind: &FaultKind| matches!(kind, FaultKind::Clock { .. } | FaultKind::Pause { .. });
+    let clocks_hold = scenario.costs.is_none() && !scenario.faults.iter().any(|fault| touches_clocks(&fault.kind));
     let heartbeat = scenario.workload.heartbeat_interval.as_duration();
     Config {
         shards: of(&[Role::Messages]),
         gateways: of(&[Role::Gateway]),
         shared: of(&[Role::Registry, Role::Bus]),
         noticed_us: (heartbeat + limits::ANSWER_LIMIT).as_micros() as u64,
+        epoch_ms: if clocks_hold { EPOCH_US / 1_000 } else { 0 },
         last_mile_us: profiles.map(|profile| profile.longest_delay()).max().unwrap_or(0),
     }
 }

@@ -1,0 +1,88 @@
+//! Whether the log explains a refusal: at some prefix of it between what had been witnessed when the message was sent and what was
+//! durable at the refusal, its reason must hold.
+//!
+//! What was durable at the refusal nobody outside can know. What was sent after it was not: there the prefixes end.
+
+use super::intervals::Range;
+use super::rows::{known, small};
+use super::{Facts, RefusedSend};
+use squall_history::What;
+use squall_protocol::{ClientMsgId, Name, Seq};
+
+impl Facts {
+    /// A person sends something of this kind.
+    pub(super) fn note_kind(&mut self, id: ClientMsgId, what: What) {
+        let message = self.message(id);
+        self.messages[message].known |= match what {
+            What::Text => return,
+            What::Created => known::CREATION,
+            What::Joined(_) | What::Left(_) => {
+                self.changes.insert(message, what);
+                known::CHANGE
+            }
+        };
+    }
+
+    /// The prefixes of a log at which a refusal may have been decided.
+    fn prefixes(&self, refusal: &RefusedSend, conversation: u32) -> Range {
+        let sent_ms = self.messages[refusal.message].sent_ms;
+        let head = self.conversations[conversation].head;
+        let (mut from, mut to) = (0, head);
+        for place in 1..=head {
+            let Some(message) = self.at(conversation, place) else { continue };
+            let row = &self.messages[message];
+            if row.seen_ms < sent_ms {
+                from = place;
+            }
+            if message >= refusal.named && row.is(known::SENT) {
+                to = to.min(place - 1);
+            }
+        }
+        Range { from, to: to.max(from) }
+    }
+
+    /// What contradicts a refusal for this reason, if something does.
+    pub fn contradicts(&self, refusal: &RefusedSend, reason: &str) -> Option<&'static str> {
+        let row = &self.messages[refusal.message];
+        let pair = &self.pairs[row.pair];
+        let conversation = pair.conversation;
+        let sender = self.devices[pair.device].user?;
+        let after = |user| self.membership_after(user, conversation, self.prefixes(refusal, conversation));
+        match reason {
+            _ if row.is(known::LOGGED) => Some("it is in the log all the same"),
+            _ if !self.audited => None,
+            "conflict" if row.is(known::CREATION) => {
+                let created = self.conversations[conversation].created;
+                (!created).then_some("nobody else has created the conversation")
+            }
+            "conflict" if row.is(known::CHANGE) => {
+                let direct = matches!(self.conversations[conversation].id.name(), Some(Name::Direct { .. }));
+                match self.changes.get(&refusal.message) {
+                    Some(What::Joined(user)) if !direct && after(*user).1 => {
+                        Some("the user was no member at any time between")
+                    }
+                    Some(What::Left(user)) if !direct && after(*user).0 => {
+                        Some("the user was a member all the time")
+                    }
+                    _ => None,
+                }
+            }
+            "conflict" => Some("a text can be in conflict with nothing"),
+            "notamember" => after(sender).0.then_some("its sender was a member all the time"),
+            "unknownconversation" => row
+                .is(known::SENT_TO_KNOWN)
+                .then_some("an entry of that conversation had been seen before it was sent"),
+            "grouptoolarge" if self.conversations[conversation].full => None,
+            _ => Some("nothing that the checks know of explains that"),
+        }
+    }
+
+    /// Whether an entry's time of storing lies between its send and its first appearance, by a clock that nobody has touched.
+    pub(super) fn is_stored_in_time(&self, message: u32, stored_at_ms: u64) -> bool {
+        let row = &self.messages[message];
+        let Some(stored) = stored_at_ms.checked_sub(self.epoch_ms) else { return false };
+        let stored = small(Seq(stored));
+        !row.is(known::SENT)
+            || (row.sent_ms <= stored.saturating_add(1) && stored <= row.seen_ms.saturating_add(1))
+    }
+}
