@@ -4,6 +4,7 @@
 //! `protobuf`; `relay` says which frames go on to a shard; `wire` is what prost makes of the `.proto` files.
 
 pub mod close;
+pub mod cluster_secret;
 pub mod codec;
 pub mod frames;
 pub mod ids;

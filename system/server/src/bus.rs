@@ -3,13 +3,14 @@
 //! What it loses (no subscriber, a full queue, its own crash) is found again by redelivery and sync.
 
 use crate::links::services::bus::bus_server::{Bus, BusServer};
-use crate::links::{Queue, Replies, incoming, serve_grpc};
+use crate::links::{Queue, Replies, guarded, incoming, serve_grpc};
 use crate::net::Listener;
 use crate::observer::{Observer, Point};
 use crate::work::Work;
 use futures_util::StreamExt;
 use rustc_hash::FxHashMap;
 use squall_core::plant::{Plant, planted};
+use squall_protocol::cluster_secret::ClusterSecret;
 use squall_protocol::limits;
 use squall_protocol::wire::bus as wire;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -72,8 +73,12 @@ impl Bus for Arc<BusService> {
 }
 
 /// Runs a bus until its listener fails.
-pub async fn run(listener: Box<dyn Listener>, observer: Arc<dyn Observer>) -> Result<(), tonic::transport::Error> {
-    let service = Arc::new(BusService { topics: Mutex::default(), observer });
+pub async fn run(
+    listener: Box<dyn Listener>,
+    observer: Arc<dyn Observer>,
+    secret: ClusterSecret,
+) -> Result<(), tonic::transport::Error> {
+    let service = Arc::new(BusService { topics: Mutex::default(), observer: Arc::clone(&observer) });
     let server = BusServer::new(service).max_decoding_message_size(limits::MAX_INTERNAL_MESSAGE_BYTES);
-    incoming(serve_grpc().add_service(server), listener).await
+    incoming(serve_grpc().add_service(guarded(server, &secret, &observer)), listener).await
 }

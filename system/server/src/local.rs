@@ -7,9 +7,10 @@ use crate::net::Listener;
 use crate::observer::{Observer, Point};
 use crate::serve::{Env, ServeError, serve};
 use crate::storage::{Directory, DirectoryError};
+use squall_protocol::cluster_secret::ClusterSecret;
 use squall_protocol::token::TokenSecret;
 use squall_protocol::{HostName, PerRole, Role};
-use std::io;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -39,6 +40,8 @@ pub enum LocalError {
     Listen { address: SocketAddr, source: io::Error },
     #[error("{gateways} gateways from port {port} on do not fit below port 65536")]
     Ports { port: u16, gateways: u16 },
+    #[error("cannot make a secret for the links between roles: {0}")]
+    Secret(io::Error),
     #[error(transparent)]
     Directory(#[from] DirectoryError),
     #[error(transparent)]
@@ -70,6 +73,7 @@ impl Local {
         });
         let names = |role: Role| (0..internal[role]).map(move |index| role.host(index));
         let process = InProcess::default();
+        let cluster_secret = fresh_secret().map_err(LocalError::Secret)?;
         let cluster = Cluster::from_fn(|role| names(role).map(|host| host.to_string()).collect());
         let mut listeners: PerRole<Vec<Box<dyn Listener>>> =
             PerRole::from_fn(|role| names(role).map(|host| process.listen(host.to_string())).collect());
@@ -87,6 +91,7 @@ impl Local {
                     wall_ms,
                     observer: Arc::new(Stderr(role.host(index))),
                     secret: config.secret.clone(),
+                    cluster_secret: cluster_secret.clone(),
                     open_storage: match role {
                         Role::Messages => storages.next(),
                         Role::Gateway | Role::Registry | Role::Bus => None,
@@ -119,6 +124,13 @@ impl Local {
 fn wall_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The secret of this process's cluster, which nobody else has to know: as many random bytes of the system as its MAC has.
+fn fresh_secret() -> io::Result<ClusterSecret> {
+    let mut bytes = [0; 32];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(ClusterSecret::new(bytes))
 }
 
 type Bound = (SocketAddr, TcpListener);
@@ -176,6 +188,7 @@ impl Observer for Stderr {
             | Point::StaleEntryMet { .. }
             | Point::SnapshotBegun { .. }
             | Point::SnapshotTold
+            | Point::StrangerRefused
             | Point::EntriesCleared { .. }
             | Point::ResyncAfterRegistration { .. }
             | Point::HeadsWithoutRegistry { .. }

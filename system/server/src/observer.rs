@@ -67,6 +67,8 @@ pub enum Point<'a> {
     HeadsAskedAgain { device: DeviceId },
     /// The bus had no subscriber or no room for a payload.
     TopicDropped { gateway: u32 },
+    /// A call that did not prove to be of the cluster was refused.
+    StrangerRefused,
     /// A gateway closed a connection.
     Closed { device: Option<DeviceId>, reason: CloseReason },
     /// A connection went away by itself.

@@ -4,13 +4,14 @@
 
 use crate::clock::Clock;
 use crate::links::services::registry::registry_server::{Registry, RegistryServer};
-use crate::links::{Queue, Replies, incoming, serve_grpc};
+use crate::links::{Queue, Replies, guarded, incoming, serve_grpc};
 use crate::net::Listener;
 use crate::observer::{Observer, Point};
 use crate::tasks::Tasks;
 use crate::work::Work;
 use futures_util::StreamExt;
 use squall_core::registry::{Displaced, Registered, Registration, RegistryTable, SessionId};
+use squall_protocol::cluster_secret::ClusterSecret;
 use squall_protocol::wire::registry as wire;
 use squall_protocol::wire::registry::session_request::Request as SessionKind;
 use squall_protocol::{DeviceId, UserId, limits};
@@ -185,12 +186,13 @@ pub async fn run(
     clock: Clock,
     observer: Arc<dyn Observer>,
     tasks: Tasks,
+    secret: ClusterSecret,
 ) -> Result<(), tonic::transport::Error> {
     let service = Arc::new(RegistryService {
         table: Mutex::default(),
         replies: Mutex::default(),
         clock,
-        observer,
+        observer: Arc::clone(&observer),
         tasks: tasks.clone(),
     });
     let leases = Arc::clone(&service);
@@ -202,5 +204,5 @@ pub async fn run(
         }
     });
     let server = RegistryServer::new(service).max_decoding_message_size(limits::MAX_INTERNAL_MESSAGE_BYTES);
-    incoming(serve_grpc().add_service(server), listener).await
+    incoming(serve_grpc().add_service(guarded(server, &secret, &observer)), listener).await
 }

@@ -2,12 +2,14 @@
 
 use crate::clock::Clock;
 use crate::cluster::Cluster;
+use crate::links::Dialler;
 use crate::net::{Connector, Listener};
 use crate::observer::Observer;
 use crate::storage::OpenStorage;
 use crate::tasks::{Panicked, Tasks, reason};
 use crate::{bus, gateway, messages, registry};
 use futures_util::FutureExt;
+use squall_protocol::cluster_secret::ClusterSecret;
 use squall_protocol::token::TokenSecret;
 use squall_protocol::{HostName, Role};
 use std::panic::AssertUnwindSafe;
@@ -21,7 +23,10 @@ pub struct Env {
     /// Wall-clock milliseconds since the Unix epoch.
     pub wall_ms: fn() -> u64,
     pub observer: Arc<dyn Observer>,
+    /// Under which tokens of devices are checked.
     pub secret: TokenSecret,
+    /// By which roles know each other.
+    pub cluster_secret: ClusterSecret,
     /// A messages shard's disk; others need none.
     pub open_storage: Option<OpenStorage>,
 }
@@ -54,12 +59,13 @@ pub async fn serve(host: HostName, cluster: Cluster, env: Env) -> Result<(), Ser
 
 async fn run(host: HostName, mut cluster: Cluster, env: Env, tasks: Tasks) -> Result<(), ServeError> {
     let clock = Clock::new(env.wall_ms);
+    let dialler = Dialler { connector: env.connector, secret: env.cluster_secret.clone() };
     let internal = |source| ServeError::Internal { host, source };
     match host.role {
         Role::Gateway => gateway::run(gateway::Parts {
             index: host.index,
             listener: env.listener,
-            connector: env.connector,
+            dialler,
             cluster,
             clock,
             observer: env.observer,
@@ -70,7 +76,7 @@ async fn run(host: HostName, mut cluster: Cluster, env: Env, tasks: Tasks) -> Re
         .map_err(|source| ServeError::Listener { host, source }),
         Role::Messages => messages::run(messages::Parts {
             listener: env.listener,
-            connector: env.connector,
+            dialler,
             registries: std::mem::take(&mut cluster[Role::Registry]),
             buses: std::mem::take(&mut cluster[Role::Bus]),
             open_storage: env.open_storage.ok_or(ServeError::NoStorage { host })?,
@@ -80,7 +86,9 @@ async fn run(host: HostName, mut cluster: Cluster, env: Env, tasks: Tasks) -> Re
         })
         .await
         .map_err(internal),
-        Role::Registry => registry::run(env.listener, clock, env.observer, tasks).await.map_err(internal),
-        Role::Bus => bus::run(env.listener, env.observer).await.map_err(internal),
+        Role::Registry => {
+            registry::run(env.listener, clock, env.observer, tasks, env.cluster_secret).await.map_err(internal)
+        }
+        Role::Bus => bus::run(env.listener, env.observer, env.cluster_secret).await.map_err(internal),
     }
 }

@@ -1,6 +1,7 @@
 //! What panics ends its role with an error that names it; nothing hangs unheard.
 
 use squall_protocol::Role;
+use squall_protocol::cluster_secret::ClusterSecret;
 use squall_protocol::token::TokenSecret;
 use squall_server::net::{BoxFuture, BoxStream, Connector, Listener, Tcp};
 use squall_server::observer::Unobserved;
@@ -38,6 +39,7 @@ async fn told_of(role: Role, connector: Arc<dyn Connector>) -> String {
         wall_ms: || 0,
         observer: Arc::new(Unobserved),
         secret: TokenSecret::new("a secret for tests"),
+        cluster_secret: ClusterSecret::new("a secret for links"),
         open_storage: Some(Arc::new(|| panic!("our own bug"))),
     };
     let ended = tokio::time::timeout(PATIENCE, serve(role.host(0), cluster, env)).await;

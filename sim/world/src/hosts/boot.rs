@@ -7,6 +7,7 @@ use super::turmoil;
 use crate::disk::Disk;
 use crate::plants;
 use squall_generators::rng::{Stream, key};
+use squall_protocol::cluster_secret::ClusterSecret;
 use squall_protocol::token::TokenSecret;
 use squall_protocol::{HostName, Role};
 use squall_runtime::interpose::SimulatedClock;
@@ -30,6 +31,7 @@ pub const EPOCH_US: u64 = 1_767_225_600_000_000;
 pub struct Common {
     pub cluster: Cluster,
     pub secret: TokenSecret,
+    pub cluster_secret: ClusterSecret,
     pub commit_latency: Duration,
     pub tick: Duration,
     /// Every host is looked at at every tick, to see that none oversleeps.
@@ -116,7 +118,15 @@ async fn boot(name: HostName, probe: Arc<Probe>, common: &Common, commit_stream:
         None => (turmoil::listen(port).await?, turmoil::connector()),
     };
     let open_storage = probe.disk.clone().map(|disk| storage(disk, common, commit_stream, &probe));
-    let env = Env { listener, connector, wall_ms, observer: probe, secret: common.secret.clone(), open_storage };
+    let env = Env {
+        listener,
+        connector,
+        wall_ms,
+        observer: probe,
+        secret: common.secret.clone(),
+        cluster_secret: common.cluster_secret.clone(),
+        open_storage,
+    };
     Ok(serve(name, common.cluster.clone(), env).await?)
 }
 

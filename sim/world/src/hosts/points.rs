@@ -95,7 +95,7 @@ pub(super) fn names(point: &Point<'_>) -> &'static [&'static str] {
         Point::Recovered { replanned: 0 } => &["recovered"],
         Point::Recovered { .. } => &["recovered", "recovery_found_undispatched_tail"],
         Point::StaleEntryMet { .. } => &["stale_entry_met"],
-        Point::SnapshotBegun { connections: 0 } | Point::SnapshotTold => &[],
+        Point::SnapshotBegun { connections: 0 } | Point::SnapshotTold | Point::StrangerRefused => &[],
         Point::SnapshotBegun { .. } => &["registry_rebuilt_from_connections"],
         Point::EntriesCleared { .. } => &["registry_entries_cleared"],
         Point::ResyncAfterRegistration { .. } => &["resync_after_registration"],
@@ -136,6 +136,7 @@ pub(super) fn scenario_point(point: &Point<'_>) -> Option<model::Point> {
         | Point::StaleEntryMet { .. }
         | Point::SnapshotBegun { .. }
         | Point::SnapshotTold
+        | Point::StrangerRefused
         | Point::EntriesCleared { .. }
         | Point::ResyncAfterRegistration { .. }
         | Point::HeadsWithoutRegistry { .. }

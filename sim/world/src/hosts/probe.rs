@@ -151,6 +151,7 @@ impl Probe {
             | Point::StaleEntryMet { .. }
             | Point::SnapshotBegun { .. }
             | Point::SnapshotTold
+            | Point::StrangerRefused
             | Point::EntriesCleared { .. }
             | Point::ResyncAfterRegistration { .. }
             | Point::HeadsWithoutRegistry { .. }

@@ -23,6 +23,7 @@ use squall_generators::rng::key;
 use squall_generators::{Fleet, Insiders, Liars};
 use squall_history::Recorder;
 use squall_network::{HostId, Network, Profile as LinkProfile, ProfileId};
+use squall_protocol::cluster_secret::ClusterSecret;
 use squall_protocol::token::TokenSecret;
 use squall_protocol::{Role, limits};
 use squall_runtime::Marks;
@@ -70,6 +71,7 @@ impl<'a> World<'a> {
         let common = Common {
             cluster: cluster(scenario),
             secret: TokenSecret::new(key(seed, "token secret").to_le_bytes()),
+            cluster_secret: ClusterSecret::new(key(seed, "cluster secret").to_le_bytes()),
             commit_latency: scenario.topology.commit_latency.as_duration(),
             tick: scenario.tick.0.as_duration(),
             every_tick: options.every_tick,

@@ -94,6 +94,7 @@ fn next_step(error: &LocalError) -> &'static str {
         }
         LocalError::Listen { .. } => "choose an address of this machine with --listen",
         LocalError::Ports { .. } => "choose a lower port with --listen, or fewer --gateways",
+        LocalError::Secret(_) => "let this user read /dev/urandom",
         LocalError::Directory(error) => next_step_on_disk(error),
         LocalError::Role(_) | LocalError::Ended(_) | LocalError::Panicked(_) => {
             "start it again: what was acked is on disk; the output above may say more"

@@ -6,8 +6,7 @@ use super::outgoing::Outgoing;
 use super::state::Gateway;
 use super::table::ConnectionId;
 use crate::links::services::bus::bus_client::BusClient;
-use crate::links::{LinkError, dial, keep_open};
-use crate::net::Connector;
+use crate::links::{Dialler, LinkError, dial, keep_open};
 use crate::observer::Point;
 use crate::work::Work;
 use prost::Message;
@@ -18,26 +17,22 @@ use squall_protocol::{DeviceId, ServerFrame, UserId, limits, protobuf};
 use std::sync::Arc;
 
 /// Subscribes to this gateway's topic, which lives on one of the buses.
-pub fn start(gateway: &Arc<Gateway>, connector: &Arc<dyn Connector>, buses: &[String]) {
+pub fn start(gateway: &Arc<Gateway>, dialler: &Dialler, buses: &[String]) {
     let Some(address) = buses.get(rendezvous(u64::from(gateway.index), buses.len() as u32) as usize) else {
         return;
     };
-    let (gateway, connector, address) = (Arc::clone(gateway), Arc::clone(connector), address.clone());
+    let (gateway, dialler, address) = (Arc::clone(gateway), dialler.clone(), address.clone());
     let (observer, tasks) = (Arc::clone(&gateway.observer), gateway.tasks.clone());
     tasks.spawn(
         "link",
         keep_open(address.clone(), observer, move || {
-            subscribe(Arc::clone(&gateway), Arc::clone(&connector), address.clone())
+            subscribe(Arc::clone(&gateway), dialler.clone(), address.clone())
         }),
     );
 }
 
-async fn subscribe(
-    gateway: Arc<Gateway>,
-    connector: Arc<dyn Connector>,
-    address: String,
-) -> Result<(), LinkError> {
-    let mut client = BusClient::new(dial(connector, &address).await?)
+async fn subscribe(gateway: Arc<Gateway>, dialler: Dialler, address: String) -> Result<(), LinkError> {
+    let mut client = BusClient::new(dial(&dialler, &address).await?)
         .max_decoding_message_size(limits::MAX_INTERNAL_MESSAGE_BYTES);
     let mut batches = client.subscribe(Subscription { gateway: gateway.index }).await?.into_inner();
     gateway.observer.passed(&Point::LinkUp { to: &address });

@@ -19,7 +19,8 @@ mod websocket;
 
 use crate::clock::Clock;
 use crate::cluster::Cluster;
-use crate::net::{Connector, Listener};
+use crate::links::Dialler;
+use crate::net::Listener;
 use crate::observer::Observer;
 use crate::tasks::Tasks;
 use crate::work::Work;
@@ -34,7 +35,7 @@ use uplinks::Uplinks;
 pub struct Parts {
     pub index: u32,
     pub listener: Box<dyn Listener>,
-    pub connector: Arc<dyn Connector>,
+    pub dialler: Dialler,
     pub cluster: Cluster,
     pub clock: Clock,
     pub observer: Arc<dyn Observer>,
@@ -47,9 +48,9 @@ pub async fn run(mut parts: Parts) -> io::Result<()> {
     let uplinks = Uplinks::new(parts.cluster[Role::Messages].len(), parts.cluster[Role::Registry].len());
     let gateway =
         Arc::new(Gateway::new(parts.index, parts.clock, parts.observer, parts.secret, uplinks, parts.tasks));
-    shard_link::start(&gateway, &parts.connector, &parts.cluster[Role::Messages]);
-    registry_link::start(&gateway, &parts.connector, &parts.cluster[Role::Registry]);
-    downlink::start(&gateway, &parts.connector, &parts.cluster[Role::Bus]);
+    shard_link::start(&gateway, &parts.dialler, &parts.cluster[Role::Messages]);
+    registry_link::start(&gateway, &parts.dialler, &parts.cluster[Role::Registry]);
+    downlink::start(&gateway, &parts.dialler, &parts.cluster[Role::Bus]);
     gateway.tasks.spawn("deadlines", deadlines::run(Arc::clone(&gateway)));
     loop {
         let stream = parts.listener.accept().await?;

@@ -9,8 +9,7 @@ use super::state::Gateway;
 use super::table::ConnectionId;
 use super::uplinks::session_request;
 use crate::links::services::registry::registry_client::RegistryClient;
-use crate::links::{LinkError, dial, keep_open};
-use crate::net::Connector;
+use crate::links::{Dialler, LinkError, dial, keep_open};
 use crate::observer::Point;
 use futures_util::StreamExt;
 use squall_core::plant::{Plant, planted};
@@ -21,26 +20,21 @@ use squall_protocol::{DeviceId, ServerFrame, limits};
 use std::sync::Arc;
 
 /// Opens a link to each registry.
-pub fn start(gateway: &Arc<Gateway>, connector: &Arc<dyn Connector>, registries: &[String]) {
+pub fn start(gateway: &Arc<Gateway>, dialler: &Dialler, registries: &[String]) {
     for (index, address) in (0..).zip(registries.iter().cloned()) {
-        let (gateway, connector) = (Arc::clone(gateway), Arc::clone(connector));
+        let (gateway, dialler) = (Arc::clone(gateway), dialler.clone());
         let (observer, tasks) = (Arc::clone(&gateway.observer), gateway.tasks.clone());
         tasks.spawn(
             "link",
             keep_open(address.clone(), observer, move || {
-                run(Arc::clone(&gateway), Arc::clone(&connector), address.clone(), index)
+                run(Arc::clone(&gateway), dialler.clone(), address.clone(), index)
             }),
         );
     }
 }
 
-async fn run(
-    gateway: Arc<Gateway>,
-    connector: Arc<dyn Connector>,
-    address: String,
-    index: u32,
-) -> Result<(), LinkError> {
-    let mut client = RegistryClient::new(dial(connector, &address).await?)
+async fn run(gateway: Arc<Gateway>, dialler: Dialler, address: String, index: u32) -> Result<(), LinkError> {
+    let mut client = RegistryClient::new(dial(&dialler, &address).await?)
         .max_decoding_message_size(limits::MAX_INTERNAL_MESSAGE_BYTES);
     let queue = &gateway.uplinks.registries[index as usize];
     {

@@ -7,8 +7,7 @@ use super::outgoing::Outgoing;
 use super::state::Gateway;
 use super::table::ConnectionId;
 use crate::links::services::messages::messages_client::MessagesClient;
-use crate::links::{LinkError, dial, keep_open};
-use crate::net::Connector;
+use crate::links::{Dialler, LinkError, dial, keep_open};
 use crate::observer::Point;
 use futures_util::StreamExt;
 use squall_protocol::wire::messages::{Requests, reply};
@@ -16,26 +15,21 @@ use squall_protocol::{DeviceId, limits, relay};
 use std::sync::Arc;
 
 /// Opens a link to each shard.
-pub fn start(gateway: &Arc<Gateway>, connector: &Arc<dyn Connector>, shards: &[String]) {
+pub fn start(gateway: &Arc<Gateway>, dialler: &Dialler, shards: &[String]) {
     for (index, address) in shards.iter().cloned().enumerate() {
-        let (gateway, connector) = (Arc::clone(gateway), Arc::clone(connector));
+        let (gateway, dialler) = (Arc::clone(gateway), dialler.clone());
         let (observer, tasks) = (Arc::clone(&gateway.observer), gateway.tasks.clone());
         tasks.spawn(
             "link",
             keep_open(address.clone(), observer, move || {
-                run(Arc::clone(&gateway), Arc::clone(&connector), address.clone(), index)
+                run(Arc::clone(&gateway), dialler.clone(), address.clone(), index)
             }),
         );
     }
 }
 
-async fn run(
-    gateway: Arc<Gateway>,
-    connector: Arc<dyn Connector>,
-    address: String,
-    index: usize,
-) -> Result<(), LinkError> {
-    let mut client = MessagesClient::new(dial(connector, &address).await?)
+async fn run(gateway: Arc<Gateway>, dialler: Dialler, address: String, index: usize) -> Result<(), LinkError> {
+    let mut client = MessagesClient::new(dial(&dialler, &address).await?)
         .max_decoding_message_size(limits::MAX_INTERNAL_MESSAGE_BYTES);
     let queue = &gateway.uplinks.shards[index];
     queue.drop_older_than(limits::RESEND_AFTER);

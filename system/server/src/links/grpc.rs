@@ -1,9 +1,13 @@
 //! Opening and serving gRPC over the seams of `net`.
+//!
+//! **Invariant:** a call without the proof of the cluster's secret is refused before anything of it is looked at, whatever carries
+//! it. Guarded by `tests.rs` beside this file.
 
 use crate::net::{BoxStream, Connector, Listener};
 use crate::observer::{Observer, Point};
 use futures_util::Stream;
 use hyper_util::rt::TokioIo;
+use squall_protocol::cluster_secret::ClusterSecret;
 use squall_protocol::limits;
 use std::future::Future;
 use std::io;
@@ -11,15 +15,75 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::server::{Connected, Router};
 use tonic::transport::{Channel, Endpoint, Server};
+use tonic::{Request, Status};
 use tower::layer::util::{Identity, Stack};
 use tower::util::MapResponseLayer;
 
 const WINDOW_BYTES: u32 = limits::LINK_WINDOW_BYTES as u32;
 
-/// Opens a channel to `address`.
-pub async fn dial(connector: Arc<dyn Connector>, address: &str) -> Result<Channel, tonic::transport::Error> {
+/// The metadata of a call that proves that its caller is of the cluster.
+const PROOF: &str = "squall-cluster";
+
+/// Shows the proof with every call.
+#[derive(Clone)]
+pub struct Prover(MetadataValue<Ascii>);
+
+impl Interceptor for Prover {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert(PROOF, self.0.clone());
+        Ok(request)
+    }
+}
+
+/// Lets in nobody who is not of the cluster, before anything of a call is looked at.
+#[derive(Clone)]
+pub struct Gatekeeper {
+    secret: ClusterSecret,
+    observer: Arc<dyn Observer>,
+}
+
+impl Interceptor for Gatekeeper {
+    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
+        let proof = request.metadata().get(PROOF).and_then(|proof| proof.to_str().ok());
+        if proof.is_some_and(|proof| self.secret.is_proved_by(proof)) {
+            return Ok(request);
+        }
+        self.observer.passed(&Point::StrangerRefused);
+        Err(Status::unauthenticated("not of this cluster"))
+    }
+}
+
+/// A service behind its gatekeeper.
+pub fn guarded<S>(
+    service: S,
+    secret: &ClusterSecret,
+    observer: &Arc<dyn Observer>,
+) -> InterceptedService<S, Gatekeeper> {
+    InterceptedService::new(service, Gatekeeper { secret: secret.clone(), observer: Arc::clone(observer) })
+}
+
+/// How a role reaches others: over which streams, and with what proof.
+#[derive(Clone)]
+pub struct Dialler {
+    pub connector: Arc<dyn Connector>,
+    pub secret: ClusterSecret,
+}
+
+/// A link to another role, each call of which carries the proof.
+pub type Link = InterceptedService<Channel, Prover>;
+
+/// Opens a link to `address`.
+pub async fn dial(dialler: &Dialler, address: &str) -> Result<Link, tonic::transport::Error> {
+    let proof = dialler.secret.proof().parse().expect("hexadecimal digits are ASCII");
+    Ok(InterceptedService::new(connect(Arc::clone(&dialler.connector), address).await?, Prover(proof)))
+}
+
+async fn connect(connector: Arc<dyn Connector>, address: &str) -> Result<Channel, tonic::transport::Error> {
     let address = address.to_owned();
     Endpoint::from_static("http://squall")
         .connect_timeout(limits::LINK_CONNECT_LIMIT)

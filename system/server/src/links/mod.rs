@@ -2,8 +2,10 @@
 
 mod grpc;
 mod queue;
+#[cfg(test)]
+mod tests;
 
-pub use grpc::{LinkError, dial, incoming, keep_open, serve_grpc};
+pub use grpc::{Dialler, LinkError, dial, guarded, incoming, keep_open, serve_grpc};
 pub use queue::Queue;
 
 /// The services, as tonic generates them.

@@ -9,8 +9,7 @@ use super::shard::Shard;
 use super::state::ShardState;
 use crate::links::services::bus::bus_client::BusClient;
 use crate::links::services::registry::registry_client::RegistryClient;
-use crate::links::{LinkError, dial, keep_open};
-use crate::net::Connector;
+use crate::links::{Dialler, LinkError, dial, keep_open};
 use crate::observer::Point;
 use crate::work::Work;
 use futures_util::StreamExt;
@@ -212,24 +211,24 @@ fn remind(shard: &Shard, by_device: &FxHashMap<DeviceId, &Location>, debt: Overd
 }
 
 /// Opens the links and keeps the clock of retries and debts.
-pub fn start(shard: &Arc<Shard>, connector: &Arc<dyn Connector>, registries: Vec<String>, buses: Vec<String>) {
+pub fn start(shard: &Arc<Shard>, dialler: &Dialler, registries: Vec<String>, buses: Vec<String>) {
     for (index, address) in registries.into_iter().enumerate() {
-        let (shard, connector) = (Arc::clone(shard), Arc::clone(connector));
+        let (shard, dialler) = (Arc::clone(shard), dialler.clone());
         let (observer, tasks) = (Arc::clone(&shard.observer), shard.tasks.clone());
         tasks.spawn(
             "link",
             keep_open(address.clone(), observer, move || {
-                registry_link(Arc::clone(&shard), Arc::clone(&connector), address.clone(), index as u32)
+                registry_link(Arc::clone(&shard), dialler.clone(), address.clone(), index as u32)
             }),
         );
     }
     for (index, address) in buses.into_iter().enumerate() {
-        let (shard, connector) = (Arc::clone(shard), Arc::clone(connector));
+        let (shard, dialler) = (Arc::clone(shard), dialler.clone());
         let (observer, tasks) = (Arc::clone(&shard.observer), shard.tasks.clone());
         tasks.spawn(
             "link",
             keep_open(address.clone(), observer, move || {
-                bus_link(Arc::clone(&shard), Arc::clone(&connector), address.clone(), index)
+                bus_link(Arc::clone(&shard), dialler.clone(), address.clone(), index)
             }),
         );
     }
@@ -238,11 +237,11 @@ pub fn start(shard: &Arc<Shard>, connector: &Arc<dyn Connector>, registries: Vec
 
 async fn registry_link(
     shard: Arc<Shard>,
-    connector: Arc<dyn Connector>,
+    dialler: Dialler,
     address: String,
     registry: u32,
 ) -> Result<(), LinkError> {
-    let mut client = RegistryClient::new(dial(connector, &address).await?)
+    let mut client = RegistryClient::new(dial(&dialler, &address).await?)
         .max_decoding_message_size(limits::MAX_INTERNAL_MESSAGE_BYTES);
     let queue = &shard.dispatcher.registries[registry as usize];
     queue.clear();
@@ -265,13 +264,8 @@ async fn registry_link(
     Ok(())
 }
 
-async fn bus_link(
-    shard: Arc<Shard>,
-    connector: Arc<dyn Connector>,
-    address: String,
-    bus: usize,
-) -> Result<(), LinkError> {
-    let mut client = BusClient::new(dial(connector, &address).await?);
+async fn bus_link(shard: Arc<Shard>, dialler: Dialler, address: String, bus: usize) -> Result<(), LinkError> {
+    let mut client = BusClient::new(dial(&dialler, &address).await?);
     let queue = &shard.dispatcher.buses[bus];
     queue.drop_older_than(limits::REDELIVER_AFTER);
     let publications =

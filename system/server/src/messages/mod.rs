@@ -19,8 +19,8 @@ mod tests;
 
 use crate::clock::Clock;
 use crate::links::services::messages::messages_server::{Messages, MessagesServer};
-use crate::links::{Queue, Replies, incoming, serve_grpc};
-use crate::net::{Connector, Listener};
+use crate::links::{Dialler, Queue, Replies, guarded, incoming, serve_grpc};
+use crate::net::Listener;
 use crate::observer::Observer;
 use crate::storage::OpenStorage;
 use crate::tasks::Tasks;
@@ -35,7 +35,7 @@ use tonic::{Request, Response, Status, Streaming};
 /// What a messages shard is given.
 pub struct Parts {
     pub listener: Box<dyn Listener>,
-    pub connector: Arc<dyn Connector>,
+    pub dialler: Dialler,
     /// Addresses of the registries and the buses.
     pub registries: Vec<String>,
     pub buses: Vec<String>,
@@ -74,7 +74,8 @@ pub async fn run(parts: Parts) -> Result<(), tonic::transport::Error> {
     let dispatcher = Dispatcher::new(parts.registries.len(), parts.buses.len());
     let shard = Arc::new(Shard::new(parts.open_storage, dispatcher, parts.clock, parts.observer, parts.tasks));
     shard.tasks.spawn("commits", commit::run(Arc::clone(&shard)));
-    dispatch::start(&shard, &parts.connector, parts.registries, parts.buses);
+    dispatch::start(&shard, &parts.dialler, parts.registries, parts.buses);
+    let observer = Arc::clone(&shard.observer);
     let service = MessagesServer::new(shard).max_decoding_message_size(limits::MAX_INTERNAL_MESSAGE_BYTES);
-    incoming(serve_grpc().add_service(service), parts.listener).await
+    incoming(serve_grpc().add_service(guarded(service, &parts.dialler.secret, &observer)), parts.listener).await
 }
