@@ -6,7 +6,7 @@ const STYLE: &str = "\
 :root { color-scheme: light dark; --line: #d6d9de; --soft: #5c6470; --paper: #ffffff; --ink: #14181f; --sunk: #f4f5f7; --pass: #1a7f37; --violated: #c62828; --inconclusive: #9a6700; --bar: #4c7bd9; }
 @media (prefers-color-scheme: dark) { :root { --line: #3a404a; --soft: #9aa3af; --paper: #12151a; --ink: #e6e9ee; --sunk: #1a1f27; --pass: #4ac26b; --violated: #ff7b72; --inconclusive: #d9a441; --bar: #6b95ec; } }
 * { box-sizing: border-box; }
-body { font: 15px/1.5 system-ui, sans-serif; background: var(--paper); color: var(--ink); max-width: 64rem; margin: 1.5rem auto 4rem; padding: 0 1rem; }
+body { overflow-wrap: anywhere; font: 15px/1.5 system-ui, sans-serif; background: var(--paper); color: var(--ink); max-width: 64rem; margin: 1.5rem auto 4rem; padding: 0 1rem; }
 h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 .3rem; overflow-wrap: anywhere; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .5rem; }
 h3 { font-size: 1rem; margin: 0 0 .3rem; }
 p.sentence { font-size: 1.15rem; margin: .3rem 0 .6rem; max-width: 48rem; }

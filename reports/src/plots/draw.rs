@@ -19,12 +19,12 @@ pub struct Size {
 }
 
 /// For labels, in pixels.
-const FONT: u32 = 12;
-const LEFT: u32 = 66;
+const FONT: u32 = 14;
+const LEFT: u32 = 72;
 const RIGHT: u32 = 14;
-const BOTTOM: u32 = 24;
+const BOTTOM: u32 = 28;
 /// A row of fault names.
-const ROW: u32 = 15;
+const ROW: u32 = 17;
 /// Lines have as many colours; further ones begin anew.
 pub const COLOURS: usize = 8;
 

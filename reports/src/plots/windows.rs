@@ -5,7 +5,7 @@ use super::Window;
 /// Rows of names over a plot; what finds no room in them is told in the table of faults.
 pub const ROWS: usize = 4;
 /// The width of a letter at the size of the labels, in pixels, and a little more: no font is at hand to measure with.
-const LETTER: f64 = 6.8;
+const LETTER: f64 = 7.4;
 /// Between two names.
 const GAP: f64 = 8.0;
 
@@ -74,7 +74,7 @@ mod tests {
         let again = [window("flap-1", 0.0), window("flap-1", 2.0), window("flap-1", 90.0)];
         assert_eq!(place(&again, 400.0, |t| t * 4.0).len(), 2);
         let long = place(&[window(&"x".repeat(90), 0.0)], 100.0, |t| t);
-        assert_eq!(long[0].name.chars().count(), 14);
+        assert_eq!(long[0].name.chars().count(), 13);
         assert!(long[0].name.ends_with('\u{2026}'));
     }
 }
