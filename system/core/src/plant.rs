@@ -50,6 +50,11 @@ pub enum Plant {
     ChangeSkipsSenderRow,
     EarlierStayForgotten,
     ColdHeadsForMembersOnly,
+    RestampedDuplicate,
+    RecoveredTailRestamped,
+    ReturnerNotLetIn,
+    RedeliveryBacksOffForLong,
+    PagesFromChunkBorder,
 }
 
 /// Whether this bug is planted in the process.

@@ -214,6 +214,26 @@ bugs! {
         "Of conversations that nobody has used since the server started only those who are members now are told."
         ["no-loss"] in "restless-power", 1 devices, 1 faults:
         "A member who is taken out while away, and a shard that restarts before they are back."
+    RestampedDuplicate "restamped-duplicate":
+        "What comes again is answered like what comes for the first time: with the time at which it came."
+        ["same-stamps"] in "lost-acks", 1 devices, 1 faults:
+        "One sender, whose ack is lost."
+    RecoveredTailRestamped "recovered-tail-restamped":
+        "What a restarted server still has to deliver goes through the constructor of new messages, which looks at the clock."
+        ["same-stamps"] in "power-loss", 2 devices, 1 faults:
+        "A shard that restarts before it has dispatched what is stored, and a second copy."
+    ReturnerNotLetIn "returner-not-let-in":
+        "Who may write is asked of the first row that is found of a member: whoever has left once is a stranger for good."
+        ["every-send-answered"] in "late-copies", 1 devices, 0 faults:
+        "A member who left, came again and writes."
+    RedeliveryBacksOffForLong "redelivery-backs-off-for-long":
+        "Tries back off without a cap: after the second one nothing happens for a minute and a half, which only the next message ends."
+        ["in-time"] in "late-reminders", 2 devices, 1 faults:
+        "A bus that is out of reach for a little longer than the first try takes, and a conversation that falls silent."
+    PagesFromChunkBorder "pages-from-chunk-border":
+        "Pages begin where a chunk of the index does: what the device has already does no harm, as it is shown once only."
+        ["wire-privacy"] in "late-copies", 2 devices, 1 faults:
+        "A newcomer who fetches what they lack, soon after the join."
 }
 
 #[cfg(test)]

@@ -197,6 +197,9 @@ impl Debts {
             }
             let (device, conversation) = key;
             debt.due = now + REDELIVER_AFTER;
+            if planted(Plant::RedeliveryBacksOffForLong) && debt.tries >= 1 {
+                debt.due = now + 18 * REDELIVER_AFTER;
+            }
             self.queue.push_back((debt.due, key, ticket));
             if debt.tries == MAX_REDELIVERIES {
                 // The order to close may be lost as the deliveries were: only what the header names ends the debt.

@@ -55,6 +55,11 @@ impl Membership {
         self.stretches.of(user).next_back().is_some_and(|last| last.until.is_none())
     }
 
+    /// Whether the user has been a member and left, whatever came then.
+    fn has_left(&self, user: UserId) -> bool {
+        self.stretches.of(user).any(|stretch| stretch.until.is_some())
+    }
+
     /// Whether the user was ever a member.
     pub fn knows(&self, user: UserId) -> bool {
         self.stretches.of(user).next().is_some()
@@ -104,6 +109,9 @@ impl Membership {
             _ if !exists => return Err(Refusal::UnknownConversation),
             Payload::Joined(user) if planted(Plant::AnybodyMayJoin) && *user == sender => {}
             _ if !self.is_member(sender) => return Err(Refusal::NotAMember),
+            Payload::Text(_) if planted(Plant::ReturnerNotLetIn) && self.has_left(sender) => {
+                return Err(Refusal::NotAMember);
+            }
             Payload::Text(_) => {}
             Payload::Joined(user) => {
                 if self.direct || self.is_member(*user) {

@@ -103,7 +103,10 @@ pub fn catch_up(shard: &Shard) {
         };
         let mut plans = Vec::with_capacity(rows.len());
         for (_, row) in rows.into_iter().filter(|(position, _)| *position < end) {
-            let planned = row.and_then(|new| {
+            let planned = row.and_then(|mut new| {
+                if planted(Plant::RecoveredTailRestamped) {
+                    new.entry.stored_at_ms = shard.clock.wall_ms();
+                }
                 let log = state.cache.get(new.conversation, storage.as_ref())?;
                 let members: Vec<UserId> = log.membership().members_at(new.entry.seq).collect();
                 Ok(shard.dispatcher.plan(new, members))

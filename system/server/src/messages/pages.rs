@@ -36,6 +36,12 @@ pub fn handle_sync(
         let entries = storage.entries(conversation, first, head, limits::PAGE_ENTRIES, limits::PAGE_BYTES)?;
         span.to = entries.last().map_or(span.to, |e| e.seq);
         span.entries = entries.into_iter().filter(|e| log.membership().may_see(user, e.seq, durable)).collect();
+        if since > Seq::ZERO && planted(Plant::PagesFromChunkBorder) {
+            let chunk = limits::INDEX_CHUNK as u64;
+            let border = Seq((first.0 - 1) / chunk * chunk + 1);
+            let before = storage.entries(conversation, border, since, limits::PAGE_ENTRIES, usize::MAX)?;
+            span.entries.splice(..0, before);
+        }
         if span.to < head && planted(Plant::PageEdgeOffByOne) {
             span.entries.pop();
         }

@@ -237,7 +237,8 @@ fn handle_send(
                     table: "conversations",
                     row: format!("{conversation}/{seq}"),
                 })?;
-                waiter.answer(conversation, seq, entry.stored_at_ms);
+                let again = planted(Plant::RestampedDuplicate);
+                waiter.answer(conversation, seq, if again { shard.clock.wall_ms() } else { entry.stored_at_ms });
             } else {
                 state.waiters.entry((conversation, seq)).or_default().push(waiter);
             }
