@@ -244,15 +244,16 @@ async fn a_refusal_is_told_when_its_fence_is_durable_and_whatever_comes_of_the_m
     assert!(matches!(told[..], [ServerFrame::Refused { reason: Refusal::NotAMember, .. }]), "{told:?}");
     assert_eq!(disk.fence(who.0, who.1).unwrap().map(|fence| fence.floor()), Some(2));
 
-    // The old copy is dropped without a word, the same one again is told the same, at once.
+    // The old copy's connection is stale, the same copy again is told the same, at once.
+    let stale = [ServerFrame::Stale { connect_count: 1, superseded: false }];
     requests::handle(&shard, copy(1), &replies);
-    assert!(replies.is_empty());
+    assert_eq!(answers(&mut batches).await, stale);
     requests::handle(&shard, copy(2), &replies);
     assert_eq!(answers(&mut batches).await, told);
     // A shard that starts on this disk knows no less.
     let restarted = shard_on(&disk);
     requests::handle(&restarted, copy(1), &replies);
-    assert!(replies.is_empty());
+    assert_eq!(answers(&mut batches).await, stale);
     requests::handle(&restarted, copy(2), &replies);
     assert_eq!(answers(&mut batches).await, told);
     commits.abort();
