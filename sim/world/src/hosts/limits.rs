@@ -116,6 +116,7 @@ pub const LIMITS: &[(&str, Reached)] = &[
     ("LINK_CONNECT_LIMIT", ByPoint("link_down")),
     ("IN_PROCESS_PIPE_BYTES", Never(SOCKETS)),
     ("MAX_IN_PROCESS_BACKLOG", Never(SOCKETS)),
+    ("PROMPT_PAGE", Never("what a check grants to a backlog, and no bound that the system keeps")),
 ];
 
 /// The limits that a point tells of, each with the point.
