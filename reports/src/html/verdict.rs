@@ -107,6 +107,7 @@ fn broken(check: &str) -> &'static str {
             "a device was sent what is none of its user's business, or not all of what it was told it had"
         }
         "same-stamps" => "copies of one message do not agree on who wrote it and when",
+        "bounded-and-back" => "something grew beyond its limit, or stayed full after the trouble was over",
         "service-levels" => "it was slower than agreed",
         "nobody-harmed" => "people who had nothing to do with the trouble had to wait for it",
         _ => "something that must always hold did not",

@@ -8,6 +8,7 @@
 //! entries of all logs, then cursors, then devices.
 
 mod acked_is_durable;
+mod bounded;
 mod current_routes;
 mod cursor_behind_acks;
 mod cursor_never_back;
@@ -33,6 +34,7 @@ mod tables_agree;
 mod testing;
 mod wire_privacy;
 
+pub use bounded::AuditLevel;
 pub use facts::AuditEntry;
 pub use report::{CheckReport, KEPT_VIOLATIONS, Verdict, Violation};
 
@@ -119,6 +121,11 @@ impl Checks {
     pub fn audit_device(&mut self, device: &AuditDevice) {
         let fact = self.facts.audit_device(device.device, device.user, device.reachable);
         self.judge(fact);
+    }
+
+    /// Takes how full something of a host was and is.
+    pub fn audit_level(&mut self, level: AuditLevel) {
+        self.facts.levels.push(level);
     }
 
     /// Counts what a check was exposed to without an event of its own: lies that were told, each of which it had to miss.

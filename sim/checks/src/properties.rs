@@ -2,9 +2,9 @@
 
 use crate::property::Property;
 use crate::{
-    acked_is_durable, current_routes, cursor_behind_acks, cursor_never_back, dense_sequence, every_send_answered,
-    in_time, members_only, no_duplicates, no_loss, nothing_unsent, same_order, same_stamps, sender_order,
-    tables_agree, wire_privacy,
+    acked_is_durable, bounded, current_routes, cursor_behind_acks, cursor_never_back, dense_sequence,
+    every_send_answered, in_time, members_only, no_duplicates, no_loss, nothing_unsent, same_order, same_stamps,
+    sender_order, tables_agree, wire_privacy,
 };
 
 /// All properties, in the order of reports.
@@ -25,6 +25,7 @@ pub(crate) const TABLE: &[Property] = &[
     in_time::PROPERTY,
     wire_privacy::PROPERTY,
     same_stamps::PROPERTY,
+    bounded::PROPERTY,
 ];
 
 #[cfg(test)]
@@ -53,6 +54,7 @@ mod tests {
                 "in-time",
                 "wire-privacy",
                 "same-stamps",
+                "bounded-and-back",
             ]
         );
         for property in TABLE {

@@ -3,6 +3,7 @@
 //! `system/` does not know who listens. A listener may end the process exactly here, so every point is passed
 //! *before* the effect that follows it.
 
+use crate::level::Level;
 use crate::work::Work;
 use squall_core::registry::Location;
 use squall_protocol::close::CloseReason;
@@ -86,6 +87,11 @@ pub trait Observer: Send + Sync {
     /// So much work of a kind has been done. Called for every frame and row: most listeners do nothing here.
     fn worked(&self, work: Work, amount: usize) {
         let _ = (work, amount);
+    }
+
+    /// So much there is of something, as a role's housekeeping finds it.
+    fn stands(&self, level: Level, items: usize) {
+        let _ = (level, items);
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) use fact::{Fact, Logged, Origin, Shown, Suspect};
 pub(crate) use promptness::Late;
 pub(crate) use rows::{NONE, known};
 
-use crate::Config;
+use crate::{AuditLevel, Config};
 use arrivals::Arrivals;
 use intervals::Range;
 use membership::Membership;
@@ -84,6 +84,8 @@ pub(crate) struct Facts {
     pub promptness: Promptness,
     /// What the shards' clocks show when the run starts; 0 when a fault may make them show anything.
     epoch_ms: u64,
+    /// How full hosts' queues, debts and tables were.
+    pub levels: Vec<AuditLevel>,
     /// What has reached devices beside what they displayed.
     pub arrivals: Arrivals,
     /// Places that no log reaches unless something is badly wrong: 0, and far beyond the end.
@@ -113,6 +115,7 @@ impl Facts {
             suspects: Vec::new(),
             promptness: Promptness::new(config),
             epoch_ms: config.epoch_ms,
+            levels: Vec::new(),
             arrivals: Arrivals::default(),
             far: FxHashMap::default(),
             earlier_runs: FxHashMap::default(),

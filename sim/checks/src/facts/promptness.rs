@@ -190,7 +190,9 @@ impl Facts {
     pub fn late(&self) -> impl Iterator<Item = (&Late, u64)> {
         self.promptness.late.iter().filter_map(|late| {
             let pair = &self.pairs[late.pair];
-            let user = self.devices[pair.device].user?;
+            let device = &self.devices[pair.device];
+            // What befalls a device that is owed nothing, such as an attacker's, is its own doing.
+            let user = device.user.filter(|_| device.reachable)?;
             let visible = self.visible_since(user, pair.conversation, late)?;
             self.late_since(late, visible).map(|start| (late, start))
         })

@@ -7,9 +7,19 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use squall_history::{Entity, Event};
 use squall_protocol::ids::rendezvous;
 use squall_protocol::{ConversationId, Seq};
+use squall_server::level::Level;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::points::SOMETIMES;
+
+/// How full something was at its fullest, before the first fault and in all, and how full it is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Filled {
+    pub before: u64,
+    pub highest: u64,
+    pub now: u64,
+}
 
 /// What hosts have told and the world has not yet taken.
 pub struct Mailbox {
@@ -21,6 +31,10 @@ pub struct Mailbox {
     sometimes: FxHashMap<&'static str, u64>,
     /// Entries that each host has stamped with its clock and committed.
     stamped: FxHashMap<u16, u64>,
+    /// How full each host's queues, debts and tables were and are.
+    levels: BTreeMap<(u16, Level), Filled>,
+    /// A fault has begun.
+    stormy: bool,
     /// Entries by conversation, counted where a fault asks for the busiest.
     busiest: Option<FxHashMap<ConversationId, u64>>,
 }
@@ -38,6 +52,8 @@ impl SharedMailbox {
             found: Vec::new(),
             sometimes: FxHashMap::default(),
             stamped: FxHashMap::default(),
+            levels: BTreeMap::new(),
+            stormy: false,
             busiest: counts_conversations.then(FxHashMap::default),
         })))
     }
@@ -50,6 +66,25 @@ impl SharedMailbox {
 impl Mailbox {
     pub fn tell(&mut self, event: Event) {
         self.events.push(event);
+    }
+
+    /// The first fault begins.
+    pub fn storm_begins(&mut self) {
+        self.stormy = true;
+    }
+
+    /// So much there is of something on this host.
+    pub fn stands(&mut self, host: u16, level: Level, items: u64) {
+        let filled = self.levels.entry((host, level)).or_default();
+        filled.now = items;
+        filled.highest = filled.highest.max(items);
+        if !self.stormy {
+            filled.before = filled.highest;
+        }
+    }
+
+    pub fn levels(&self) -> &BTreeMap<(u16, Level), Filled> {
+        &self.levels
     }
 
     /// An entry was committed by this host; `append` is its event.

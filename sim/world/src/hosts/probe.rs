@@ -12,6 +12,7 @@ use squall_history::{Entity, Event, Kind, payload_hash};
 use squall_network::{CloseStyle, HostId, Network};
 use squall_protocol::{ConversationId, DeviceId, Entry, Seq};
 use squall_scenarios::model;
+use squall_server::level::Level;
 use squall_server::observer::{Observer, Point};
 use squall_server::work::Work;
 use std::sync::Arc;
@@ -173,6 +174,12 @@ impl Observer for Probe {
     fn worked(&self, work: Work, amount: usize) {
         if let Some(bill) = &self.bill {
             bill.add(work, amount as u64);
+        }
+    }
+
+    fn stands(&self, level: Level, items: usize) {
+        if self.alive.load(Ordering::Relaxed) {
+            self.mailbox.lock().stands(self.index, level, items as u64);
         }
     }
 

@@ -139,6 +139,7 @@ impl Nemesis {
     fn begin(&mut self, index: usize, stage: &mut Stage<'_>) {
         let Planned { strike, state } = &mut self.strikes[index];
         targets::resolve(strike, stage);
+        stage.mailbox.lock().storm_begins();
         let carrier = match strike.kind {
             FaultKind::CarrierGone { carrier } => Some(links::draw_carrier(strike, carrier, stage)),
             _ => None,

@@ -8,7 +8,7 @@ use crate::hosts::group::Group;
 use crate::hosts::machine::Machine;
 use crate::memory::accounts::{Account, resident_bytes};
 use crate::nemesis::Nemesis;
-use squall_checks::{AuditDevice, Checks, Config};
+use squall_checks::{AuditDevice, AuditLevel, Checks, Config};
 use squall_generators::GatewayTotals;
 use squall_protocol::Role;
 use squall_reports::record::{
@@ -34,6 +34,18 @@ impl World<'_> {
                     .map_err(|source| RunError::Audit { host: machine.name.clone(), source })?;
                 self.look_at_memory();
             }
+        }
+        // After an early stop nothing need have returned yet.
+        for ((host, level), filled) in self.mailbox.lock().levels().iter().filter(|_| !self.stopped) {
+            checks.audit_level(AuditLevel {
+                host: self.machines[usize::from(*host)].name.clone(),
+                what: level.name(),
+                limit: level.limit().map(|limit| limit as u64),
+                returns: level.returns(),
+                before: filled.before,
+                highest: filled.highest,
+                end: filled.now,
+            });
         }
         let lies = self.liars.lies() + self.insiders.hits().map(|(_, hits)| hits).sum::<u64>();
         ["members-only", "nothing-unsent"].iter().for_each(|name| checks.expose(name, lies));

@@ -2,6 +2,8 @@
 
 use super::state::Gateway;
 use super::table::{ConnectionId, Deadline};
+use crate::level::Level;
+use crate::links::Queue;
 use crate::observer::Point;
 use squall_protocol::close::CloseReason;
 use squall_protocol::limits;
@@ -16,6 +18,11 @@ pub async fn run(gateway: Arc<Gateway>) {
             let Some((id, deadline)) = due else { break };
             handle(&gateway, id, deadline);
         }
+        let uplinks = &gateway.uplinks;
+        let requests = uplinks.shards.iter().map(Queue::len).max();
+        let registrations = uplinks.registries.iter().map(Queue::len).max();
+        gateway.observer.stands(Level::Requests, requests.unwrap_or(0));
+        gateway.observer.stands(Level::Registrations, registrations.unwrap_or(0));
     }
 }
 

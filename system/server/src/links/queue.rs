@@ -81,6 +81,11 @@ impl<T> Queue<T> {
         self.lock().items.is_empty()
     }
 
+    /// How many items wait.
+    pub fn len(&self) -> usize {
+        self.lock().items.len()
+    }
+
     /// Forgets what has waited longer than `age`: whoever asked has asked again since.
     pub fn drop_older_than(&self, age: Duration) {
         let mut inner = self.lock();

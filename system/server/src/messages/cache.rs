@@ -23,6 +23,11 @@ pub struct Cache {
 }
 
 impl Cache {
+    /// How many conversations there are.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
     /// The conversation, from memory or disk; a new, empty one if no entry has created it.
     pub fn get(&mut self, id: ConversationId, storage: &dyn Storage) -> Result<&mut Conversation, StorageError> {
         if !self.slots.contains_key(&id) {

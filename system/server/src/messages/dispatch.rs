@@ -7,6 +7,8 @@
 use super::dispatcher::{Plan, target};
 use super::shard::Shard;
 use super::state::ShardState;
+use crate::level::Level;
+use crate::links::Queue;
 use crate::links::services::bus::bus_client::BusClient;
 use crate::links::services::registry::registry_client::RegistryClient;
 use crate::links::{Dialler, LinkError, dial, keep_open};
@@ -287,7 +289,27 @@ async fn housekeeping(shard: Arc<Shard>) {
         catch_up(&shard);
         let overdue = shard.state().debts.handle_timeout(now, limits::MAX_REMINDERS);
         shard.dispatcher.look_up_overdue(overdue, now);
+        tell_levels(&shard);
     }
+}
+
+/// How full everything is.
+fn tell_levels(shard: &Shard) {
+    let dispatcher = &shard.dispatcher;
+    let to_registry = dispatcher.registries.iter().map(Queue::len).max().unwrap_or(0);
+    let to_bus = dispatcher.buses.iter().map(Queue::len).max().unwrap_or(0);
+    let state = shard.state();
+    let levels = [
+        (Level::Staged, state.staged.len()),
+        (Level::Waiting, state.waiters.len()),
+        (Level::Debts, state.debts.open()),
+        (Level::Cursors, state.cursors.len()),
+        (Level::Conversations, state.cache.len()),
+        (Level::ToRegistry, to_registry),
+        (Level::ToBus, to_bus),
+    ];
+    drop(state);
+    levels.into_iter().for_each(|(level, items)| shard.observer.stands(level, items));
 }
 
 /// Asks again what has had no answer in time.

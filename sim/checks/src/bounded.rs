@@ -1,0 +1,86 @@
+//! **Invariant:** what is bounded stays bounded, and what a storm has filled is as empty as before it by the end of the quiet.
+
+use crate::facts::Facts;
+use crate::property::Property;
+use crate::report::{Tally, Violation};
+use squall_protocol::ConversationId;
+
+const NAME: &str = "bounded-and-back";
+
+pub(crate) const PROPERTY: Property = Property {
+    name: NAME,
+    guarantee: "Queues, debts and tables stay within their limits and are back at their level by the end of the quiet.",
+    evaluation: "queues, debts and tables of hosts",
+    exposure: "those that were fuller after the first fault than before it",
+    judge: |_, _, _| {},
+    conclude,
+};
+
+/// How full something of a host was and is, in items.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditLevel {
+    pub host: String,
+    /// What is counted, in the plural.
+    pub what: &'static str,
+    pub limit: Option<u64>,
+    /// It empties when nothing is said any more.
+    pub returns: bool,
+    /// The most before the first fault, the most of all, and how many at the end.
+    pub before: u64,
+    pub highest: u64,
+    pub end: u64,
+}
+
+fn conclude(facts: &Facts, tally: &mut Tally) {
+    for level in &facts.levels {
+        tally.evaluated += 1;
+        tally.exposed += u64::from(level.highest > level.before);
+        let AuditLevel { host, what, before, highest, end, .. } = level;
+        if let Some(limit) = level.limit.filter(|limit| highest > limit) {
+            tally.violate(|| violation(facts, format!("{host} had {highest} {what}, and may have {limit}.")));
+        }
+        if level.returns && end > before {
+            tally.violate(|| {
+                violation(facts, format!("{host} has {end} {what} at the end of the quiet, and had at most {before} before the first fault."))
+            });
+        }
+    }
+}
+
+fn violation(facts: &Facts, message: String) -> Violation {
+    let conversation = ConversationId(0);
+    Violation { t: facts.now, check: NAME, conversation, seq: None, client_msg_id: None, device: None, message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AuditLevel, NAME};
+    use crate::{CheckReport, Checks, Config, Verdict};
+
+    fn report(levels: &[(Option<u64>, bool, [u64; 3])]) -> CheckReport {
+        let mut checks = Checks::new(Config::default());
+        for (limit, returns, [before, highest, end]) in levels.iter().copied() {
+            let host = "messages-0".to_owned();
+            checks.audit_level(AuditLevel { host, what: "debts", limit, returns, before, highest, end });
+        }
+        checks.finish().into_iter().find(|report| report.name == NAME).expect("the check")
+    }
+
+    #[test]
+    fn what_fills_and_empties_within_its_limit_passes() {
+        let report = report(&[(Some(9), true, [2, 9, 2]), (None, true, [3, 3, 0]), (Some(9), false, [2, 5, 5])]);
+        assert_eq!((report.verdict, report.evaluated, report.exposed), (Verdict::Pass, 3, 2));
+    }
+
+    #[test]
+    fn what_grows_beyond_its_limit_or_stays_full_is_named() {
+        assert_eq!(report(&[(Some(8), false, [2, 9, 2])]).verdict, Verdict::Violated);
+        let stays = report(&[(None, true, [2, 9, 3])]);
+        assert!(stays.first.is_some_and(|first| first.message.contains("has 3 debts at the end")));
+    }
+
+    #[test]
+    fn a_run_without_hosts_is_inconclusive() {
+        assert_eq!(report(&[]).verdict, Verdict::Inconclusive);
+    }
+}
