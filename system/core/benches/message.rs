@@ -102,7 +102,7 @@ impl Path {
         let part = Part { first, end, plans: vec![conversation], bytes: 200, users: members.clone() };
         let asked = self.planner.take_up(0, part, now).expect("a message has members");
         let locations: Vec<Location> = members.iter().flat_map(|user| self.registry.lookup(*user)).collect();
-        let plan = targets_by_gateway(locations, Some(DeviceId(1)));
+        let plan = targets_by_gateway(locations, Some((UserId(1), DeviceId(1))));
         let targets = plan.values().flatten().map(|l| Debtor {
             user: l.user,
             device: l.device,
@@ -113,7 +113,7 @@ impl Path {
         let span = LogSpan { conversation, from: seq, to: seq, entries: vec![entry] };
         self.out.clear();
         self.reader.handle_frame(ServerFrame::Deliver(span), now, &mut self.out);
-        self.debts.handle_ack(DeviceId(2), conversation, seq, now);
+        self.debts.handle_ack((UserId(2), DeviceId(2)), conversation, seq, now);
         black_box((self.planner.dispatched(), self.debts.first_owed()));
     }
 }

@@ -151,6 +151,11 @@ impl Conversation {
             Err(_) => (ClientSeq::FIRST, 0),
             Ok(i) => {
                 let sender = &self.senders[i];
+                if sender.owner != request.sender {
+                    // Two people's devices have one number, which whoever hands out tokens must not let happen. Their messages are
+                    // not numbered together: who came later is told so.
+                    return SendOutcome::Refused(Refusal::Conflict);
+                }
                 let known = sender.recent.iter().find(|(id, _)| *id == request.client_msg_id);
                 if let Some((_, seq)) = known.filter(|_| !planted(Plant::NoServerDedup)) {
                     return SendOutcome::Duplicate(*seq);
@@ -329,5 +334,18 @@ mod tests {
         }
         assert_eq!(c.handle_send(send(A, 1, 1, Payload::Text("x".into()))), SendOutcome::Old);
         assert_eq!(c.handle_send(text(A, 100, 2)), SendOutcome::Duplicate(Seq(2)));
+    }
+
+    #[test]
+    fn nobody_writes_under_the_number_of_another_s_device() {
+        let mut c = created();
+        let mut taken = text(B, 2, 1);
+        taken.device = DeviceId(A.0 * 10);
+        assert_eq!(c.handle_send(taken.clone()), SendOutcome::Refused(Refusal::Conflict));
+        // Nor is Anne's message taken for Bert's, her number used up, or her connection thought to be left.
+        (taken.client_msg_id, taken.client_seq, taken.connect_count) = (ClientMsgId(1), ClientSeq(2), 9);
+        assert_eq!(c.handle_send(taken), SendOutcome::Refused(Refusal::Conflict));
+        assert_eq!(seq_of(c.handle_send(text(A, 3, 2))), Some(Seq(2)));
+        assert_eq!(seq_of(c.handle_send(text(B, 4, 1))), Some(Seq(3)));
     }
 }

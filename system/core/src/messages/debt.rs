@@ -18,7 +18,9 @@ use std::collections::{BTreeMap, VecDeque};
 /// The place of an entry in the shard's append order.
 pub type Position = u64;
 
-type Key = (DeviceId, ConversationId);
+/// A device of a user: two people's devices of one number are two.
+type Who = (UserId, DeviceId);
+type Key = (Who, ConversationId);
 
 /// A device that has been delivered to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +33,6 @@ pub struct Debtor {
 
 #[derive(Debug)]
 struct Debt {
-    user: UserId,
     connect_count: u64,
     /// Unacked entries in order, each with its place on disk: all of them while the stride is 1, else the first, and of the others one a
     /// stride. One that is left out stands behind its neighbour in the log and on the disk.
@@ -84,14 +85,14 @@ impl Debts {
         now: Time,
     ) {
         for Debtor { user, device, connect_count } in targets {
-            let key = (device, conversation);
+            let key = ((user, device), conversation);
             let due = now + REDELIVER_AFTER;
             let debt = self.open.entry(key).or_insert_with(|| {
                 self.last_ticket += 1;
                 self.queue.push_back((due, key, self.last_ticket));
                 let marks = VecDeque::new();
                 let ticket = self.last_ticket;
-                Debt { user, connect_count, marks, stride: 1, last: seq, tries: 0, due, ticket }
+                Debt { connect_count, marks, stride: 1, last: seq, tries: 0, due, ticket }
             });
             let before = debt.marks.front().copied();
             if connect_count > debt.connect_count {
@@ -107,10 +108,10 @@ impl Debts {
     }
 
     /// The device has shown everything up to `up_to`.
-    pub fn handle_ack(&mut self, device: DeviceId, conversation: ConversationId, up_to: Seq, now: Time) {
-        let Some(debt) = self.open.get_mut(&(device, conversation)) else { return };
+    pub fn handle_ack(&mut self, who: Who, conversation: ConversationId, up_to: Seq, now: Time) {
+        let Some(debt) = self.open.get_mut(&(who, conversation)) else { return };
         if up_to >= debt.last {
-            return self.end((device, conversation));
+            return self.end((who, conversation));
         }
         let before = debt.marks.front().copied();
         if before.is_none_or(|(seq, _)| seq > up_to) {
@@ -130,16 +131,16 @@ impl Debts {
 
     /// The device, which was looked up when it was owed as far as `head`, is not connected any more: it will sync when it is. If it has been
     /// published to since, it is there again.
-    pub fn handle_vanished(&mut self, device: DeviceId, conversation: ConversationId, head: Seq) {
-        if self.open.get(&(device, conversation)).is_some_and(|debt| debt.last == head) {
-            self.end((device, conversation));
+    pub fn handle_vanished(&mut self, who: Who, conversation: ConversationId, head: Seq) {
+        if self.open.get(&(who, conversation)).is_some_and(|debt| debt.last == head) {
+            self.end((who, conversation));
         }
     }
 
     /// A connection of the device is told heads: what earlier ones were owed is in them. What this one or a later one is owed is
     /// not, for it may have been published after these heads were read.
-    pub fn handle_heads(&mut self, device: DeviceId, connect_count: u64) {
-        let debts = self.open.range((device, ConversationId(0))..=(device, ConversationId(u128::MAX)));
+    pub fn handle_heads(&mut self, who: Who, connect_count: u64) {
+        let debts = self.open.range((who, ConversationId(0))..=(who, ConversationId(u128::MAX)));
         let earlier = debts.filter(|(_, debt)| debt.connect_count < connect_count).map(|(key, _)| *key);
         let earlier: Vec<Key> = earlier.collect();
         earlier.into_iter().for_each(|key| self.end(key));
@@ -171,7 +172,7 @@ impl Debts {
     /// The bug `redelivery-stops-after-reconnect`: the timers of the device's debts end with its old connection, and an
     /// entry that joins such a debt starts none.
     pub fn cancel_timers(&mut self, device: DeviceId) {
-        self.queue.retain(|(_, (debtor, _), _)| *debtor != device);
+        self.queue.retain(|(_, ((_, debtor), _), _)| *debtor != device);
     }
 
     /// When `handle_timeout` has something to do at the earliest.
@@ -195,7 +196,7 @@ impl Debts {
                 self.queue.insert(place, (due, key, ticket));
                 continue;
             }
-            let (device, conversation) = key;
+            let ((user, device), conversation) = key;
             debt.due = now + REDELIVER_AFTER;
             if planted(Plant::RedeliveryBacksOffForLong) && debt.tries >= 1 {
                 debt.due = now + 18 * REDELIVER_AFTER;
@@ -204,14 +205,14 @@ impl Debts {
             if debt.tries == MAX_REDELIVERIES {
                 // The order to close may be lost as the deliveries were: only what the header names ends the debt.
                 debt.tries = 0;
-                out.push(Overdue::Close { user: debt.user, device });
+                out.push(Overdue::Close { user, device });
                 if planted(Plant::RedeliveryGivesUp) {
                     self.end(key);
                 }
                 continue;
             }
             debt.tries += 1;
-            out.push(Overdue::Redeliver { user: debt.user, device, conversation, head: debt.last });
+            out.push(Overdue::Redeliver { user, device, conversation, head: debt.last });
         }
         out
     }
@@ -277,9 +278,9 @@ mod tests {
     fn an_ack_settles_what_it_covers() {
         let mut debts = with_debt();
         assert_eq!(debts.first_owed(), Some(0));
-        debts.handle_ack(D, C, Seq(1), at(1));
+        debts.handle_ack((U, D), C, Seq(1), at(1));
         assert_eq!(debts.first_owed(), Some(1));
-        debts.handle_ack(D, C, Seq(2), at(1));
+        debts.handle_ack((U, D), C, Seq(2), at(1));
         assert_eq!((debts.first_owed(), debts.open()), (None, 0));
         assert_eq!(debts.handle_timeout(at(60), MANY), vec![]);
     }
@@ -296,9 +297,9 @@ mod tests {
         // Should that have been lost as well, it begins anew; the entries stay undispatched until the device is gone.
         assert_eq!((debts.first_owed(), debts.open()), (Some(0), 1));
         assert_eq!(debts.handle_timeout(at(25), MANY), vec![again]);
-        debts.handle_vanished(D, C, Seq(1));
+        debts.handle_vanished((U, D), C, Seq(1));
         assert_eq!(debts.open(), 1);
-        debts.handle_vanished(D, C, Seq(2));
+        debts.handle_vanished((U, D), C, Seq(2));
         assert_eq!((debts.first_owed(), debts.open()), (None, 0));
     }
 
@@ -306,7 +307,7 @@ mod tests {
     fn progress_starts_the_tries_anew() {
         let mut debts = with_debt();
         assert_eq!(debts.handle_timeout(at(5), MANY).len(), 1);
-        debts.handle_ack(D, C, Seq(1), at(7));
+        debts.handle_ack((U, D), C, Seq(1), at(7));
         assert_eq!(debts.handle_timeout(at(10), MANY), vec![]);
         let again = Overdue::Redeliver { user: U, device: D, conversation: C, head: Seq(2) };
         assert_eq!(debts.handle_timeout(at(12), MANY), vec![again]);
@@ -316,14 +317,14 @@ mod tests {
     fn heads_of_a_later_connection_end_what_an_earlier_one_was_owed_and_nothing_else() {
         let mut debts = with_debt();
         debts.handle_published(2, ConversationId(6), Seq(1), [connection(3)], at(0));
-        debts.handle_heads(D, 1);
+        debts.handle_heads((U, D), 1);
         assert_eq!(debts.open(), 2);
-        debts.handle_heads(D, 2);
+        debts.handle_heads((U, D), 2);
         assert_eq!((debts.open(), debts.first_owed()), (1, Some(2)));
         // A delivery to a connection that is told heads by itself: it is owed no more than since then.
         debts.handle_published(3, ConversationId(6), Seq(2), [connection(4)], at(1));
         assert_eq!(debts.first_owed(), Some(3));
-        debts.handle_heads(DeviceId(2), 9);
+        debts.handle_heads((U, DeviceId(2)), 9);
         assert_eq!(debts.open(), 1);
     }
 
@@ -333,14 +334,14 @@ mod tests {
         for n in 0..10_000 {
             debts.handle_published(n, C, Seq(n + 1), [connection(1)], at(0));
         }
-        assert!(debts.open[&(D, C)].marks.len() <= DEBT_MARKS);
+        assert!(debts.open[&((U, D), C)].marks.len() <= DEBT_MARKS);
         assert_eq!(debts.first_owed(), Some(0));
         // What was thinned out is owed all the same.
-        debts.handle_ack(D, C, Seq(9_000), at(1));
+        debts.handle_ack((U, D), C, Seq(9_000), at(1));
         assert!(debts.first_owed().is_some_and(|first| first > 0 && first <= 9_000));
-        debts.handle_ack(D, C, Seq(9_999), at(1));
+        debts.handle_ack((U, D), C, Seq(9_999), at(1));
         assert!(debts.first_owed().is_some_and(|first| first <= 9_999));
-        debts.handle_ack(D, C, Seq(10_000), at(1));
+        debts.handle_ack((U, D), C, Seq(10_000), at(1));
         assert_eq!(debts.first_owed(), None);
     }
 
@@ -350,7 +351,7 @@ mod tests {
         for second in 0..8 {
             debts.handle_published(second, C, Seq(second + 1), [connection(1)], at(second));
             if second < 7 {
-                debts.handle_ack(D, C, Seq(second + 1), at(second));
+                debts.handle_ack((U, D), C, Seq(second + 1), at(second));
             }
         }
         assert_eq!(debts.handle_timeout(at(11), MANY), vec![]);

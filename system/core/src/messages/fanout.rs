@@ -4,17 +4,17 @@
 //! by the test below.
 
 use crate::registry::Location;
-use squall_protocol::DeviceId;
+use squall_protocol::{DeviceId, UserId};
 use std::collections::BTreeMap;
 
 /// The targets of one entry by gateway, in order of gateway and connection.
 pub fn targets_by_gateway(
     locations: impl IntoIterator<Item = Location>,
-    sending_device: Option<DeviceId>,
+    sender: Option<(UserId, DeviceId)>,
 ) -> BTreeMap<u32, Vec<Location>> {
     let mut plan: BTreeMap<u32, Vec<Location>> = BTreeMap::new();
     for location in locations {
-        if Some(location.device) != sending_device {
+        if Some((location.user, location.device)) != sender {
             plan.entry(location.gateway).or_default().push(location);
         }
     }
@@ -28,7 +28,6 @@ pub fn targets_by_gateway(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use squall_protocol::UserId;
 
     #[test]
     fn every_other_device_is_named_once_under_its_gateway() {
@@ -39,8 +38,11 @@ mod tests {
             connection: device + 100,
             connect_count: 1,
         };
-        let plan =
-            targets_by_gateway([at(1, 11, 0), at(1, 12, 1), at(2, 21, 0), at(2, 21, 0)], Some(DeviceId(11)));
+        let sender = Some((UserId(1), DeviceId(11)));
+        let plan = targets_by_gateway([at(1, 11, 0), at(1, 12, 1), at(2, 21, 0), at(2, 21, 0)], sender);
         assert_eq!(plan, BTreeMap::from([(0, vec![at(2, 21, 0)]), (1, vec![at(1, 12, 1)])]));
+        // Somebody else's device of that number is another device.
+        let plan = targets_by_gateway([at(1, 11, 0), at(2, 11, 1)], sender);
+        assert_eq!(plan, BTreeMap::from([(1, vec![at(2, 11, 1)])]));
     }
 }

@@ -320,4 +320,22 @@ mod tests {
             assert_eq!(admit(conversation, sender, &payload), expected, "{conversation} {sender} {payload:?}");
         }
     }
+
+    #[test]
+    fn who_is_out_has_no_say_and_is_not_put_out_twice() {
+        let mut m = group();
+        m.apply(Seq(2), &Payload::Left(A));
+        // Also of whom they founded, also about themselves: they are a stranger with a past.
+        for payload in
+            [Payload::Text("x".into()), Payload::Left(B), Payload::Left(A), Payload::Joined(A), Payload::Joined(C)]
+        {
+            assert_eq!(m.check(A, &payload), Err(Refusal::NotAMember), "{payload:?}");
+        }
+        assert_eq!(m.check(A, &created(false, &[A, C])), Err(Refusal::Conflict));
+        assert_eq!(m.check(B, &Payload::Left(A)), Err(Refusal::Conflict));
+        assert_eq!(m.check(B, &Payload::Left(B)), Ok(()));
+        m.apply(Seq(3), &Payload::Left(B));
+        // Nobody is left who could let anybody in.
+        assert_eq!(m.check(B, &Payload::Joined(A)), Err(Refusal::NotAMember));
+    }
 }

@@ -146,7 +146,7 @@ fn handle_answer(shard: &Shard, registry: u32, reply: wire::LookupReply) {
         shard.observer.passed(&Point::Published { conversation, seq: entry.seq, targets: &targets });
     }
     if let Some(overdue) = shard.dispatcher.handle_answer(registry, reply.request_id) {
-        let by_device: FxHashMap<DeviceId, &Location> = locations.iter().map(|l| (l.device, l)).collect();
+        let by_device: FxHashMap<_, &Location> = locations.iter().map(|l| ((l.user, l.device), l)).collect();
         for debt in overdue {
             remind(shard, &by_device, debt);
         }
@@ -187,7 +187,7 @@ fn fan_out(shard: &Shard, registry: u32, id: u64, locations: &[Location]) -> Vec
         let (new, members) = (&plan.new, &plan.members[registry as usize]);
         shard.observer.worked(Work::Member, members.len());
         let places = members.iter().filter_map(|user| by_user.get(user)).flatten().copied();
-        let by_gateway = targets_by_gateway(places, Some(new.entry.device));
+        let by_gateway = targets_by_gateway(places, Some((new.entry.sender, new.entry.device)));
         let targets = by_gateway.values().flatten().filter(|_| !planted(Plant::BusDropsSilently));
         let debtors = targets.map(|l| Debtor { user: l.user, device: l.device, connect_count: l.connect_count });
         state.debts.handle_published(new.position, new.conversation, new.entry.seq, debtors, now);
@@ -197,17 +197,17 @@ fn fan_out(shard: &Shard, registry: u32, id: u64, locations: &[Location]) -> Vec
 }
 
 /// Tells a device again, or that it is to come back; one that is gone owes nothing.
-fn remind(shard: &Shard, by_device: &FxHashMap<DeviceId, &Location>, debt: Overdue) {
+fn remind(shard: &Shard, by_device: &FxHashMap<(UserId, DeviceId), &Location>, debt: Overdue) {
     match debt {
-        Overdue::Redeliver { device, conversation, head, .. } => match by_device.get(&device) {
+        Overdue::Redeliver { user, device, conversation, head } => match by_device.get(&(user, device)) {
             Some(location) => {
                 shard.dispatcher.remind(location, conversation, head);
                 shard.observer.passed(&Point::Redelivered { conversation, device });
             }
-            None => shard.state().debts.handle_vanished(device, conversation, head),
+            None => shard.state().debts.handle_vanished((user, device), conversation, head),
         },
-        Overdue::Close { device, .. } => {
-            if let Some(location) = by_device.get(&device) {
+        Overdue::Close { user, device } => {
+            if let Some(location) = by_device.get(&(user, device)) {
                 shard.observer.passed(&Point::UnackedClosed { device });
                 shard.dispatcher.publish(location.gateway, to_gateway::Message::Close(target(location)));
             }

@@ -89,7 +89,7 @@ pub fn handle_heads(
     if planted(Plant::RedeliveryStopsAfterReconnect) {
         state.debts.cancel_timers(device);
     } else {
-        state.debts.handle_heads(device, caller.connect_count);
+        state.debts.handle_heads((UserId(caller.user), device), caller.connect_count);
     }
     let mut parts: Vec<HeadsPart> = heads
         .chunks(limits::HEADS_PER_FRAME)

@@ -118,7 +118,7 @@ impl ShardState {
         }
         let cursor = self.cursors.entry((device, conversation)).or_insert(up_to);
         *cursor = (*cursor).max(up_to);
-        self.debts.handle_ack(device, conversation, up_to, now);
+        self.debts.handle_ack((user, device), conversation, up_to, now);
         Ok(())
     }
 }
