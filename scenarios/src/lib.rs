@@ -45,6 +45,7 @@ mod costs;
 mod faults;
 mod field;
 mod library;
+mod limits;
 pub mod model;
 mod network;
 mod parse;

@@ -5,6 +5,7 @@
 
 pub use crate::costs::Costs;
 pub use crate::faults::{DiskOperation, Fault, FaultKind, KindName, Point, Strikes};
+pub use crate::limits::Limits;
 pub use crate::network::{Backbone, Network, Profile};
 pub use crate::topology::Topology;
 
@@ -33,6 +34,7 @@ pub struct Scenario {
     /// What the server's work costs its hosts; absent, their CPU is free.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub costs: Option<Costs>,
+    pub limits: Limits,
     pub population: Population,
     pub workload: Workload,
     pub phases: Phases,

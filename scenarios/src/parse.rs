@@ -5,7 +5,7 @@
 
 use crate::faults::name_faults;
 use crate::model::{
-    BystandersLevel, Checks, Costs, Fault, KindName, Network, Phases, Population, Scenario, ServiceLevel,
+    BystandersLevel, Checks, Costs, Fault, KindName, Limits, Network, Phases, Population, Scenario, ServiceLevel,
     Topology, Workload,
 };
 use crate::people::{FlashCrowd, Giant};
@@ -82,6 +82,7 @@ fn scenario(table: &mut Table<'_, '_>) -> Scenario {
     let mut prices = Costs::default();
     table.section("costs", |table| costs(table, &mut prices));
     scenario.costs = is_priced.then_some(prices);
+    table.section("limits", |table| limits(table, &mut scenario.limits));
     table.section("population", |table| population(table, &mut scenario.population));
     table.section("workload", |table| workload(table, &mut scenario.workload));
     table.section("phases", |table| phases(table, &mut scenario.phases));
@@ -107,6 +108,12 @@ fn costs(table: &mut Table<'_, '_>, costs: &mut Costs) {
     table.field("cores", &mut costs.cores);
     for (key, price) in costs.prices_mut() {
         table.field(key, price);
+    }
+}
+
+fn limits(table: &mut Table<'_, '_>, limits: &mut Limits) {
+    for (key, limit) in limits.keys_mut() {
+        table.field(key, limit);
     }
 }
 

@@ -162,5 +162,6 @@ fn refusal_name(reason: Refusal) -> &'static str {
         Refusal::GroupTooLarge => "group_too_large",
         Refusal::Conflict => "conflict",
         Refusal::Busy => "busy",
+        Refusal::TooOften { .. } => "too_often",
     }
 }

@@ -20,6 +20,7 @@ impl Scenario {
         let mut findings = Findings::default();
         findings.span("tick", self.tick.0, Span::from_micros(100)..=Span::from_millis(100));
         topology(self, &mut findings);
+        limits(self, &mut findings);
         network(self, &mut findings);
         costs(self, &mut findings);
         population(self, &mut findings);
@@ -45,6 +46,9 @@ const DAY: Span = Span::from_secs(86_400);
 /// The most hosts of the role that may have most.
 const MOST_HOSTS: u32 = 200;
 
+/// The largest limit of a user: none that anybody reaches.
+const MOST_OF_A_LIMIT: u32 = 1_000_000;
+
 /// The most hosts of a role.
 const fn most_hosts(role: Role) -> u32 {
     match role {
@@ -60,6 +64,12 @@ fn topology(scenario: &Scenario, findings: &mut Findings) {
         findings.count(&format!("topology.{}", Topology::key(role)), count, 1..=most_hosts(role));
     }
     findings.span("topology.commit_latency", topology.commit_latency, Span::ZERO..=Span::from_secs(10));
+}
+
+fn limits(scenario: &Scenario, findings: &mut Findings) {
+    for (key, limit) in scenario.limits.keys() {
+        findings.count(&format!("limits.{key}"), limit, 1..=MOST_OF_A_LIMIT);
+    }
 }
 
 fn network(scenario: &Scenario, findings: &mut Findings) {

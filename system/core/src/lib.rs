@@ -9,6 +9,7 @@ pub mod client;
 pub mod gateway;
 pub mod messages;
 pub mod plant;
+pub mod rate;
 pub mod registry;
 pub mod time;
 

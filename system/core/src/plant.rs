@@ -55,6 +55,10 @@ pub enum Plant {
     ReturnerNotLetIn,
     RedeliveryBacksOffForLong,
     PagesFromChunkBorder,
+    RefusedSendsCounted,
+    LargeCreationNeverFits,
+    WaitInSeconds,
+    SendForgottenWhenToldToWait,
 }
 
 /// Whether this bug is planted in the process.

@@ -171,7 +171,7 @@ fn an_own_message_that_comes_back_in_a_page_is_stored_without_its_ack() {
     let mut s = online();
     s.send(C, ClientMsgId(1), Payload::Text("hi".into()), at(0), &mut Vec::new());
     let mut own = span(1, 1, &[1]);
-    own.entries[0].device = MINE;
+    (own.entries[0].sender, own.entries[0].device) = (ME, MINE);
     let page = ServerFrame::Page { span: own, head: Seq(1) };
     assert_eq!(step(&mut s, page, at(1)), ["show 1 Page", "stored 1", "ack 1"]);
     assert_eq!(s.unanswered(), 0);
@@ -196,7 +196,7 @@ fn silence_after_a_heartbeat_or_a_send_ends_the_connection() {
         s.handle_timeout(at(ms), &mut out);
         seen.extend(brief(&out));
     }
-    assert_eq!(seen, ["send 1", "send 1", "send 1", "disconnect: no answer"]);
+    assert_eq!(seen, ["ping", "send 1", "send 1", "send 1", "disconnect: no answer"]);
 }
 
 #[test]
@@ -313,4 +313,63 @@ fn a_count_that_no_gateway_takes_is_set_right_before_the_welcome() {
     step(&mut s, stale(1_800_000_000, false), at(1));
     s.handle_disconnected(at(2));
     assert_eq!(connect(&mut s).0, 1_800_000_001);
+}
+
+fn send(s: &mut ClientSession, id: u128, now: Time) {
+    s.send(C, ClientMsgId(id), Payload::Text("x".into()), now, &mut Vec::new());
+}
+
+/// Lets time pass, second by second, with an answer to every ping while the gateway lives; what the device says of its connection.
+fn wait(s: &mut ClientSession, from: u64, to: u64, gateway_lives: bool) -> Vec<String> {
+    let mut all = Vec::new();
+    for second in from + 1..=to {
+        let now = at(second * 1_000);
+        let said = timeout(s, now);
+        if gateway_lives && said.iter().any(|said| said == "ping") {
+            step(s, ServerFrame::Pong, now);
+        }
+        all.extend(
+            said.into_iter().filter(|said| said.starts_with("disconnect")).map(|said| format!("{second}: {said}")),
+        );
+    }
+    all
+}
+
+fn timeout(s: &mut ClientSession, now: Time) -> Vec<String> {
+    let mut out = Vec::new();
+    s.handle_timeout(now, &mut out);
+    brief(&out)
+}
+
+#[test]
+fn a_shard_that_is_down_makes_nobody_leave_a_gateway_that_answers_all_else() {
+    let mut s = online();
+    send(&mut s, 1, at(0));
+    assert_eq!(wait(&mut s, 0, 59, true), [""; 0]);
+    // Perhaps it is this gateway that cannot reach the shard.
+    assert_eq!(wait(&mut s, 59, 61, true), ["60: disconnect: no answer"]);
+}
+
+#[test]
+fn a_shard_that_is_busy_has_answered() {
+    let mut s = online();
+    send(&mut s, 1, at(0));
+    let busy = ServerFrame::Refused { conversation: C, client_msg_id: ClientMsgId(1), reason: Refusal::Busy };
+    for minute in 0..5 {
+        assert_eq!(wait(&mut s, minute * 50, (minute + 1) * 50, true), [""; 0]);
+        step(&mut s, busy.clone(), at((minute + 1) * 50_000));
+    }
+}
+
+#[test]
+fn a_connection_that_is_half_open_is_noticed_within_ten_seconds_of_a_send() {
+    let mut s = online();
+    send(&mut s, 1, at(0));
+    assert_eq!(wait(&mut s, 0, 12, false), ["10: disconnect: no answer"]);
+    let mut s = online();
+    send(&mut s, 1, at(0));
+    assert_eq!(wait(&mut s, 0, 20, true), [""; 0]);
+    let left = wait(&mut s, 20, 40, false);
+    let second: u64 = left[0].split(':').next().unwrap().parse().unwrap();
+    assert!(second <= 30, "{left:?}");
 }

@@ -86,13 +86,17 @@ pub enum Refusal {
     Conflict,
     /// The shard has too much staged; send again later.
     Busy,
+    /// The user does too much of this; send nothing into this conversation before the time is over, then again.
+    TooOften {
+        retry_after_ms: u64,
+    },
 }
 
 impl Refusal {
     /// Whether the device sends the message again later rather than giving it up.
     pub const fn is_temporary(self) -> bool {
         match self {
-            Refusal::ExpectedClientSeq(_) | Refusal::Busy => true,
+            Refusal::ExpectedClientSeq(_) | Refusal::Busy | Refusal::TooOften { .. } => true,
             Refusal::UnknownConversation
             | Refusal::NotAMember
             | Refusal::BodyTooLarge

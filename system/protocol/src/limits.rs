@@ -37,6 +37,9 @@ pub const SILENCE_LIMIT: Duration = Duration::from_secs(90);
 pub const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// How long an opening handshake and the first frame may take, together.
 pub const HELLO_LIMIT: Duration = Duration::from_secs(10);
+/// A device whose sends have no answer for this long connects elsewhere even if its gateway answers all else: that one may be cut
+/// off from a shard that others reach. A shard that is down for everybody makes nobody leave before.
+pub const ELSEWHERE_AFTER: Duration = Duration::from_secs(60);
 /// A device sends again what has no ack for this long.
 pub const RESEND_AFTER: Duration = Duration::from_secs(3);
 /// A device asks again for a page that has not come for this long.
@@ -127,6 +130,17 @@ pub const STORAGE_BACKOFF_MAX: Duration = Duration::from_secs(5);
 pub const MAX_DAMAGED_ROWS_TOLD: usize = 1_024;
 /// Cursors are written at the latest this long after the ack.
 pub const CURSOR_FLUSH_INTERVAL: Duration = Duration::from_millis(500);
+
+/// What one user may do by default, a second in the long run and at once. Far above what people and their devices do, also when
+/// they come back with a backlog, and of the order that public services allow bots: 30 to 80 messages a second.
+pub const USER_SENDS: (u32, u32) = (50, 500);
+pub const USER_CREATIONS: (u32, u32) = (2, 200);
+/// Two of the largest groups at once.
+pub const USER_ADDITIONS: (u32, u32) = (50, 2 * MAX_GROUP_MEMBERS as u32);
+/// Users of whom one place of enforcement knows that they have done something a short while ago.
+pub const MAX_LIMITED_USERS: usize = 65_536;
+/// The longest that a device lets itself be told to wait with a conversation.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 
 /// A gateway's lease on its registry entries, and how often it renews.
 pub const LEASE: Duration = Duration::from_secs(30);

@@ -236,20 +236,22 @@ impl Field for ErrorCode {
 
 fn refused_to_wire(conversation: ConversationId, client_msg_id: ClientMsgId, reason: Refusal) -> client::Refused {
     use client::Refusal as Wire;
-    let (wire, expected) = match reason {
-        Refusal::ExpectedClientSeq(expected) => (Wire::ExpectedClientSeq, expected.0),
-        Refusal::UnknownConversation => (Wire::UnknownConversation, 0),
-        Refusal::NotAMember => (Wire::NotAMember, 0),
-        Refusal::BodyTooLarge => (Wire::BodyTooLarge, 0),
-        Refusal::GroupTooLarge => (Wire::GroupTooLarge, 0),
-        Refusal::Conflict => (Wire::Conflict, 0),
-        Refusal::Busy => (Wire::Busy, 0),
+    let (wire, expected, retry_after_ms) = match reason {
+        Refusal::ExpectedClientSeq(expected) => (Wire::ExpectedClientSeq, expected.0, 0),
+        Refusal::UnknownConversation => (Wire::UnknownConversation, 0, 0),
+        Refusal::NotAMember => (Wire::NotAMember, 0, 0),
+        Refusal::BodyTooLarge => (Wire::BodyTooLarge, 0, 0),
+        Refusal::GroupTooLarge => (Wire::GroupTooLarge, 0, 0),
+        Refusal::Conflict => (Wire::Conflict, 0, 0),
+        Refusal::Busy => (Wire::Busy, 0, 0),
+        Refusal::TooOften { retry_after_ms } => (Wire::TooOften, 0, retry_after_ms),
     };
     client::Refused {
         conversation: conversation.to_wire(),
         client_msg_id: client_msg_id.to_wire(),
         reason: wire.into(),
         expected_client_seq: expected,
+        retry_after_ms,
     }
 }
 
@@ -263,6 +265,7 @@ fn refused_from_wire(refused: &client::Refused) -> Result<ServerFrame, ProtobufE
         Wire::GroupTooLarge => Refusal::GroupTooLarge,
         Wire::Conflict => Refusal::Conflict,
         Wire::Busy => Refusal::Busy,
+        Wire::TooOften => Refusal::TooOften { retry_after_ms: refused.retry_after_ms },
         Wire::Unspecified => return Err(ProtobufError::Missing("reason")),
     };
     Ok(ServerFrame::Refused {

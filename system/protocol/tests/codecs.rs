@@ -69,6 +69,7 @@ fn span() -> impl Strategy<Value = LogSpan> {
 fn refusal() -> impl Strategy<Value = Refusal> {
     prop_oneof![
         any::<u64>().prop_map(|n| Refusal::ExpectedClientSeq(ClientSeq(n))),
+        any::<u64>().prop_map(|retry_after_ms| Refusal::TooOften { retry_after_ms }),
         prop::sample::select(vec![
             Refusal::UnknownConversation,
             Refusal::NotAMember,

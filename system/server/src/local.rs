@@ -7,6 +7,7 @@ use crate::net::Listener;
 use crate::observer::{Observer, Point};
 use crate::serve::{Env, ServeError, serve};
 use crate::storage::{Directory, DirectoryError};
+use squall_core::rate::UserLimits;
 use squall_protocol::cluster_secret::ClusterSecret;
 use squall_protocol::token::TokenSecret;
 use squall_protocol::{HostName, PerRole, Role};
@@ -29,6 +30,8 @@ pub struct LocalConfig {
     /// Where the shards keep their databases; created if absent.
     pub data: PathBuf,
     pub secret: TokenSecret,
+    /// What one user may do.
+    pub limits: UserLimits,
     /// redb's cache, for each shard.
     pub cache_bytes: usize,
 }
@@ -92,6 +95,7 @@ impl Local {
                     observer: Arc::new(Stderr(role.host(index))),
                     secret: config.secret.clone(),
                     cluster_secret: cluster_secret.clone(),
+                    limits: config.limits,
                     open_storage: match role {
                         Role::Messages => storages.next(),
                         Role::Gateway | Role::Registry | Role::Bus => None,
@@ -177,6 +181,7 @@ impl Observer for Stderr {
             | Point::OldSendLookedUp { .. }
             | Point::ClientSeqGap { .. }
             | Point::StaleSend { .. }
+            | Point::TooOften { .. }
             | Point::Published { .. }
             | Point::Redelivered { .. }
             | Point::UnackedClosed { .. }

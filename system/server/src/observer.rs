@@ -7,7 +7,7 @@ use crate::level::Level;
 use crate::work::Work;
 use squall_core::registry::Location;
 use squall_protocol::close::CloseReason;
-use squall_protocol::{ClientMsgId, ConversationId, DeviceId, Entry, Seq};
+use squall_protocol::{ClientMsgId, ConversationId, DeviceId, Entry, Seq, UserId};
 
 /// A place in the code that has been reached.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +34,8 @@ pub enum Point<'a> {
     OldSendLookedUp { conversation: ConversationId, device: DeviceId },
     /// A send came from a connection that is not its device's newest; the device is told.
     StaleSend { device: DeviceId },
+    /// A user sends, creates or adds more than they may, and is told to wait.
+    TooOften { user: UserId },
     /// A send came ahead of its turn.
     ClientSeqGap { conversation: ConversationId, device: DeviceId },
     /// The entry has been handed to the bus for these connections.

@@ -9,6 +9,7 @@ use crate::storage::OpenStorage;
 use crate::tasks::{Panicked, Tasks, reason};
 use crate::{bus, gateway, messages, registry};
 use futures_util::FutureExt;
+use squall_core::rate::UserLimits;
 use squall_protocol::cluster_secret::ClusterSecret;
 use squall_protocol::token::TokenSecret;
 use squall_protocol::{HostName, Role};
@@ -27,6 +28,7 @@ pub struct Env {
     pub secret: TokenSecret,
     /// By which roles know each other.
     pub cluster_secret: ClusterSecret,
+    pub limits: UserLimits,
     /// A messages shard's disk; others need none.
     pub open_storage: Option<OpenStorage>,
 }
@@ -70,6 +72,7 @@ async fn run(host: HostName, mut cluster: Cluster, env: Env, tasks: Tasks) -> Re
             clock,
             observer: env.observer,
             secret: env.secret,
+            limits: env.limits,
             tasks,
         })
         .await
@@ -80,6 +83,7 @@ async fn run(host: HostName, mut cluster: Cluster, env: Env, tasks: Tasks) -> Re
             registries: std::mem::take(&mut cluster[Role::Registry]),
             buses: std::mem::take(&mut cluster[Role::Bus]),
             open_storage: env.open_storage.ok_or(ServeError::NoStorage { host })?,
+            limits: env.limits,
             clock,
             observer: env.observer,
             tasks,

@@ -5,6 +5,7 @@ mod common;
 
 use common::{PATIENCE, Raw, SECRET, TempDir, token};
 use squall_client::{Config, Device, Event, Events, Gateways};
+use squall_core::rate::UserLimits;
 use squall_protocol::close::CloseReason;
 use squall_protocol::limits::CLOCK_FLOOR_S;
 use squall_protocol::token::TokenSecret;
@@ -25,6 +26,7 @@ async fn start(data: &Path) -> Local {
         shards: 1,
         data: data.to_owned(),
         secret: TokenSecret::new(SECRET),
+        limits: UserLimits::default(),
         cache_bytes: 1 << 20,
     };
     Local::start(config).await.unwrap()

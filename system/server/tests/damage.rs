@@ -4,6 +4,7 @@ mod common;
 
 use common::{PATIENCE, Raw, SECRET, TempDir};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use squall_core::rate::UserLimits;
 use squall_protocol::token::TokenSecret;
 use squall_protocol::{
     ClientFrame, ClientMsgId, ClientSeq, Codec, ConversationId, Payload, Refusal, Seq, ServerFrame, UserId,
@@ -32,6 +33,7 @@ fn live(data: &Path, act: impl AsyncFnOnce(&mut Raw)) {
             shards: 1,
             data: data.to_owned(),
             secret: TokenSecret::new(SECRET),
+            limits: UserLimits::default(),
             cache_bytes: 1 << 20,
         });
         let local = local.await.unwrap();

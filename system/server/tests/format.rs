@@ -5,6 +5,7 @@ mod common;
 use common::{PATIENCE, Raw, SECRET, TempDir};
 use prost::Message;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use squall_core::rate::UserLimits;
 use squall_protocol::token::TokenSecret;
 use squall_protocol::wire::log::{ConversationRow, FenceRow, MemberRow, SenderRow, StoredEntry, payload};
 use squall_protocol::{
@@ -52,6 +53,7 @@ fn lived_in() -> TempDir {
             shards: 1,
             data: dir.path().to_owned(),
             secret: TokenSecret::new(SECRET),
+            limits: UserLimits::default(),
             cache_bytes: 1 << 20,
         });
         let local = local.await.unwrap();

@@ -3,6 +3,7 @@
 mod common;
 
 use common::{Raw, SECRET, TempDir};
+use squall_core::rate::UserLimits;
 use squall_protocol::token::TokenSecret;
 use squall_protocol::{
     ClientFrame, ClientMsgId, ClientSeq, Codec, ConversationId, Payload, Refusal, Seq, ServerFrame, UserId,
@@ -74,6 +75,7 @@ async fn a_third_person_can_neither_read_nor_block_a_direct_conversation() {
             shards: 2,
             data: dir.path().join("data"),
             secret: TokenSecret::new(SECRET),
+            limits: UserLimits::default(),
             cache_bytes: 4 * 1024 * 1024,
         };
         let local = Local::start(config).await.unwrap();

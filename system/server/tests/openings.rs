@@ -4,6 +4,7 @@
 mod common;
 
 use common::{PATIENCE, Raw, SECRET, TempDir};
+use squall_core::rate::UserLimits;
 use squall_protocol::token::TokenSecret;
 use squall_protocol::{ClientFrame, ClientMsgId, ClientSeq, Codec, ConversationId, Payload, ServerFrame, UserId};
 use squall_server::local::{Local, LocalConfig};
@@ -23,6 +24,7 @@ fn config(data: PathBuf) -> LocalConfig {
         shards: SHARDS,
         data,
         secret: TokenSecret::new(SECRET),
+        limits: UserLimits::default(),
         cache_bytes: 1 << 20,
     }
 }

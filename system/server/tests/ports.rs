@@ -4,6 +4,7 @@
 mod common;
 
 use common::{Raw, SECRET, TempDir};
+use squall_core::rate::UserLimits;
 use squall_protocol::Codec;
 use squall_protocol::token::TokenSecret;
 use squall_server::local::{Local, LocalConfig};
@@ -42,6 +43,7 @@ async fn the_gateways_ports_are_the_only_ones() {
         shards: 3,
         data: dir.path().to_owned(),
         secret: TokenSecret::new(SECRET),
+        limits: UserLimits::default(),
         cache_bytes: 1 << 20,
     })
     .await

@@ -4,6 +4,7 @@ mod common;
 
 use common::{PATIENCE, Raw, SECRET, TempDir, token};
 use futures_util::SinkExt;
+use squall_core::rate::UserLimits;
 use squall_protocol::close::CloseReason;
 use squall_protocol::frames::ErrorCode;
 use squall_protocol::limits::{
@@ -37,6 +38,7 @@ fn config(dir: &TempDir) -> LocalConfig {
         shards: 2,
         data: dir.path().join("data"),
         secret: TokenSecret::new(SECRET),
+        limits: UserLimits::default(),
         cache_bytes: 4 * 1024 * 1024,
     }
 }

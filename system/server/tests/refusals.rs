@@ -4,6 +4,7 @@
 mod common;
 
 use common::{Raw, SECRET, TempDir, token};
+use squall_core::rate::UserLimits;
 use squall_protocol::token::TokenSecret;
 use squall_protocol::{
     ClientFrame, ClientMsgId, ClientSeq, Codec, ConversationId, DeviceId, Payload, Refusal, Seq, ServerFrame,
@@ -24,6 +25,7 @@ async fn start(data: &Path) -> Local {
         shards: 1,
         data: data.to_owned(),
         secret: TokenSecret::new(SECRET),
+        limits: UserLimits::default(),
         cache_bytes: 1 << 20,
     };
     Local::start(config).await.unwrap()

@@ -1,5 +1,6 @@
 //! What panics ends its role with an error that names it; nothing hangs unheard.
 
+use squall_core::rate::UserLimits;
 use squall_protocol::Role;
 use squall_protocol::cluster_secret::ClusterSecret;
 use squall_protocol::token::TokenSecret;
@@ -40,6 +41,7 @@ async fn told_of(role: Role, connector: Arc<dyn Connector>) -> String {
         observer: Arc::new(Unobserved),
         secret: TokenSecret::new("a secret for tests"),
         cluster_secret: ClusterSecret::new("a secret for links"),
+        limits: UserLimits::default(),
         open_storage: Some(Arc::new(|| panic!("our own bug"))),
     };
     let ended = tokio::time::timeout(PATIENCE, serve(role.host(0), cluster, env)).await;

@@ -6,6 +6,7 @@ use super::probe::Probe;
 use super::turmoil;
 use crate::disk::Disk;
 use crate::plants;
+use squall_core::rate::UserLimits;
 use squall_generators::rng::{Stream, key};
 use squall_protocol::cluster_secret::ClusterSecret;
 use squall_protocol::token::TokenSecret;
@@ -32,6 +33,8 @@ pub struct Common {
     pub cluster: Cluster,
     pub secret: TokenSecret,
     pub cluster_secret: ClusterSecret,
+    /// What one user may do.
+    pub limits: UserLimits,
     pub commit_latency: Duration,
     pub tick: Duration,
     /// Every host is looked at at every tick, to see that none oversleeps.
@@ -125,6 +128,7 @@ async fn boot(name: HostName, probe: Arc<Probe>, common: &Common, commit_stream:
         observer: probe,
         secret: common.secret.clone(),
         cluster_secret: common.cluster_secret.clone(),
+        limits: common.limits,
         open_storage,
     };
     Ok(serve(name, common.cluster.clone(), env).await?)

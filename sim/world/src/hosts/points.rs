@@ -21,6 +21,7 @@ pub const SOMETIMES: &[&str] = &[
     "old_send_looked_up",
     "client_seq_gap",
     "stale_count_told",
+    "told_to_wait",
     "published",
     "redelivered",
     "unacked_closed",
@@ -85,6 +86,7 @@ pub(super) fn names(point: &Point<'_>) -> &'static [&'static str] {
         Point::OldSendLookedUp { .. } => &["old_send_looked_up"],
         Point::ClientSeqGap { .. } => &["client_seq_gap"],
         Point::StaleSend { .. } => &["stale_count_told"],
+        Point::TooOften { .. } => &["told_to_wait"],
         Point::Published { .. } => &["published"],
         Point::Redelivered { .. } => &["redelivered"],
         Point::UnackedClosed { .. } => &["unacked_closed"],
@@ -129,6 +131,7 @@ pub(super) fn scenario_point(point: &Point<'_>) -> Option<model::Point> {
         | Point::OldSendLookedUp { .. }
         | Point::ClientSeqGap { .. }
         | Point::StaleSend { .. }
+        | Point::TooOften { .. }
         | Point::Redelivered { .. }
         | Point::UnackedClosed { .. }
         | Point::LookupRetried

@@ -145,6 +145,7 @@ impl Probe {
             | Point::OldSendLookedUp { .. }
             | Point::ClientSeqGap { .. }
             | Point::StaleSend { .. }
+            | Point::TooOften { .. }
             | Point::Redelivered { .. }
             | Point::UnackedClosed { .. }
             | Point::LookupRetried

@@ -234,6 +234,22 @@ bugs! {
         "Pages begin where a chunk of the index does: what the device has already does no harm, as it is shown once only."
         ["wire-privacy"] in "late-copies", 2 devices, 1 faults:
         "A newcomer who fetches what they lack, soon after the join."
+    RefusedSendsCounted "refused-sends-counted":
+        "The limiter counts before it asks; whoever obeys and comes back is further away than before."
+        ["every-send-answered"] in "tight-limits", 1 devices, 0 faults:
+        "One sender with more to say than it may at once."
+    LargeCreationNeverFits "large-creation-never-fits":
+        "What costs more than the bucket holds is told to wait for a moment that never comes."
+        ["every-send-answered"] in "tight-limits", 1 devices, 0 faults:
+        "A group that has more members than may be added at once."
+    WaitInSeconds "wait-in-seconds":
+        "Retry-after is in seconds in one protocol and in milliseconds in the other; the client waits a thousand times too long."
+        ["every-send-answered"] in "tight-limits", 1 devices, 0 faults:
+        "One sender that is told to wait shortly before the end."
+    SendForgottenWhenToldToWait "send-forgotten-when-told-to-wait":
+        "The outbox takes any refusal for the end of a message, and only the final ones are shown."
+        ["every-send-answered", "no-loss"] in "tight-limits", 1 devices, 0 faults:
+        "One sender that is told to wait."
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use crate::hosts::threads;
 use crate::memory::accounts::{Account, Peak};
 use crate::nemesis::{Nemesis, Place, Sites};
 use squall_checks::{Checks, Config};
+use squall_core::rate::{Rate, UserLimits};
 use squall_generators::rng::key;
 use squall_generators::{Fleet, Insiders, Liars};
 use squall_history::Recorder;
@@ -72,6 +73,7 @@ impl<'a> World<'a> {
             cluster: cluster(scenario),
             secret: TokenSecret::new(key(seed, "token secret").to_le_bytes()),
             cluster_secret: ClusterSecret::new(key(seed, "cluster secret").to_le_bytes()),
+            limits: user_limits(&scenario.limits),
             commit_latency: scenario.topology.commit_latency.as_duration(),
             tick: scenario.tick.0.as_duration(),
             every_tick: options.every_tick,
@@ -267,4 +269,14 @@ fn profiles_of_faults(scenario: &Scenario, network: &Network) -> BTreeMap<Profil
         }
     }
     profiles
+}
+
+/// The limits of a scenario, as the server takes them.
+fn user_limits(limits: &squall_scenarios::model::Limits) -> UserLimits {
+    let rate = |per_second, burst| Rate { per_second, burst };
+    UserLimits {
+        sends: rate(limits.sends_per_second, limits.sends_burst),
+        creations: rate(limits.creations_per_second, limits.creations_burst),
+        additions: rate(limits.additions_per_second, limits.additions_burst),
+    }
 }

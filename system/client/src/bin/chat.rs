@@ -260,7 +260,9 @@ fn words_for(reason: Refusal) -> &'static str {
         Refusal::BodyTooLarge => "the text is too long",
         Refusal::GroupTooLarge => "the group would be too large",
         Refusal::Conflict => "it exists already, or the change makes no sense for it",
-        Refusal::Busy | Refusal::ExpectedClientSeq(_) => "the server asks to send it again",
+        Refusal::Busy | Refusal::TooOften { .. } | Refusal::ExpectedClientSeq(_) => {
+            "the server asks to send it again"
+        }
     }
 }
 

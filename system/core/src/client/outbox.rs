@@ -5,9 +5,10 @@
 
 use crate::plant::{Plant, planted};
 use crate::time::Time;
-use squall_protocol::limits::{ANSWER_LIMIT, MAX_SENDS_IN_FLIGHT, RESEND_AFTER, REWIND_PAUSE};
+use squall_protocol::limits::{MAX_SENDS_IN_FLIGHT, RESEND_AFTER, RETRY_AFTER_MAX, REWIND_PAUSE};
 use squall_protocol::{ClientMsgId, ClientSeq, Payload};
 use std::collections::VecDeque;
+use std::time::Duration;
 
 #[derive(Debug, Clone)]
 pub struct Pending {
@@ -38,13 +39,22 @@ pub struct Outbox {
     /// Since when the front message waits for an answer on this connection.
     waiting_since: Option<Time>,
     rewound_at: Option<Time>,
+    /// The user has been told to wait: nothing goes out before, on whatever connection.
+    not_before: Time,
     /// The number of the front message is a guess, so that nothing may overtake it.
     guessed: bool,
 }
 
 impl Outbox {
     pub fn new(base: ClientSeq) -> Self {
-        Outbox { base, queue: VecDeque::new(), waiting_since: None, rewound_at: None, guessed: false }
+        Outbox {
+            base,
+            queue: VecDeque::new(),
+            waiting_since: None,
+            rewound_at: None,
+            not_before: Time::ZERO,
+            guessed: false,
+        }
     }
 
     pub fn push(&mut self, id: ClientMsgId, payload: Payload) {
@@ -94,6 +104,9 @@ impl Outbox {
 
     /// What goes out now: unsent messages inside the window, and those whose ack is overdue.
     pub fn transmit(&mut self, now: Time, mut out: impl FnMut(Transmission)) {
+        if now < self.not_before {
+            return;
+        }
         let mut client_seq = self.base;
         let window = if self.guessed { 1 } else { MAX_SENDS_IN_FLIGHT };
         for pending in self.queue.iter_mut().take(window) {
@@ -167,24 +180,40 @@ impl Outbox {
         true
     }
 
-    /// When a resend is due, or the connection is to be given up.
+    /// The shard is busy, which is an answer; the message goes out again when its ack is overdue.
+    pub fn handle_busy(&mut self, now: Time) {
+        self.waiting_since = self.waiting_since.map(|_| now);
+    }
+
+    /// The user has done too much: everything goes out again, in order, when the wait is over.
+    pub fn handle_too_often(&mut self, wait: Duration, now: Time) {
+        let wait = if planted(Plant::WaitInSeconds) { wait * 1_000 } else { wait };
+        if planted(Plant::SendForgottenWhenToldToWait) {
+            self.queue.pop_front();
+        }
+        self.not_before = self.not_before.max(now + wait.min(RETRY_AFTER_MAX));
+        self.waiting_since = None;
+        self.rewind();
+    }
+
+    /// Since when an answer is waited for on this connection.
+    pub fn waiting_since(&self) -> Option<Time> {
+        self.waiting_since.filter(|_| !planted(Plant::HalfOpenNeverNoticed))
+    }
+
+    /// When something is to be sent, for the first time or again.
     pub fn poll_timeout(&self) -> Time {
-        let resend = self
-            .queue
+        let waits = self.queue.iter().any(|p| !p.stored && p.sent_at.is_none());
+        if waits && self.waiting_since.is_none() && self.not_before > Time::ZERO {
+            return self.not_before;
+        }
+        self.queue
             .iter()
             .take(MAX_SENDS_IN_FLIGHT)
             .filter(|p| !p.stored)
             .filter_map(|p| p.sent_at)
             .min()
-            .map_or(Time::NEVER, |at| at + RESEND_AFTER);
-        let give_up = self.waiting_since.filter(|_| !planted(Plant::HalfOpenNeverNoticed));
-        resend.min(give_up.map_or(Time::NEVER, |at| at + ANSWER_LIMIT))
-    }
-
-    /// No answer for so long that the connection must be bad.
-    pub fn is_unanswered(&self, now: Time) -> bool {
-        let limit_passed = self.waiting_since.is_some_and(|at| now.since(at) >= ANSWER_LIMIT);
-        limit_passed && !planted(Plant::HalfOpenNeverNoticed)
+            .map_or(Time::NEVER, |at| at + RESEND_AFTER)
     }
 }
 
@@ -218,8 +247,7 @@ mod tests {
         assert_eq!(o.poll_timeout(), at(3_000));
         assert!(o.handle_stored(ClientMsgId(1), at(2_999)).is_some());
         assert_eq!(sent(&mut o, at(3_000)), [(2, 2, true)]);
-        assert!(!o.is_unanswered(at(10_000)));
-        assert!(o.is_unanswered(at(12_999)));
+        assert_eq!(o.waiting_since(), Some(at(2_999)));
     }
 
     #[test]
@@ -289,5 +317,23 @@ mod tests {
         assert_eq!(sent(&mut o, at(0)).len(), MAX_SENDS_IN_FLIGHT);
         o.handle_stored(ClientMsgId(1), at(1));
         assert_eq!(sent(&mut o, at(1)), [(17, 17, false)]);
+    }
+
+    #[test]
+    fn whoever_is_told_to_wait_sends_nothing_before_on_whatever_connection_and_then_all_in_order() {
+        let mut o = outbox(3);
+        sent(&mut o, at(0));
+        o.handle_too_often(Duration::from_millis(500), at(10));
+        // Those behind it had passed, and came out of turn.
+        o.handle_expected(ClientMsgId(2), ClientSeq(1), at(11));
+        assert_eq!(sent(&mut o, at(12)), []);
+        o.handle_connected();
+        assert_eq!(sent(&mut o, at(509)), []);
+        assert_eq!(o.poll_timeout(), at(510));
+        assert_eq!(sent(&mut o, at(510)), [(1, 1, true), (2, 2, true), (3, 3, true)]);
+        assert_eq!(o.poll_timeout(), at(3_510));
+        // No server keeps a conversation shut for ever.
+        o.handle_too_often(Duration::MAX, at(600));
+        assert_eq!(o.poll_timeout(), at(600) + RETRY_AFTER_MAX);
     }
 }

@@ -9,8 +9,8 @@ use crate::plant::{Plant, planted};
 use crate::time::Time;
 use squall_protocol::ids::mix;
 use squall_protocol::limits::{
-    ANSWER_LIMIT, BACKOFF_MAX, BACKOFF_MIN, CONNECT_LIMIT, HEARTBEAT_INTERVAL, MAX_SYNCS_OPEN, STALE_GRACE,
-    SUPERSEDED_TWICE_WITHIN,
+    ANSWER_LIMIT, BACKOFF_MAX, BACKOFF_MIN, CONNECT_LIMIT, ELSEWHERE_AFTER, HEARTBEAT_INTERVAL, MAX_SYNCS_OPEN,
+    RESEND_AFTER, STALE_GRACE, SUPERSEDED_TWICE_WITHIN,
 };
 use squall_protocol::{
     ClientFrame, ClientMsgId, ConversationId, DeviceId, Entry, LogSpan, Payload, Refusal, Seq, ServerFrame, UserId,
@@ -36,6 +36,8 @@ pub enum Phase {
     Online {
         next_ping: Time,
         ping_sent: Option<Time>,
+        /// When the gateway last said anything.
+        heard: Time,
     },
     /// Connected with a count that is not the device's highest: it hears how high that is, and then connects again.
     Stale {
@@ -268,6 +270,9 @@ impl ClientSession {
     }
 
     pub fn handle_frame(&mut self, frame: ServerFrame, now: Time, out: &mut Vec<Output>) {
+        if let Phase::Online { heard, .. } = &mut self.phase {
+            *heard = now;
+        }
         match frame {
             ServerFrame::Welcome { .. } => self.handle_welcome(now, out),
             ServerFrame::Pong => {
@@ -338,7 +343,7 @@ impl ClientSession {
 
     fn handle_welcome(&mut self, now: Time, out: &mut Vec<Output>) {
         self.attempts = 0;
-        self.phase = Phase::Online { next_ping: now + self.heartbeat_interval(), ping_sent: None };
+        self.phase = Phase::Online { next_ping: now + self.heartbeat_interval(), ping_sent: None, heard: now };
         out.push(Output::Online);
         for index in 0..self.threads.len() {
             self.threads[index].handle_connected();
@@ -380,8 +385,10 @@ impl ClientSession {
         let thread = self.thread(conversation);
         let Some(outbox) = thread.open_outbox() else { return };
         match reason {
-            // Sent again when its ack is overdue.
-            Refusal::Busy => return,
+            Refusal::Busy => return outbox.handle_busy(now),
+            Refusal::TooOften { retry_after_ms } => {
+                return outbox.handle_too_often(Duration::from_millis(retry_after_ms), now);
+            }
             Refusal::ExpectedClientSeq(expected) => {
                 if !outbox.handle_expected(id, expected, now) {
                     return;
@@ -429,11 +436,11 @@ impl ClientSession {
 
     /// An own message that came back from the log is stored, though its ack has not come (and may never).
     fn settle_own(&mut self, conversation: ConversationId, first: usize, now: Time, out: &mut Vec<Output>) {
-        let device = self.device;
+        let (user, device) = (self.user, self.device);
         let own: Vec<(ClientMsgId, Seq, u64)> = out[first..]
             .iter()
             .filter_map(|o| match o {
-                Output::Shown(Shown { entry, .. }) if entry.device == device => {
+                Output::Shown(Shown { entry, .. }) if (entry.sender, entry.device) == (user, device) => {
                     Some((entry.client_msg_id, entry.seq, entry.stored_at_ms))
                 }
                 _ => None,
@@ -462,6 +469,11 @@ impl ClientSession {
         }
     }
 
+    /// Since when some send waits for its answer on this connection.
+    fn waiting_since(&self) -> Option<Time> {
+        self.threads.iter().filter_map(|t| t.outbox()?.waiting_since()).min()
+    }
+
     /// When `handle_timeout` has something to do.
     pub fn poll_timeout(&self) -> Time {
         match self.phase {
@@ -469,9 +481,13 @@ impl ClientSession {
             Phase::Offline { retry_at } => retry_at,
             Phase::Stale { until, .. } => until,
             Phase::Connecting { since } | Phase::Greeting { since } => since + CONNECT_LIMIT,
-            Phase::Online { next_ping, ping_sent } => {
-                let own = ping_sent.map_or(next_ping, |at| at + ANSWER_LIMIT);
-                self.threads.iter().map(Thread::poll_timeout).fold(own, Time::min)
+            Phase::Online { next_ping, ping_sent, heard } => {
+                let silence = ping_sent.map_or(next_ping, |at| at + ANSWER_LIMIT);
+                let sends = self.waiting_since().map_or(Time::NEVER, |since| {
+                    let patience = if ping_sent.is_some() { ANSWER_LIMIT } else { RESEND_AFTER };
+                    (since.max(heard) + patience).min(since + ELSEWHERE_AFTER)
+                });
+                self.threads.iter().map(Thread::poll_timeout).fold(silence.min(sends), Time::min)
             }
         }
     }
@@ -494,7 +510,9 @@ impl ClientSession {
                     self.give_up("no welcome", now, out);
                 }
             }
-            Phase::Online { next_ping, ping_sent } => self.handle_online_timeout(next_ping, ping_sent, now, out),
+            Phase::Online { next_ping, ping_sent, heard } => {
+                self.handle_online_timeout(next_ping, ping_sent, heard, now, out)
+            }
         }
     }
 
@@ -502,17 +520,24 @@ impl ClientSession {
         &mut self,
         next_ping: Time,
         ping_sent: Option<Time>,
+        heard: Time,
         now: Time,
         out: &mut Vec<Output>,
     ) {
+        // A send without answer says that its shard is down or the connection bad; only a gateway that says nothing at all, asked
+        // for a sign of life meanwhile, is to be left for it.
+        let waiting = self.waiting_since();
+        let unheard = waiting.map(|since| now.since(since.max(heard)));
         let silent = ping_sent.is_some_and(|at| now.since(at) >= ANSWER_LIMIT)
-            || self.threads.iter().any(|t| t.outbox().is_some_and(|o| o.is_unanswered(now)));
+            || unheard.is_some_and(|unheard| unheard >= ANSWER_LIMIT)
+            || waiting.is_some_and(|since| now.since(since) >= ELSEWHERE_AFTER);
         if silent {
             return self.give_up("no answer", now, out);
         }
-        if ping_sent.is_none() && now >= next_ping {
+        let doubtful = unheard.is_some_and(|unheard| unheard >= RESEND_AFTER);
+        if ping_sent.is_none() && (now >= next_ping || doubtful) {
             let ping_sent = Some(now).filter(|_| !planted(Plant::HalfOpenNeverNoticed));
-            self.phase = Phase::Online { next_ping: now + self.heartbeat_interval(), ping_sent };
+            self.phase = Phase::Online { next_ping: now + self.heartbeat_interval(), ping_sent, heard };
             out.push(Output::Transmit(ClientFrame::Ping));
         }
         for index in 0..self.threads.len() {

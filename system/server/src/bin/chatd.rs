@@ -1,6 +1,7 @@
 //! The chat server: all roles in one process, with databases on the real disk.
 
 use clap::{Args, Parser, Subcommand};
+use squall_core::rate::{Rate, UserLimits};
 use squall_protocol::token::TokenSecret;
 use squall_protocol::{DeviceId, UserId, limits};
 use squall_server::local::{Local, LocalConfig, LocalError};
@@ -49,6 +50,15 @@ struct Serve {
     /// Shards, each with a database; fixed by the first start on a data directory.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=limits::MAX_SHARDS as i64), value_name = "N")]
     shards: u32,
+    /// Sends of one user at each gateway: so many a second, so many at once.
+    #[arg(long, default_value_t = UserLimits::default().sends, value_name = "N/N")]
+    limit_sends: Rate,
+    /// Conversations that one user creates at each shard.
+    #[arg(long, default_value_t = UserLimits::default().creations, value_name = "N/N")]
+    limit_creations: Rate,
+    /// People whom one user puts into conversations at each shard.
+    #[arg(long, default_value_t = UserLimits::default().additions, value_name = "N/N")]
+    limit_additions: Rate,
     #[command(flatten)]
     secret: Secret,
 }
@@ -133,6 +143,11 @@ async fn run(serve: Serve, data: PathBuf) -> Result<ExitCode, String> {
         shards: serve.shards,
         data,
         secret: serve.secret.read()?,
+        limits: UserLimits {
+            sends: serve.limit_sends,
+            creations: serve.limit_creations,
+            additions: serve.limit_additions,
+        },
         cache_bytes: limits::STORAGE_CACHE_BYTES,
     })
     .await

@@ -15,9 +15,10 @@ use crate::work::Work;
 use bytes::Bytes;
 use squall_core::Time;
 use squall_core::gateway::{Peer, ServerSession, Step};
+use squall_core::rate::retry_after_ms;
 use squall_protocol::Codec;
 use squall_protocol::close::CloseReason;
-use squall_protocol::{ClientFrame, ServerFrame, limits};
+use squall_protocol::{ClientFrame, Refusal, ServerFrame, limits};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
@@ -271,13 +272,26 @@ impl Connection {
         match self.session.handle_frame(frame, &self.gateway.secret, self.gateway.clock.wall_ms()) {
             Step::Admit(peer) => self.admit(peer, backlog),
             Step::Pong => self.push(ServerFrame::Pong, backlog),
-            Step::Forward(peer, frame) => self.gateway.uplinks.forward(self.id, peer, &frame),
+            Step::Forward(peer, frame) => self.forward(peer, frame, backlog),
             Step::Close(reason) => self.close(reason, backlog),
             Step::Correct { connect_count, reason } => {
                 self.push(ServerFrame::Stale { connect_count, superseded: false }, backlog);
                 self.close(reason, backlog);
             }
         }
+    }
+
+    /// Hands a frame on, unless it is a send too many: a flood ends here, before it takes room in the queue that all devices of this
+    /// gateway share.
+    fn forward(&mut self, peer: Peer, frame: ClientFrame, backlog: &mut Backlog) {
+        if let ClientFrame::Send { conversation, client_msg_id, .. } = frame
+            && let Err(wait) = self.gateway.take_send(peer.user)
+        {
+            self.gateway.observer.passed(&Point::TooOften { user: peer.user });
+            let reason = Refusal::TooOften { retry_after_ms: retry_after_ms(wait) };
+            return self.push(ServerFrame::Refused { conversation, client_msg_id, reason }, backlog);
+        }
+        self.gateway.uplinks.forward(self.id, peer, &frame);
     }
 
     fn heard(&mut self) {

@@ -24,6 +24,7 @@ use crate::net::Listener;
 use crate::observer::Observer;
 use crate::tasks::Tasks;
 use crate::work::Work;
+use squall_core::rate::UserLimits;
 use squall_protocol::token::TokenSecret;
 use squall_protocol::{Role, limits};
 use state::Gateway;
@@ -40,14 +41,22 @@ pub struct Parts {
     pub clock: Clock,
     pub observer: Arc<dyn Observer>,
     pub secret: TokenSecret,
+    pub limits: UserLimits,
     pub tasks: Tasks,
 }
 
 /// Runs a gateway until its listener fails.
 pub async fn run(mut parts: Parts) -> io::Result<()> {
     let uplinks = Uplinks::new(parts.cluster[Role::Messages].len(), parts.cluster[Role::Registry].len());
-    let gateway =
-        Arc::new(Gateway::new(parts.index, parts.clock, parts.observer, parts.secret, uplinks, parts.tasks));
+    let gateway = Arc::new(Gateway::new(
+        parts.index,
+        parts.clock,
+        parts.observer,
+        parts.secret,
+        uplinks,
+        parts.tasks,
+        parts.limits,
+    ));
     shard_link::start(&gateway, &parts.dialler, &parts.cluster[Role::Messages]);
     registry_link::start(&gateway, &parts.dialler, &parts.cluster[Role::Registry]);
     downlink::start(&gateway, &parts.dialler, &parts.cluster[Role::Bus]);

@@ -9,11 +9,13 @@ use crate::clock::Clock;
 use crate::observer::{Observer, Point};
 use crate::tasks::Tasks;
 use squall_core::gateway::Peer;
-use squall_protocol::limits;
+use squall_core::rate::{Rates, UserLimits};
 use squall_protocol::token::TokenSecret;
 use squall_protocol::wire::registry::SnapshotEnd;
 use squall_protocol::wire::registry::session_request::Request as SessionKind;
+use squall_protocol::{UserId, limits};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// What all tasks of a gateway share.
 pub struct Gateway {
@@ -23,6 +25,7 @@ pub struct Gateway {
     pub secret: TokenSecret,
     pub uplinks: Uplinks,
     pub tasks: Tasks,
+    sends: Mutex<Rates>,
     table: Mutex<Table>,
 }
 
@@ -35,8 +38,16 @@ impl Gateway {
         secret: TokenSecret,
         uplinks: Uplinks,
         tasks: Tasks,
+        limits: UserLimits,
     ) -> Self {
-        Gateway { index, clock, observer, secret, uplinks, tasks, table: Mutex::default() }
+        let sends = Mutex::new(Rates::new(limits.sends));
+        Gateway { index, clock, observer, secret, uplinks, tasks, sends, table: Mutex::default() }
+    }
+
+    /// Takes a send from its user's budget; an error says how long the user has to wait.
+    pub fn take_send(&self, user: UserId) -> Result<(), Duration> {
+        let mut sends = self.sends.lock().unwrap_or_else(PoisonError::into_inner);
+        sends.take(user, 1, self.clock.now())
     }
 
     pub fn table(&self) -> MutexGuard<'_, Table> {

@@ -27,6 +27,7 @@ async fn listening(host: HostName) -> String {
         observer: Arc::new(Unobserved),
         secret: TokenSecret::new("for tokens"),
         cluster_secret: ClusterSecret::new("for links"),
+        limits: squall_core::rate::UserLimits::default(),
         open_storage: Some(Arc::new(|| Err(StorageError::WriterGone))),
     };
     let cluster = Cluster::from_fn(|_| Vec::new());

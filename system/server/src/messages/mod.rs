@@ -27,6 +27,7 @@ use crate::tasks::Tasks;
 use dispatcher::Dispatcher;
 use futures_util::StreamExt;
 use shard::Shard;
+use squall_core::rate::UserLimits;
 use squall_protocol::limits;
 use squall_protocol::wire::messages as wire;
 use std::sync::Arc;
@@ -40,6 +41,7 @@ pub struct Parts {
     pub registries: Vec<String>,
     pub buses: Vec<String>,
     pub open_storage: OpenStorage,
+    pub limits: UserLimits,
     pub clock: Clock,
     pub observer: Arc<dyn Observer>,
     pub tasks: Tasks,
@@ -72,7 +74,14 @@ impl Messages for Arc<Shard> {
 /// Runs a shard until its listener fails.
 pub async fn run(parts: Parts) -> Result<(), tonic::transport::Error> {
     let dispatcher = Dispatcher::new(parts.registries.len(), parts.buses.len());
-    let shard = Arc::new(Shard::new(parts.open_storage, dispatcher, parts.clock, parts.observer, parts.tasks));
+    let shard = Arc::new(Shard::new(
+        parts.open_storage,
+        parts.limits,
+        dispatcher,
+        parts.clock,
+        parts.observer,
+        parts.tasks,
+    ));
     shard.tasks.spawn("commits", commit::run(Arc::clone(&shard)));
     dispatch::start(&shard, &parts.dialler, parts.registries, parts.buses);
     let observer = Arc::clone(&shard.observer);

@@ -17,6 +17,7 @@ use crate::storage::{NewEntry, Storage, StorageError};
 use crate::work::Work;
 use squall_core::messages::{Fenced, SendOutcome, SendRequest, admit, numbered_as};
 use squall_core::plant::{Plant, planted};
+use squall_core::rate::retry_after_ms;
 use squall_protocol::frames::ErrorCode;
 use squall_protocol::wire::messages::{Caller, Reply, Request, reply};
 use squall_protocol::{
@@ -73,6 +74,10 @@ pub fn handle(shard: &Shard, request: Request, replies: &Queue<Reply>) {
         replies.push(from.reply(&refused));
         return;
     }
+    if let Err(refused) = within_limits(shard, &from, &request) {
+        replies.push(from.reply(&refused));
+        return;
+    }
     let mut state = shard.state();
     let message = message_of(&request);
     let Some(storage) = state.storage.clone() else { return from.refuse_for_now(message) };
@@ -109,6 +114,18 @@ fn admitted(from: &Requester<'_>, request: &relay::Request) -> Result<(), Server
         }
         relay::Request::Frame(_) | relay::Request::Heads(_) => Ok(()),
     }
+}
+
+/// Whether its user may create or add so much just now. A resend of what is stored waits with the rest.
+fn within_limits(shard: &Shard, from: &Requester<'_>, request: &relay::Request) -> Result<(), ServerFrame> {
+    let relay::Request::Frame(ClientFrame::Send { conversation, client_msg_id, payload, .. }) = request else {
+        return Ok(());
+    };
+    shard.growth().check(from.user(), payload, shard.clock.now()).map_err(|wait| {
+        let reason = Refusal::TooOften { retry_after_ms: retry_after_ms(wait) };
+        shard.observer.passed(&Point::TooOften { user: from.user() });
+        ServerFrame::Refused { conversation: *conversation, client_msg_id: *client_msg_id, reason }
+    })
 }
 
 fn answer(
@@ -213,6 +230,7 @@ fn handle_send(
     let waiter = Waiter { replies: from.replies.clone(), connection, device, client_msg_id };
     match log.handle_send(send) {
         SendOutcome::Staged(entry) => {
+            shard.growth().spend(entry.sender, &entry.payload, shard.clock.now());
             if planted(Plant::AckBeforeCommit) {
                 waiter.answer(conversation, entry.seq, entry.stored_at_ms);
             }

@@ -13,6 +13,7 @@ use crate::observer::{Observer, Point};
 use crate::storage::{Counted, OpenStorage, Storage, StorageError};
 use crate::tasks::Tasks;
 use squall_core::messages::{Planner, Position};
+use squall_core::rate::{Growth, UserLimits};
 use squall_protocol::limits;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -23,6 +24,7 @@ use tokio::sync::Notify;
 pub struct Shard {
     state: Mutex<ShardState>,
     open_storage: OpenStorage,
+    growth: Mutex<Growth>,
     pub dispatcher: Dispatcher,
     pub clock: Clock,
     pub observer: Arc<dyn Observer>,
@@ -38,6 +40,7 @@ pub struct Shard {
 impl Shard {
     pub fn new(
         open_storage: OpenStorage,
+        limits: UserLimits,
         dispatcher: Dispatcher,
         clock: Clock,
         observer: Arc<dyn Observer>,
@@ -47,6 +50,7 @@ impl Shard {
         Shard {
             state,
             open_storage,
+            growth: Mutex::new(Growth::new(limits)),
             dispatcher,
             clock,
             observer,
@@ -64,6 +68,11 @@ impl Shard {
     /// The disk, whose reads are counted from here on.
     fn open(&self) -> Result<Arc<dyn Storage>, StorageError> {
         Ok(Arc::new(Counted::new((self.open_storage)()?, Arc::clone(&self.observer))))
+    }
+
+    /// What users create and add. It has a lock of its own, so that whoever does too much is refused before the shard's is taken.
+    pub fn growth(&self) -> MutexGuard<'_, Growth> {
+        self.growth.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Drops all memory, opens the disk, and begins to plan anew what it holds beyond the dispatch watermark.

@@ -11,6 +11,7 @@ use crate::storage::{Batch, NewEntry, Recovered, RedbStorage, Row, Storage, Stor
 use crate::tasks::Tasks;
 use futures_util::StreamExt;
 use squall_core::messages::{Conversation, Fence, LogDelta, Position, SendOutcome, SendRequest, Sender};
+use squall_core::rate::UserLimits;
 use squall_protocol::wire::messages::{Caller, Reply, Request};
 use squall_protocol::{
     ClientFrame, ClientMsgId, ClientSeq, ConversationId, DeviceId, Entry, Payload, Refusal, Seq, ServerFrame,
@@ -135,7 +136,14 @@ async fn disk(conversation: ConversationId) -> Arc<Counting> {
 fn shard_on(disk: &Arc<Counting>) -> Shard {
     let disk: Arc<dyn Storage> = Arc::clone(disk) as _;
     let open = Arc::new(move || Ok(Arc::clone(&disk)));
-    let shard = Shard::new(open, Dispatcher::new(1, 1), Clock::new(|| 0), Arc::new(Unobserved), Tasks::default());
+    let shard = Shard::new(
+        open,
+        UserLimits::default(),
+        Dispatcher::new(1, 1),
+        Clock::new(|| 0),
+        Arc::new(Unobserved),
+        Tasks::default(),
+    );
     shard.recover().unwrap();
     shard
 }

@@ -1,0 +1,50 @@
+//! What one user may do: the limits that the server is started with.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use squall_protocol::limits;
+
+/// Declares the limits once: the field, its default, and its documentation.
+macro_rules! limits {
+    ($($(#[doc = $doc:literal])+ $field:ident = $default:expr;)+) => {
+        /// What one user may do in the long run and at once. Whoever does more is told to wait, and loses nothing.
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct Limits {
+            $($(#[doc = $doc])+ pub $field: u32,)+
+        }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Limits { $($field: $default,)+ }
+            }
+        }
+
+        impl Limits {
+            /// Every limit under its key.
+            pub fn keys(&self) -> impl Iterator<Item = (&'static str, u32)> {
+                [$((stringify!($field), self.$field),)+].into_iter()
+            }
+
+            /// The limit under a key, to be changed.
+            pub fn keys_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut u32)> {
+                [$((stringify!($field), &mut self.$field),)+].into_iter()
+            }
+        }
+    };
+}
+
+limits! {
+    /// Sends of one user, resends included, that each gateway takes a second in the long run.
+    sends_per_second = limits::USER_SENDS.0;
+    /// The most of them at once.
+    sends_burst = limits::USER_SENDS.1;
+    /// Conversations that one user may create a second in the long run, at each shard.
+    creations_per_second = limits::USER_CREATIONS.0;
+    /// The most of them at once.
+    creations_burst = limits::USER_CREATIONS.1;
+    /// People whom one user may put into conversations a second in the long run, at each shard; those whom a creation names count.
+    additions_per_second = limits::USER_ADDITIONS.0;
+    /// The most of them at once; a larger creation takes all of them.
+    additions_burst = limits::USER_ADDITIONS.1;
+}

@@ -1,0 +1,270 @@
+//! How often somebody may do something: the generic cell rate algorithm, a bucket of tokens in one number a user.
+//!
+//! The number is the time at which the bucket will be full. What is refused costs nothing, so that whoever is told to wait and does
+//! is taken at once.
+//!
+//! **Invariants:** a full bucket needs no row, so rows that go because they are full change nothing. When all rows are taken by those
+//! who have just spent, those who have spent least go: to fill the table gives nobody more than a bucket that was nearly full. Guarded
+//! by the tests below.
+
+use crate::plant::{Plant, planted};
+use crate::time::Time;
+use rustc_hash::FxHashMap;
+use squall_protocol::limits::{self, MAX_LIMITED_USERS};
+use squall_protocol::{Payload, UserId};
+use std::time::Duration;
+
+/// So many a second in the long run, so many at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    pub per_second: u32,
+    pub burst: u32,
+}
+
+impl Rate {
+    /// One after the other, and what a whole burst takes to come back.
+    fn micros(self, tokens: u32) -> u64 {
+        u64::from(tokens) * 1_000_000 / u64::from(self.per_second.max(1))
+    }
+}
+
+impl std::fmt::Display for Rate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.per_second, self.burst)
+    }
+}
+
+impl std::str::FromStr for Rate {
+    type Err = String;
+
+    /// `50/500`: 50 a second, 500 at once.
+    fn from_str(text: &str) -> Result<Rate, String> {
+        let wrong = || format!("expected A-SECOND/AT-ONCE, such as 50/500, both at least 1; found '{text}'");
+        let (per_second, burst) = text.split_once('/').ok_or_else(wrong)?;
+        let number = |word: &str| word.parse::<u32>().ok().filter(|n| *n > 0).ok_or_else(wrong);
+        Ok(Rate { per_second: number(per_second)?, burst: number(burst)? })
+    }
+}
+
+/// What one user may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UserLimits {
+    /// Sends, at each gateway.
+    pub sends: Rate,
+    /// Conversations created, at each shard.
+    pub creations: Rate,
+    /// People put into conversations, at each shard: those whom a creation names, and each who is added.
+    pub additions: Rate,
+}
+
+impl Default for UserLimits {
+    fn default() -> Self {
+        let rate = |(per_second, burst)| Rate { per_second, burst };
+        UserLimits {
+            sends: rate(limits::USER_SENDS),
+            creations: rate(limits::USER_CREATIONS),
+            additions: rate(limits::USER_ADDITIONS),
+        }
+    }
+}
+
+/// The buckets of all users for one sort of thing.
+#[derive(Debug)]
+pub struct Rates {
+    rate: Rate,
+    /// When each bucket that is not full will be.
+    full_at: FxHashMap<UserId, Time>,
+    /// With so many rows, those that are full go.
+    tidy_at: usize,
+}
+
+impl Rates {
+    pub fn new(rate: Rate) -> Self {
+        Rates { rate, full_at: FxHashMap::default(), tidy_at: MAX_LIMITED_USERS / 64 }
+    }
+
+    /// When the bucket is full again once `tokens` are taken now. More than a whole bucket is taken as one.
+    fn after(&self, user: UserId, tokens: u32, now: Time) -> Time {
+        let tokens = if planted(Plant::LargeCreationNeverFits) { tokens } else { tokens.min(self.rate.burst) };
+        let full_at = self.full_at.get(&user).copied().unwrap_or(now).max(now);
+        full_at + Duration::from_micros(self.rate.micros(tokens))
+    }
+
+    /// Whether `tokens` may be taken; if not, how long to wait.
+    pub fn check(&self, user: UserId, tokens: u32, now: Time) -> Result<(), Duration> {
+        let beyond = self.after(user, tokens, now).since(now);
+        match beyond.checked_sub(Duration::from_micros(self.rate.micros(self.rate.burst))) {
+            None | Some(Duration::ZERO) => Ok(()),
+            Some(wait) => Err(wait),
+        }
+    }
+
+    /// Takes `tokens`, whether or not they are there: what is owed is waited for longer.
+    pub fn spend(&mut self, user: UserId, tokens: u32, now: Time) {
+        let after = self.after(user, tokens, now);
+        self.full_at.insert(user, after);
+        if self.full_at.len() >= self.tidy_at {
+            self.tidy(now);
+        }
+    }
+
+    /// Takes `tokens` if they are there; if not, says how long to wait.
+    pub fn take(&mut self, user: UserId, tokens: u32, now: Time) -> Result<(), Duration> {
+        let checked = self.check(user, tokens, now);
+        if checked.is_ok() || planted(Plant::RefusedSendsCounted) {
+            self.spend(user, tokens, now);
+        }
+        checked
+    }
+
+    fn tidy(&mut self, now: Time) {
+        self.full_at.retain(|_, full_at| *full_at > now);
+        if self.full_at.len() >= MAX_LIMITED_USERS {
+            let mut rows: Vec<(Time, UserId)> = self.full_at.iter().map(|(user, at)| (*at, *user)).collect();
+            rows.sort_unstable();
+            for (_, user) in &rows[..MAX_LIMITED_USERS / 2] {
+                self.full_at.remove(user);
+            }
+        }
+        self.tidy_at = (2 * self.full_at.len()).clamp(MAX_LIMITED_USERS / 64, MAX_LIMITED_USERS);
+    }
+
+    /// Buckets that are not known to be full.
+    pub fn rows(&self) -> usize {
+        self.full_at.len()
+    }
+}
+
+/// What a shard counts of each user: what makes rows for others.
+#[derive(Debug)]
+pub struct Growth {
+    creations: Rates,
+    additions: Rates,
+}
+
+impl Growth {
+    pub fn new(limits: UserLimits) -> Self {
+        Growth { creations: Rates::new(limits.creations), additions: Rates::new(limits.additions) }
+    }
+
+    /// Whether the user may send this now; if not, how long to wait. Costs nothing.
+    pub fn check(&self, user: UserId, payload: &Payload, now: Time) -> Result<(), Duration> {
+        let (creations, additions) = cost(payload);
+        let creations = if creations > 0 { self.creations.check(user, creations, now) } else { Ok(()) };
+        let additions = if additions > 0 { self.additions.check(user, additions, now) } else { Ok(()) };
+        creations.and(additions)
+    }
+
+    /// It has become an entry.
+    pub fn spend(&mut self, user: UserId, payload: &Payload, now: Time) {
+        let (creations, additions) = cost(payload);
+        if creations > 0 {
+            self.creations.spend(user, creations, now);
+        }
+        if additions > 0 {
+            self.additions.spend(user, additions, now);
+        }
+    }
+}
+
+/// The creations and additions that an entry is.
+fn cost(payload: &Payload) -> (u32, u32) {
+    match payload {
+        Payload::Text(_) | Payload::Left(_) => (0, 0),
+        Payload::Joined(_) => (0, 1),
+        Payload::Created { members, .. } => (1, u32::try_from(members.len()).unwrap_or(u32::MAX)),
+    }
+}
+
+/// A wait in whole milliseconds, never none.
+pub fn retry_after_ms(wait: Duration) -> u64 {
+    u64::try_from(wait.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATE: Rate = Rate { per_second: 10, burst: 5 };
+    const A: UserId = UserId(1);
+
+    const fn ms(ms: u64) -> Time {
+        Time(ms * 1_000)
+    }
+
+    #[test]
+    fn a_burst_passes_and_then_one_at_a_time() {
+        let mut rates = Rates::new(RATE);
+        let mut take = |at| rates.take(A, 1, ms(at)).map_err(|wait| wait.as_millis());
+        assert!((0..5).all(|_| take(1_000).is_ok()));
+        assert_eq!(take(1_000), Err(100));
+        assert_eq!(take(1_040), Err(60));
+        // To be refused has cost nothing.
+        assert_eq!(take(1_100), Ok(()));
+        assert_eq!(take(1_100), Err(100));
+        assert!((0..5).all(|_| take(60_000).is_ok()));
+        assert_eq!(take(60_000), Err(100));
+    }
+
+    #[test]
+    fn more_than_a_bucket_holds_is_a_whole_bucket() {
+        let mut rates = Rates::new(RATE);
+        assert_eq!(rates.take(A, 5_000, ms(0)), Ok(()));
+        assert_eq!(rates.take(A, 1, ms(0)), Err(Duration::from_millis(100)));
+        assert_eq!(rates.take(A, 5_000, ms(400)), Err(Duration::from_millis(100)));
+        assert_eq!(rates.take(A, 5_000, ms(500)), Ok(()));
+    }
+
+    #[test]
+    fn what_was_staged_all_the_same_is_waited_for_longer() {
+        let mut rates = Rates::new(RATE);
+        rates.spend(A, 5, ms(0));
+        rates.spend(A, 5, ms(0));
+        assert_eq!(rates.check(A, 1, ms(0)), Err(Duration::from_millis(600)));
+    }
+
+    #[test]
+    fn a_table_that_others_fill_gives_nobody_more() {
+        let mut rates = Rates::new(RATE);
+        rates.spend(A, 5, ms(0));
+        for user in 0..2 * MAX_LIMITED_USERS as u64 {
+            rates.spend(UserId(10 + user), 1, ms(0));
+        }
+        assert!(rates.rows() <= MAX_LIMITED_USERS);
+        assert_eq!(rates.check(A, 1, ms(0)), Err(Duration::from_millis(100)));
+        rates.spend(UserId(2), 1, ms(10_000));
+        rates.tidy(ms(10_000));
+        assert_eq!(rates.rows(), 1);
+    }
+
+    #[test]
+    fn a_creation_counts_as_one_and_as_all_whom_it_names() {
+        let limits = UserLimits {
+            creations: Rate { per_second: 1, burst: 2 },
+            additions: Rate { per_second: 10, burst: 100 },
+            ..UserLimits::default()
+        };
+        let mut growth = Growth::new(limits);
+        let created = |n| Payload::Created { direct: false, members: (0..n).map(UserId).collect() };
+        let (large, joined) = (created(90), Payload::Joined(A));
+        assert_eq!(growth.check(A, &large, ms(0)), Ok(()));
+        growth.spend(A, &large, ms(0));
+        assert_eq!(growth.check(A, &large, ms(0)), Err(Duration::from_secs(8)));
+        assert!((0..10).all(|_| {
+            let passes = growth.check(A, &joined, ms(0)).is_ok();
+            growth.spend(A, &joined, ms(0));
+            passes
+        }));
+        assert_eq!(growth.check(A, &joined, ms(0)), Err(Duration::from_millis(100)));
+        assert_eq!(growth.check(A, &Payload::Text("x".into()), ms(0)), Ok(()));
+        assert_eq!(growth.check(UserId(2), &large, ms(0)), Ok(()));
+    }
+
+    #[test]
+    fn a_rate_is_written_as_two_numbers() {
+        assert_eq!("10/5".parse(), Ok(RATE));
+        for wrong in ["", "10", "0/5", "10/0", "x/5", "10/5/5", "-1/5"] {
+            assert!(wrong.parse::<Rate>().unwrap_err().contains("such as 50/500"), "{wrong}");
+        }
+    }
+}
