@@ -64,10 +64,10 @@ impl MemoryEstimate {
             line(
                 "checks",
                 &[
-                    (f.sends, 52.0, "messages"),
+                    (f.sends, 68.0, "messages"),
                     (f.memberships, 78.0, "conversations of a device"),
                     (f.conversations, 65.0, "conversations"),
-                    (clients, 45.0, "clients"),
+                    (clients, 61.0, "clients"),
                 ],
             ),
         ];
