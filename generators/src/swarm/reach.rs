@@ -31,6 +31,8 @@ struct Stretch {
 const LINK: u64 = 3_500;
 /// In so much time people say something to each shard, and are answered.
 const SAID: u64 = 4_500;
+/// Fewer devices than this may all be without a connection at once.
+const FEW: u32 = 12;
 /// So long after what kept them from it devices are connected again.
 const BACK: u64 = 8_000;
 
@@ -127,6 +129,12 @@ fn silences(fault: &Fault, scenario: &Scenario) -> Vec<(Ground, Stretch)> {
         FaultKind::HalfOpen { .. } | FaultKind::Disconnect { .. } => {
             all.push((Ground::Online, Stretch { from: stretch.until, ..and_back }));
         }
+        // Of a few devices, one after the other is cut off, and hardly one is there.
+        FaultKind::DropSentAcks { .. } | FaultKind::DropDeviceAcks { .. } => {
+            if scenario.population.devices() < FEW {
+                all.push((Ground::Online, and_back));
+            }
+        }
         FaultKind::CarrierGone { .. } | FaultKind::SlowReader { .. } => all.push((Ground::Online, and_back)),
         FaultKind::Clock { .. }
         | FaultKind::DiskErrors { .. }
@@ -134,8 +142,6 @@ fn silences(fault: &Fault, scenario: &Scenario) -> Vec<(Ground, Stretch)> {
         | FaultKind::Latency { .. }
         | FaultKind::SlowLink { .. }
         | FaultKind::Loss { .. }
-        | FaultKind::DropSentAcks { .. }
-        | FaultKind::DropDeviceAcks { .. }
         | FaultKind::DuplicateAcks { .. }
         | FaultKind::DelayAcks { .. }
         | FaultKind::DuplicateSends { .. }
@@ -208,7 +214,7 @@ fn needs(fault: &Fault, scenario: &Scenario) -> Vec<(Vec<Ground>, Stretch, u64)>
         | FaultKind::DuplicateSends { .. }
         | FaultKind::SlowReader { .. } => vec![(vec![Ground::Traffic, Ground::Online], stretch, SAID)],
         FaultKind::Liars { .. } | FaultKind::Insiders { .. } => {
-            vec![(vec![Ground::Host(Role::Gateway)], stretch, LINK)]
+            vec![(vec![Ground::Host(Role::Gateway), Ground::Online], stretch, LINK)]
         }
         FaultKind::CarrierGone { .. } => vec![(vec![Ground::Online], stretch, LINK)],
         FaultKind::ProfileChange { .. }

@@ -59,6 +59,12 @@ pub enum Plant {
     LargeCreationNeverFits,
     WaitInSeconds,
     SendForgottenWhenToldToWait,
+    HeadsFirstPartOnly,
+    ShortPageIsLast,
+    BodyEndsAtNul,
+    ReturnShowsTheGap,
+    LookupGivenUp,
+    DebtEvicted,
 }
 
 /// Whether this bug is planted in the process.

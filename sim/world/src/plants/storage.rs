@@ -7,11 +7,12 @@ use squall_server::net::BoxFuture;
 use squall_server::storage::{Batch, Recovered, Row, Storage, StorageError};
 
 /// The bugs of this file.
-pub const LIVE_HERE: [Plant; 4] = [
+pub const LIVE_HERE: [Plant; 5] = [
     Plant::DedupForgottenOnRestart,
     Plant::SequenceReusedAfterCrash,
     Plant::OrderByWallClock,
     Plant::BodyTruncated,
+    Plant::BodyEndsAtNul,
 ];
 
 /// What `body-truncated` keeps of a body, in bytes.
@@ -35,6 +36,14 @@ fn truncate(entry: &mut Entry) {
     }
 }
 
+fn end_at_nul(entry: &mut Entry) {
+    if let Payload::Text(text) = &mut entry.payload
+        && let Some(end) = text.find('\0')
+    {
+        *text = text[..end].into();
+    }
+}
+
 /// Numbers entries by the order of their time stamps.
 fn order_by_wall_clock(entries: &mut [Entry]) {
     let places: Vec<Seq> = entries.iter().map(|entry| entry.seq).collect();
@@ -46,6 +55,9 @@ impl<S: Storage> Storage for PlantedStorage<S> {
     fn append(&self, mut batch: Batch) -> BoxFuture<'_, Result<(), StorageError>> {
         if planted(Plant::BodyTruncated) {
             batch.entries.iter_mut().for_each(|new| truncate(&mut new.entry));
+        }
+        if planted(Plant::BodyEndsAtNul) {
+            batch.entries.iter_mut().for_each(|new| end_at_nul(&mut new.entry));
         }
         self.inner.append(batch)
     }

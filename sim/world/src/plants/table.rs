@@ -250,6 +250,30 @@ bugs! {
         "The outbox takes any refusal for the end of a message, and only the final ones are shown."
         ["every-send-answered", "no-loss"] in "tight-limits", 1 devices, 0 faults:
         "One sender that is told to wait."
+    HeadsFirstPartOnly "heads-first-part-only":
+        "The list of conversations comes in parts and the first one is taken for all; nobody has as many friends as the few who have."
+        ["no-loss"] in "hundreds-of-conversations", 2 devices, 0 faults:
+        "Two people with more conversations than a part holds, one of whom was away, and nothing more said in the last ones."
+    ShortPageIsLast "short-page-is-last":
+        "A page with fewer entries than were asked for is taken for the last one; it was short because its bodies were long."
+        ["no-loss"] in "backlog", 2 devices, 0 faults:
+        "A device that was away for more bytes than a page holds, in fewer entries."
+    BodyEndsAtNul "body-ends-at-nul":
+        "Somewhere a text is handed on as a C string, which ends at its first NUL."
+        ["nothing-unsent"] in "restless-groups", 1 devices, 0 faults:
+        "One message with a NUL in it."
+    ReturnShowsTheGap "return-shows-the-gap":
+        "Who comes back to a group is shown what was written since they left, as if they had only been away."
+        ["members-only"] in "restless-groups", 2 devices, 0 faults:
+        "A member who leaves a group, more messages than a newcomer may see, and the member's return."
+    LookupGivenUp "lookup-given-up":
+        "Who asks the registry gives up after a while, and what was to be delivered is forgotten with the question."
+        ["no-loss"] in "silent-conversations", 2 devices, 1 faults:
+        "A registry that does not answer, and a last message in the meantime."
+    DebtEvicted "debt-evicted":
+        "The table of what is owed is bounded and forgets the oldest; devices that never ack push out what others are owed."
+        ["no-loss"] in "never-acking", 2 devices, 2 faults:
+        "An open debt for a delivery that was lost, and many newer ones."
 }
 
 #[cfg(test)]

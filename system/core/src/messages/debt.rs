@@ -63,6 +63,9 @@ impl Overdue {
     }
 }
 
+/// What the bug `debt-evicted` has room for.
+const REMEMBERED: usize = 24;
+
 /// All open debts of a shard.
 #[derive(Debug, Default)]
 pub struct Debts {
@@ -87,6 +90,9 @@ impl Debts {
         for Debtor { user, device, connect_count } in targets {
             let key = ((user, device), conversation);
             let due = now + REDELIVER_AFTER;
+            if planted(Plant::DebtEvicted) && self.open.len() >= REMEMBERED {
+                self.forget_oldest();
+            }
             let debt = self.open.entry(key).or_insert_with(|| {
                 self.last_ticket += 1;
                 self.queue.push_back((due, key, self.last_ticket));
@@ -144,6 +150,13 @@ impl Debts {
         let earlier = debts.filter(|(_, debt)| debt.connect_count < connect_count).map(|(key, _)| *key);
         let earlier: Vec<Key> = earlier.collect();
         earlier.into_iter().for_each(|key| self.end(key));
+    }
+
+    /// The bug `debt-evicted`: there is room for so many debts only.
+    fn forget_oldest(&mut self) {
+        if let Some((_, key, _)) = self.queue.pop_front() {
+            self.end(key);
+        }
     }
 
     fn end(&mut self, key: Key) {

@@ -142,6 +142,9 @@ impl Membership {
             Payload::Joined(user) => {
                 let history = if planted(Plant::NewcomerSeesAllHistory) { u64::MAX } else { NEWCOMER_HISTORY };
                 let from = Seq(seq.0.saturating_sub(history).max(1));
+                let left = self.stretches.of(*user).filter_map(|stretch| stretch.until).max();
+                let from =
+                    left.filter(|_| planted(Plant::ReturnShowsTheGap)).map_or(from, |left| from.min(left.next()));
                 self.stretches.insert(Stretch { user: *user, joined: seq, from, until: None });
                 self.present += 1;
             }

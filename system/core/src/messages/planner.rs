@@ -10,6 +10,7 @@
 //! registry that is away costs its own people only (the tests below).
 
 use super::debt::Position;
+use crate::plant::{Plant, planted};
 use crate::time::Time;
 use squall_protocol::UserId;
 use squall_protocol::limits::{LOOKUP_RETRY_AFTER, MAX_LOOKUPS_OPEN, MAX_PLANNED_BYTES};
@@ -121,6 +122,14 @@ impl<P> Planner<P> {
 
     /// The look-ups of a registry that have had no answer in time, to be asked again.
     pub fn overdue(&mut self, registry: u32, now: Time) -> Vec<u64> {
+        if planted(Plant::LookupGivenUp) {
+            let Lane { open, bytes, .. } = &mut self.lanes[registry as usize];
+            open.retain(|_, open| {
+                let is_kept = now.since(open.asked_at) < LOOKUP_RETRY_AFTER;
+                *bytes -= if is_kept { 0 } else { open.bytes };
+                is_kept
+            });
+        }
         let open = self.lanes[registry as usize].open.iter_mut();
         let overdue = open.filter(|(_, open)| now.since(open.asked_at) >= LOOKUP_RETRY_AFTER);
         overdue
