@@ -117,6 +117,12 @@ pub const LIMITS: &[(&str, Reached)] = &[
     ("MAX_REFUSED_REMEMBERED", Never(TOO_MANY)),
     ("SENT_CHUNK", Never("the size of a row: every device that sends more has several")),
     ("PROMPT_PAGE", Never("part of a bound that a check judges, and nothing that a role waits for")),
+    ("USER_SENDS", ByPoint("told_to_wait")),
+    ("USER_CREATIONS", ByPoint("told_to_wait")),
+    ("USER_ADDITIONS", ByPoint("told_to_wait")),
+    ("MAX_LIMITED_USERS", Never(TOO_MANY)),
+    ("RETRY_AFTER_MAX", Never("no bucket takes so long to fill; core's tests meet it")),
+    ("ELSEWHERE_AFTER", Never("which reason a device leaves for is not told; core's tests meet it")),
 ];
 
 /// The limits that a point tells of, each with the point.
