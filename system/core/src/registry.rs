@@ -186,10 +186,9 @@ impl RegistryTable {
                     let is_known = self.gateways.get(&old.gateway).is_some_and(|g| g.session == old.session);
                     let displaced = Displaced { gateway: old.gateway, connection: old.connection };
                     *old = row;
-                    Registered::Visible {
-                        created: moved,
-                        displaced: Some(displaced).filter(|_| moved && is_known),
-                    }
+                    // The bug takes whoever comes last for the newest, and the other one for gone.
+                    let told = moved && is_known && !planted(Plant::LastWriterWinsRegistration);
+                    Registered::Visible { created: moved, displaced: told.then_some(displaced) }
                 }
             },
         }
