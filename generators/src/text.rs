@@ -4,6 +4,7 @@
 //! of UTF-8, unless that is too short for the time.
 
 use crate::rng::Stream;
+use squall_protocol::limits::MAX_BODY_JSON_BYTES;
 use squall_scenarios::model::Text;
 use std::fmt::Write;
 
@@ -71,10 +72,13 @@ pub(crate) fn body(text: Text, now: u64, bytes: u32, stream: &mut Stream) -> Str
     let _ = write!(body, "{now:0width$x}", width = STAMP_BYTES);
     // A body of one thing alone, now and then.
     let only = stream.chance(0.2).then(|| stream.next_u64());
+    // What JSON adds to it: nobody may send what is much longer there.
+    let mut escapes = 0;
     while body.len() < len && text == Text::EveryScript {
         let next = only.unwrap_or_else(|| stream.next_u64());
         let piece = EVERY_SCRIPT[crate::rng::below(next, EVERY_SCRIPT.len() as u64) as usize];
-        if body.len() + piece.len() > len {
+        escapes += piece.bytes().map(escapes_of).sum::<usize>();
+        if body.len() + piece.len() > len || len + escapes > MAX_BODY_JSON_BYTES {
             break;
         }
         body.push_str(piece);
@@ -83,6 +87,15 @@ pub(crate) fn body(text: Text, now: u64, bytes: u32, stream: &mut Stream) -> Str
         body.push_str(&PLAIN[..(len - body.len()).min(PLAIN.len())]);
     }
     body
+}
+
+/// Bytes that JSON adds to one, at most.
+fn escapes_of(byte: u8) -> usize {
+    match byte {
+        0..=31 => 5,
+        b'"' | b'\\' => 1,
+        _ => 0,
+    }
 }
 
 /// The send time that a body begins with, in µs of the run; `None` when it is not one of ours.

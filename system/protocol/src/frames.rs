@@ -162,6 +162,7 @@ impl Payload {
     pub fn check(&self) -> Result<(), Refusal> {
         match self {
             Payload::Text(text) if text.len() > limits::MAX_BODY_BYTES => Err(Refusal::BodyTooLarge),
+            Payload::Text(text) if json_len(text) > limits::MAX_BODY_JSON_BYTES => Err(Refusal::BodyTooLarge),
             Payload::Created { members, .. } if members.len() > limits::MAX_GROUP_MEMBERS => {
                 Err(Refusal::GroupTooLarge)
             }
@@ -177,12 +178,44 @@ impl Payload {
         }
     }
 
-    /// Bytes that this adds to a page, roughly.
+    /// Bytes that this adds to a page, roughly: in JSON, which is never the shorter form.
     pub fn size(&self) -> usize {
         match self {
-            Payload::Text(text) => text.len(),
+            Payload::Text(text) => json_len(text),
             Payload::Created { members, .. } => 8 * members.len(),
             Payload::Joined(_) | Payload::Left(_) => 8,
         }
+    }
+}
+
+/// Bytes of a text in JSON, without its quotes: what has to be escaped takes two or six (RFC 8259, section 7).
+fn json_len(text: &str) -> usize {
+    let escaped = |byte: u8| match byte {
+        b'"' | b'\\' | 8 | b'\t' | b'\n' | 12 | b'\r' => 1,
+        0..=31 => 5,
+        _ => 0,
+    };
+    text.len() + text.bytes().map(escaped).sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_takes_the_bytes_that_it_has_in_json() {
+        let all: String = (0u8..128).map(char::from).chain("\u{7ff}\u{ffff}\u{1f600}".chars()).collect();
+        for text in ["", "plain", "\"\\\u{1}\n", &all] {
+            let json = serde_json::to_string(text).expect("a text is JSON");
+            assert_eq!(json_len(text), json.len() - 2, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_json_makes_much_longer_is_too_large() {
+        let text = |c: char, len: usize| Payload::Text(c.to_string().repeat(len));
+        assert_eq!(text('\n', limits::MAX_BODY_BYTES).check(), Ok(()));
+        assert_eq!(text('\u{1}', limits::MAX_BODY_JSON_BYTES / 6).check(), Ok(()));
+        assert_eq!(text('\u{1}', limits::MAX_BODY_BYTES).check(), Err(Refusal::BodyTooLarge));
     }
 }

@@ -11,6 +11,8 @@ pub const SUBPROTOCOL_PROTOBUF: &str = "squall.v1.protobuf";
 
 /// The longest body of a message, in bytes of UTF-8.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
+/// The longest that a body may be in JSON, where control characters take six bytes each: for every reader a body is of the same order.
+pub const MAX_BODY_JSON_BYTES: usize = 2 * MAX_BODY_BYTES;
 /// The largest WebSocket message that a gateway takes from a device, in bytes: a body in JSON, escaped, and its envelope;
 /// a group's creation with all members.
 pub const MAX_CLIENT_FRAME_BYTES: usize = 128 * 1024;
@@ -67,6 +69,8 @@ pub const SUPERSEDED_TWICE_WITHIN: Duration = Duration::from_secs(60);
 pub const CONNECT_COUNT_LEAD: Duration = Duration::from_secs(365 * 24 * 3600);
 /// The start of 2026: a machine that believes in an earlier time has not been told the time yet.
 pub const CLOCK_FLOOR_S: u64 = 1_767_225_600;
+/// A connection that has lasted so long ends the back-off that led to it.
+pub const STEADY_AFTER: Duration = Duration::from_secs(5);
 /// How long a device waits for an opening handshake and its welcome.
 pub const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
@@ -82,8 +86,9 @@ pub const STORAGE_CACHE_BYTES: usize = 64 * 1024 * 1024;
 
 /// Entries of one page of a sync.
 pub const PAGE_ENTRIES: usize = 200;
-/// Bytes of bodies after which a page ends early.
+/// Bytes of bodies, in JSON, after which a page ends early. All pages that a device has asked for fit its outbox.
 pub const PAGE_BYTES: usize = 64 * 1024;
+const _: () = assert!(MAX_SYNCS_OPEN * (PAGE_BYTES + MAX_BODY_JSON_BYTES) < MAX_OUTBOX_BYTES);
 /// Conversations in one `heads` frame.
 pub const HEADS_PER_FRAME: usize = 200;
 
@@ -159,6 +164,8 @@ pub const LINGER: Duration = Duration::from_secs(2);
 pub const HOUSEKEEPING_INTERVAL: Duration = Duration::from_millis(250);
 /// Bytes that a gateway queues for one device before it closes the connection as too slow.
 pub const MAX_OUTBOX_BYTES: usize = 1024 * 1024;
+/// Beyond this, deliveries only tell how far a log goes: the device pages at its own speed, and nobody can fill its outbox for it.
+pub const OUTBOX_BYTES_FOR_DELIVERIES: usize = MAX_OUTBOX_BYTES / 8;
 /// Items that wait for one internal link, or in one topic of a bus, before further ones are refused.
 pub const MAX_LINK_QUEUE: usize = 131_072;
 /// Requests or payloads in one batch on an internal link, and their bytes.

@@ -199,6 +199,7 @@ impl Observer for Stderr {
             | Point::HeadsWithoutRegistry { .. }
             | Point::HeadsAskedAgain { .. }
             | Point::TopicDropped { .. }
+            | Point::RemindedInstead { .. }
             | Point::Closed { .. }
             | Point::Lost { .. }
             | Point::LinkUp { .. }

@@ -72,6 +72,8 @@ pub enum Point<'a> {
     TopicDropped { gateway: u32 },
     /// A call that did not prove to be of the cluster was refused.
     StrangerRefused,
+    /// A device that is behind was told how far a log goes, in place of an entry.
+    RemindedInstead { device: DeviceId },
     /// A gateway closed a connection.
     Closed { device: Option<DeviceId>, reason: CloseReason },
     /// A connection went away by itself.

@@ -37,6 +37,7 @@ pub const SOMETIMES: &[&str] = &[
     "topic_dropped",
     "heads_without_registry",
     "heads_asked_again",
+    "reminded_instead",
     "closed_for_silence",
     "closed_as_too_slow",
     "closed_for_frame_too_large",
@@ -104,6 +105,7 @@ pub(super) fn names(point: &Point<'_>) -> &'static [&'static str] {
         Point::HeadsWithoutRegistry { .. } => &["heads_without_registry"],
         Point::HeadsAskedAgain { .. } => &["heads_asked_again"],
         Point::TopicDropped { .. } => &["topic_dropped"],
+        Point::RemindedInstead { .. } => &["reminded_instead"],
         Point::Closed { reason: CloseReason::Silence, .. } => &["closed_for_silence"],
         Point::Closed { reason: CloseReason::TooSlow, .. } => &["closed_as_too_slow"],
         Point::Closed { reason: CloseReason::TooLarge, .. } => &["closed_for_frame_too_large"],
@@ -145,6 +147,7 @@ pub(super) fn scenario_point(point: &Point<'_>) -> Option<model::Point> {
         | Point::HeadsWithoutRegistry { .. }
         | Point::HeadsAskedAgain { .. }
         | Point::TopicDropped { .. }
+        | Point::RemindedInstead { .. }
         | Point::Closed { .. }
         | Point::LinkDown { .. }
         | Point::LinkUp { .. }

@@ -159,6 +159,7 @@ impl Probe {
             | Point::HeadsWithoutRegistry { .. }
             | Point::HeadsAskedAgain { .. }
             | Point::TopicDropped { .. }
+            | Point::RemindedInstead { .. }
             | Point::Closed { .. }
             | Point::LinkDown { .. }
             | Point::LinkUp { .. }

@@ -10,7 +10,7 @@ use crate::time::Time;
 use squall_protocol::ids::mix;
 use squall_protocol::limits::{
     ANSWER_LIMIT, BACKOFF_MAX, BACKOFF_MIN, CONNECT_LIMIT, ELSEWHERE_AFTER, HEARTBEAT_INTERVAL, MAX_SYNCS_OPEN,
-    RESEND_AFTER, STALE_GRACE, SUPERSEDED_TWICE_WITHIN,
+    RESEND_AFTER, STALE_GRACE, STEADY_AFTER, SUPERSEDED_TWICE_WITHIN,
 };
 use squall_protocol::{
     ClientFrame, ClientMsgId, ConversationId, DeviceId, Entry, LogSpan, Payload, Refusal, Seq, ServerFrame, UserId,
@@ -56,8 +56,10 @@ pub struct ClientSession {
     connect_count: u64,
     /// When a connection with a higher count last took this one's place.
     superseded_at: Option<Time>,
-    /// Attempts since the last welcome.
+    /// Attempts since the last connection that lasted.
     attempts: u8,
+    /// When the last one was welcomed.
+    welcomed: Time,
     phase: Phase,
     heartbeat_interval_ms: u32,
     /// What it sent in an earlier life is forgotten.
@@ -75,6 +77,7 @@ impl ClientSession {
             connect_count: 0,
             superseded_at: None,
             attempts: 0,
+            welcomed: Time::ZERO,
             phase: Phase::Away,
             heartbeat_interval_ms: HEARTBEAT_INTERVAL.as_millis() as u32,
             forgetful: false,
@@ -256,6 +259,10 @@ impl ClientSession {
         if matches!(self.phase, Phase::Away | Phase::Stopped) {
             return;
         }
+        // Who is welcomed and thrown out at once, again and again, comes back ever more rarely.
+        if matches!(self.phase, Phase::Online { .. }) && now.since(self.welcomed) >= STEADY_AFTER {
+            self.attempts = 0;
+        }
         let step = BACKOFF_MIN.saturating_mul(1 << self.attempts.min(16)).min(BACKOFF_MAX);
         self.attempts = self.attempts.saturating_add(1);
         // Jitter over the upper half, from what is this device's and this attempt's own: no two devices agree.
@@ -342,7 +349,7 @@ impl ClientSession {
     }
 
     fn handle_welcome(&mut self, now: Time, out: &mut Vec<Output>) {
-        self.attempts = 0;
+        self.welcomed = now;
         self.phase = Phase::Online { next_ping: now + self.heartbeat_interval(), ping_sent: None, heard: now };
         out.push(Output::Online);
         for index in 0..self.threads.len() {

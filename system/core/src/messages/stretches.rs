@@ -67,6 +67,46 @@ impl Stretches {
         list.into_iter().flatten().chain(map.into_iter().flatten().map(|(_, s)| s))
     }
 
+    /// The last stretch of a user that begins with a join up to this entry. Whatever an earlier one shows ends before it.
+    pub fn last_of(&self, user: UserId, joined_by: Seq) -> Option<&Stretch> {
+        match self {
+            Stretches::Few(list) => {
+                let end = list.partition_point(|s| (s.user, s.joined) <= (user, joined_by));
+                list[..end].last().filter(|s| s.user == user)
+            }
+            Stretches::Many(map) => {
+                map.range((user, Seq::ZERO)..=(user, joined_by)).next_back().map(|(_, stretch)| stretch)
+            }
+        }
+    }
+
+    /// The stretches of a user from the last one that begins with a join up to this entry; all of them if there is none.
+    pub fn since(&self, user: UserId, joined_by: Seq) -> impl Iterator<Item = &Stretch> {
+        let first = self.last_of(user, joined_by).map_or(Seq::ZERO, |last| last.joined);
+        let (list, map) = match self {
+            Stretches::Few(list) => {
+                let from = list.partition_point(|s| (s.user, s.joined) < (user, first));
+                (Some(list[from..].iter().take_while(move |s| s.user == user)), None)
+            }
+            Stretches::Many(map) => (None, Some(map.range((user, first)..=(user, Seq(u64::MAX))).map(|(_, s)| s))),
+        };
+        list.into_iter().flatten().chain(map.into_iter().flatten())
+    }
+
+    /// Every user who has a stretch, in order: a search each, however many stretches they have.
+    pub fn users(&self) -> impl Iterator<Item = UserId> {
+        let mut next = Some(UserId(0));
+        std::iter::from_fn(move || {
+            let from = next?;
+            let found = match self {
+                Stretches::Few(list) => list.get(list.partition_point(|s| s.user < from)).map(|s| s.user),
+                Stretches::Many(map) => map.range((from, Seq::ZERO)..).next().map(|((user, _), _)| *user),
+            };
+            next = found.and_then(|user| user.0.checked_add(1)).map(UserId);
+            found
+        })
+    }
+
     /// Adds a stretch, or replaces the one of this user and join.
     pub fn insert(&mut self, stretch: Stretch) {
         let key = (stretch.user, stretch.joined);
@@ -116,6 +156,17 @@ mod tests {
             expected.sort_unstable();
             let found: Vec<_> = stretches.iter().map(|s| (s.user.0, s.joined.0)).collect();
             assert_eq!((found, stretches.len()), (expected.clone(), n as usize + 1));
+            let users: std::collections::BTreeSet<u64> = expected.iter().map(|(user, _)| *user).collect();
+            assert!(stretches.users().map(|user| user.0).eq(users));
+            for by in [0, n / 2, n, n + 1, 99] {
+                let last = expected.iter().rfind(|(user, joined)| *user == 5 && *joined <= by);
+                let found = stretches.last_of(UserId(5), Seq(by));
+                assert_eq!(found.map(|s| (s.user.0, s.joined.0)), last.copied());
+                let first = last.map_or(0, |(_, joined)| *joined);
+                let rest = expected.iter().filter(|(user, joined)| *user == 5 && *joined >= first);
+                let since = stretches.since(UserId(5), Seq(by)).map(|s| (s.user.0, s.joined.0));
+                assert!(since.eq(rest.copied()));
+            }
             let of_five: Vec<_> = stretches.of(UserId(5)).map(|s| (s.user.0, s.joined.0)).collect();
             assert!(of_five.iter().eq(expected.iter().filter(|(user, _)| *user == 5)));
             assert_eq!(stretches, stretches.iter().copied().collect());

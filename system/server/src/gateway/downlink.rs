@@ -11,6 +11,7 @@ use crate::observer::Point;
 use crate::work::Work;
 use prost::Message;
 use squall_protocol::close::CloseReason;
+use squall_protocol::frames::LogSpan;
 use squall_protocol::ids::rendezvous;
 use squall_protocol::wire::bus::{Subscription, Target, ToGateway, to_gateway};
 use squall_protocol::{DeviceId, ServerFrame, UserId, limits, protobuf};
@@ -52,9 +53,16 @@ fn handle(gateway: &Gateway, message: ToGateway) {
     match message.message {
         Some(to_gateway::Message::Delivery(delivery)) => {
             let Some(Ok(span)) = delivery.span.map(protobuf::span_from_wire) else { return };
+            let reminder = LogSpan {
+                conversation: span.conversation,
+                from: span.to.next(),
+                to: span.to,
+                entries: Vec::new(),
+            };
+            let mut reminder = Outgoing::new(ServerFrame::Deliver(reminder));
             let mut frame = Outgoing::new(ServerFrame::Deliver(span));
             for target in &delivery.targets {
-                deliver(gateway, target, &mut frame);
+                deliver(gateway, target, &mut frame, &mut reminder);
             }
         }
         Some(to_gateway::Message::Close(target)) => {
@@ -67,10 +75,15 @@ fn handle(gateway: &Gateway, message: ToGateway) {
     }
 }
 
-fn deliver(gateway: &Gateway, target: &Target, frame: &mut Outgoing) {
+/// Queues a delivery. A device that is behind is only told how far the log goes, and asks when it gets there.
+fn deliver(gateway: &Gateway, target: &Target, frame: &mut Outgoing, reminder: &mut Outgoing) {
     let device = DeviceId(target.device);
     if let Some(row) = gateway.table().get_device(ConnectionId(target.connection), device) {
-        row.push(frame);
+        let is_behind = row.outbox_bytes() > limits::OUTBOX_BYTES_FOR_DELIVERIES;
+        if is_behind {
+            gateway.observer.passed(&Point::RemindedInstead { device });
+        }
+        row.push(if is_behind { reminder } else { frame });
         return;
     }
     // The connection is gone and the registry has not heard of it.

@@ -93,6 +93,11 @@ impl ConnectionRow {
         self.wake();
     }
 
+    /// Bytes that wait for the device.
+    pub fn outbox_bytes(&self) -> usize {
+        self.outbox_bytes as usize
+    }
+
     /// Asks the task to close; the first reason stands.
     pub fn close(&mut self, reason: CloseReason) {
         self.close.get_or_insert(reason);

@@ -7,6 +7,7 @@
 
 use super::backoff::Backoff;
 use super::dispatch;
+use super::dispatcher::SharedReaders;
 use super::shard::Shard;
 use crate::observer::Point;
 use crate::storage::{Batch, NewEntry, Storage};
@@ -145,12 +146,18 @@ fn finish(shard: &Shard, batch: Batch) {
     let mut state = shard.state();
     let unseen = if planted(Plant::NewcomerMissesRacingEntry) { newcomers(&batch) } else { Vec::new() };
     let mut plans = Vec::with_capacity(batch.entries.len());
+    let mut readers = SharedReaders::default();
     for new in batch.entries {
         let (conversation, seq) = (new.conversation, new.entry.seq);
         let log = state.cache.peek_mut(conversation).expect("a conversation with staged entries stays in memory");
         log.handle_durable(seq);
-        let members = log.membership().members_at(seq);
-        let members: Vec<UserId> = members.filter(|user| !unseen.contains(&(*user, conversation))).collect();
+        let members = match unseen.is_empty() {
+            true => readers.of(&shard.dispatcher, log, &new.entry),
+            false => {
+                let members = log.membership().members_at(seq);
+                shard.dispatcher.readers(members.filter(|user| !unseen.contains(&(*user, conversation))))
+            }
+        };
         for waiter in state.waiters.remove(&(conversation, seq)).unwrap_or_default() {
             waiter.answer(conversation, seq, new.entry.stored_at_ms);
             shard.observer.passed(&Point::Acked {

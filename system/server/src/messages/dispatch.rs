@@ -4,7 +4,7 @@
 //! at once, whatever the others do. A look-up without an answer is asked again; what a lane has not taken up, because the shard
 //! has just started or for want of room, is read from the disk in pieces. What the bus loses, the debts bring back.
 
-use super::dispatcher::{Plan, target};
+use super::dispatcher::{Plan, SharedReaders, target};
 use super::shard::Shard;
 use super::state::ShardState;
 use crate::level::Level;
@@ -61,7 +61,7 @@ fn take_up(shard: &Shard, state: &mut ShardState, registry: u32, plans: &[Arc<Pl
             let members = &plan.members[registry as usize];
             if !members.is_empty() {
                 users.extend(members.iter().copied());
-                bytes += plan.new.entry.payload.size();
+                bytes += plan.new.entry.payload.size() + size_of_val(members.as_slice());
                 taken.push(Arc::clone(plan));
             }
             count += 1;
@@ -88,6 +88,7 @@ fn take_up(shard: &Shard, state: &mut ShardState, registry: u32, plans: &[Arc<Pl
 
 /// Reads what lanes have not taken up, a piece at a time, as long as there is room.
 pub fn catch_up(shard: &Shard) {
+    let mut readers = SharedReaders::default();
     for _ in 0..limits::PLAN_READS {
         let mut state = shard.state();
         let behind = state.planner.behind();
@@ -110,7 +111,7 @@ pub fn catch_up(shard: &Shard) {
                     new.entry.stored_at_ms = shard.clock.wall_ms();
                 }
                 let log = state.cache.get(new.conversation, storage.as_ref())?;
-                let members: Vec<UserId> = log.membership().members_at(new.entry.seq).collect();
+                let members = readers.of(&shard.dispatcher, log, &new.entry);
                 Ok(shard.dispatcher.plan(new, members))
             });
             match planned {

@@ -239,7 +239,7 @@ fn handle_send(
             state.next_position += 1;
             let new = NewEntry { position, conversation, entry };
             if planted(Plant::DeliverBeforePersist) {
-                let members: Vec<UserId> = log.membership().members_at(new.entry.seq).collect();
+                let members = shard.dispatcher.readers(log.membership().members_at(new.entry.seq));
                 dispatch::plan_unwritten(shard, state, shard.dispatcher.plan(new.clone(), members));
             }
             state.staged.push(new);

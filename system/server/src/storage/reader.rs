@@ -224,7 +224,7 @@ impl Reader {
                 return Err(corrupt());
             }
             before = Some(read.chain);
-            bytes += row.value().len();
+            bytes += read.new.entry.payload.size();
             entries.push(read.new.entry);
             seq = seq.next();
             if bytes >= max_bytes {

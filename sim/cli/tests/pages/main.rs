@@ -58,7 +58,7 @@ fn measuring(page: &str, width: u32) -> String {
     format!(
         "<!doctype html><meta charset=\"utf-8\"><body><iframe id=\"page\" style=\"border:0;width:{width}px;height:900px\" srcdoc=\"{page}\"></iframe>\n\
          <pre id=\"wrong\">not measured</pre><script>\n{}</script>",
-        include_str!("pages/measure.js")
+        include_str!("measure.js")
     )
 }
 
