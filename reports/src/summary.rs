@@ -11,6 +11,9 @@ use std::fmt::Write;
 /// Below this many clients, bytes a client would mostly count the process itself.
 const CLIENTS_THAT_OUTWEIGH_THE_PROCESS: u64 = 1_000;
 
+/// Points that a run has not passed and that are named; of more only the number is told.
+const MOST_NAMED: usize = 24;
+
 /// The summary of a run, coloured for a terminal when asked.
 pub fn render(run: &RunRecord, coloured: bool) -> String {
     let mut out = String::new();
@@ -106,7 +109,13 @@ fn sometimes(out: &mut String, run: &RunRecord) {
     }
     table.write(out, |_, _, cell| cell);
     let never: Vec<String> = run.sometimes.iter().filter(|p| p.hits == 0).map(|p| clean(&p.name)).collect();
-    wrapped_list(out, "never", &never);
+    match never.len() {
+        0..=MOST_NAMED => wrapped_list(out, "never", &never),
+        many => drop(writeln!(
+            out,
+            "  and {many} points that this run never passed; run.json and report.html name them"
+        )),
+    }
     out.push('\n');
 }
 

@@ -70,7 +70,7 @@ pub const CONNECT_COUNT_LEAD: Duration = Duration::from_secs(365 * 24 * 3600);
 /// The start of 2026: a machine that believes in an earlier time has not been told the time yet.
 pub const CLOCK_FLOOR_S: u64 = 1_767_225_600;
 /// A connection that has lasted so long ends the back-off that led to it.
-pub const STEADY_AFTER: Duration = Duration::from_secs(5);
+pub const STEADY_AFTER: Duration = Duration::from_secs(2);
 /// How long a device waits for an opening handshake and its welcome.
 pub const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
