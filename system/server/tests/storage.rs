@@ -132,9 +132,11 @@ async fn what_is_appended_is_read_back_also_after_a_reopen() {
         assert_eq!(read_all(storage, a), writer.entries_of(a));
         assert_eq!(read_all(storage, b), writer.entries_of(b));
         assert_eq!(storage.recovered().unwrap(), Recovered { next_position: 5, dispatched: Some(0) });
-        assert_eq!(storage.conversations_of(ALICE).unwrap(), [a, b]);
-        assert_eq!(storage.conversations_of(BOB).unwrap(), [a, b]);
-        assert_eq!(storage.conversations_of(UserId(3)).unwrap(), []);
+        assert_eq!(storage.conversations_of(ALICE, None, 9).unwrap(), [a, b]);
+        assert_eq!(storage.conversations_of(BOB, None, 9).unwrap(), [a, b]);
+        assert_eq!(storage.conversations_of(BOB, None, 1).unwrap(), [a]);
+        assert_eq!(storage.conversations_of(BOB, Some(a), 9).unwrap(), [b]);
+        assert_eq!(storage.conversations_of(UserId(3), None, 9).unwrap(), []);
         let appended: Vec<_> =
             storage.rows_from(1, 3).unwrap().into_iter().map(|(_, entry)| entry.unwrap()).collect();
         assert_eq!(appended.iter().map(|new| new.position).collect::<Vec<_>>(), [1, 2, 3]);

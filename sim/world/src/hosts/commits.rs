@@ -306,8 +306,13 @@ impl<S: Storage> Storage for SettledStorage<S> {
         self.inner().knows(id, user)
     }
 
-    fn conversations_of(&self, user: UserId) -> Result<Vec<ConversationId>, StorageError> {
-        self.inner().conversations_of(user)
+    fn conversations_of(
+        &self,
+        user: UserId,
+        after: Option<ConversationId>,
+        max: usize,
+    ) -> Result<Vec<ConversationId>, StorageError> {
+        self.inner().conversations_of(user, after, max)
     }
 
     fn cursors_of(&self, pairs: &[(DeviceId, ConversationId)]) -> Result<Vec<Seq>, StorageError> {

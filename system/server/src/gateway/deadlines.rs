@@ -46,11 +46,10 @@ fn handle(gateway: &Gateway, id: ConnectionId, deadline: Deadline) {
             gateway.ask_heads(id, peer);
         }
         (Deadline::Heads, Some(peer)) if row.heads_awaited != 0 => {
-            let (awaited, round) = (row.heads_awaited, row.heads_round);
             table.schedule(now + limits::HEADS_RETRY_AFTER, id, Deadline::Heads);
             drop(table);
             gateway.observer.passed(&Point::HeadsAskedAgain { device: peer.device });
-            gateway.uplinks.ask_heads_of(id, peer, awaited, round);
+            gateway.ask_heads_again(id, peer);
         }
         (Deadline::Linger, _) => row.end(),
         // It has been met, or what was to be met is gone.

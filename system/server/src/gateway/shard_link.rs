@@ -11,7 +11,7 @@ use crate::links::{Dialler, LinkError, dial, keep_open};
 use crate::observer::Point;
 use futures_util::StreamExt;
 use squall_protocol::wire::messages::{Requests, reply};
-use squall_protocol::{DeviceId, limits, relay};
+use squall_protocol::{DeviceId, limits, protobuf, relay};
 use std::sync::Arc;
 
 /// Opens a link to each shard.
@@ -39,17 +39,29 @@ async fn run(gateway: Arc<Gateway>, dialler: Dialler, address: String, index: us
     while let Some(batch) = replies.message().await? {
         let mut table = gateway.table();
         for reply in batch.replies {
+            let mut more = None;
             let (id, device) = (ConnectionId(reply.connection), DeviceId(reply.device));
             let Some(row) = table.get_device(id, device) else { continue };
-            if let Some(reply::Reply::Heads(part)) = &reply.reply
-                && part.last
-                && part.request_id == u64::from(row.heads_round)
-            {
-                row.heads_awaited &= !(1 << index);
+            let Some(peer) = row.peer else { continue };
+            if let Some(reply::Reply::Heads(part)) = &reply.reply {
+                let place =
+                    |id: &Option<_>| id.clone().and_then(|id| protobuf::conversation_from_wire(Some(id)).ok());
+                let (after, next) = (place(&part.after), place(&part.next));
+                if !table.handle_heads_part(id, index as u32, part.request_id, after, next) {
+                    continue;
+                }
+                more = next.map(|after| (peer, part.request_id, after));
             }
+            let Some(row) = table.get_device(id, device) else { continue };
             // A frame that a shard of ours cannot have sent: nothing a device could do with it.
             if let Some(Ok(Some(frame))) = reply.reply.map(relay::reply_from_wire) {
                 row.push(&mut Outgoing::new(frame));
+            }
+            // A device that reads slowly is told the next part later: `Deadline::Heads` asks for it.
+            if let Some((peer, round, after)) = more
+                && row.has_room_for_heads()
+            {
+                gateway.uplinks.ask_heads_after(index, id, peer, round, Some(after));
             }
         }
     }

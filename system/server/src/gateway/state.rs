@@ -105,11 +105,21 @@ impl Gateway {
         let was_waiting = std::mem::replace(&mut row.heads_awaited, all) != 0;
         row.heads_asked = true;
         row.heads_round += 1;
-        let round = row.heads_round;
+        table.forget_heads(id);
         if !was_waiting {
             table.schedule(self.clock.now() + limits::HEADS_RETRY_AFTER, id, Deadline::Heads);
         }
         drop(table);
-        self.uplinks.ask_heads_of(id, peer, all, round);
+        self.ask_heads_again(id, peer);
+    }
+
+    /// Asks each shard that has not told all its heads for those that it has not told. Not while the device has no room for them.
+    pub fn ask_heads_again(&self, id: ConnectionId, peer: Peer) {
+        let mut table = self.table();
+        let Some(row) = table.get_mut(id).filter(|row| row.has_room_for_heads()) else { return };
+        let (awaited, round) = (row.heads_awaited, u64::from(row.heads_round));
+        for shard in (0..self.uplinks.shards.len()).filter(|shard| awaited >> shard & 1 == 1) {
+            self.uplinks.ask_heads_after(shard, id, peer, round, table.heads_told(id, shard as u32));
+        }
     }
 }

@@ -10,9 +10,9 @@ use squall_core::Time;
 use squall_core::gateway::Peer;
 use squall_protocol::Codec;
 use squall_protocol::close::CloseReason;
-use squall_protocol::{DeviceId, limits};
+use squall_protocol::{ConversationId, DeviceId, limits};
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::task::Waker;
 
 /// A connection: slot in the low half, the slot's use count in the high half.
@@ -98,6 +98,11 @@ impl ConnectionRow {
         self.outbox_bytes as usize
     }
 
+    /// Whether another part of the heads finds room beside what waits for the device.
+    pub fn has_room_for_heads(&self) -> bool {
+        (self.outbox_bytes as usize) < limits::MAX_OUTBOX_BYTES / 4
+    }
+
     /// Asks the task to close; the first reason stands.
     pub fn close(&mut self, reason: CloseReason) {
         self.close.get_or_insert(reason);
@@ -145,6 +150,8 @@ impl PackedDeadline {
 pub struct Table {
     slots: Slab<ConnectionRow>,
     uses: u32,
+    /// How far shards have told their heads to connections for which one part was not enough.
+    heads_told: BTreeMap<(ConnectionId, u32), ConversationId>,
     deadlines: BinaryHeap<Reverse<PackedDeadline>>,
 }
 
@@ -187,6 +194,7 @@ impl Table {
 
     pub fn remove(&mut self, id: ConnectionId) -> Option<ConnectionRow> {
         self.get_mut(id)?;
+        self.forget_heads(id);
         Some(self.slots.remove(id.slot()))
     }
 
@@ -197,6 +205,46 @@ impl Table {
             row.waker = Some(waker.clone());
         }
         Some(Taken { frames: std::mem::take(&mut row.outbox), close: row.close, ended: row.ended })
+    }
+
+    /// Heads are told from the first one on.
+    pub fn forget_heads(&mut self, id: ConnectionId) {
+        while let Some((key, _)) = self.heads_told.range((id, 0)..=(id, u32::MAX)).next() {
+            let key = *key;
+            self.heads_told.remove(&key);
+        }
+    }
+
+    /// After which conversation the shard's next part of the heads begins; `None`: it has told none.
+    pub fn heads_told(&self, id: ConnectionId, shard: u32) -> Option<ConversationId> {
+        self.heads_told.get(&(id, shard)).copied()
+    }
+
+    /// A part of a shard's heads has come, which was asked for after `after`. What it is to the connection: nothing, if it is of an
+    /// earlier round or a part that has come before; else it counts as told, and all of them with the last one.
+    pub fn handle_heads_part(
+        &mut self,
+        id: ConnectionId,
+        shard: u32,
+        round: u64,
+        after: Option<ConversationId>,
+        next: Option<ConversationId>,
+    ) -> bool {
+        let told = self.heads_told(id, shard);
+        let Some(row) = self.get_mut(id) else { return false };
+        if round != u64::from(row.heads_round) || row.heads_awaited >> shard & 1 == 0 || after != told {
+            return false;
+        }
+        match next {
+            Some(next) => {
+                self.heads_told.insert((id, shard), next);
+            }
+            None => {
+                row.heads_awaited &= !(1 << shard);
+                self.heads_told.remove(&(id, shard));
+            }
+        }
+        true
     }
 
     /// The task has put this much on the wire.

@@ -8,7 +8,7 @@ use squall_protocol::wire::messages::request::Request as Kind;
 use squall_protocol::wire::messages::{Caller, HeadsOf, Request};
 use squall_protocol::wire::registry as wire;
 use squall_protocol::wire::registry::session_request::Request as SessionKind;
-use squall_protocol::{ClientFrame, DeviceId, UserId, limits, relay};
+use squall_protocol::{ClientFrame, ConversationId, DeviceId, UserId, limits, protobuf, relay};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -86,11 +86,16 @@ impl Uplinks {
         if self.shards.len() == u64::BITS as usize { u64::MAX } else { (1 << self.shards.len()) - 1 }
     }
 
-    /// Asks these shards (a bit each), in this round.
-    pub fn ask_heads_of(&self, id: ConnectionId, peer: Peer, shards: u64, round: u32) {
-        for (_, queue) in self.shards.iter().enumerate().filter(|(index, _)| shards >> index & 1 == 1) {
-            let heads = HeadsOf { request_id: u64::from(round) };
-            queue.push(Request { caller: Some(caller(id, peer)), request: Some(Kind::Heads(heads)) });
-        }
+    /// Asks a shard for the part of the heads after this conversation, in this round.
+    pub fn ask_heads_after(
+        &self,
+        shard: usize,
+        id: ConnectionId,
+        peer: Peer,
+        round: u64,
+        after: Option<ConversationId>,
+    ) {
+        let heads = HeadsOf { request_id: round, after: after.and_then(protobuf::conversation_to_wire) };
+        self.shards[shard].push(Request { caller: Some(caller(id, peer)), request: Some(Kind::Heads(heads)) });
     }
 }

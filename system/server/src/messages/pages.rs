@@ -9,7 +9,7 @@ use crate::observer::Point;
 use crate::storage::{Storage, StorageError};
 use squall_core::plant::{Plant, planted};
 use squall_protocol::frames::{ErrorCode, Head, LogSpan};
-use squall_protocol::wire::messages::{Caller, HeadsPart};
+use squall_protocol::wire::messages::{Caller, HeadsOf, HeadsPart};
 use squall_protocol::{ConversationId, DeviceId, Seq, ServerFrame, UserId, limits, protobuf};
 
 /// The page after `since`, or why there is none. Whoever calls has asked whether its user is a stranger.
@@ -53,17 +53,22 @@ pub fn handle_sync(
     Ok(ServerFrame::Page { span, head })
 }
 
-/// Where each of the user's conversations stands, in frames of `HEADS_PER_FRAME`; the last one says so.
+/// Where the user's conversations stand, a part of `HEADS_PER_FRAME` at a time; the last one says so. The gateway asks for one when the
+/// device has room for it, so that however many there are, they are neither held here nor lost in a full queue.
 pub fn handle_heads(
     shard: &Shard,
     state: &mut ShardState,
     storage: &dyn Storage,
     caller: &Caller,
-    request_id: u64,
-) -> Result<Vec<HeadsPart>, StorageError> {
+    heads_of: HeadsOf,
+) -> Result<HeadsPart, StorageError> {
     let (user, device) = (UserId(caller.user), DeviceId(caller.device));
+    let HeadsOf { request_id, after } = heads_of;
+    let asked_after = after.clone().and_then(|id| protobuf::conversation_from_wire(Some(id)).ok());
+    let ids = storage.conversations_of(user, asked_after, limits::HEADS_PER_FRAME)?;
+    let next = ids.last().filter(|_| ids.len() == limits::HEADS_PER_FRAME).copied();
     let mut heads = Vec::new();
-    for id in storage.conversations_of(user)? {
+    for id in ids {
         if planted(Plant::HeadsOmitNewConversations) && !has_cursor(state, storage, device, id)? {
             continue;
         }
@@ -90,21 +95,13 @@ pub fn handle_heads(
     }
     if planted(Plant::RedeliveryStopsAfterReconnect) {
         state.debts.cancel_timers(device);
-    } else {
-        state.debts.handle_heads((UserId(caller.user), device), caller.connect_count);
+    } else if asked_after.is_none() {
+        // The gateway asks for all parts, until the connection is gone, and the next one is told them all again.
+        state.debts.handle_heads((user, device), caller.connect_count);
     }
-    let mut parts: Vec<HeadsPart> = heads
-        .chunks(limits::HEADS_PER_FRAME)
-        .map(|heads| HeadsPart { request_id, heads: heads.to_vec(), last: false })
-        .collect();
-    if planted(Plant::HeadsFirstPartOnly) {
-        parts.truncate(1);
-    }
-    match parts.last_mut() {
-        Some(part) => part.last = true,
-        None => parts.push(HeadsPart { request_id, heads: Vec::new(), last: true }),
-    }
-    Ok(parts)
+    let next = next.filter(|_| !planted(Plant::HeadsFirstPartOnly));
+    let last = next.is_none();
+    Ok(HeadsPart { request_id, heads, last, after, next: next.and_then(protobuf::conversation_to_wire) })
 }
 
 /// The bug `heads-omit-new-conversations` takes the cursors for the list of a device's conversations.

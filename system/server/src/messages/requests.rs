@@ -137,9 +137,8 @@ fn answer(
 ) -> Result<(), StorageError> {
     match request {
         relay::Request::Heads(heads) => {
-            for part in handle_heads(shard, state, storage, from.caller, heads.request_id)? {
-                from.replies.push(from.wrap(reply::Reply::Heads(part)));
-            }
+            let part = handle_heads(shard, state, storage, from.caller, heads)?;
+            from.replies.push(from.wrap(reply::Reply::Heads(part)));
         }
         relay::Request::Frame(ClientFrame::Send { conversation, client_msg_id, client_seq, payload }) => {
             let send = SendRequest {

@@ -91,8 +91,13 @@ impl Storage for Counting {
     fn knows(&self, id: ConversationId, user: UserId) -> Result<bool, StorageError> {
         self.inner.knows(id, user)
     }
-    fn conversations_of(&self, user: UserId) -> Result<Vec<ConversationId>, StorageError> {
-        self.inner.conversations_of(user)
+    fn conversations_of(
+        &self,
+        user: UserId,
+        after: Option<ConversationId>,
+        max: usize,
+    ) -> Result<Vec<ConversationId>, StorageError> {
+        self.inner.conversations_of(user, after, max)
     }
     fn cursors_of(&self, pairs: &[(DeviceId, ConversationId)]) -> Result<Vec<Seq>, StorageError> {
         self.inner.cursors_of(pairs)

@@ -106,8 +106,13 @@ impl Storage for Counted {
         self.inner.knows(id, user)
     }
 
-    fn conversations_of(&self, user: UserId) -> Result<Vec<ConversationId>, StorageError> {
-        let found = self.inner.conversations_of(user)?;
+    fn conversations_of(
+        &self,
+        user: UserId,
+        after: Option<ConversationId>,
+        max: usize,
+    ) -> Result<Vec<ConversationId>, StorageError> {
+        let found = self.inner.conversations_of(user, after, max)?;
         self.rows(found.len());
         Ok(found)
     }

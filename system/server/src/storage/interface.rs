@@ -131,8 +131,13 @@ pub trait Storage: Send + Sync {
     fn rows_from(&self, position: Position, max: usize) -> Result<Vec<Row>, StorageError>;
     /// Whether the user is or was a member: one look-up, however long the log and however many its members.
     fn knows(&self, id: ConversationId, user: UserId) -> Result<bool, StorageError>;
-    /// The conversations that the user is or was a member of.
-    fn conversations_of(&self, user: UserId) -> Result<Vec<ConversationId>, StorageError>;
+    /// Conversations that the user is or was a member of, in order of their numbers, at most `max` after this one.
+    fn conversations_of(
+        &self,
+        user: UserId,
+        after: Option<ConversationId>,
+        max: usize,
+    ) -> Result<Vec<ConversationId>, StorageError>;
     /// Where these cursors stand, 0 for one that does not exist, for an audit.
     fn cursors_of(&self, pairs: &[(DeviceId, ConversationId)]) -> Result<Vec<Seq>, StorageError>;
     /// All delivery cursors, for an audit.

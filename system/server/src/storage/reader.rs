@@ -18,6 +18,7 @@ use squall_protocol::limits::{DEDUP_WINDOW, INDEX_CHUNK, SENT_CHUNK};
 use squall_protocol::wire::log::{ConversationRow, SenderRow};
 use squall_protocol::{ClientSeq, ConversationId, DeviceId, Entry, Seq, UserId};
 use std::collections::VecDeque;
+use std::ops::Bound;
 use std::ops::RangeInclusive;
 
 pub struct Reader(ReadTransaction);
@@ -252,9 +253,15 @@ impl Reader {
     }
 
     /// Told by their keys alone: whoever asks for one of them reads rows of it that say so again.
-    pub fn conversations_of(&self, user: UserId) -> Result<Vec<ConversationId>, StorageError> {
+    pub fn conversations_of(
+        &self,
+        user: UserId,
+        after: Option<ConversationId>,
+        max: usize,
+    ) -> Result<Vec<ConversationId>, StorageError> {
         let table = self.table(MEMBERS)?;
-        let rows = table.range((user.0, 0)..=(user.0, u128::MAX)).map_err(failed)?;
+        let from = after.map_or(Bound::Included((user.0, 0)), |after| Bound::Excluded((user.0, after.0)));
+        let rows = table.range((from, Bound::Included((user.0, u128::MAX)))).map_err(failed)?.take(max);
         rows.map(|row| row.map(|(key, _)| ConversationId(key.value().1)).map_err(failed)).collect()
     }
 

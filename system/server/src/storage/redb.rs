@@ -215,8 +215,13 @@ impl Storage for RedbStorage {
         self.read()?.knows(id, user)
     }
 
-    fn conversations_of(&self, user: UserId) -> Result<Vec<ConversationId>, StorageError> {
-        self.read()?.conversations_of(user)
+    fn conversations_of(
+        &self,
+        user: UserId,
+        after: Option<ConversationId>,
+        max: usize,
+    ) -> Result<Vec<ConversationId>, StorageError> {
+        self.read()?.conversations_of(user, after, max)
     }
 
     fn cursors_of(&self, pairs: &[(DeviceId, ConversationId)]) -> Result<Vec<Seq>, StorageError> {
