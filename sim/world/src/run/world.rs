@@ -106,6 +106,8 @@ impl<'a> World<'a> {
         }
         self.step_until(load_end)?;
         self.enter_phase("heal");
+        // The last tick that had something to do may be a while ago, and hosts that start now begin to count here.
+        self.set_clocks();
         self.with_nemesis(Nemesis::heal);
         self.drain_events();
         {
@@ -202,11 +204,16 @@ impl<'a> World<'a> {
         self.with_nemesis(Nemesis::step);
     }
 
+    /// Everything that tells simulated time tells this one.
+    fn set_clocks(&mut self) {
+        self.clock.set_us(self.now);
+        self.now_cell.store(self.now, Ordering::Relaxed);
+        self.network.set_now(self.now);
+    }
+
     fn tick(&mut self) -> Result<(), RunError> {
         let now = self.now;
-        self.clock.set_us(now);
-        self.now_cell.store(now, Ordering::Relaxed);
-        self.network.set_now(now);
+        self.set_clocks();
         if self.phase == "load" {
             self.let_nemesis_act();
             self.drain_events();

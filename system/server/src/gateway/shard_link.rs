@@ -44,8 +44,7 @@ async fn run(gateway: Arc<Gateway>, dialler: Dialler, address: String, index: us
             let Some(row) = table.get_device(id, device) else { continue };
             let Some(peer) = row.peer else { continue };
             if let Some(reply::Reply::Heads(part)) = &reply.reply {
-                let place =
-                    |id: &Option<_>| id.clone().and_then(|id| protobuf::conversation_from_wire(Some(id)).ok());
+                let place = |id: &Option<_>| id.and_then(|id| protobuf::conversation_from_wire(Some(id)).ok());
                 let (after, next) = (place(&part.after), place(&part.next));
                 if !table.handle_heads_part(id, index as u32, part.request_id, after, next) {
                     continue;

@@ -64,7 +64,7 @@ pub fn handle_heads(
 ) -> Result<HeadsPart, StorageError> {
     let (user, device) = (UserId(caller.user), DeviceId(caller.device));
     let HeadsOf { request_id, after } = heads_of;
-    let asked_after = after.clone().and_then(|id| protobuf::conversation_from_wire(Some(id)).ok());
+    let asked_after = after.and_then(|id| protobuf::conversation_from_wire(Some(id)).ok());
     let ids = storage.conversations_of(user, asked_after, limits::HEADS_PER_FRAME)?;
     let next = ids.last().filter(|_| ids.len() == limits::HEADS_PER_FRAME).copied();
     let mut heads = Vec::new();
