@@ -80,7 +80,7 @@ bugs! {
         "A clock that jumps back, and a device that was away over the jump."
     DeliverBeforePersist "deliver-before-persist":
         "The fan-out starts beside the commit; a crash between the two leaves a message on screens that no log has."
-        ["same-order", "dense-sequence", "same-stamps"] in "power-loss", 2 devices, 1 faults:
+        ["same-order", "same-stamps"] in "power-loss", 2 devices, 1 faults:
         "A sender, a receiver, and a power loss during the commit."
     NoClientDedup "no-client-dedup":
         "The client shows whatever arrives; a delivery whose ack was lost comes again and is shown again."
@@ -248,7 +248,7 @@ bugs! {
         "One sender that is told to wait shortly before the end."
     SendForgottenWhenToldToWait "send-forgotten-when-told-to-wait":
         "The outbox takes any refusal for the end of a message, and only the final ones are shown."
-        ["every-send-answered", "no-loss", "sender-order"] in "tight-limits", 1 devices, 0 faults:
+        ["every-send-answered", "sender-order"] in "tight-limits", 1 devices, 0 faults:
         "One sender that is told to wait."
     HeadsFirstPartOnly "heads-first-part-only":
         "The list of conversations comes in parts and the first one is taken for all; nobody has as many friends as the few who have."
