@@ -4,14 +4,16 @@
 //! like anybody's. What they do to themselves is theirs: of their own devices nothing is demanded. Everybody else is judged as
 //! ever, also whom they add or take away, so harm to others breaks the check that is there for it.
 //!
-//! **Invariant:** what an insider sends as a device that is not theirs has no `send` event: one that is stored breaks
-//! `nothing-unsent`. What reaches them is displayed to their user, so that what is not theirs breaks `members-only`.
+//! **Invariant:** what an insider does under the number of another's device is told of a device of their own, which is said to go by
+//! that number: what it changes for the other breaks the check that is there for it. What reaches an insider is displayed to their
+//! user, so that what is not theirs breaks `members-only`.
 
 mod attacks;
 mod seat;
 
 pub use attacks::Attack;
 
+use crate::population::Population;
 use crate::rng::{Stream, below, key};
 use crate::websocket::{self, Incoming};
 use crate::{Fleet, FrameFaults, LastMile, Signal, Sink};
@@ -34,12 +36,16 @@ pub const FIRST_INSIDER: u32 = 0xfff0_0000;
 const ATTACK_EVERY: Duration = Duration::from_millis(400);
 /// Before a connection that was closed is opened again.
 const BACK_AFTER: Duration = Duration::from_secs(1);
+/// Numbers of devices that are an insider's: their own, and one for each that they guess. A guess beyond is one of before.
+const DEVICES_EACH: usize = 4_096;
 /// A count that no honest device reaches.
 const HIGHEST_COUNT: u64 = u64::MAX >> 1;
 
 struct Insider<C> {
     /// Index of the person whose devices these are.
     index: u32,
+    /// The number of the first of their devices.
+    first: u64,
     devices: Vec<Device>,
     seats: Vec<Seat<C>>,
     messages: u32,
@@ -64,11 +70,11 @@ impl<C: Copy + Eq> Insiders<C> {
     pub fn new(seed: u64, secret: TokenSecret, gateways: u32, (most, guessing): (u32, u32), users: u32) -> Self {
         let key = key(seed, "insiders");
         let insider = |number: u32| {
-            let id =
-                |device: usize| DeviceId(u64::from(FIRST_INSIDER) + u64::from(number) * 16 + device as u64 + 1);
+            let first = u64::from(FIRST_INSIDER) + u64::from(number) * DEVICES_EACH as u64 + 1;
             Insider {
                 index: below(mix(key ^ u64::from(number)), users.into()) as u32,
-                devices: (0..DEVICES).map(|device| Device::new(id(device))).collect(),
+                first,
+                devices: (0..DEVICES as u64).map(|device| Device::new(DeviceId(first + device), None)).collect(),
                 seats: SEATS
                     .iter()
                     .filter(|(role, _)| *role != Role::Guesser || number < guessing)
@@ -100,10 +106,10 @@ impl<C: Copy + Eq> Insiders<C> {
         let before = std::mem::replace(&mut self.active, active.min(self.insiders.len() as u32));
         for number in before..self.active {
             let insider = &self.insiders[number as usize];
-            let user = fleet.population().user(insider.index);
-            for device in &insider.devices {
-                sink.event(Event { t: now.0, at: Entity::Device(device.id), kind: Kind::Insider { user } });
-            }
+            insider
+                .devices
+                .iter()
+                .for_each(|device| announce(device, insider.index, fleet.population(), now, sink));
         }
         for number in self.active..before {
             for seat in 0..self.insiders[number as usize].seats.len() {
@@ -157,7 +163,7 @@ impl<C: Copy + Eq> Insiders<C> {
                 }
                 place.next = now + ATTACK_EVERY;
                 match place.conn {
-                    None => self.open(number, seat, fleet),
+                    None => self.open(number, seat, fleet, now, sink),
                     Some(_) if place.upgraded && !place.greeted => self.greet(number, seat, fleet),
                     Some(_) if place.welcomed && !place.is_stuffed() => {
                         self.attack(number, seat, fleet, now, sink)
@@ -174,7 +180,20 @@ impl<C: Copy + Eq> Insiders<C> {
         number: usize,
         seat: usize,
         fleet: &mut Fleet<L, F>,
+        now: Time,
+        sink: &mut impl Sink,
     ) {
+        let insider = &mut self.insiders[number];
+        if insider.seats[seat].role == Role::Guesser {
+            let population = fleet.population();
+            let victim = self.stream.below(fleet.clients().into()) as u32;
+            // Of another person: what is done to one's own devices is one's own.
+            if population.owner(victim) == insider.index {
+                return;
+            }
+            let known = insider.devices.iter().position(|device| device.guessed == Some(victim));
+            insider.seats[seat].device = known.unwrap_or_else(|| insider.guess(victim, population, now, sink));
+        }
         let gateway = self.stream.below(self.gateways.into()) as u32;
         let client = FIRST_INSIDER + (number * SEATS.len() + seat) as u32;
         let conn = fleet.last_mile.open(client, gateway);
@@ -189,7 +208,7 @@ impl<C: Copy + Eq> Insiders<C> {
         let user = population.user(insider.index);
         let place = &mut insider.seats[seat];
         let device = &mut insider.devices[place.device];
-        let own = device.id;
+        let own = device.number(population);
         let (named, count, attack) = match place.role {
             Role::Double if draw & 1 == 0 => (own, device.connects.saturating_sub(1), Some(Attack::LowerCount)),
             Role::Double => (own, device.connects, Some(Attack::EqualCount)),
@@ -198,12 +217,8 @@ impl<C: Copy + Eq> Insiders<C> {
                 (own, HIGHEST_COUNT, Some(Attack::HighestCount))
             }
             Role::Guesser => {
-                // Of another person: what is done to one's own devices is one's own.
-                let victim = below(draw, u64::from(fleet.clients())) as u32;
-                if population.owner(victim) == insider.index {
-                    return;
-                }
-                (population.device(victim), fleet.connect_count(victim) + 1, Some(Attack::GuessDevice))
+                device.connects = device.guessed.map_or(0, |victim| fleet.connect_count(victim) + 1);
+                (own, device.connects, Some(Attack::GuessDevice))
             }
             Role::Main => {
                 device.connects += 1;
@@ -280,11 +295,9 @@ impl<C: Copy + Eq> Insiders<C> {
                 let id = mix(self.key ^ device.id.0 << 32 ^ u64::from(insider.messages));
                 let client_msg_id = ClientMsgId(u128::from(id) << 64 | u128::from(insider.messages));
                 insider.messages += 1;
-                if place.role != Role::Guesser {
-                    send_event(at, conversation, client_msg_id, user, &payload, now, sink);
-                    let shown = (conversation, payload_hash(&payload), What::of(&payload));
-                    device.sent.insert(client_msg_id, shown);
-                }
+                send_event(at, conversation, client_msg_id, user, &payload, now, sink);
+                let shown = (conversation, payload_hash(&payload), What::of(&payload));
+                device.sent.insert(client_msg_id, shown);
                 let frame = ClientFrame::Send { conversation, client_msg_id, client_seq, payload };
                 device.last = Some(frame.clone());
                 frame
@@ -340,8 +353,8 @@ impl<C: Copy + Eq> Insiders<C> {
         let insider = &mut self.insiders[number];
         let place = &mut insider.seats[seat];
         place.next = now + BACK_AFTER;
-        let device = &mut insider.devices[place.device];
         if std::mem::replace(&mut place.welcomed, false) {
+            let device = &mut insider.devices[place.device];
             device.welcomed -= 1;
             if device.welcomed == 0 {
                 let kind = Kind::Disconnect { reason: "lost" };
@@ -412,7 +425,7 @@ impl<C: Copy + Eq> Insiders<C> {
             ServerFrame::Welcome { .. } if !place.welcomed => {
                 place.welcomed = true;
                 device.welcomed += 1;
-                if device.welcomed == 1 && place.role != Role::Guesser {
+                if device.welcomed == 1 {
                     let (gateway, connect_count) = (place.gateway, device.connects);
                     sink.event(Event { t: now.0, at, kind: Kind::Connect { user, gateway, connect_count } });
                 }
@@ -475,13 +488,31 @@ impl<C: Copy + Eq> Insiders<C> {
             Role::Mute => self.count(Attack::NeverAck),
             _ => {
                 place.write_frame(&ClientFrame::Ack { conversation, up_to_seq }, up_to_seq.0 as u32);
-                if place.role != Role::Guesser {
-                    let kind = Kind::Ack { conversation, up_to: up_to_seq };
-                    sink.event(Event { t: now.0, at: Entity::Device(device.id), kind });
-                }
+                let kind = Kind::Ack { conversation, up_to: up_to_seq };
+                sink.event(Event { t: now.0, at: Entity::Device(device.id), kind });
             }
         }
     }
+}
+
+impl<C> Insider<C> {
+    /// One more device, which goes by the number of somebody else's; its place among the insider's.
+    fn guess(&mut self, victim: u32, population: &Population, now: Time, sink: &mut impl Sink) -> usize {
+        if self.devices.len() == DEVICES_EACH {
+            return DEVICES;
+        }
+        let device = Device::new(DeviceId(self.first + self.devices.len() as u64), Some(victim));
+        announce(&device, self.index, population, now, sink);
+        self.devices.push(device);
+        self.devices.len() - 1
+    }
+}
+
+/// The history learns of a device with which an insider attacks.
+fn announce(device: &Device, index: u32, population: &Population, now: Time, sink: &mut impl Sink) {
+    let number = device.guessed.map(|victim| population.device(victim));
+    let kind = Kind::Insider { user: population.user(index), number };
+    sink.event(Event { t: now.0, at: Entity::Device(device.id), kind });
 }
 
 /// An entry that an insider sees.

@@ -1,6 +1,7 @@
 //! A connection that an insider holds, and the device that it speaks for: WebSocket bytes in and out, and what the device knows.
 
 use crate::LastMile;
+use crate::population::Population;
 use crate::websocket;
 use squall_core::Time;
 use squall_history::What;
@@ -26,7 +27,8 @@ pub(super) enum Role {
     Guesser,
 }
 
-/// The connections of one insider, in order, each with the device that it is of. The last one only those have who guess.
+/// The connections of one insider, in order, each with the device that it is of. The last one only those have who guess: it is of
+/// another device each time.
 pub(super) const SEATS: [(Role, usize); 7] = [
     (Role::Main, 0),
     (Role::Double, 0),
@@ -34,15 +36,17 @@ pub(super) const SEATS: [(Role, usize); 7] = [
     (Role::Deaf, 2),
     (Role::Mute, 3),
     (Role::Spare, 4),
-    (Role::Guesser, 5),
+    (Role::Guesser, DEVICES),
 ];
-/// Devices of one insider. What the guesser's connection shows is noted as of a device of its own.
-pub(super) const DEVICES: usize = 6;
+/// Devices of one insider, before any guess.
+pub(super) const DEVICES: usize = 5;
 
 /// What a device knows, whatever its connections are.
 pub(super) struct Device {
     /// As events name it.
     pub id: DeviceId,
+    /// The device of another person, by its index, by whose number it goes.
+    pub guessed: Option<u32>,
     pub connects: u64,
     /// Connections on which it has been welcomed.
     pub welcomed: u32,
@@ -54,9 +58,14 @@ pub(super) struct Device {
 }
 
 impl Device {
-    pub fn new(id: DeviceId) -> Self {
+    pub fn new(id: DeviceId, guessed: Option<u32>) -> Self {
         let (next, shown, sent) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Device { id, connects: 0, welcomed: 0, next, shown, sent, last: None }
+        Device { id, guessed, connects: 0, welcomed: 0, next, shown, sent, last: None }
+    }
+
+    /// As it names itself.
+    pub fn number(&self, population: &Population) -> DeviceId {
+        self.guessed.map_or(self.id, |victim| population.device(victim))
     }
 
     pub fn shown_up_to(&self, conversation: ConversationId) -> Seq {

@@ -23,6 +23,13 @@ fn judge(fact: &Fact, facts: &Facts, tally: &mut Tally) {
         Fact::Cursor { pair, .. } | Fact::AckedAhead { pair, .. }
             if facts.devices[facts.pairs[*pair].device].insider => {}
         Fact::Cursor { pair, up_to } => judge_cursor(*pair, *up_to, facts, tally),
+        Fact::StrayCursor { who: (user, number), conversation } => tally.violate(|| {
+            let id = facts.conversations[*conversation].id;
+            let sentence = format!(
+                "On disk user {user} has a cursor in conversation {id} as device {number}, which is another person's and which they have never used."
+            );
+            facts.violation(NAME, *conversation, None, None, None, sentence)
+        }),
         Fact::AckedAhead { pair, up_to } => tally.violate(|| {
             let row = &facts.pairs[*pair];
             let shown = row.position;
@@ -81,6 +88,24 @@ mod tests {
         let found = history.audit().violated(NAME, 2);
         assert_eq!(found.device.map(|device| device.0), Some(2));
         assert!(found.message.contains("seq 2 on disk"), "{}", found.message);
+    }
+
+    #[test]
+    fn what_somebody_acks_under_a_guessed_number_moves_no_cursor_of_its_device() {
+        let mut history = History::chat();
+        history.guess(9, 1, 2).ack(9, 1_000).cursor_of(1, 2, 2);
+        assert_eq!(history.ack(2, 1).cursor(2, 1).audit().violated_checks(), [""; 0]);
+        history.cursor_of(2, 2, 2);
+        history.audit().violated(NAME, 2);
+    }
+
+    #[test]
+    fn a_cursor_of_somebody_who_has_never_used_that_number_is_named() {
+        let mut history = History::chat();
+        history.cursor_of(1, 2, 1);
+        let report = history.audit().report(NAME);
+        let found = report.first.expect("it is violated");
+        assert!(found.message.contains("as device 2, which is another person's"), "{}", found.message);
     }
 
     #[test]

@@ -42,7 +42,7 @@ use facts::{Fact, Facts};
 use property::Property;
 use report::Tally;
 use squall_history::Event;
-use squall_protocol::{ConversationId, DeviceId, Seq, UserId};
+use squall_protocol::{ConversationId, DeviceId, Seq, UserId, Who};
 
 /// What the checks need to know of a run before it starts.
 #[derive(Debug, Clone, Default)]
@@ -112,8 +112,8 @@ impl Checks {
     }
 
     /// Takes a durable cursor that was read from a shard's disk.
-    pub fn audit_cursor(&mut self, device: DeviceId, conversation: ConversationId, up_to: Seq) {
-        let fact = self.facts.audit_cursor(device, conversation, up_to);
+    pub fn audit_cursor(&mut self, who: Who, conversation: ConversationId, up_to: Seq) {
+        let fact = self.facts.audit_cursor(who, conversation, up_to);
         self.judge(fact);
     }
 

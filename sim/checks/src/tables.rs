@@ -4,7 +4,7 @@
 //! their own.
 
 use squall_history::What;
-use squall_protocol::{ClientSeq, ConversationId, DeviceId, Seq, UserId};
+use squall_protocol::{ClientSeq, ConversationId, DeviceId, Seq, UserId, Who};
 
 /// All rows of a conversation.
 #[derive(Debug, Clone, Default)]
@@ -18,8 +18,8 @@ pub struct Tables {
     /// Full chunks of positions, by their number.
     pub index: Vec<(u64, Vec<u64>)>,
     /// Full chunks of the places of a device's messages, by device and number.
-    pub sent: Vec<(DeviceId, u64, Vec<u64>)>,
-    pub cursors: Vec<(DeviceId, Seq)>,
+    pub sent: Vec<(Who, u64, Vec<u64>)>,
+    pub cursors: Vec<(Who, Seq)>,
 }
 
 /// An entry in the log.
@@ -63,8 +63,7 @@ pub struct MemberRow {
 /// A device that has sent.
 #[derive(Debug, Clone)]
 pub struct SenderRow {
-    pub device: DeviceId,
-    pub owner: UserId,
+    pub who: Who,
     pub next_client_seq: ClientSeq,
     /// Places of its messages that are in no full chunk yet, and at least its last 32.
     pub places: Vec<u64>,

@@ -40,7 +40,8 @@ pub(crate) struct History {
     waited: u64,
     sent: BTreeMap<u64, Sent>,
     log: Vec<Stored>,
-    cursors: Vec<(u64, u64)>,
+    /// User, device, and how far.
+    cursors: Vec<(u64, u64, u64)>,
     /// The user of each device.
     devices: BTreeMap<u64, u64>,
     away: Vec<u64>,
@@ -204,8 +205,18 @@ impl History {
     }
 
     pub fn cursor(&mut self, device: u64, up_to: u64) -> &mut Self {
-        self.cursors.push((device, up_to));
+        self.cursor_of(self.user(device), device, up_to)
+    }
+
+    /// A cursor of a user under this number.
+    pub fn cursor_of(&mut self, user: u64, number: u64, up_to: u64) -> &mut Self {
+        self.cursors.push((user, number, up_to));
         self
+    }
+
+    /// A user attacks with a device that goes by the number of another.
+    pub fn guess(&mut self, device: u64, user: u64, number: u64) -> &mut Self {
+        self.push(device, Kind::Insider { user: UserId(user), number: Some(DeviceId(number)) })
     }
 
     /// What the checks say of the run with its audit.
@@ -226,8 +237,8 @@ impl History {
                 members: if sent.what == What::Created { &[UserId(1), UserId(2)] } else { &[] },
             });
         }
-        for (device, up_to) in &self.cursors {
-            checks.audit_cursor(DeviceId(*device), CONVERSATION, Seq(*up_to));
+        for (user, number, up_to) in &self.cursors {
+            checks.audit_cursor((UserId(*user), DeviceId(*number)), CONVERSATION, Seq(*up_to));
         }
         for (device, user) in &self.devices {
             let reachable = !self.away.contains(device);
@@ -291,7 +302,12 @@ impl History {
 
     /// A commit leaves a device's cursor here.
     pub fn cursor_moved(&mut self, device: u64, up_to: u64) -> &mut Self {
-        let kind = Kind::Cursor { device: DeviceId(device), conversation: CONVERSATION, up_to: Seq(up_to) };
+        let kind = Kind::Cursor {
+            device: DeviceId(device),
+            conversation: CONVERSATION,
+            up_to: Seq(up_to),
+            user: UserId(self.user(device)),
+        };
         let t = self.waited + self.events.len() as u64;
         self.events.push(Event { t, at: Entity::Host(SHARD_HOST), kind });
         self

@@ -85,9 +85,9 @@ pub enum Kind {
     },
     /// A host's word: the entry has been handed to the bus for these devices.
     Publish { conversation: ConversationId, seq: Seq, devices: Vec<DeviceId> },
-    /// Of a host, and read back from its disk rather than its word: where the device's cursor stands after a commit that
-    /// was to move it.
-    Cursor { device: DeviceId, conversation: ConversationId, up_to: Seq },
+    /// Of a host, and read back from its disk rather than its word: where the cursor of this user's device stands after a commit
+    /// that was to move it.
+    Cursor { device: DeviceId, conversation: ConversationId, up_to: Seq, user: UserId },
     /// A delivery or page has arrived that speaks for `from..=to`.
     Deliver {
         conversation: ConversationId,
@@ -140,8 +140,13 @@ pub enum Kind {
     /// A phase began: `ramp`, `load`, `heal`, `quiet`, `audit`.
     Phase { name: &'static str },
     /// From now on the device is one with which this member attacks. What it sends and sees is told like any other's; what befalls
-    /// it is its own doing, and nothing is owed to it.
-    Insider { user: UserId },
+    /// it is its own doing, and nothing is owed to it. With a `number`, it names itself so to the server, which is the number of
+    /// another person's device.
+    Insider {
+        user: UserId,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        number: Option<DeviceId>,
+    },
 }
 
 /// Sixteen hexadecimal digits: a JSON number cannot hold 64 bits everywhere.
@@ -234,8 +239,8 @@ impl Event {
                 let to = devices.iter().fold(0, |hash, device| mix(hash ^ device.0));
                 [19, conversation.spread(), seq.0, to].into_iter().for_each(add)
             }
-            Kind::Cursor { device, conversation, up_to } => {
-                [20, device.0, conversation.spread(), up_to.0].into_iter().for_each(add)
+            Kind::Cursor { device, conversation, up_to, user } => {
+                [20, device.0, conversation.spread(), up_to.0, user.0].into_iter().for_each(add)
             }
             Kind::Deliver { conversation, from, to, .. } => {
                 [8, conversation.spread(), from.0, to.0].into_iter().for_each(add)
@@ -258,7 +263,9 @@ impl Event {
                 [17, body_hash(name.as_bytes()), u64::from(*active)].into_iter().for_each(add)
             }
             Kind::Phase { name } => [18, body_hash(name.as_bytes())].into_iter().for_each(add),
-            Kind::Insider { user } => [21, user.0].into_iter().for_each(add),
+            Kind::Insider { user, number } => {
+                [21, user.0, number.map_or(0, |number| number.0)].into_iter().for_each(add)
+            }
         }
         d
     }

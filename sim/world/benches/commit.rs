@@ -53,7 +53,7 @@ impl Writer {
                 device,
                 connect_count: 1,
                 client_msg_id: ClientMsgId(u128::from(self.position) << 64 | 0x5a),
-                client_seq: log.next_client_seq(device),
+                client_seq: log.next_client_seq((user, device)),
                 payload,
                 stored_at_ms: 1_767_225_600_000 + self.position,
             };

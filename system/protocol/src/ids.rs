@@ -57,6 +57,10 @@ identifier!(
     ConversationId: u128
 );
 
+/// A device of a user. A number alone names nobody: whoever hands out tokens gives none twice, and whoever guesses another's has a
+/// device of their own.
+pub type Who = (UserId, DeviceId);
+
 impl UserId {
     /// The first number that is no user's: the name of a conversation holds two of them and a bit each.
     pub const LIMIT: u64 = 1 << 63;

@@ -27,5 +27,5 @@ pub mod wire {
 
 pub use codec::{Codec, FrameError};
 pub use frames::{ClientFrame, Entry, Head, LogSpan, Payload, Refusal, ServerFrame};
-pub use ids::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Name, Seq, UserId};
+pub use ids::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Name, Seq, UserId, Who};
 pub use role::{HostName, PerRole, Role};

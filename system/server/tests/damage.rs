@@ -87,7 +87,7 @@ fn lived_in() -> TempDir {
 /// A row of the table `conversations`.
 type Place = (u128, u8, u64, u64);
 const HEAD: Place = (HARMED.0, 0, 0, 0);
-const SENDER: Place = (HARMED.0, 1, 11, 0);
+const SENDER: Place = (HARMED.0, 1, 1, 11);
 const MEMBER: Place = (HARMED.0, 2, 1, 1);
 
 fn row(write: &redb::WriteTransaction, place: Place) -> Vec<u8> {
@@ -135,7 +135,7 @@ fn a_conversation_with_a_damaged_row_is_refused_for_now_and_the_others_go_on() {
             put(write, (HARMED.0, 2, 5, 1), &moved);
         }),
         ("its sender has the row of another conversation's", |write| {
-            let other = row(write, (WHOLE.0, 1, 11, 0));
+            let other = row(write, (WHOLE.0, 1, 1, 11));
             put(write, SENDER, &other);
         }),
         ("the sender's entry is another conversation's", |write| {

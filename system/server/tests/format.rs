@@ -19,9 +19,9 @@ const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const ENTRIES: TableDefinition<u64, &[u8]> = TableDefinition::new("entries");
 const CONVERSATIONS: TableDefinition<(u128, u8, u64, u64), &[u8]> = TableDefinition::new("conversations");
 const INDEX: TableDefinition<(u128, u64), &[u8]> = TableDefinition::new("index");
-const SENT: TableDefinition<(u128, u64, u64), &[u8]> = TableDefinition::new("sent");
+const SENT: TableDefinition<(u128, u64, u64, u64), &[u8]> = TableDefinition::new("sent");
 const MEMBERS: TableDefinition<(u64, u128), &[u8]> = TableDefinition::new("members");
-const CURSORS: TableDefinition<(u128, u64), &[u8]> = TableDefinition::new("cursors");
+const CURSORS: TableDefinition<(u128, u64, u64), &[u8]> = TableDefinition::new("cursors");
 const FENCES: TableDefinition<(u64, u64), &[u8]> = TableDefinition::new("fences");
 const MARKS: TableDefinition<&str, &[u8]> = TableDefinition::new("marks");
 
@@ -137,7 +137,7 @@ fn a_stranger_reads_every_table_and_finds_that_they_agree() {
         let value = value("conversations", &columns, stored.value());
         match kind {
             0 => row = Some(ConversationRow::decode(&*value).unwrap()),
-            1 => sender = Some((of, SenderRow::decode(&*value).unwrap())),
+            1 => sender = Some((of, number, SenderRow::decode(&*value).unwrap())),
             2 => drop(found.insert((of, number), MemberRow::decode(&*value).unwrap())),
             kind => panic!("kind {kind}"),
         }
@@ -147,8 +147,8 @@ fn a_stranger_reads_every_table_and_finds_that_they_agree() {
     let tail = positions[2 * 64..].to_vec();
     let expected = ConversationRow { head, direct: false, tail, chain, present: 3, stretches: 4 };
     assert_eq!(row, expected);
-    let (device, sender) = sender.unwrap();
-    assert_eq!((device, sender.owner, sender.next_client_seq), (11, 1, head + 1));
+    let (user, device, sender) = sender.unwrap();
+    assert_eq!((user, device, sender.next_client_seq), (1, 11, head + 1));
 
     // Full chunks.
     for (table, stored) in read.open_table(INDEX).unwrap().iter().unwrap().map(Result::unwrap).enumerate() {
@@ -161,9 +161,9 @@ fn a_stranger_reads_every_table_and_finds_that_they_agree() {
     let mut sent = Vec::new();
     for stored in read.open_table(SENT).unwrap().iter().unwrap() {
         let (key, stored) = stored.unwrap();
-        let (_, device, chunk) = key.value();
-        assert_eq!((device, chunk), (11, sent.len() as u64 / 32));
-        let columns: [&[u8]; 3] = [&id, &device.to_be_bytes(), &chunk.to_be_bytes()];
+        let (_, user, device, chunk) = key.value();
+        assert_eq!((user, device, chunk), (1, 11, sent.len() as u64 / 32));
+        let columns: [&[u8]; 4] = [&id, &user.to_be_bytes(), &device.to_be_bytes(), &chunk.to_be_bytes()];
         sent.extend(numbers(&value("sent", &columns, stored.value())));
     }
     assert!((32..64).contains(&sender.places.len()));
@@ -178,8 +178,9 @@ fn a_stranger_reads_every_table_and_finds_that_they_agree() {
         members.insert(key.value().0);
     }
     assert_eq!(members, users);
-    let cursor = read.open_table(CURSORS).unwrap().get((GROUP.0, 11)).unwrap().unwrap();
-    assert_eq!(numbers(&value("cursors", &[&id, &11u64.to_be_bytes()], cursor.value())), [7]);
+    let cursor = read.open_table(CURSORS).unwrap().get((GROUP.0, 1, 11)).unwrap().unwrap();
+    let columns: [&[u8]; 3] = [&id, &1u64.to_be_bytes(), &11u64.to_be_bytes()];
+    assert_eq!(numbers(&value("cursors", &columns, cursor.value())), [7]);
     let fences = read.open_table(FENCES).unwrap();
     let fence = fences.get((1, 11)).unwrap().unwrap();
     let fence = value("fences", &[&1u64.to_be_bytes(), &11u64.to_be_bytes()], fence.value());

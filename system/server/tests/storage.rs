@@ -5,7 +5,7 @@ mod common;
 use common::TempDir;
 use squall_core::messages::{Conversation, LogDelta, SendOutcome, SendRequest};
 use squall_protocol::limits::{DEDUP_WINDOW, INDEX_CHUNK};
-use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Entry, Payload, Seq, UserId};
+use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Entry, Payload, Seq, UserId, Who};
 use squall_server::storage::{
     Batch, Doubt, NewEntry, Recovered, RedbStorage, Storage, StorageError, WriterThread,
 };
@@ -31,6 +31,10 @@ fn group(number: u64) -> ConversationId {
 
 fn device_of(user: UserId) -> DeviceId {
     DeviceId(user.0 * 10)
+}
+
+fn who(user: UserId) -> Who {
+    (user, device_of(user))
 }
 
 fn id_of(user: UserId, n: u64) -> ClientMsgId {
@@ -64,7 +68,7 @@ impl Writer {
     }
 
     fn send(&mut self, conversation: ConversationId, sender: UserId, payload: Payload) {
-        let client_seq = self.log(conversation).next_client_seq(device_of(sender));
+        let client_seq = self.log(conversation).next_client_seq(who(sender));
         let request = SendRequest {
             sender,
             device: device_of(sender),
@@ -230,7 +234,7 @@ async fn the_dedup_window_and_the_membership_survive_a_reopen() {
     let loaded = |storage: &RedbStorage| {
         let mut log = storage.conversation(id).unwrap().expect("the conversation is on disk");
         for user in [ALICE, BOB] {
-            log.load_sender(storage.sender(id, device_of(user)).unwrap().expect("it has sent"));
+            log.load_sender(storage.sender(id, who(user)).unwrap().expect("it has sent"));
         }
         log
     };
@@ -239,19 +243,20 @@ async fn the_dedup_window_and_the_membership_survive_a_reopen() {
     let storage = open(&dir);
     let mut reopened = loaded(&storage);
     assert_eq!(reopened, in_memory);
-    assert_eq!(storage.sender(id, DeviceId(99)).unwrap(), None);
+    assert_eq!(storage.sender(id, (ALICE, DeviceId(99))).unwrap(), None);
+    assert_eq!(storage.sender(id, (BOB, device_of(ALICE))).unwrap(), None);
     assert_eq!(storage.head_for(id, ALICE).unwrap(), Some(in_memory.head()));
     assert_eq!(storage.head_for(id, UserId(3)).unwrap(), Some(in_memory.head()));
     assert_eq!(storage.head_for(id, UserId(4)).unwrap(), None);
 
     // Every message of a device is found by its number, however long ago it was sent.
     for entry in writer.entries_of(id) {
-        let found = storage.numbered(id, entry.device, entry.client_seq).unwrap();
+        let found = storage.numbered(id, who(entry.sender), entry.client_seq).unwrap();
         assert_eq!(found, Some(entry));
     }
-    let next = in_memory.next_client_seq(device_of(ALICE));
+    let next = in_memory.next_client_seq(who(ALICE));
     for number in [ClientSeq(0), next, ClientSeq(u64::MAX)] {
-        assert_eq!(storage.numbered(id, device_of(ALICE), number).unwrap(), None);
+        assert_eq!(storage.numbered(id, who(ALICE), number).unwrap(), None);
     }
 
     // A resend meets the message that is on disk; one that left the window is told by its number.
@@ -264,7 +269,7 @@ async fn the_dedup_window_and_the_membership_survive_a_reopen() {
         payload: text(0),
         stored_at_ms: 0,
     };
-    let last = reopened.next_client_seq(device_of(ALICE)).0 - 1;
+    let last = reopened.next_client_seq(who(ALICE)).0 - 1;
     assert_eq!(reopened.handle_send(resend(last)), SendOutcome::Duplicate(reopened.head().prev().next()));
     let oldest = last + 1 - DEDUP_WINDOW as u64;
     assert!(matches!(reopened.handle_send(resend(oldest)), SendOutcome::Duplicate(_)));
@@ -324,16 +329,18 @@ async fn a_cursor_never_goes_back() {
     let dir = TempDir::new("storage");
     let storage = open(&dir);
     let (a, b) = (group(5), group(6));
-    let phone = DeviceId(10);
-    let cursors = |cursors: &[(DeviceId, ConversationId, u64)]| Batch {
-        cursors: cursors.iter().map(|(device, id, seq)| (*device, *id, Seq(*seq))).collect(),
+    let phone = (ALICE, DeviceId(10));
+    // Somebody else's device of the same number.
+    let guessed = (BOB, DeviceId(10));
+    let cursors = |cursors: &[(Who, ConversationId, u64)]| Batch {
+        cursors: cursors.iter().map(|(who, id, seq)| (*who, *id, Seq(*seq))).collect(),
         ..Batch::default()
     };
     storage.append(cursors(&[(phone, a, 7), (phone, b, 2)])).await.unwrap();
-    storage.append(cursors(&[(phone, a, 6), (phone, b, 3), (DeviceId(20), a, 1)])).await.unwrap();
-    let expected = [(phone, a, Seq(7)), (DeviceId(20), a, Seq(1)), (phone, b, Seq(3))];
+    storage.append(cursors(&[(phone, a, 6), (phone, b, 3), (guessed, a, 1)])).await.unwrap();
+    let expected = [(phone, a, Seq(7)), (guessed, a, Seq(1)), (phone, b, Seq(3))];
     assert_eq!(storage.cursors().unwrap(), expected);
-    let some = [(phone, b), (phone, a), (DeviceId(30), a)];
+    let some = [(phone, b), (phone, a), ((ALICE, DeviceId(30)), a)];
     assert_eq!(storage.cursors_of(&some).unwrap(), [Seq(3), Seq(7), Seq::ZERO]);
     drop(storage);
     assert_eq!(open(&dir).cursors().unwrap(), expected);

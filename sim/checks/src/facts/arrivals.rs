@@ -106,8 +106,8 @@ impl Facts {
         (author, client_seq, stored_at_ms): (Option<DeviceId>, Option<ClientSeq>, u64),
     ) {
         let row = &self.messages[message];
-        let sender =
-            (row.is(known::SENT) && row.pair != NONE).then(|| self.devices[self.pairs[row.pair].device].id);
+        let sender = (row.is(known::SENT) && row.pair != NONE)
+            .then(|| self.guesses.number(self.devices[self.pairs[row.pair].device].id));
         let row = &mut self.messages[message];
         self.arrivals.stamps += u64::from(row.stored_ms != 0);
         self.arrivals.stamps_on_disk += u64::from(row.stored_ms != 0 && device.is_none());

@@ -6,7 +6,7 @@ use super::intervals::{self, Range};
 use super::membership::{Stay, visible};
 use super::rows::{NONE, content, known, small};
 use squall_history::What;
-use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId, limits};
+use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId, Who, limits};
 
 /// An entry of a log, as it was read from a shard's disk.
 #[derive(Debug, Clone, Copy)]
@@ -71,9 +71,9 @@ impl Facts {
     }
 
     /// Takes a durable cursor.
-    pub fn audit_cursor(&mut self, device: DeviceId, conversation: ConversationId, up_to: Seq) -> Fact {
+    pub fn audit_cursor(&mut self, who: Who, conversation: ConversationId, up_to: Seq) -> Fact {
         self.audited = true;
-        Fact::Cursor { pair: self.pair(device, conversation, None), up_to }
+        self.pair_of(who, conversation).map_or_else(|stray| stray, |pair| Fact::Cursor { pair, up_to })
     }
 
     /// Takes a device. All entries have come before.

@@ -4,7 +4,7 @@
 
 use super::rows::NONE;
 use squall_history::Via;
-use squall_protocol::Seq;
+use squall_protocol::{Seq, Who};
 
 /// One step of a run, already compared with what was known.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -48,6 +48,11 @@ pub(crate) enum Fact {
     Cursor {
         pair: u32,
         up_to: Seq,
+    },
+    /// A durable cursor of a user under the number of a device that is not theirs and that they have never named.
+    StrayCursor {
+        who: Who,
+        conversation: u32,
     },
     /// A device at the end of the run.
     Device {

@@ -10,6 +10,7 @@
 mod arrivals;
 mod audit;
 mod fact;
+mod guesses;
 pub(crate) mod intervals;
 mod membership;
 mod naming;
@@ -28,6 +29,7 @@ pub(crate) use rows::{NONE, known};
 
 use crate::{AuditLevel, Config};
 use arrivals::Arrivals;
+use guesses::Guesses;
 use intervals::Range;
 use membership::Membership;
 use promptness::Promptness;
@@ -35,7 +37,7 @@ use rows::{Conversation, Device, Message, Pair};
 use rustc_hash::FxHashMap;
 use squall_history::What;
 use squall_protocol::ids::rendezvous;
-use squall_protocol::{ClientMsgId, ConversationId, DeviceId, UserId};
+use squall_protocol::{ClientMsgId, ConversationId, DeviceId, UserId, Who};
 use table::Table;
 
 /// How far beyond the end of a reference log a place may lie before it is kept beside it.
@@ -68,6 +70,8 @@ pub(crate) struct Facts {
     pub refusals: Vec<RefusedSend>,
     /// Who is meant by a change of membership, by its message.
     changes: FxHashMap<u32, What>,
+    /// Devices that go by the number of another.
+    guesses: Guesses,
     /// The time of the latest event.
     pub now: u64,
     /// Whether the audit has said anything; without it nothing is known of the logs.
@@ -105,6 +109,7 @@ impl Facts {
             pairs: Table::new(),
             refusals: Vec::new(),
             changes: FxHashMap::default(),
+            guesses: Guesses::default(),
             now: 0,
             audited: false,
             membership: Membership::default(),
@@ -218,6 +223,17 @@ impl Facts {
         }
         let device_row = self.device(device, user);
         self.pairs.find_or_insert((device, conversation), || Pair::new(device, device_row, conversation))
+    }
+
+    /// The same for what the system says of a user's device. A number that another person's device has is no device of theirs,
+    /// unless they have been told to use it.
+    fn pair_of(&mut self, who: Who, conversation: ConversationId) -> Result<u32, Fact> {
+        let pair = self.pair(self.guesses.device(who), conversation, Some(who.0));
+        let row = &self.pairs[pair];
+        match *self.devices[row.device].user.get_or_insert(who.0) == who.0 {
+            true => Ok(pair),
+            false => Err(Fact::StrayCursor { who, conversation: row.conversation }),
+        }
     }
 
     /// Compares a witness of `(conversation, seq)` with those before it: the message, and the one that stood there

@@ -54,8 +54,11 @@ impl Facts {
             Kind::Publish { conversation, seq, devices } => {
                 Some(Fact::Published(self.published(*conversation, *seq, devices)))
             }
-            Kind::Cursor { device, conversation, up_to } => {
-                let pair = self.pair(*device, *conversation, None);
+            Kind::Cursor { device, conversation, up_to, user } => {
+                let pair = match self.pair_of((*user, *device), *conversation) {
+                    Ok(pair) => pair,
+                    Err(stray) => return Some(stray),
+                };
                 let before = std::mem::replace(&mut self.pairs[pair].cursor, small(*up_to));
                 Some(Fact::CursorMoved { pair, before, up_to: *up_to })
             }
@@ -81,7 +84,10 @@ impl Facts {
                 self.suspects.retain(|s| s.device != device || now - s.t > CONNECTING_US);
                 None
             }
-            Kind::Insider { user } => {
+            Kind::Insider { user, number } => {
+                if let Some(number) = number {
+                    self.guesses.add((user, number), device);
+                }
                 let device = self.device(device, Some(user));
                 self.devices[device].insider = true;
                 None
@@ -151,6 +157,10 @@ impl Facts {
         let mut published = Published { targets: 0, gone: 0 };
         for id in devices {
             published.targets += 1;
+            // The targets are named by their numbers alone, and this one is two people's.
+            if self.guesses.is_guessed(*id) {
+                continue;
+            }
             let device = self.device(*id, None);
             let row = &self.devices[device];
             if row.gone_since == CONNECTED {
@@ -300,7 +310,7 @@ impl Facts {
         intervals::add(self.skips.entry(pair).or_default(), range);
     }
 
-    /// Whether this message was sent by `device`, where one is named, to this conversation and with this content.
+    /// Whether this message was sent by a device with this number, where one is named, to this conversation and with this content.
     pub(super) fn origin(
         &self,
         message: u32,
@@ -315,7 +325,7 @@ impl Facts {
         let pair = &self.pairs[row.pair];
         if pair.conversation != conversation {
             Origin::OtherConversation
-        } else if device.is_some_and(|device| self.devices[pair.device].id != device) {
+        } else if device.is_some_and(|device| self.guesses.number(self.devices[pair.device].id) != device) {
             Origin::OtherDevice
         } else if row.content != content {
             Origin::OtherContent

@@ -145,8 +145,8 @@ fn storage(disk: Disk, common: &Common, stream: Stream, probe: &Arc<Probe>) -> O
         clock: common.clock.clone(),
     });
     let probe = Arc::clone(probe);
-    let on_cursor: CursorListener = Arc::new(move |device, conversation, up_to| {
-        probe.cursor_stands_at(device, conversation, up_to);
+    let on_cursor: CursorListener = Arc::new(move |who, conversation, up_to| {
+        probe.cursor_stands_at(who, conversation, up_to);
     });
     let doubt = Doubt::default();
     // As `chatd` does; a disk without power says so again when it is opened.

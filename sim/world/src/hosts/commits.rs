@@ -12,7 +12,7 @@
 use crate::disk::{Disk, Running};
 use crate::memory::accounts::Account;
 use squall_core::messages::{self, Conversation, Position};
-use squall_protocol::{ClientSeq, ConversationId, DeviceId, Entry, Seq, UserId};
+use squall_protocol::{ClientSeq, ConversationId, DeviceId, Entry, Seq, UserId, Who};
 use squall_runtime::interpose::{
     HostContext, SimulatedClock, WorldContext, enter_host, enter_world, prime_thread,
 };
@@ -212,7 +212,7 @@ impl Commits {
 }
 
 /// Somebody who is told where cursors stand on disk after a commit that moved them.
-pub type CursorListener = Arc<dyn Fn(DeviceId, ConversationId, Seq) + Send + Sync>;
+pub type CursorListener = Arc<dyn Fn(Who, ConversationId, Seq) + Send + Sync>;
 
 /// A database that is looked at only between commits. What a commit did to cursors is read back from it and told, so that
 /// it can be judged without the shard's word.
@@ -241,15 +241,14 @@ impl<S> Drop for SettledStorage<S> {
 
 impl<S: Storage> Storage for SettledStorage<S> {
     fn append(&self, batch: Batch) -> BoxFuture<'_, Result<(), StorageError>> {
-        let moved: Vec<_> =
-            batch.cursors.iter().map(|(device, conversation, _)| (*device, *conversation)).collect();
+        let moved: Vec<_> = batch.cursors.iter().map(|(who, conversation, _)| (*who, *conversation)).collect();
         let committed = self.inner().append(batch);
         Box::pin(async move {
             committed.await?;
             // A disk that cannot be read just now says nothing; the next commit will.
             let stand =
                 if moved.is_empty() { Vec::new() } else { self.inner().cursors_of(&moved).unwrap_or_default() };
-            moved.into_iter().zip(stand).for_each(|((device, c), seq)| (self.on_cursor)(device, c, seq));
+            moved.into_iter().zip(stand).for_each(|((who, c), seq)| (self.on_cursor)(who, c, seq));
             Ok(())
         })
     }
@@ -262,17 +261,12 @@ impl<S: Storage> Storage for SettledStorage<S> {
         self.inner().conversation(id)
     }
 
-    fn sender(&self, id: ConversationId, device: DeviceId) -> Result<Option<messages::Sender>, StorageError> {
-        self.inner().sender(id, device)
+    fn sender(&self, id: ConversationId, who: Who) -> Result<Option<messages::Sender>, StorageError> {
+        self.inner().sender(id, who)
     }
 
-    fn numbered(
-        &self,
-        id: ConversationId,
-        device: DeviceId,
-        number: ClientSeq,
-    ) -> Result<Option<Entry>, StorageError> {
-        self.inner().numbered(id, device, number)
+    fn numbered(&self, id: ConversationId, who: Who, number: ClientSeq) -> Result<Option<Entry>, StorageError> {
+        self.inner().numbered(id, who, number)
     }
 
     fn fence(&self, user: UserId, device: DeviceId) -> Result<Option<messages::Fence>, StorageError> {
@@ -315,11 +309,11 @@ impl<S: Storage> Storage for SettledStorage<S> {
         self.inner().conversations_of(user, after, max)
     }
 
-    fn cursors_of(&self, pairs: &[(DeviceId, ConversationId)]) -> Result<Vec<Seq>, StorageError> {
+    fn cursors_of(&self, pairs: &[(Who, ConversationId)]) -> Result<Vec<Seq>, StorageError> {
         self.inner().cursors_of(pairs)
     }
 
-    fn cursors(&self) -> Result<Vec<(DeviceId, ConversationId, Seq)>, StorageError> {
+    fn cursors(&self) -> Result<Vec<(Who, ConversationId, Seq)>, StorageError> {
         self.inner().cursors()
     }
 }

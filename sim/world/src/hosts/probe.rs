@@ -10,7 +10,7 @@ use crate::clients::faults::SharedClientFaults;
 use crate::disk::Disk;
 use squall_history::{Entity, Event, Kind, payload_hash};
 use squall_network::{CloseStyle, HostId, Network};
-use squall_protocol::{ConversationId, DeviceId, Entry, Seq};
+use squall_protocol::{ConversationId, DeviceId, Entry, Seq, Who};
 use squall_scenarios::model;
 use squall_server::level::Level;
 use squall_server::observer::{Observer, Point};
@@ -53,8 +53,8 @@ impl Probe {
     }
 
     /// A commit has moved a cursor; this is where it stands on disk.
-    pub fn cursor_stands_at(&self, device: DeviceId, conversation: ConversationId, up_to: Seq) {
-        self.mailbox.lock().tell(self.event(Kind::Cursor { device, conversation, up_to }));
+    pub fn cursor_stands_at(&self, (user, device): Who, conversation: ConversationId, up_to: Seq) {
+        self.mailbox.lock().tell(self.event(Kind::Cursor { device, conversation, up_to, user }));
     }
 
     /// At this instant the host has no power: nothing leaves it, nothing unsynced survives.

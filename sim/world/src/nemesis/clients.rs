@@ -8,6 +8,7 @@ use super::strike::Strike;
 use crate::clients::faults::{ClientFault, Cohort};
 use crate::memory::accounts::Account;
 use squall_core::Time;
+use squall_generators::insiders::Attack;
 use squall_network::{ConnId, Network};
 use squall_scenarios::{FaultKind, Profile};
 
@@ -114,9 +115,13 @@ pub(super) fn end(held: Held, strike: &mut Strike, stage: &Stage<'_>) {
         Held::Nothing | Held::SlowReaders | Held::Resends(_) => {}
         Held::ProfileChange => drop(apply_profiles(stage)),
         Held::Insiders { before } => {
-            // Every kind is named, so that one which never happened is seen.
-            let made = stage.insiders.hits().zip(before);
-            made.for_each(|((attack, hits), before)| strike.count(attack.name(), hits - before));
+            // Every kind that is asked for is named, so that one which never happened is seen.
+            let guesses = matches!(strike.kind, FaultKind::Insiders { guessing: 1.., .. });
+            for ((attack, hits), before) in stage.insiders.hits().zip(before) {
+                if guesses || attack != Attack::GuessDevice {
+                    strike.count(attack.name(), hits - before);
+                }
+            }
         }
         Held::Liars { before } => strike.count("lies", stage.liars.lies() - before),
     }

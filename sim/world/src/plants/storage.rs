@@ -2,7 +2,7 @@
 
 use squall_core::messages::{Conversation, Fence, Position, Sender};
 use squall_core::plant::{Plant, planted};
-use squall_protocol::{ClientSeq, ConversationId, DeviceId, Entry, Payload, Seq, UserId};
+use squall_protocol::{ClientSeq, ConversationId, DeviceId, Entry, Payload, Seq, UserId, Who};
 use squall_server::net::BoxFuture;
 use squall_server::storage::{Batch, Recovered, Row, Storage, StorageError};
 
@@ -77,20 +77,15 @@ impl<S: Storage> Storage for PlantedStorage<S> {
     }
 
     /// Asked for a device that sends for the first time since its shard has started.
-    fn sender(&self, id: ConversationId, device: DeviceId) -> Result<Option<Sender>, StorageError> {
+    fn sender(&self, id: ConversationId, who: Who) -> Result<Option<Sender>, StorageError> {
         if planted(Plant::DedupForgottenOnRestart) {
             return Ok(None);
         }
-        self.inner.sender(id, device)
+        self.inner.sender(id, who)
     }
 
-    fn numbered(
-        &self,
-        id: ConversationId,
-        device: DeviceId,
-        number: ClientSeq,
-    ) -> Result<Option<Entry>, StorageError> {
-        self.inner.numbered(id, device, number)
+    fn numbered(&self, id: ConversationId, who: Who, number: ClientSeq) -> Result<Option<Entry>, StorageError> {
+        self.inner.numbered(id, who, number)
     }
 
     fn fence(&self, user: UserId, device: DeviceId) -> Result<Option<Fence>, StorageError> {
@@ -137,11 +132,11 @@ impl<S: Storage> Storage for PlantedStorage<S> {
         self.inner.conversations_of(user, after, max)
     }
 
-    fn cursors_of(&self, pairs: &[(DeviceId, ConversationId)]) -> Result<Vec<Seq>, StorageError> {
+    fn cursors_of(&self, pairs: &[(Who, ConversationId)]) -> Result<Vec<Seq>, StorageError> {
         self.inner.cursors_of(pairs)
     }
 
-    fn cursors(&self) -> Result<Vec<(DeviceId, ConversationId, Seq)>, StorageError> {
+    fn cursors(&self) -> Result<Vec<(Who, ConversationId, Seq)>, StorageError> {
         self.inner.cursors()
     }
 }

@@ -4,12 +4,15 @@
 //! whether its entries are on disk is unknown; the shard then drops every machine and loads them anew.
 //!
 //! **Invariants:** `seq` is dense from 1 and never reused (`sim/checks/src/dense_sequence.rs`); one entry a
-//! `client_msg_id` (`no_duplicates.rs`); a device's entries stand in its own order (`sender_order.rs`).
+//! `client_msg_id` (`no_duplicates.rs`); a device's entries stand in its own order (`sender_order.rs`). Whoever writes under a number
+//! that is somebody else's as well has messages of their own, and the other's are not concerned (the tests below).
 
 use super::membership::{Membership, admit};
 use crate::plant::{Plant, planted};
 use squall_protocol::limits::DEDUP_WINDOW;
-use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Entry, Payload, Refusal, Seq, UserId};
+use squall_protocol::{
+    ClientMsgId, ClientSeq, ConversationId, DeviceId, Entry, Payload, Refusal, Seq, UserId, Who,
+};
 use std::collections::VecDeque;
 
 /// A send as it reaches the shard.
@@ -45,9 +48,7 @@ pub enum SendOutcome {
 /// What the log knows of one device that has sent into it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sender {
-    pub device: DeviceId,
-    /// The user as whom the device sent here first.
-    pub owner: UserId,
+    pub who: Who,
     pub next_client_seq: ClientSeq,
     /// The highest connect count that a send of this device carried.
     pub connect_count: u64,
@@ -65,8 +66,8 @@ impl Sender {
 }
 
 /// Whose messages are numbered together: a device's.
-pub fn numbered_as(user: UserId, device: DeviceId) -> DeviceId {
-    if planted(Plant::DedupByUserNotDevice) { DeviceId(user.0) } else { device }
+pub fn numbered_as(user: UserId, device: DeviceId) -> Who {
+    (user, if planted(Plant::DedupByUserNotDevice) { DeviceId(user.0) } else { device })
 }
 
 /// One conversation in memory: its membership, and of the devices that send into it those that have since it was loaded.
@@ -80,7 +81,7 @@ pub struct Conversation {
     membership: Membership,
     /// The last staged entry that changes the membership.
     membership_staged: Option<Seq>,
-    /// In order of device.
+    /// In order of user and device.
     senders: Vec<Sender>,
 }
 
@@ -97,8 +98,8 @@ impl Conversation {
 
     /// Takes in what the disk knows of a device that is about to send.
     pub fn load_sender(&mut self, sender: Sender) {
-        let place = self.find(sender.device);
-        assert!(place.is_err(), "{:?} of {:?} is loaded over what memory has", sender.device, self.id);
+        let place = self.find(sender.who);
+        assert!(place.is_err(), "{:?} of {:?} is loaded over what memory has", sender.who, self.id);
         self.insert_sender(place.unwrap_or_else(|place| place), sender);
     }
 
@@ -108,13 +109,13 @@ impl Conversation {
         self.senders.insert(place, sender);
     }
 
-    fn find(&self, device: DeviceId) -> Result<usize, usize> {
-        self.senders.binary_search_by_key(&device, |s| s.device)
+    fn find(&self, who: Who) -> Result<usize, usize> {
+        self.senders.binary_search_by_key(&who, |s| s.who)
     }
 
     /// What is known of a device. Without `load_sender` before its first send nothing is.
-    pub fn sender(&self, device: DeviceId) -> Option<&Sender> {
-        self.find(device).ok().map(|index| &self.senders[index])
+    pub fn sender(&self, who: Who) -> Option<&Sender> {
+        self.find(who).ok().map(|index| &self.senders[index])
     }
 
     pub fn id(&self) -> ConversationId {
@@ -151,11 +152,6 @@ impl Conversation {
             Err(_) => (ClientSeq::FIRST, 0),
             Ok(i) => {
                 let sender = &self.senders[i];
-                if sender.owner != request.sender {
-                    // Two people's devices have one number, which whoever hands out tokens must not let happen. Their messages are
-                    // not numbered together: who came later is told so.
-                    return SendOutcome::Refused(Refusal::Conflict);
-                }
                 let known = sender.recent.iter().find(|(id, _)| *id == request.client_msg_id);
                 if let Some((_, seq)) = known.filter(|_| !planted(Plant::NoServerDedup)) {
                     return SendOutcome::Duplicate(*seq);
@@ -197,8 +193,7 @@ impl Conversation {
         }
         let index = sender.unwrap_or_else(|place| {
             let new = Sender {
-                device: numbered_as(request.sender, request.device),
-                owner: request.sender,
+                who: numbered_as(request.sender, request.device),
                 next_client_seq: ClientSeq::FIRST,
                 connect_count: 0,
                 recent: VecDeque::new(),
@@ -228,8 +223,8 @@ impl Conversation {
     }
 
     /// The number that the log takes next from this device.
-    pub fn next_client_seq(&self, device: DeviceId) -> ClientSeq {
-        self.sender(device).map_or(ClientSeq::FIRST, |s| s.next_client_seq)
+    pub fn next_client_seq(&self, who: Who) -> ClientSeq {
+        self.sender(who).map_or(ClientSeq::FIRST, |s| s.next_client_seq)
     }
 
     /// Everything up to `seq` is on disk.
@@ -337,15 +332,31 @@ mod tests {
     }
 
     #[test]
-    fn nobody_writes_under_the_number_of_another_s_device() {
+    fn whoever_writes_under_the_number_of_another_s_device_is_no_concern_of_its() {
         let mut c = created();
-        let mut taken = text(B, 2, 1);
-        taken.device = DeviceId(A.0 * 10);
-        assert_eq!(c.handle_send(taken.clone()), SendOutcome::Refused(Refusal::Conflict));
-        // Nor is Anne's message taken for Bert's, her number used up, or her connection thought to be left.
-        (taken.client_msg_id, taken.client_seq, taken.connect_count) = (ClientMsgId(1), ClientSeq(2), 9);
-        assert_eq!(c.handle_send(taken), SendOutcome::Refused(Refusal::Conflict));
-        assert_eq!(seq_of(c.handle_send(text(A, 3, 2))), Some(Seq(2)));
-        assert_eq!(seq_of(c.handle_send(text(B, 4, 1))), Some(Seq(3)));
+        let guessed = |id, client_seq, connect_count| SendRequest {
+            device: DeviceId(A.0 * 10),
+            connect_count,
+            ..text(B, id, client_seq)
+        };
+        // Bert has numbers of his own there, from 1, whatever Anne's device has sent.
+        assert_eq!(
+            c.handle_send(guessed(2, 2, 9)),
+            SendOutcome::Refused(Refusal::ExpectedClientSeq(ClientSeq::FIRST))
+        );
+        assert_eq!(seq_of(c.handle_send(guessed(2, 1, 9))), Some(Seq(2)));
+        assert_eq!(c.handle_send(guessed(2, 1, 9)), SendOutcome::Duplicate(Seq(2)));
+        // Anne's message is not taken for his, her number is not used up, and her connection has not been left.
+        assert_eq!(c.handle_send(text(A, 1, 1)), SendOutcome::Duplicate(Seq(1)));
+        assert_eq!(seq_of(c.handle_send(text(A, 3, 2))), Some(Seq(3)));
+        assert_eq!(seq_of(c.handle_send(text(B, 4, 1))), Some(Seq(4)));
+    }
+
+    #[test]
+    fn a_number_that_another_has_used_first_is_still_free_for_its_device() {
+        let mut c = created();
+        let first = SendRequest { device: DeviceId(B.0 * 10), ..text(A, 2, 1) };
+        assert_eq!(seq_of(c.handle_send(first)), Some(Seq(2)));
+        assert_eq!(seq_of(c.handle_send(text(B, 3, 1))), Some(Seq(3)));
     }
 }

@@ -12,14 +12,12 @@
 use crate::plant::{Plant, planted};
 use crate::time::Time;
 use squall_protocol::limits::{DEBT_MARKS, MAX_REDELIVERIES, REDELIVER_AFTER};
-use squall_protocol::{ConversationId, DeviceId, Seq, UserId};
+use squall_protocol::{ConversationId, DeviceId, Seq, UserId, Who};
 use std::collections::{BTreeMap, VecDeque};
 
 /// The place of an entry in the shard's append order.
 pub type Position = u64;
 
-/// A device of a user: two people's devices of one number are two.
-type Who = (UserId, DeviceId);
 type Key = (Who, ConversationId);
 
 /// A device that has been delivered to.

@@ -4,13 +4,12 @@
 
 use super::conversation::{Conversation, numbered_as};
 use super::stretches::Stretch;
-use squall_protocol::{ClientSeq, ConversationId, DeviceId, Entry, Seq, UserId};
+use squall_protocol::{ClientSeq, ConversationId, Entry, Seq, Who};
 
 /// What has changed of a device that sends into a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SenderDelta {
-    pub device: DeviceId,
-    pub owner: UserId,
+    pub who: Who,
     pub next_client_seq: ClientSeq,
     pub connect_count: u64,
     /// The places of its new messages, ascending.
@@ -49,15 +48,14 @@ impl LogDelta {
     /// Takes in what an entry has changed. All that memory has staged of this log is noted, in its order.
     pub fn note(&mut self, log: &Conversation, entry: &Entry) {
         self.changed.extend(log.membership().changed_by(entry.seq, &entry.payload));
-        let device = numbered_as(entry.sender, entry.device);
-        if let Some(delta) = self.senders.iter_mut().find(|delta| delta.device == device) {
+        let who = numbered_as(entry.sender, entry.device);
+        if let Some(delta) = self.senders.iter_mut().find(|delta| delta.who == who) {
             delta.places.push(entry.seq);
             return;
         }
-        let sender = log.sender(device).expect("the sender of a staged entry is in memory");
+        let sender = log.sender(who).expect("the sender of a staged entry is in memory");
         self.senders.push(SenderDelta {
-            device,
-            owner: sender.owner,
+            who,
             next_client_seq: sender.next_client_seq,
             connect_count: sender.connect_count,
             places: vec![entry.seq],
@@ -69,7 +67,7 @@ impl LogDelta {
 mod tests {
     use super::*;
     use crate::messages::{SendOutcome, SendRequest};
-    use squall_protocol::{ClientMsgId, Payload};
+    use squall_protocol::{ClientMsgId, DeviceId, Payload, UserId};
 
     fn staged(log: &mut Conversation, sender: UserId, payload: Payload) -> Entry {
         let device = DeviceId(sender.0 * 10);
@@ -78,7 +76,7 @@ mod tests {
             device,
             connect_count: 4,
             client_msg_id: ClientMsgId(u128::from(log.head().0)),
-            client_seq: log.next_client_seq(device),
+            client_seq: log.next_client_seq((sender, device)),
             payload,
             stored_at_ms: 0,
         };
@@ -106,8 +104,7 @@ mod tests {
         let gone = Stretch { user: UserId(9), joined: Seq(1), from: Seq(1), until: Some(Seq(3)) };
         assert_eq!(delta.changed, [gone]);
         let sender = |user: u64, places: &[u64], next| SenderDelta {
-            device: DeviceId(user * 10),
-            owner: UserId(user),
+            who: (UserId(user), DeviceId(user * 10)),
             next_client_seq: ClientSeq(next),
             connect_count: 4,
             places: places.iter().copied().map(Seq).collect(),

@@ -6,7 +6,7 @@ use crate::storage::{Storage, StorageError};
 use rustc_hash::FxHashMap;
 use squall_core::messages::Conversation;
 use squall_protocol::limits::{EVICTION_CANDIDATES, MAX_CACHED_CONVERSATIONS};
-use squall_protocol::{ConversationId, DeviceId};
+use squall_protocol::{ConversationId, Who};
 use std::collections::VecDeque;
 
 struct Slot {
@@ -45,12 +45,12 @@ impl Cache {
     pub fn get_for(
         &mut self,
         id: ConversationId,
-        device: DeviceId,
+        who: Who,
         storage: &dyn Storage,
     ) -> Result<&mut Conversation, StorageError> {
         let log = self.get(id, storage)?;
-        if log.sender(device).is_none()
-            && let Some(sender) = storage.sender(id, device)?
+        if log.sender(who).is_none()
+            && let Some(sender) = storage.sender(id, who)?
         {
             log.load_sender(sender);
         }

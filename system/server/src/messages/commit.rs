@@ -123,7 +123,7 @@ fn cut(shard: &Shard, cursors_written: &mut Time) -> Batch {
     if now.since(*cursors_written) >= limits::CURSOR_FLUSH_INTERVAL {
         *cursors_written = now;
         let cursors = std::mem::take(&mut state.cursors);
-        batch.cursors = cursors.into_iter().map(|((device, c), seq)| (device, c, seq)).collect();
+        batch.cursors = cursors.into_iter().map(|((who, c), seq)| (who, c, seq)).collect();
         let dispatched = state.watermark();
         if dispatched > state.dispatched {
             state.dispatched = dispatched;

@@ -10,7 +10,7 @@ use crate::storage::{Storage, StorageError};
 use squall_core::plant::{Plant, planted};
 use squall_protocol::frames::{ErrorCode, Head, LogSpan};
 use squall_protocol::wire::messages::{Caller, HeadsOf, HeadsPart};
-use squall_protocol::{ConversationId, DeviceId, Seq, ServerFrame, UserId, limits, protobuf};
+use squall_protocol::{ConversationId, DeviceId, Seq, ServerFrame, UserId, Who, limits, protobuf};
 
 /// The page after `since`, or why there is none. Whoever calls has asked whether its user is a stranger.
 pub fn handle_sync(
@@ -69,7 +69,7 @@ pub fn handle_heads(
     let next = ids.last().filter(|_| ids.len() == limits::HEADS_PER_FRAME).copied();
     let mut heads = Vec::new();
     for id in ids {
-        if planted(Plant::HeadsOmitNewConversations) && !has_cursor(state, storage, device, id)? {
+        if planted(Plant::HeadsOmitNewConversations) && !has_cursor(state, storage, (user, device), id)? {
             continue;
         }
         let head = match state.cache.peek(id) {
@@ -108,9 +108,9 @@ pub fn handle_heads(
 fn has_cursor(
     state: &ShardState,
     storage: &dyn Storage,
-    device: DeviceId,
+    who: Who,
     conversation: ConversationId,
 ) -> Result<bool, StorageError> {
-    let stored = storage.cursors()?.iter().any(|(d, c, _)| (*d, *c) == (device, conversation));
-    Ok(stored || state.cursors.contains_key(&(device, conversation)))
+    let stored = storage.cursors()?.iter().any(|(w, c, _)| (*w, *c) == (who, conversation));
+    Ok(stored || state.cursors.contains_key(&(who, conversation)))
 }

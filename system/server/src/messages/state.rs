@@ -13,7 +13,7 @@ use squall_core::Time;
 use squall_core::messages::{Debts, Planner, Position};
 use squall_core::plant::{Plant, planted};
 use squall_protocol::wire::messages::{Caller, Reply};
-use squall_protocol::{ClientMsgId, ConversationId, DeviceId, Seq, ServerFrame, UserId, relay};
+use squall_protocol::{ClientMsgId, ConversationId, DeviceId, Seq, ServerFrame, UserId, Who, relay};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ pub struct ShardState {
     pub planner: Planner<Arc<Plan>>,
     pub debts: Debts,
     /// Cursors that have moved since the last commit.
-    pub cursors: BTreeMap<(DeviceId, ConversationId), Seq>,
+    pub cursors: BTreeMap<(Who, ConversationId), Seq>,
     /// The dispatch watermark as it is on disk.
     pub dispatched: Position,
 }
@@ -109,16 +109,16 @@ impl ShardState {
         up_to: Seq,
         now: Time,
     ) -> Result<(), StorageError> {
-        let (user, device) = (UserId(caller.user), DeviceId(caller.device));
+        let who = (UserId(caller.user), DeviceId(caller.device));
         let log = self.cache.get(conversation, storage)?;
         // A device can have shown no more than there is, and only a member's word counts.
         let up_to = up_to.min(log.durable());
-        if up_to == Seq::ZERO || !log.membership().knows(user) {
+        if up_to == Seq::ZERO || !log.membership().knows(who.0) {
             return Ok(());
         }
-        let cursor = self.cursors.entry((device, conversation)).or_insert(up_to);
+        let cursor = self.cursors.entry((who, conversation)).or_insert(up_to);
         *cursor = (*cursor).max(up_to);
-        self.debts.handle_ack((user, device), conversation, up_to, now);
+        self.debts.handle_ack(who, conversation, up_to, now);
         Ok(())
     }
 }

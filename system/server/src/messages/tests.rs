@@ -15,7 +15,7 @@ use squall_core::rate::UserLimits;
 use squall_protocol::wire::messages::{Caller, Reply, Request};
 use squall_protocol::{
     ClientFrame, ClientMsgId, ClientSeq, ConversationId, DeviceId, Entry, Payload, Refusal, Seq, ServerFrame,
-    UserId, limits, relay,
+    UserId, Who, limits, relay,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -49,19 +49,14 @@ impl Storage for Counting {
         self.count(found.iter().map(|log| 1 + log.membership().stretches().len()).sum());
         Ok(found)
     }
-    fn sender(&self, id: ConversationId, device: DeviceId) -> Result<Option<Sender>, StorageError> {
-        let found = self.inner.sender(id, device)?;
+    fn sender(&self, id: ConversationId, who: Who) -> Result<Option<Sender>, StorageError> {
+        let found = self.inner.sender(id, who)?;
         self.count(found.iter().map(|sender| 1 + sender.recent.len()).sum());
         Ok(found)
     }
-    fn numbered(
-        &self,
-        id: ConversationId,
-        device: DeviceId,
-        number: ClientSeq,
-    ) -> Result<Option<Entry>, StorageError> {
+    fn numbered(&self, id: ConversationId, who: Who, number: ClientSeq) -> Result<Option<Entry>, StorageError> {
         self.count(1);
-        self.inner.numbered(id, device, number)
+        self.inner.numbered(id, who, number)
     }
     fn fence(&self, user: UserId, device: DeviceId) -> Result<Option<Fence>, StorageError> {
         self.inner.fence(user, device)
@@ -99,10 +94,10 @@ impl Storage for Counting {
     ) -> Result<Vec<ConversationId>, StorageError> {
         self.inner.conversations_of(user, after, max)
     }
-    fn cursors_of(&self, pairs: &[(DeviceId, ConversationId)]) -> Result<Vec<Seq>, StorageError> {
+    fn cursors_of(&self, pairs: &[(Who, ConversationId)]) -> Result<Vec<Seq>, StorageError> {
         self.inner.cursors_of(pairs)
     }
-    fn cursors(&self) -> Result<Vec<(DeviceId, ConversationId, Seq)>, StorageError> {
+    fn cursors(&self) -> Result<Vec<(Who, ConversationId, Seq)>, StorageError> {
         self.inner.cursors()
     }
 }
@@ -188,7 +183,7 @@ async fn an_old_resend_of_a_member_is_found_by_its_number_in_one_look_up() {
     let shard = Arc::new(shard_on(&disk));
     let replies: Queue<Reply> = Queue::default();
     let mut batches = replies.batches();
-    shard.state().cache.get_for(conversation, DeviceId(10), disk.as_ref()).unwrap();
+    shard.state().cache.get_for(conversation, (OWNER, DeviceId(10)), disk.as_ref()).unwrap();
     disk.read.store(0, Ordering::Relaxed);
     let resend = |number: u64, id: u64| ClientFrame::Send {
         conversation,

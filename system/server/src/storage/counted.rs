@@ -7,7 +7,7 @@ use crate::net::BoxFuture;
 use crate::observer::Observer;
 use crate::work::Work;
 use squall_core::messages::{Conversation, Fence, Position, Sender};
-use squall_protocol::{ClientSeq, ConversationId, DeviceId, Entry, Seq, UserId};
+use squall_protocol::{ClientSeq, ConversationId, DeviceId, Entry, Seq, UserId, Who};
 use std::sync::Arc;
 
 /// Storage whose reads are counted.
@@ -47,19 +47,14 @@ impl Storage for Counted {
         Ok(found)
     }
 
-    fn sender(&self, id: ConversationId, device: DeviceId) -> Result<Option<Sender>, StorageError> {
-        let found = self.inner.sender(id, device)?;
+    fn sender(&self, id: ConversationId, who: Who) -> Result<Option<Sender>, StorageError> {
+        let found = self.inner.sender(id, who)?;
         self.rows(found.as_ref().map_or(1, |sender| 2 + sender.recent.len()));
         Ok(found)
     }
 
-    fn numbered(
-        &self,
-        id: ConversationId,
-        device: DeviceId,
-        number: ClientSeq,
-    ) -> Result<Option<Entry>, StorageError> {
-        let found = self.inner.numbered(id, device, number)?;
+    fn numbered(&self, id: ConversationId, who: Who, number: ClientSeq) -> Result<Option<Entry>, StorageError> {
+        let found = self.inner.numbered(id, who, number)?;
         self.rows(found.as_ref().map_or(1, |_| 4));
         Ok(found)
     }
@@ -117,12 +112,12 @@ impl Storage for Counted {
         Ok(found)
     }
 
-    fn cursors_of(&self, pairs: &[(DeviceId, ConversationId)]) -> Result<Vec<Seq>, StorageError> {
+    fn cursors_of(&self, pairs: &[(Who, ConversationId)]) -> Result<Vec<Seq>, StorageError> {
         self.rows(pairs.len());
         self.inner.cursors_of(pairs)
     }
 
-    fn cursors(&self) -> Result<Vec<(DeviceId, ConversationId, Seq)>, StorageError> {
+    fn cursors(&self) -> Result<Vec<(Who, ConversationId, Seq)>, StorageError> {
         let found = self.inner.cursors()?;
         self.rows(found.len());
         Ok(found)

@@ -5,7 +5,7 @@
 
 use crate::net::BoxFuture;
 use squall_core::messages::{Conversation, Fence, LogDelta, Position, Sender};
-use squall_protocol::{ClientSeq, ConversationId, DeviceId, Entry, Seq, UserId};
+use squall_protocol::{ClientSeq, ConversationId, DeviceId, Entry, Seq, UserId, Who};
 use std::sync::Arc;
 
 /// What one commit writes, all or nothing.
@@ -18,7 +18,7 @@ pub struct Batch {
     /// Fences as they are now.
     pub fences: Vec<(UserId, DeviceId, Fence)>,
     /// Delivery cursors; a cursor never goes back.
-    pub cursors: Vec<(DeviceId, ConversationId, Seq)>,
+    pub cursors: Vec<(Who, ConversationId, Seq)>,
     /// All entries before this position owe nobody anything.
     pub dispatched: Option<Position>,
 }
@@ -105,14 +105,9 @@ pub trait Storage: Send + Sync {
     /// A conversation's state after its last durable entry, without its senders.
     fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StorageError>;
     /// What is known of a device that has sent into a conversation.
-    fn sender(&self, id: ConversationId, device: DeviceId) -> Result<Option<Sender>, StorageError>;
+    fn sender(&self, id: ConversationId, who: Who) -> Result<Option<Sender>, StorageError>;
     /// The message that the device has sent into the conversation with this number, however long ago: a few look-ups.
-    fn numbered(
-        &self,
-        id: ConversationId,
-        device: DeviceId,
-        number: ClientSeq,
-    ) -> Result<Option<Entry>, StorageError>;
+    fn numbered(&self, id: ConversationId, who: Who, number: ClientSeq) -> Result<Option<Entry>, StorageError>;
     /// The fence of a device of this user, and whose there are.
     fn fence(&self, user: UserId, device: DeviceId) -> Result<Option<Fence>, StorageError>;
     fn fenced(&self) -> Result<Vec<(UserId, DeviceId)>, StorageError>;
@@ -139,9 +134,9 @@ pub trait Storage: Send + Sync {
         max: usize,
     ) -> Result<Vec<ConversationId>, StorageError>;
     /// Where these cursors stand, 0 for one that does not exist, for an audit.
-    fn cursors_of(&self, pairs: &[(DeviceId, ConversationId)]) -> Result<Vec<Seq>, StorageError>;
+    fn cursors_of(&self, pairs: &[(Who, ConversationId)]) -> Result<Vec<Seq>, StorageError>;
     /// All delivery cursors, for an audit.
-    fn cursors(&self) -> Result<Vec<(DeviceId, ConversationId, Seq)>, StorageError>;
+    fn cursors(&self) -> Result<Vec<(Who, ConversationId, Seq)>, StorageError>;
 }
 
 /// Opens (or reopens) a shard's storage. It creates one only where the creation has never been completed.

@@ -16,7 +16,7 @@ use squall_core::messages::{Conversation, Fence, Membership, Position, Sender, S
 use squall_core::plant::{Plant, planted};
 use squall_protocol::limits::{DEDUP_WINDOW, INDEX_CHUNK, SENT_CHUNK};
 use squall_protocol::wire::log::{ConversationRow, SenderRow};
-use squall_protocol::{ClientSeq, ConversationId, DeviceId, Entry, Seq, UserId};
+use squall_protocol::{ClientSeq, ConversationId, DeviceId, Entry, Seq, UserId, Who};
 use std::collections::VecDeque;
 use std::ops::Bound;
 use std::ops::RangeInclusive;
@@ -105,8 +105,8 @@ impl Reader {
         .collect()
     }
 
-    pub fn sender(&self, id: ConversationId, device: DeviceId) -> Result<Option<Sender>, StorageError> {
-        let Some(row) = self.sender_row(id, device)? else { return Ok(None) };
+    pub fn sender(&self, id: ConversationId, who: Who) -> Result<Option<Sender>, StorageError> {
+        let Some(row) = self.sender_row(id, who)? else { return Ok(None) };
         let conversation = self.conversation_row(id)?.ok_or_else(|| Key::Conversation(id).corrupt())?;
         let known = row.places.len().saturating_sub(DEDUP_WINDOW);
         let recent: Result<VecDeque<_>, StorageError> = row.places[known..]
@@ -114,27 +114,26 @@ impl Reader {
             .map(|place| Ok((self.entry(id, &conversation, Seq(*place))?.client_msg_id, Seq(*place))))
             .collect();
         Ok(Some(Sender {
-            device,
-            owner: UserId(row.owner),
+            who,
             next_client_seq: ClientSeq(row.next_client_seq),
             connect_count: row.connect_count,
             recent: recent?,
         }))
     }
 
-    fn sender_row(&self, id: ConversationId, device: DeviceId) -> Result<Option<SenderRow>, StorageError> {
-        let row = self.table(CONVERSATIONS)?.get(sender_key(id, device)).map_err(failed)?;
-        row.map(|row| decode(Key::Sender(id, device), row.value())).transpose()
+    fn sender_row(&self, id: ConversationId, who: Who) -> Result<Option<SenderRow>, StorageError> {
+        let row = self.table(CONVERSATIONS)?.get(sender_key(id, who)).map_err(failed)?;
+        row.map(|row| decode(Key::Sender(id, who), row.value())).transpose()
     }
 
     /// The message that the device has once sent with this number.
     pub fn numbered(
         &self,
         id: ConversationId,
-        device: DeviceId,
+        who: Who,
         number: ClientSeq,
     ) -> Result<Option<Entry>, StorageError> {
-        let Some(row) = self.sender_row(id, device)? else { return Ok(None) };
+        let Some(row) = self.sender_row(id, who)? else { return Ok(None) };
         if number < ClientSeq::FIRST || number.0 >= row.next_client_seq {
             return Ok(None);
         }
@@ -143,8 +142,8 @@ impl Reader {
             Some(index) => row.places[index as usize],
             None => {
                 let chunk = (number.0 - 1) / SENT_CHUNK as u64;
-                let key = Key::Sent(id, device, chunk);
-                let row = self.table(SENT)?.get((id.0, device.0, chunk)).map_err(failed)?;
+                let key = Key::Sent(id, who, chunk);
+                let row = self.table(SENT)?.get((id.0, who.0.0, who.1.0, chunk)).map_err(failed)?;
                 let row = row.ok_or_else(|| key.corrupt())?;
                 let places = decode_numbers(key, row.value(), SENT_CHUNK)?;
                 u64::from_le_bytes(places[((number.0 - 1) % SENT_CHUNK as u64) as usize])
@@ -152,8 +151,8 @@ impl Reader {
         };
         let conversation = self.conversation_row(id)?.ok_or_else(|| Key::Conversation(id).corrupt())?;
         let entry = self.entry(id, &conversation, Seq(place))?;
-        if (entry.device, entry.client_seq) != (device, number) {
-            return Err(Key::Sender(id, device).corrupt());
+        if ((entry.sender, entry.device), entry.client_seq) != (who, number) {
+            return Err(Key::Sender(id, who).corrupt());
         }
         Ok(Some(entry))
     }
@@ -265,29 +264,30 @@ impl Reader {
         rows.map(|row| row.map(|(key, _)| ConversationId(key.value().1)).map_err(failed)).collect()
     }
 
-    pub fn cursors_of(&self, pairs: &[(DeviceId, ConversationId)]) -> Result<Vec<Seq>, StorageError> {
+    pub fn cursors_of(&self, pairs: &[(Who, ConversationId)]) -> Result<Vec<Seq>, StorageError> {
         let table = self.table(CURSORS)?;
-        let stored = |(device, conversation): &(DeviceId, ConversationId)| {
-            let row = table.get((conversation.0, device.0)).map_err(failed)?;
-            row.map_or(Ok(Seq::ZERO), |row| cursor(*conversation, *device, row.value()))
+        let stored = |(who, conversation): &(Who, ConversationId)| {
+            let row = table.get((conversation.0, who.0.0, who.1.0)).map_err(failed)?;
+            row.map_or(Ok(Seq::ZERO), |row| cursor(*conversation, *who, row.value()))
         };
         pairs.iter().map(stored).collect()
     }
 
-    pub fn cursors(&self) -> Result<Vec<(DeviceId, ConversationId, Seq)>, StorageError> {
+    pub fn cursors(&self) -> Result<Vec<(Who, ConversationId, Seq)>, StorageError> {
         let table = self.table(CURSORS)?;
         let rows = table.iter().map_err(failed)?;
         rows.map(|row| {
             let (key, row) = row.map_err(failed)?;
-            let (conversation, device) = (ConversationId(key.value().0), DeviceId(key.value().1));
-            Ok((device, conversation, cursor(conversation, device, row.value())?))
+            let (id, user, device) = key.value();
+            let (conversation, who) = (ConversationId(id), (UserId(user), DeviceId(device)));
+            Ok((who, conversation, cursor(conversation, who, row.value())?))
         })
         .collect()
     }
 }
 
-pub fn cursor(conversation: ConversationId, device: DeviceId, row: &[u8]) -> Result<Seq, StorageError> {
-    Ok(Seq(u64::from_le_bytes(decode_numbers(Key::Cursor(conversation, device), row, 1)?[0])))
+pub fn cursor(conversation: ConversationId, who: Who, row: &[u8]) -> Result<Seq, StorageError> {
+    Ok(Seq(u64::from_le_bytes(decode_numbers(Key::Cursor(conversation, who), row, 1)?[0])))
 }
 
 /// An entry that is the one that was looked for.

@@ -16,7 +16,7 @@ use crate::net::BoxFuture;
 use redb::backends::FileBackend;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTableMetadata, StorageBackend, TableError};
 use squall_core::messages::{Conversation, Fence, Position, Sender};
-use squall_protocol::{ClientSeq, ConversationId, DeviceId, Entry, Seq, UserId};
+use squall_protocol::{ClientSeq, ConversationId, DeviceId, Entry, Seq, UserId, Who};
 use std::fs::OpenOptions;
 use std::io;
 use std::path::Path;
@@ -171,17 +171,12 @@ impl Storage for RedbStorage {
         self.read()?.conversation(id)
     }
 
-    fn sender(&self, id: ConversationId, device: DeviceId) -> Result<Option<Sender>, StorageError> {
-        self.read()?.sender(id, device)
+    fn sender(&self, id: ConversationId, who: Who) -> Result<Option<Sender>, StorageError> {
+        self.read()?.sender(id, who)
     }
 
-    fn numbered(
-        &self,
-        id: ConversationId,
-        device: DeviceId,
-        number: ClientSeq,
-    ) -> Result<Option<Entry>, StorageError> {
-        self.read()?.numbered(id, device, number)
+    fn numbered(&self, id: ConversationId, who: Who, number: ClientSeq) -> Result<Option<Entry>, StorageError> {
+        self.read()?.numbered(id, who, number)
     }
 
     fn fence(&self, user: UserId, device: DeviceId) -> Result<Option<Fence>, StorageError> {
@@ -224,11 +219,11 @@ impl Storage for RedbStorage {
         self.read()?.conversations_of(user, after, max)
     }
 
-    fn cursors_of(&self, pairs: &[(DeviceId, ConversationId)]) -> Result<Vec<Seq>, StorageError> {
+    fn cursors_of(&self, pairs: &[(Who, ConversationId)]) -> Result<Vec<Seq>, StorageError> {
         self.read()?.cursors_of(pairs)
     }
 
-    fn cursors(&self) -> Result<Vec<(DeviceId, ConversationId, Seq)>, StorageError> {
+    fn cursors(&self) -> Result<Vec<(Who, ConversationId, Seq)>, StorageError> {
         self.read()?.cursors()
     }
 }

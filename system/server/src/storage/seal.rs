@@ -5,7 +5,7 @@
 
 use super::interface::StorageError;
 use squall_core::messages::Position;
-use squall_protocol::{ConversationId, DeviceId, Seq, UserId};
+use squall_protocol::{ConversationId, DeviceId, Seq, UserId, Who};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// The key of a row, in whichever table.
@@ -13,15 +13,15 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 pub enum Key {
     Entry(Position),
     Conversation(ConversationId),
-    Sender(ConversationId, DeviceId),
+    Sender(ConversationId, Who),
     /// The user, and the entry that says that they have joined.
     Member(ConversationId, UserId, Seq),
     /// A chunk of the places of a conversation's entries.
     Index(ConversationId, u64),
     /// A chunk of the places of a device's messages.
-    Sent(ConversationId, DeviceId, u64),
+    Sent(ConversationId, Who, u64),
     UserConversation(UserId, ConversationId),
-    Cursor(ConversationId, DeviceId),
+    Cursor(ConversationId, Who),
     Fence(UserId, DeviceId),
     Mark(&'static str),
 }
@@ -48,12 +48,12 @@ impl Key {
         match self {
             Key::Entry(position) => columns.u64(position),
             Key::Conversation(id) => columns.u128(id.0).with(&[HEAD]).u64(0).u64(0),
-            Key::Sender(id, device) => columns.u128(id.0).with(&[SENDER]).u64(device.0).u64(0),
+            Key::Sender(id, (user, device)) => columns.u128(id.0).with(&[SENDER]).u64(user.0).u64(device.0),
             Key::Member(id, user, joined) => columns.u128(id.0).with(&[MEMBER]).u64(user.0).u64(joined.0),
             Key::Index(id, chunk) => columns.u128(id.0).u64(chunk),
-            Key::Sent(id, device, chunk) => columns.u128(id.0).u64(device.0).u64(chunk),
+            Key::Sent(id, (user, device), chunk) => columns.u128(id.0).u64(user.0).u64(device.0).u64(chunk),
             Key::UserConversation(user, id) => columns.u64(user.0).u128(id.0),
-            Key::Cursor(id, device) => columns.u128(id.0).u64(device.0),
+            Key::Cursor(id, (user, device)) => columns.u128(id.0).u64(user.0).u64(device.0),
             Key::Fence(user, device) => columns.u64(user.0).u64(device.0),
             Key::Mark(name) => columns.with(name.as_bytes()),
         }
@@ -68,12 +68,12 @@ impl Key {
         let row = match self {
             Key::Entry(position) => position.to_string(),
             Key::Conversation(id) => id.to_string(),
-            Key::Sender(id, device) => format!("{id}/sender {device}"),
+            Key::Sender(id, (user, device)) => format!("{id}/sender {user}/{device}"),
             Key::Member(id, user, joined) => format!("{id}/member {user} since {joined}"),
             Key::Index(id, chunk) => format!("{id}/{chunk}"),
-            Key::Sent(id, device, chunk) => format!("{id}/{device}/{chunk}"),
+            Key::Sent(id, (user, device), chunk) => format!("{id}/{user}/{device}/{chunk}"),
             Key::UserConversation(user, id) => format!("{user}/{id}"),
-            Key::Cursor(id, device) => format!("{id}/{device}"),
+            Key::Cursor(id, (user, device)) => format!("{id}/{user}/{device}"),
             Key::Fence(user, device) => format!("{user}/{device}"),
             Key::Mark(name) => name.into(),
         };
@@ -152,12 +152,15 @@ mod tests {
             Key::Entry(1),
             Key::Entry(2),
             Key::Conversation(ID),
-            Key::Sender(ID, DeviceId(1)),
+            Key::Sender(ID, (UserId(1), DeviceId(1))),
+            Key::Sender(ID, (UserId(2), DeviceId(1))),
             Key::Member(ID, UserId(1), Seq(1)),
             Key::Member(ID, UserId(1), Seq(2)),
             Key::Index(ID, 1),
-            Key::Cursor(ID, DeviceId(1)),
-            Key::Sent(ID, DeviceId(1), 1),
+            Key::Cursor(ID, (UserId(1), DeviceId(1))),
+            Key::Cursor(ID, (UserId(2), DeviceId(1))),
+            Key::Sent(ID, (UserId(1), DeviceId(1)), 1),
+            Key::Sent(ID, (UserId(2), DeviceId(1)), 1),
             Key::UserConversation(UserId(1), ID),
             Key::Fence(UserId(1), DeviceId(1)),
             Key::Mark("dispatched"),

@@ -7,7 +7,7 @@ use super::interface::FORMAT;
 use super::seal::{HEAD, MEMBER, SENDER};
 use redb::{TableDefinition, WriteTransaction};
 use squall_core::messages::Position;
-use squall_protocol::{ConversationId, DeviceId, Seq, UserId};
+use squall_protocol::{ConversationId, Seq, UserId, Who};
 use std::ops::RangeInclusive;
 
 /// Position → entry.
@@ -17,12 +17,12 @@ pub const ENTRIES: TableDefinition<Position, &[u8]> = TableDefinition::new("entr
 pub const CONVERSATIONS: TableDefinition<ConversationKey, &[u8]> = TableDefinition::new("conversations");
 /// (conversation, chunk) → the positions of `INDEX_CHUNK` entries.
 pub const INDEX: TableDefinition<(u128, u64), &[u8]> = TableDefinition::new("index");
-/// (conversation, device, chunk) → the places of `SENT_CHUNK` messages of the device.
-pub const SENT: TableDefinition<(u128, u64, u64), &[u8]> = TableDefinition::new("sent");
+/// (conversation, user, device, chunk) → the places of `SENT_CHUNK` messages of the device.
+pub const SENT: TableDefinition<(u128, u64, u64, u64), &[u8]> = TableDefinition::new("sent");
 /// (user, conversation) → nothing.
 pub const MEMBERS: TableDefinition<(u64, u128), &[u8]> = TableDefinition::new("members");
-/// Ordered by conversation first: the devices of one conversation share a page.
-pub const CURSORS: TableDefinition<(u128, u64), &[u8]> = TableDefinition::new("cursors");
+/// (conversation, user, device) → what it has shown: the devices of one conversation share a page.
+pub const CURSORS: TableDefinition<(u128, u64, u64), &[u8]> = TableDefinition::new("cursors");
 /// (user, device) → its fence.
 pub const FENCES: TableDefinition<(u64, u64), &[u8]> = TableDefinition::new("fences");
 /// Name → number.
@@ -34,15 +34,15 @@ pub const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 /// The number of the format, written at the creation and read before anything else.
 pub const FORMAT_ROW: &str = "format";
 
-/// Conversation, kind, user or device, join.
+/// Conversation, kind, user, join or device.
 pub type ConversationKey = (u128, u8, u64, u64);
 
 pub const fn head_key(id: ConversationId) -> ConversationKey {
     (id.0, HEAD, 0, 0)
 }
 
-pub const fn sender_key(id: ConversationId, device: DeviceId) -> ConversationKey {
-    (id.0, SENDER, device.0, 0)
+pub const fn sender_key(id: ConversationId, (user, device): Who) -> ConversationKey {
+    (id.0, SENDER, user.0, device.0)
 }
 
 pub const fn member_key(id: ConversationId, user: UserId, joined: Seq) -> ConversationKey {

@@ -116,13 +116,12 @@ fn write_sender(
     id: ConversationId,
     sender: &SenderDelta,
 ) -> Result<(), StorageError> {
-    let key = Key::Sender(id, sender.device);
-    let stored = match conversations.get(sender_key(id, sender.device)).map_err(failed)? {
+    let (key, (user, device)) = (Key::Sender(id, sender.who), sender.who);
+    let stored = match conversations.get(sender_key(id, sender.who)).map_err(failed)? {
         Some(bytes) => decode::<SenderRow>(key, bytes.value())?.places,
         None => Vec::new(),
     };
     let mut row = SenderRow {
-        owner: sender.owner.0,
         next_client_seq: sender.next_client_seq.0,
         connect_count: sender.connect_count,
         places: stored,
@@ -134,13 +133,13 @@ fn write_sender(
         let first = row.next_client_seq.saturating_sub(1 + row.places.len() as u64);
         let mut chunk = first / SENT_CHUNK as u64;
         while row.places.len() >= SENT_CHUNK + DEDUP_WINDOW {
-            let places = encode_numbers(Key::Sent(id, sender.device, chunk), row.places.drain(..SENT_CHUNK));
-            sent.insert((id.0, sender.device.0, chunk), places.as_slice()).map_err(failed)?;
+            let places = encode_numbers(Key::Sent(id, sender.who, chunk), row.places.drain(..SENT_CHUNK));
+            sent.insert((id.0, user.0, device.0, chunk), places.as_slice()).map_err(failed)?;
             chunk += 1;
         }
     }
     let bytes = encode(key, &row);
-    conversations.insert(sender_key(id, sender.device), bytes.as_slice()).map_err(failed)?;
+    conversations.insert(sender_key(id, sender.who), bytes.as_slice()).map_err(failed)?;
     Ok(())
 }
 
@@ -150,14 +149,14 @@ fn write_cursors(write: &WriteTransaction, batch: &Batch) -> Result<(), StorageE
         return Ok(());
     }
     let mut cursors = write.open_table(CURSORS).map_err(failed)?;
-    for (device, conversation, seq) in &batch.cursors {
-        let key = (conversation.0, device.0);
+    for (who, conversation, seq) in &batch.cursors {
+        let key = (conversation.0, who.0.0, who.1.0);
         let stored = match cursors.get(key).map_err(failed)? {
-            Some(row) => cursor(*conversation, *device, row.value()).unwrap_or(Seq::ZERO),
+            Some(row) => cursor(*conversation, *who, row.value()).unwrap_or(Seq::ZERO),
             None => Seq::ZERO,
         };
         if *seq > stored || planted(Plant::ReceiptGoesBack) {
-            let row = encode_numbers(Key::Cursor(*conversation, *device), [seq.0]);
+            let row = encode_numbers(Key::Cursor(*conversation, *who), [seq.0]);
             cursors.insert(key, row.as_slice()).map_err(failed)?;
         }
     }

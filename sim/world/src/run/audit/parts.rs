@@ -6,7 +6,7 @@ use prost::Message;
 use redb::ReadTransaction;
 use squall_checks::Checks;
 use squall_checks::tables::{HeadRow, MemberRow, SenderRow, Tables};
-use squall_protocol::{ClientSeq, ConversationId, DeviceId, Seq, UserId};
+use squall_protocol::{ClientSeq, ConversationId, DeviceId, Seq, UserId, Who};
 use std::iter::Peekable;
 
 /// A row.
@@ -15,8 +15,8 @@ pub enum Part {
     Member(MemberRow),
     Sender(SenderRow),
     Index(u64, Vec<u64>),
-    Sent(DeviceId, u64, Vec<u64>),
-    Cursor(DeviceId, Seq),
+    Sent(Who, u64, Vec<u64>),
+    Cursor(Who, Seq),
     /// It is not as it was written: which row.
     Damaged(String),
 }
@@ -57,8 +57,8 @@ impl Parts {
                     Part::Member(row) => tables.members.push(row),
                     Part::Sender(row) => tables.senders.push(row),
                     Part::Index(chunk, positions) => tables.index.push((chunk, positions)),
-                    Part::Sent(device, chunk, places) => tables.sent.push((device, chunk, places)),
-                    Part::Cursor(device, up_to) => tables.cursors.push((device, up_to)),
+                    Part::Sent(who, chunk, places) => tables.sent.push((who, chunk, places)),
+                    Part::Cursor(who, up_to) => tables.cursors.push((who, up_to)),
                     Part::Damaged(what) => checks.audit_damage(format!("{what} is not as it was written.")),
                 }
             }
@@ -92,8 +92,7 @@ fn part_of(kind: u8, of: u64, number: u64, value: &[u8]) -> Option<Part> {
         rows::SENDER => {
             let row = rows::Sender::decode(value).ok()?;
             Some(Part::Sender(SenderRow {
-                device: DeviceId(of),
-                owner: UserId(row.owner),
+                who: (UserId(of), DeviceId(number)),
                 next_client_seq: ClientSeq(row.next_client_seq),
                 places: row.places,
             }))
@@ -121,35 +120,36 @@ fn index(read: &ReadTransaction) -> Result<Stream, AuditError> {
 }
 
 fn sent(read: &ReadTransaction) -> Result<Stream, AuditError> {
-    let rows = read.open_table(rows::SENT).map_err(failed)?.range::<(u128, u64, u64)>(..).map_err(failed)?;
+    let rows = read.open_table(rows::SENT).map_err(failed)?.range::<(u128, u64, u64, u64)>(..).map_err(failed)?;
     Ok(Box::new(rows.map(|stored| {
         let (key, row) = stored.map_err(failed)?;
-        let (id, device, chunk) = key.value();
-        let (conversation, device_id) = (ConversationId(id), DeviceId(device));
-        let columns = [&id.to_be_bytes()[..], &device.to_be_bytes(), &chunk.to_be_bytes()].concat();
+        let (id, user, device, chunk) = key.value();
+        let (conversation, who) = (ConversationId(id), (UserId(user), DeviceId(device)));
+        let columns =
+            [&id.to_be_bytes()[..], &user.to_be_bytes(), &device.to_be_bytes(), &chunk.to_be_bytes()].concat();
         let places = rows::value("sent", &columns, row.value()).and_then(rows::numbers);
         let damaged = || {
             Part::Damaged(format!(
-                "Chunk {chunk} of what device {device_id} has sent to conversation {conversation}"
+                "Chunk {chunk} of what device {device} of user {user} has sent to conversation {conversation}"
             ))
         };
-        Ok((conversation, places.map_or_else(damaged, |places| Part::Sent(device_id, chunk, places))))
+        Ok((conversation, places.map_or_else(damaged, |places| Part::Sent(who, chunk, places))))
     })))
 }
 
 /// All cursors, in the order of conversations.
 pub fn cursors(read: &ReadTransaction) -> Result<Stream, AuditError> {
-    let rows = read.open_table(rows::CURSORS).map_err(failed)?.range::<(u128, u64)>(..).map_err(failed)?;
+    let rows = read.open_table(rows::CURSORS).map_err(failed)?.range::<(u128, u64, u64)>(..).map_err(failed)?;
     Ok(Box::new(rows.map(|stored| {
         let (key, row) = stored.map_err(failed)?;
-        let (id, device) = key.value();
-        let (conversation, device_id) = (ConversationId(id), DeviceId(device));
-        let columns = [&id.to_be_bytes()[..], &device.to_be_bytes()].concat();
+        let (id, user, device) = key.value();
+        let (conversation, who) = (ConversationId(id), (UserId(user), DeviceId(device)));
+        let columns = [&id.to_be_bytes()[..], &user.to_be_bytes(), &device.to_be_bytes()].concat();
         let part = match rows::value("cursors", &columns, row.value()).and_then(rows::numbers).as_deref() {
-            Some([up_to]) => Part::Cursor(device_id, Seq(*up_to)),
-            Some(_) | None => {
-                Part::Damaged(format!("The cursor of device {device_id} in conversation {conversation}"))
-            }
+            Some([up_to]) => Part::Cursor(who, Seq(*up_to)),
+            Some(_) | None => Part::Damaged(format!(
+                "The cursor of device {device} of user {user} in conversation {conversation}"
+            )),
         };
         Ok((conversation, part))
     })))

@@ -14,10 +14,10 @@ pub const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 pub const ENTRIES: TableDefinition<u64, &[u8]> = TableDefinition::new("entries");
 pub const CONVERSATIONS: TableDefinition<(u128, u8, u64, u64), &[u8]> = TableDefinition::new("conversations");
 pub const INDEX: TableDefinition<(u128, u64), &[u8]> = TableDefinition::new("index");
-pub const SENT: TableDefinition<(u128, u64, u64), &[u8]> = TableDefinition::new("sent");
+pub const SENT: TableDefinition<(u128, u64, u64, u64), &[u8]> = TableDefinition::new("sent");
 pub const MEMBERS: TableDefinition<(u64, u128), &[u8]> = TableDefinition::new("members");
 pub const FENCES: TableDefinition<(u64, u64), &[u8]> = TableDefinition::new("fences");
-pub const CURSORS: TableDefinition<(u128, u64), &[u8]> = TableDefinition::new("cursors");
+pub const CURSORS: TableDefinition<(u128, u64, u64), &[u8]> = TableDefinition::new("cursors");
 
 /// Kinds of rows in `CONVERSATIONS`.
 pub const HEAD: u8 = 0;
@@ -136,8 +136,6 @@ pub struct Member {
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Sender {
-    #[prost(fixed64, tag = "1")]
-    pub owner: u64,
     #[prost(uint64, tag = "2")]
     pub next_client_seq: u64,
     #[prost(uint64, tag = "3")]
