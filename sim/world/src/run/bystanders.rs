@@ -1,33 +1,39 @@
 //! Who is harmed by another's trouble: the latency of those whom no fault has touched, beside a run without faults.
 //!
 //! A message counts where nobody on its way has been touched: neither of the two people, neither of their gateways, not the shard of
-//! the conversation, not the registry of the receiver, not the bus of the receiver's gateway. Whoever was touched once counts as touched for
-//! ever: what a fault leaves behind is still its doing. Messages that were sent before the first fault do not count.
+//! the conversation, not the registry of the receiver, not the bus of the receiver's gateway. Whoever was touched once counts as touched from
+//! then on: what a fault leaves behind is still its doing. Messages that were sent before the first fault do not count.
+//!
+//! An insider touches themselves and whoever is shown what they wrote while they attack: those who share a conversation with them, by
+//! their own will or because they were put into it. That traffic is those people's own, and how much of it there may be is for the
+//! scenario's `[limits]` to say. Nobody else is to notice anything, nor are those at whom an insider has only aimed.
 //!
 //! The other run has the same people, the same seed and no faults, and counts the same people's messages from the same instant.
 //!
 //! **Invariant:** without prices of work nothing is judged: a host whose CPU is free is never busy with somebody else's trouble.
 
 use crate::nemesis::Stage;
+use rustc_hash::FxHashSet;
 use squall_generators::Delivered;
+use squall_history::{Entity, Event, Kind};
 use squall_protocol::ids::rendezvous;
-use squall_protocol::{HostName, Role, UserId};
+use squall_protocol::{ClientMsgId, DeviceId, HostName, Role, UserId};
 use squall_reports::record::{CheckRecord, FirstViolation, overall_verdict};
 use squall_reports::{Histogram, RunRecord, Verdict};
 use squall_scenarios::{BystandersLevel, FaultKind, Scenario, Topology};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The name of the check.
 const NAME: &str = "nobody-harmed";
 /// Fewer messages than these in either run say nothing of a percentile.
 const FEWEST: u64 = 200;
 
-/// Whom the faults of a run have touched.
+/// Whom the faults of a run have touched, and since when, in µs of the run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Touched {
-    hosts: BTreeSet<HostName>,
-    users: BTreeSet<UserId>,
-    everybody: bool,
+    hosts: BTreeMap<HostName, u64>,
+    users: BTreeMap<UserId, u64>,
+    everybody: Option<u64>,
     /// When the first fault began, µs of the run.
     since_us: Option<u64>,
 }
@@ -37,14 +43,18 @@ impl Touched {
     pub fn handle_fault(&mut self, kind: &FaultKind, topology: &Topology, now_us: u64) {
         self.since_us.get_or_insert(now_us);
         for (_, targets) in kind.targets() {
-            self.hosts.extend(targets.hosts(topology));
+            for host in targets.hosts(topology) {
+                self.hosts.entry(host).or_insert(now_us);
+            }
         }
-        self.everybody |= may_strike_anybody(kind);
+        if may_strike_anybody(kind) {
+            self.everybody.get_or_insert(now_us);
+        }
     }
 
     /// A fault is about this person's device.
-    pub fn handle_user(&mut self, user: UserId) {
-        self.users.insert(user);
+    pub fn handle_user(&mut self, user: UserId, now_us: u64) {
+        self.users.entry(user).or_insert(now_us);
     }
 
     fn spares(&self, delivered: &Delivered, topology: &Topology) -> bool {
@@ -57,9 +67,12 @@ impl Touched {
             owner(Role::Registry, delivered.receiver.0),
             owner(Role::Bus, u64::from(to)),
         ];
-        !self.everybody
-            && way.iter().all(|host| !self.hosts.contains(host))
-            && [delivered.sender, delivered.receiver].iter().all(|user| !self.users.contains(user))
+        // Both runs count up to the same moment for everybody, though one of them knows already whom faults will touch.
+        let arrived = delivered.sent_at_us + delivered.took_us;
+        let later = |since: Option<&u64>| since.is_none_or(|since| *since > arrived);
+        later(self.everybody.as_ref())
+            && way.iter().all(|host| later(self.hosts.get(host)))
+            && [delivered.sender, delivered.receiver].iter().all(|user| later(self.users.get(user)))
     }
 }
 
@@ -80,6 +93,7 @@ fn may_strike_anybody(kind: &FaultKind) -> bool {
         | FaultKind::HalfOpen { .. }
         // They are nobody's devices.
         | FaultKind::Liars { .. }
+        // Told by what they send and who is shown it.
         | FaultKind::Insiders { .. }
         | FaultKind::Crash { .. }
         | FaultKind::RollingRestart { .. }
@@ -106,6 +120,9 @@ fn may_strike_anybody(kind: &FaultKind) -> bool {
 pub struct Bystanders {
     topology: Topology,
     pub touched: Touched,
+    /// Devices with which insiders attack, and what they have sent.
+    attacking: BTreeSet<DeviceId>,
+    attacks: FxHashSet<ClientMsgId>,
     send_to_deliver: Histogram,
 }
 
@@ -115,12 +132,32 @@ impl Bystanders {
         Bystanders {
             topology: scenario.topology.clone(),
             touched: touched.unwrap_or_default(),
+            attacking: BTreeSet::new(),
+            attacks: FxHashSet::default(),
             send_to_deliver: Histogram::new(),
         }
     }
 
     pub fn handle_fault(&mut self, kind: &FaultKind, now_us: u64) {
         self.touched.handle_fault(kind, &self.topology, now_us);
+    }
+
+    /// Whom insiders touch is told by what devices do and show.
+    pub fn handle_event(&mut self, event: &Event) {
+        let Entity::Device(device) = event.at else { return };
+        match event.kind {
+            Kind::Insider { user, .. } => {
+                self.attacking.insert(device);
+                self.touched.handle_user(user, event.t);
+            }
+            Kind::Send { client_msg_id, .. } if self.attacking.contains(&device) => {
+                self.attacks.insert(client_msg_id);
+            }
+            Kind::Display { user, client_msg_id, .. } if self.attacks.contains(&client_msg_id) => {
+                self.touched.handle_user(user, event.t);
+            }
+            _ => {}
+        }
     }
 
     pub fn handle_delivered(&mut self, delivered: &Delivered) {
@@ -136,7 +173,8 @@ impl Stage<'_> {
     pub fn touch_clients(&mut self, clients: impl IntoIterator<Item = u32>) {
         let Some(bystanders) = &mut self.observatory.bystanders else { return };
         let population = self.fleet.population();
-        clients.into_iter().for_each(|client| bystanders.touched.handle_user(population.user_of_device(client)));
+        let touched = &mut bystanders.touched;
+        clients.into_iter().for_each(|client| touched.handle_user(population.user_of_device(client), self.now));
     }
 }
 
@@ -206,7 +244,7 @@ mod tests {
 
     fn delivered(gateways: [u16; 2]) -> Delivered {
         Delivered {
-            took_us: 1,
+            took_us: 5,
             sent_at_us: 10,
             conversation: squall_protocol::ConversationId::direct(UserId(1), UserId(2)),
             sender: UserId(1),
@@ -228,10 +266,46 @@ mod tests {
         touched.handle_fault(&FaultKind::Liars { count: 1 }, &topology, 6);
         assert!(spared(&touched), "a stranger touches nobody");
         assert_eq!(touched.since_us, Some(5));
-        let other = Touched { users: [UserId(2)].into(), ..touched.clone() };
-        assert!(!spared(&other));
+        let user = |since| Touched { users: [(UserId(2), since)].into(), ..touched.clone() };
+        assert!(!spared(&user(15)));
+        assert!(spared(&user(16)), "it had arrived before anybody was touched");
         touched.handle_fault(&FaultKind::DelayAcks { share: 0.1, by: Default::default() }, &topology, 7);
         assert!(!spared(&touched), "anybody's ack may be late");
+    }
+
+    #[test]
+    fn an_insider_touches_themselves_and_whoever_is_shown_what_they_wrote() {
+        let scenario =
+            parse("[population]\nusers = 2\n", Path::new("x.toml")).unwrap_or_else(|p| panic!("{}", p[0]));
+        let mut bystanders = Bystanders::new(&scenario, None);
+        let (attacking, honest) = (DeviceId(100), DeviceId(2));
+        let mut told = |t, device, kind| bystanders.handle_event(&Event { t, at: Entity::Device(device), kind });
+        let conversation = squall_protocol::ConversationId::direct(UserId(1), UserId(2));
+        let (body_hash, what) = (0, squall_history::What::Text);
+        let send = |n| Kind::Send {
+            conversation,
+            sender: UserId(1),
+            client_msg_id: ClientMsgId(n),
+            body_hash,
+            what,
+            members: Vec::new(),
+        };
+        let display = |user, n| Kind::Display {
+            user: UserId(user),
+            conversation,
+            seq: squall_protocol::Seq(1),
+            sender: UserId(1),
+            client_msg_id: ClientMsgId(n),
+            body_hash,
+            what,
+            via: squall_history::Via::Deliver,
+        };
+        told(1, attacking, Kind::Insider { user: UserId(1), number: None });
+        told(2, DeviceId(1), send(5));
+        told(3, attacking, send(6));
+        told(4, honest, display(2, 5));
+        told(5, DeviceId(3), display(3, 6));
+        assert_eq!(bystanders.touched.users, [(UserId(1), 1), (UserId(3), 5)].into());
     }
 
     /// A stranger's flood costs a shard its time only where work has a price; and then others wait for it.

@@ -86,6 +86,7 @@ impl Sink for Observatory {
             }
             _ => {}
         }
+        self.bystanders.iter_mut().for_each(|bystanders| bystanders.handle_event(&event));
         self.digest = mix(self.digest ^ event.digest());
         if let Some(trace) = &mut self.trace {
             trace.lock().unwrap_or_else(PoisonError::into_inner).push(event.to_json(&self.hosts));
