@@ -373,3 +373,28 @@ fn a_connection_that_is_half_open_is_noticed_within_ten_seconds_of_a_send() {
     let second: u64 = left[0].split(':').next().unwrap().parse().unwrap();
     assert!(second <= 30, "{left:?}");
 }
+
+#[test]
+fn conversations_whose_shard_is_down_leave_slots_to_the_others() {
+    let mut s = online();
+    // Twenty conversations on a shard that answers nothing, and then one on another.
+    let head = |n: u128| frames::Head { conversation: ConversationId(n), head: Seq(1) };
+    step(&mut s, ServerFrame::Heads { heads: (1..=20).map(head).collect() }, at(0));
+    assert_eq!(s.syncs_open(), limits::MAX_SYNCS_OPEN);
+    let retry = limits::SYNC_RETRY_AFTER.as_millis() as u64;
+    let mut asked = std::collections::BTreeMap::new();
+    for round in 1..=12 {
+        let mut out = Vec::new();
+        s.handle_timeout(at(round * retry), &mut out);
+        let syncs = out.iter().filter_map(|o| match o {
+            Output::Transmit(ClientFrame::Sync { conversation, .. }) => Some(*conversation),
+            _ => None,
+        });
+        syncs.for_each(|conversation| *asked.entry(conversation).or_insert(0) += 1);
+        step(&mut s, ServerFrame::Pong, at(round * retry));
+    }
+    assert!(s.syncs_open() <= limits::MAX_SYNCS_OPEN / 2, "{}", s.syncs_open());
+    // Each is asked for again in its turn.
+    assert!(asked.len() == 20 && asked.values().all(|times| (2..=3).contains(times)), "{asked:?}");
+    assert_eq!(step(&mut s, ServerFrame::Heads { heads: vec![head(99)] }, at(12 * retry + 1)), ["sync 0"]);
+}

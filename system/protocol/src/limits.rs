@@ -100,8 +100,17 @@ pub const MAX_REFUSED_REMEMBERED: usize = 64;
 pub const INDEX_CHUNK: usize = 64;
 /// Places in one row of the index from a device's numbers to its messages.
 pub const SENT_CHUNK: usize = 32;
-/// Sends that a shard stages before it answers "busy".
+/// Entries that a shard has staged or is committing before it answers "busy", their bytes, and a user's share of these.
 pub const MAX_STAGED: usize = 65_536;
+pub const MAX_STAGED_BYTES: usize = 64 * 1024 * 1024;
+pub const MAX_STAGED_SHARE_BYTES: usize = MAX_STAGED_BYTES / 8;
+/// Pages and heads that a gateway's devices wait for at a shard, and a user's share of them: more are not read, and asked for again.
+pub const MAX_READS_WAITING: usize = 131_072;
+pub const MAX_READS_WAITING_SHARE: usize = 8 * MAX_SYNCS_OPEN;
+/// Reads after each other before others have a turn.
+pub const READS_AT_ONCE: usize = 8;
+/// Bytes of answers to a gateway beyond which nothing is read for it.
+pub const MAX_REPLY_BYTES_FOR_READS: usize = 4 * MAX_BATCH_BYTES;
 /// Conversations that a shard keeps in memory: as many as fill a hash table of 2^18 buckets.
 pub const MAX_CACHED_CONVERSATIONS: usize = 229_376;
 /// Conversations that are looked at to evict one.
@@ -114,8 +123,9 @@ pub const MAX_REDELIVERIES: u8 = 3;
 pub const LOOKUP_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Users in one look-up, unless a single entry has more members.
 pub const MAX_LOOKUP_USERS: usize = 16_384;
-/// Frames of its own (welcomes, pongs) that a gateway holds for a device that does not read.
+/// Frames of its own (welcomes, pongs, refusals) that a gateway holds for a device that does not read, and their bytes.
 pub const MAX_OWN_FRAMES: usize = 1_024;
+pub const MAX_OWN_FRAME_BYTES: usize = 128 * 1024;
 /// Look-ups that one shard has open at one registry, and the bytes of the entries that wait for them. What finds no room is read from the
 /// disk when there is some.
 pub const MAX_LOOKUPS_OPEN: usize = 8_192;
@@ -166,8 +176,12 @@ pub const HOUSEKEEPING_INTERVAL: Duration = Duration::from_millis(250);
 pub const MAX_OUTBOX_BYTES: usize = 1024 * 1024;
 /// Beyond this, deliveries only tell how far a log goes: the device pages at its own speed, and nobody can fill its outbox for it.
 pub const OUTBOX_BYTES_FOR_DELIVERIES: usize = MAX_OUTBOX_BYTES / 8;
-/// Items that wait for one internal link, or in one topic of a bus, before further ones are refused.
+/// Items that wait for one internal link, or in one topic of a bus, before further ones are refused, and their bytes.
 pub const MAX_LINK_QUEUE: usize = 131_072;
+pub const MAX_LINK_QUEUE_BYTES: usize = 64 * 1024 * 1024;
+/// One user's share of such a queue.
+pub const MAX_LINK_SHARE: usize = MAX_LINK_QUEUE / 32;
+pub const MAX_LINK_SHARE_BYTES: usize = MAX_LINK_QUEUE_BYTES / 16;
 /// Requests or payloads in one batch on an internal link, and their bytes.
 pub const MAX_BATCH: usize = 512;
 pub const MAX_BATCH_BYTES: usize = 1024 * 1024;

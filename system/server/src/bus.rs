@@ -2,10 +2,12 @@
 //!
 //! What it loses (no subscriber, a full queue, its own crash) is found again by redelivery and sync.
 
+use crate::level::Level;
 use crate::links::services::bus::bus_server::{Bus, BusServer};
-use crate::links::{Queue, Replies, guarded, incoming, serve_grpc};
+use crate::links::{Pushed, Queue, Replies, guarded, incoming, serve_grpc, tell_fill};
 use crate::net::Listener;
 use crate::observer::{Observer, Point};
+use crate::tasks::Tasks;
 use crate::work::Work;
 use futures_util::StreamExt;
 use rustc_hash::FxHashMap;
@@ -29,7 +31,7 @@ impl BusService {
         for publication in publications {
             let topic = topics.get(&publication.gateway).filter(|topic| topic.has_taker());
             let topic = topic.filter(|topic| !planted(Plant::BusDropsSilently) || topic.is_empty());
-            if !topic.is_some_and(|topic| topic.push(publication.payload)) {
+            if !topic.is_some_and(|topic| topic.push(publication.payload) == Pushed::Queued) {
                 self.observer.passed(&Point::TopicDropped { gateway: publication.gateway });
             }
         }
@@ -37,13 +39,19 @@ impl BusService {
 
     /// The newest subscriber of a topic is its gateway; an older one is a connection that has not noticed its end.
     fn subscribe(&self, gateway: u32) -> Queue<Vec<u8>> {
-        let topic = Queue::default();
+        let topic = Queue::stale_after(limits::REDELIVER_AFTER);
         let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(old) = topics.insert(gateway, topic.clone()) {
             old.clear();
             old.close();
         }
         topic
+    }
+
+    /// How full the topics are.
+    fn tell_levels(&self) {
+        let topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        tell_fill(self.observer.as_ref(), Level::Topic, Level::TopicBytes, topics.values().map(Queue::take_fill));
     }
 }
 
@@ -76,9 +84,17 @@ impl Bus for Arc<BusService> {
 pub async fn run(
     listener: Box<dyn Listener>,
     observer: Arc<dyn Observer>,
+    tasks: Tasks,
     secret: ClusterSecret,
 ) -> Result<(), tonic::transport::Error> {
     let service = Arc::new(BusService { topics: Mutex::default(), observer: Arc::clone(&observer) });
+    let topics = Arc::clone(&service);
+    tasks.spawn("levels", async move {
+        loop {
+            tokio::time::sleep(limits::HOUSEKEEPING_INTERVAL).await;
+            topics.tell_levels();
+        }
+    });
     let server = BusServer::new(service).max_decoding_message_size(limits::MAX_INTERNAL_MESSAGE_BYTES);
     incoming(serve_grpc().add_service(guarded(server, &secret, &observer)), listener).await
 }

@@ -5,8 +5,9 @@ use squall_protocol::limits;
 /// Something that fills and empties.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// Entries that a shard has yet to commit, and those whose senders wait.
+    /// Entries that a shard has staged or is committing, their bytes, and those whose senders wait.
     Staged,
+    StagedBytes,
     Waiting,
     /// Devices that owe a shard an ack, by conversation.
     Debts,
@@ -14,38 +15,76 @@ pub enum Level {
     Cursors,
     /// Conversations in a shard's memory.
     Conversations,
-    /// The fullest queue of a shard to a registry, and to a bus.
+    /// The fullest queue of a shard to a registry, to a bus, and of answers to a gateway; in items and bytes, like all queues.
     ToRegistry,
+    ToRegistryBytes,
     ToBus,
+    ToBusBytes,
+    Replies,
+    ReplyBytes,
+    /// What the devices of a gateway wait to be read for them by a shard, where most wait.
+    Reads,
     /// The fullest queue of a gateway to a shard, and to a registry.
     Requests,
+    RequestBytes,
     Registrations,
+    RegistrationBytes,
+    /// The fullest queue of a registry to a gateway.
+    Registered,
+    RegisteredBytes,
+    /// The fullest topic of a bus.
+    Topic,
+    TopicBytes,
 }
 
 impl Level {
-    pub const ALL: [Level; 9] = [
+    pub const ALL: [Level; 21] = [
         Level::Staged,
+        Level::StagedBytes,
         Level::Waiting,
         Level::Debts,
         Level::Cursors,
         Level::Conversations,
         Level::ToRegistry,
+        Level::ToRegistryBytes,
         Level::ToBus,
+        Level::ToBusBytes,
+        Level::Replies,
+        Level::ReplyBytes,
+        Level::Reads,
         Level::Requests,
+        Level::RequestBytes,
         Level::Registrations,
+        Level::RegistrationBytes,
+        Level::Registered,
+        Level::RegisteredBytes,
+        Level::Topic,
+        Level::TopicBytes,
     ];
 
     pub const fn name(self) -> &'static str {
         match self {
             Level::Staged => "entries to be committed",
+            Level::StagedBytes => "bytes of entries to be committed",
             Level::Waiting => "entries whose senders wait",
             Level::Debts => "open debts",
             Level::Cursors => "cursors to be written",
             Level::Conversations => "conversations in memory",
             Level::ToRegistry => "look-ups in a queue to a registry",
+            Level::ToRegistryBytes => "bytes of look-ups in a queue to a registry",
             Level::ToBus => "deliveries in a queue to a bus",
+            Level::ToBusBytes => "bytes of deliveries in a queue to a bus",
+            Level::Replies => "answers in a queue to a gateway",
+            Level::ReplyBytes => "bytes of answers in a queue to a gateway",
+            Level::Reads => "pages and heads to be read for a gateway",
             Level::Requests => "requests in a queue to a shard",
+            Level::RequestBytes => "bytes of requests in a queue to a shard",
             Level::Registrations => "registrations in a queue to a registry",
+            Level::RegistrationBytes => "bytes of registrations in a queue to a registry",
+            Level::Registered => "confirmations in a queue to a gateway",
+            Level::RegisteredBytes => "bytes of confirmations in a queue to a gateway",
+            Level::Topic => "deliveries in a topic",
+            Level::TopicBytes => "bytes of deliveries in a topic",
         }
     }
 
@@ -53,10 +92,23 @@ impl Level {
     pub const fn limit(self) -> Option<usize> {
         match self {
             Level::Staged | Level::Waiting => Some(limits::MAX_STAGED),
+            Level::StagedBytes => Some(limits::MAX_STAGED_BYTES),
             Level::Conversations => Some(limits::MAX_CACHED_CONVERSATIONS),
-            Level::ToRegistry | Level::ToBus | Level::Requests | Level::Registrations => {
-                Some(limits::MAX_LINK_QUEUE)
-            }
+            Level::Reads => Some(limits::MAX_READS_WAITING),
+            Level::ToRegistry
+            | Level::ToBus
+            | Level::Replies
+            | Level::Requests
+            | Level::Registrations
+            | Level::Registered
+            | Level::Topic => Some(limits::MAX_LINK_QUEUE),
+            Level::ToRegistryBytes
+            | Level::ToBusBytes
+            | Level::ReplyBytes
+            | Level::RequestBytes
+            | Level::RegistrationBytes
+            | Level::RegisteredBytes
+            | Level::TopicBytes => Some(limits::MAX_LINK_QUEUE_BYTES),
             // As many as devices are in conversations.
             Level::Debts | Level::Cursors => None,
         }

@@ -171,6 +171,9 @@ impl Observer for Stderr {
             Point::RowDamaged { reason } => {
                 eprintln!("{}: what depends on one row is refused, all else goes on: {reason}", self.0);
             }
+            Point::QueueFull { what, refused } => {
+                eprintln!("{}: {refused} find no room: there may be no more {}", self.0, what.name());
+            }
             // What the system does by itself about faults that it is made for.
             Point::CommitFailed { .. }
             | Point::RecoveryFailed { .. }
@@ -200,6 +203,7 @@ impl Observer for Stderr {
             | Point::HeadsAskedAgain { .. }
             | Point::TopicDropped { .. }
             | Point::RemindedInstead { .. }
+            | Point::ReadRefused { .. }
             | Point::Closed { .. }
             | Point::Lost { .. }
             | Point::LinkUp { .. }

@@ -70,6 +70,10 @@ pub enum Point<'a> {
     HeadsAskedAgain { device: DeviceId },
     /// The bus had no subscriber or no room for a payload.
     TopicDropped { gateway: u32 },
+    /// So many items have found no room in a queue since a role's housekeeping last looked: their senders have to ask again.
+    QueueFull { what: Level, refused: usize },
+    /// A user waits for more pages and heads than a share of a shard's turns: one is not read, and asked for again.
+    ReadRefused { user: UserId },
     /// A call that did not prove to be of the cluster was refused.
     StrangerRefused,
     /// A device that is behind was told how far a log goes, in place of an entry.
@@ -93,9 +97,9 @@ pub trait Observer: Send + Sync {
         let _ = (work, amount);
     }
 
-    /// So much there is of something, as a role's housekeeping finds it.
-    fn stands(&self, level: Level, items: usize) {
-        let _ = (level, items);
+    /// So much there is of something, as a role's housekeeping finds it, and at most so much there has been since it last looked.
+    fn stands(&self, level: Level, now: usize, most: usize) {
+        let _ = (level, now, most);
     }
 }
 

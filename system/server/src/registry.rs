@@ -3,8 +3,9 @@
 //! Nothing here is durable: a restarted registry is empty until the gateways have told it all they hold.
 
 use crate::clock::Clock;
+use crate::level::Level;
 use crate::links::services::registry::registry_server::{Registry, RegistryServer};
-use crate::links::{Queue, Replies, guarded, incoming, serve_grpc};
+use crate::links::{Pushed, Queue, Replies, guarded, incoming, serve_grpc, tell_fill};
 use crate::net::Listener;
 use crate::observer::{Observer, Point};
 use crate::tasks::Tasks;
@@ -67,19 +68,22 @@ impl RegistryService {
                     superseded: true,
                     connect_count,
                 };
-                // A full queue means a gateway that does not read; its lease will tell.
+                // A full queue means a gateway that does not read: its session ends, and the next one begins with all that it holds.
                 match table.handle_register(id, registration(&r)) {
                     Registered::Visible { created, displaced } => {
                         if let Some(Displaced { gateway, connection }) = displaced
                             && let Some(theirs) = self.replies().get(&gateway)
+                            && theirs.push(by(connection, r.connect_count)) != Pushed::Queued
                         {
-                            theirs.push(by(connection, r.connect_count));
+                            theirs.close();
                         }
                         let (connection, device) = (r.connection, r.device);
                         let seen = wire::Registered { connection, device, created, ..Default::default() };
-                        replies.push(seen);
+                        return replies.push(seen) == Pushed::Queued;
                     }
-                    Registered::Superseded { by: count } => drop(replies.push(by(r.connection, count))),
+                    Registered::Superseded { by: count } => {
+                        return replies.push(by(r.connection, count)) == Pushed::Queued;
+                    }
                     Registered::Ignored => {}
                 }
             }
@@ -201,6 +205,8 @@ pub async fn run(
             tokio::time::sleep(limits::HOUSEKEEPING_INTERVAL).await;
             let entries = leases.table().handle_timeout(leases.clock.now());
             leases.cleared(entries);
+            let fills: Vec<_> = leases.replies().values().map(Queue::take_fill).collect();
+            tell_fill(leases.observer.as_ref(), Level::Registered, Level::RegisteredBytes, fills);
         }
     });
     let server = RegistryServer::new(service).max_decoding_message_size(limits::MAX_INTERNAL_MESSAGE_BYTES);

@@ -93,6 +93,6 @@ async fn run(host: HostName, mut cluster: Cluster, env: Env, tasks: Tasks) -> Re
         Role::Registry => {
             registry::run(env.listener, clock, env.observer, tasks, env.cluster_secret).await.map_err(internal)
         }
-        Role::Bus => bus::run(env.listener, env.observer, env.cluster_secret).await.map_err(internal),
+        Role::Bus => bus::run(env.listener, env.observer, tasks, env.cluster_secret).await.map_err(internal),
     }
 }

@@ -73,11 +73,11 @@ impl Mailbox {
         self.stormy = true;
     }
 
-    /// So much there is of something on this host.
-    pub fn stands(&mut self, host: u16, level: Level, items: u64) {
+    /// So much there is of something on this host, and at most so much there has been lately.
+    pub fn stands(&mut self, host: u16, level: Level, now: u64, most: u64) {
         let filled = self.levels.entry((host, level)).or_default();
-        filled.now = items;
-        filled.highest = filled.highest.max(items);
+        filled.now = now;
+        filled.highest = filled.highest.max(most);
         if !self.stormy {
             filled.before = filled.highest;
         }

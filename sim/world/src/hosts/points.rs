@@ -38,6 +38,8 @@ pub const SOMETIMES: &[&str] = &[
     "heads_without_registry",
     "heads_asked_again",
     "reminded_instead",
+    "queue_full",
+    "read_refused",
     "closed_for_silence",
     "closed_as_too_slow",
     "closed_for_frame_too_large",
@@ -106,6 +108,8 @@ pub(super) fn names(point: &Point<'_>) -> &'static [&'static str] {
         Point::HeadsAskedAgain { .. } => &["heads_asked_again"],
         Point::TopicDropped { .. } => &["topic_dropped"],
         Point::RemindedInstead { .. } => &["reminded_instead"],
+        Point::QueueFull { .. } => &["queue_full"],
+        Point::ReadRefused { .. } => &["read_refused"],
         Point::Closed { reason: CloseReason::Silence, .. } => &["closed_for_silence"],
         Point::Closed { reason: CloseReason::TooSlow, .. } => &["closed_as_too_slow"],
         Point::Closed { reason: CloseReason::TooLarge, .. } => &["closed_for_frame_too_large"],
@@ -148,6 +152,8 @@ pub(super) fn scenario_point(point: &Point<'_>) -> Option<model::Point> {
         | Point::HeadsAskedAgain { .. }
         | Point::TopicDropped { .. }
         | Point::RemindedInstead { .. }
+        | Point::QueueFull { .. }
+        | Point::ReadRefused { .. }
         | Point::Closed { .. }
         | Point::LinkDown { .. }
         | Point::LinkUp { .. }

@@ -160,6 +160,8 @@ impl Probe {
             | Point::HeadsAskedAgain { .. }
             | Point::TopicDropped { .. }
             | Point::RemindedInstead { .. }
+            | Point::QueueFull { .. }
+            | Point::ReadRefused { .. }
             | Point::Closed { .. }
             | Point::LinkDown { .. }
             | Point::LinkUp { .. }
@@ -179,9 +181,9 @@ impl Observer for Probe {
         }
     }
 
-    fn stands(&self, level: Level, items: usize) {
+    fn stands(&self, level: Level, now: usize, most: usize) {
         if self.alive.load(Ordering::Relaxed) {
-            self.mailbox.lock().stands(self.index, level, items as u64);
+            self.mailbox.lock().stands(self.index, level, now as u64, most as u64);
         }
     }
 

@@ -14,10 +14,14 @@ use std::time::Duration;
 pub struct Pending {
     pub id: ClientMsgId,
     pub payload: Payload,
-    /// When it last went out on this connection.
+    /// When it last went out on this connection, unless it is to go out again at once.
     sent_at: Option<Time>,
+    /// When it last went out at all.
+    copied_at: Time,
     /// It has been on some wire before.
     seen_wire: bool,
+    /// Copies on this connection that have had no answer. What an older copy is told is no news once a newer one is on the way.
+    on_the_way: u16,
     /// It is on the server's disk, but a message before it is still unanswered.
     stored: bool,
 }
@@ -39,10 +43,17 @@ pub struct Outbox {
     /// Since when the front message waits for an answer on this connection.
     waiting_since: Option<Time>,
     rewound_at: Option<Time>,
+    /// When any message had an answer on this connection. While there are answers, what is on the way comes at the link's own speed.
+    answered_at: Time,
     /// The user has been told to wait: nothing goes out before, on whatever connection.
     not_before: Time,
-    /// The number of the front message is a guess, so that nothing may overtake it.
-    guessed: bool,
+    /// The number of the front message is a guess, or the one before it was refused: nothing may overtake it.
+    one_at_a_time: bool,
+}
+
+/// When a message that went out at `sent_at` goes out again.
+fn overdue_at(sent_at: Time, answered_at: Time) -> Time {
+    sent_at.max(answered_at) + RESEND_AFTER
 }
 
 impl Outbox {
@@ -52,19 +63,28 @@ impl Outbox {
             queue: VecDeque::new(),
             waiting_since: None,
             rewound_at: None,
+            answered_at: Time::ZERO,
             not_before: Time::ZERO,
-            guessed: false,
+            one_at_a_time: false,
         }
     }
 
     pub fn push(&mut self, id: ClientMsgId, payload: Payload) {
-        self.queue.push_back(Pending { id, payload, sent_at: None, seen_wire: false, stored: false });
+        self.queue.push_back(Pending {
+            id,
+            payload,
+            sent_at: None,
+            copied_at: Time::ZERO,
+            seen_wire: false,
+            on_the_way: 0,
+            stored: false,
+        });
     }
 
     /// The device does not know what it sent in an earlier life. Until the shard has answered for a number, one message at a time
     /// is on the way: of several, one could be taken for its number while the one before it is told another.
     pub fn guess(&mut self) {
-        self.guessed = true;
+        self.one_at_a_time = true;
     }
 
     pub fn base(&self) -> ClientSeq {
@@ -88,6 +108,8 @@ impl Outbox {
     pub fn handle_connected(&mut self) {
         self.waiting_since = None;
         self.rewound_at = None;
+        self.answered_at = Time::ZERO;
+        self.queue.iter_mut().for_each(|pending| pending.on_the_way = 0);
         if planted(Plant::SendAbandonedOnReconnect) {
             while self.queue.pop_front_if(|pending| pending.seen_wire).is_some() {
                 self.base = self.base.next();
@@ -102,17 +124,35 @@ impl Outbox {
         }
     }
 
+    /// Some copy of this message has had an answer, whatever it says. True: it is news, for neither this message nor the one in
+    /// front has gone out again since.
+    fn note_answer(&mut self, id: ClientMsgId, now: Time) -> bool {
+        self.answered_at = now;
+        self.waiting_since = self.waiting_since.map(|_| now);
+        let front_copied_at = self.queue.front().map_or(Time::ZERO, |front| front.copied_at);
+        let Some(pending) = self.queue.iter_mut().find(|p| p.id == id) else { return true };
+        pending.on_the_way = pending.on_the_way.saturating_sub(1);
+        pending.on_the_way == 0 && front_copied_at <= pending.copied_at
+    }
+
+    /// How many messages may be on the way.
+    fn window(&self) -> usize {
+        if self.one_at_a_time { 1 } else { MAX_SENDS_IN_FLIGHT }
+    }
+
     /// What goes out now: unsent messages inside the window, and those whose ack is overdue.
     pub fn transmit(&mut self, now: Time, mut out: impl FnMut(Transmission)) {
         if now < self.not_before {
             return;
         }
         let mut client_seq = self.base;
-        let window = if self.guessed { 1 } else { MAX_SENDS_IN_FLIGHT };
+        let window = self.window();
+        let answered_at = self.answered_at;
         for pending in self.queue.iter_mut().take(window) {
-            let overdue = pending.sent_at.is_some_and(|at| now.since(at) >= RESEND_AFTER);
+            let overdue = pending.sent_at.is_some_and(|at| now >= overdue_at(at, answered_at));
             if !pending.stored && (pending.sent_at.is_none() || overdue) {
-                pending.sent_at = Some(now);
+                (pending.sent_at, pending.copied_at) = (Some(now), now);
+                pending.on_the_way = pending.on_the_way.saturating_add(1);
                 let is_resend = std::mem::replace(&mut pending.seen_wire, true);
                 if is_resend && planted(Plant::ResendWithNewId) {
                     pending.id.0 += 1;
@@ -129,11 +169,12 @@ impl Outbox {
     /// A message behind the front keeps its place, so that the numbers of the others stay right, until those before
     /// it are answered too.
     pub fn handle_stored(&mut self, id: ClientMsgId, now: Time) -> Option<(ClientSeq, Payload)> {
+        self.note_answer(id, now);
         let index = self.queue.iter().position(|p| p.id == id && !p.stored)?;
         let client_seq = ClientSeq(self.base.0 + index as u64);
         let pending = &mut self.queue[index];
         pending.stored = true;
-        self.guessed = false;
+        self.one_at_a_time = false;
         let payload = pending.payload.clone();
         while self.queue.pop_front_if(|p| p.stored).is_some() {
             self.base = self.base.next();
@@ -142,16 +183,19 @@ impl Outbox {
         Some((client_seq, payload))
     }
 
-    /// Takes the message out because the server refused it for good; its number is free again.
-    pub fn handle_refused(&mut self, id: ClientMsgId) -> Option<Pending> {
+    /// Takes the message out because the server refused it for good, which is an answer; its number is free again.
+    ///
+    /// Those behind it on the way carry numbers that are now one too high, and mostly share its lot: they go out again one at a
+    /// time until one is stored. Copies of large bodies take their time on a slow link, and a whole window for each refusal is
+    /// more than it carries.
+    pub fn handle_refused(&mut self, id: ClientMsgId, now: Time) -> Option<Pending> {
+        self.note_answer(id, now);
         let index = self.queue.iter().position(|p| p.id == id)?;
         let refused = self.queue.remove(index)?;
-        // Those behind it carried numbers that are now one too high; the shard refuses them and they go out again.
+        self.one_at_a_time = true;
+        self.waiting_since = self.waiting_since.filter(|_| !self.queue.is_empty());
         for pending in self.queue.iter_mut().skip(index) {
             pending.sent_at = None;
-        }
-        if self.queue.is_empty() {
-            self.waiting_since = None;
         }
         Some(refused)
     }
@@ -162,14 +206,15 @@ impl Outbox {
     /// A front message that is told a higher number than its own carries one that another message has: this device has
     /// forgotten what it sent in an earlier life, and goes on from where the shard stands.
     pub fn handle_expected(&mut self, id: ClientMsgId, expected: ClientSeq, now: Time) -> bool {
+        let is_news = self.note_answer(id, now);
         let is_front = self.queue.front().is_some_and(|p| p.id == id);
         if is_front && expected > self.base {
             self.base = expected;
-            self.guessed = false;
+            self.one_at_a_time = false;
             self.rewind();
             return true;
         }
-        if self.rewound_at.is_some_and(|at| now.since(at) < REWIND_PAUSE) {
+        if !is_news || self.rewound_at.is_some_and(|at| now.since(at) < REWIND_PAUSE) {
             return false;
         }
         self.rewound_at = Some(now);
@@ -181,12 +226,13 @@ impl Outbox {
     }
 
     /// The shard is busy, which is an answer; the message goes out again when its ack is overdue.
-    pub fn handle_busy(&mut self, now: Time) {
-        self.waiting_since = self.waiting_since.map(|_| now);
+    pub fn handle_busy(&mut self, id: ClientMsgId, now: Time) {
+        self.note_answer(id, now);
     }
 
     /// The user has done too much: everything goes out again, in order, when the wait is over.
-    pub fn handle_too_often(&mut self, wait: Duration, now: Time) {
+    pub fn handle_too_often(&mut self, id: ClientMsgId, wait: Duration, now: Time) {
+        self.note_answer(id, now);
         let wait = if planted(Plant::WaitInSeconds) { wait * 1_000 } else { wait };
         if planted(Plant::SendForgottenWhenToldToWait) {
             self.queue.pop_front();
@@ -209,11 +255,11 @@ impl Outbox {
         }
         self.queue
             .iter()
-            .take(MAX_SENDS_IN_FLIGHT)
+            .take(self.window())
             .filter(|p| !p.stored)
             .filter_map(|p| p.sent_at)
             .min()
-            .map_or(Time::NEVER, |at| at + RESEND_AFTER)
+            .map_or(Time::NEVER, |at| overdue_at(at, self.answered_at))
     }
 }
 
@@ -246,7 +292,10 @@ mod tests {
         assert_eq!(sent(&mut o, at(2_999)), []);
         assert_eq!(o.poll_timeout(), at(3_000));
         assert!(o.handle_stored(ClientMsgId(1), at(2_999)).is_some());
-        assert_eq!(sent(&mut o, at(3_000)), [(2, 2, true)]);
+        // The link is slow and alive: what is behind on it is not sent again before it had time to come.
+        assert_eq!(sent(&mut o, at(5_998)), []);
+        assert_eq!(o.poll_timeout(), at(5_999));
+        assert_eq!(sent(&mut o, at(5_999)), [(2, 2, true)]);
         assert_eq!(o.waiting_since(), Some(at(2_999)));
     }
 
@@ -260,11 +309,60 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_message_frees_its_number() {
+    fn a_refusal_is_an_answer_that_frees_its_number_and_the_next_message_goes_alone() {
+        let mut o = outbox(16);
+        sent(&mut o, at(0));
+        assert!(o.handle_refused(ClientMsgId(1), at(2_000)).is_some());
+        assert_eq!(o.waiting_since(), Some(at(2_000)));
+        assert_eq!(sent(&mut o, at(2_000)), [(2, 1, true)]);
+        // What those behind it had been told before is no news.
+        for id in 3..=16 {
+            assert!(!o.handle_expected(ClientMsgId(id), ClientSeq(1), at(2_600)));
+        }
+        assert_eq!(sent(&mut o, at(2_600)), []);
+        assert!(o.handle_refused(ClientMsgId(2), at(2_700)).is_some());
+        assert_eq!(sent(&mut o, at(2_700)), [(3, 1, true)]);
+        assert!(o.handle_stored(ClientMsgId(3), at(2_800)).is_some());
+        assert_eq!(sent(&mut o, at(2_800)).len(), 13, "whoever may write again writes as fast as before");
+    }
+
+    #[test]
+    fn what_may_not_go_out_wakes_nobody() {
         let mut o = outbox(3);
         sent(&mut o, at(0));
-        assert!(o.handle_refused(ClientMsgId(1)).is_some());
-        assert_eq!(sent(&mut o, at(1)), [(2, 1, true), (3, 2, true)]);
+        assert!(o.handle_refused(ClientMsgId(2), at(10)).is_some());
+        assert_eq!(o.poll_timeout(), at(3_010));
+        assert_eq!(sent(&mut o, at(3_010)), [(1, 1, true)]);
+        assert_eq!(o.poll_timeout(), at(6_010));
+    }
+
+    #[test]
+    fn the_last_message_that_is_refused_leaves_nothing_to_wait_for() {
+        let mut o = outbox(1);
+        sent(&mut o, at(0));
+        assert!(o.handle_refused(ClientMsgId(1), at(1)).is_some());
+        assert_eq!((o.waiting_since(), o.poll_timeout()), (None, Time::NEVER));
+    }
+
+    #[test]
+    fn what_an_older_copy_is_told_is_no_news_while_a_newer_one_is_on_the_way() {
+        let mut o = outbox(3);
+        sent(&mut o, at(0));
+        // The first one was lost on its way: its successors come out of turn, each with an answer.
+        assert!(o.handle_expected(ClientMsgId(2), ClientSeq(1), at(100)));
+        assert_eq!(sent(&mut o, at(100)).len(), 3);
+        // On a slow link the others' answers come when the pause is long over.
+        assert!(!o.handle_expected(ClientMsgId(3), ClientSeq(1), at(900)));
+        assert_eq!(sent(&mut o, at(900)), []);
+        // The new copy of 2 is out of turn as well.
+        assert!(o.handle_expected(ClientMsgId(2), ClientSeq(1), at(1_000)));
+        assert_eq!(sent(&mut o, at(1_000)).len(), 3);
+        o.handle_connected();
+        sent(&mut o, at(2_000));
+        assert!(
+            o.handle_expected(ClientMsgId(3), ClientSeq(1), at(2_100)),
+            "copies of an older connection are gone"
+        );
     }
 
     #[test]
@@ -323,7 +421,7 @@ mod tests {
     fn whoever_is_told_to_wait_sends_nothing_before_on_whatever_connection_and_then_all_in_order() {
         let mut o = outbox(3);
         sent(&mut o, at(0));
-        o.handle_too_often(Duration::from_millis(500), at(10));
+        o.handle_too_often(ClientMsgId(1), Duration::from_millis(500), at(10));
         // Those behind it had passed, and came out of turn.
         o.handle_expected(ClientMsgId(2), ClientSeq(1), at(11));
         assert_eq!(sent(&mut o, at(12)), []);
@@ -333,7 +431,7 @@ mod tests {
         assert_eq!(sent(&mut o, at(510)), [(1, 1, true), (2, 2, true), (3, 3, true)]);
         assert_eq!(o.poll_timeout(), at(3_510));
         // No server keeps a conversation shut for ever.
-        o.handle_too_often(Duration::MAX, at(600));
+        o.handle_too_often(ClientMsgId(1), Duration::MAX, at(600));
         assert_eq!(o.poll_timeout(), at(600) + RETRY_AFTER_MAX);
     }
 }

@@ -64,6 +64,8 @@ pub struct ClientSession {
     heartbeat_interval_ms: u32,
     /// What it sent in an earlier life is forgotten.
     forgetful: bool,
+    /// Whose turn it is to be asked for once more, by place.
+    next_asked_again: u32,
     /// In order of id.
     threads: Vec<Thread>,
 }
@@ -81,6 +83,7 @@ impl ClientSession {
             phase: Phase::Away,
             heartbeat_interval_ms: HEARTBEAT_INTERVAL.as_millis() as u32,
             forgetful: false,
+            next_asked_again: 0,
             threads: Vec::new(),
         }
     }
@@ -168,7 +171,7 @@ impl ClientSession {
 
     /// Conversations of which a page has been asked for and has not come.
     pub fn syncs_open(&self) -> usize {
-        self.threads.iter().filter(|t| matches!(t.lack, Lack::AskedAt(_))).count()
+        self.threads.iter().filter(|t| matches!(t.lack, Lack::Asked { .. })).count()
     }
 
     /// Whether a span that begins here is held back until what stands before it comes.
@@ -181,7 +184,7 @@ impl ClientSession {
         let due = |is_it: fn(Lack) -> bool| {
             self.is_online() && self.threads.iter().any(|t| is_it(t.lack) && t.is_lack_due(now))
         };
-        (due(|lack| matches!(lack, Lack::GapSince(_))), due(|lack| matches!(lack, Lack::AskedAt(_))))
+        (due(|lack| matches!(lack, Lack::GapSince(_))), due(|lack| matches!(lack, Lack::Asked { .. })))
     }
 
     /// Whether the device has sends without answer, or knows of entries that it lacks.
@@ -392,9 +395,9 @@ impl ClientSession {
         let thread = self.thread(conversation);
         let Some(outbox) = thread.open_outbox() else { return };
         match reason {
-            Refusal::Busy => return outbox.handle_busy(now),
+            Refusal::Busy => return outbox.handle_busy(id, now),
             Refusal::TooOften { retry_after_ms } => {
-                return outbox.handle_too_often(Duration::from_millis(retry_after_ms), now);
+                return outbox.handle_too_often(id, Duration::from_millis(retry_after_ms), now);
             }
             Refusal::ExpectedClientSeq(expected) => {
                 if !outbox.handle_expected(id, expected, now) {
@@ -406,12 +409,12 @@ impl ClientSession {
             | Refusal::BodyTooLarge
             | Refusal::GroupTooLarge
             | Refusal::Conflict => {
-                let Some(refused) = outbox.handle_refused(id) else { return };
+                let Some(refused) = outbox.handle_refused(id, now) else { return };
                 thread.tidy();
                 out.push(Output::Refused { conversation, client_msg_id: id, reason });
                 if matches!(refused.payload, Payload::Created { .. }) && reason == Refusal::Conflict {
                     // Somebody else created it first: fetch what is there.
-                    thread.lack = Lack::Wanted;
+                    thread.lack = Lack::Wanted { again: false };
                     self.sync(now, out);
                 }
             }
@@ -469,10 +472,31 @@ impl ClientSession {
         if !self.is_online() {
             return;
         }
-        let free = MAX_SYNCS_OPEN.saturating_sub(self.syncs_open());
-        for thread in self.threads.iter_mut().filter(|t| t.lack == Lack::Wanted).take(free) {
-            thread.lack = Lack::AskedAt(now);
-            out.push(Output::Transmit(ClientFrame::Sync { conversation: thread.id, since_seq: thread.shown }));
+        let mut free = MAX_SYNCS_OPEN.saturating_sub(self.syncs_open());
+        for thread in self.threads.iter_mut().filter(|t| t.lack == Lack::Wanted { again: false }).take(free) {
+            thread.ask(now, false, out);
+            free -= 1;
+        }
+        if free > 0 && self.threads.iter().any(|t| t.lack == Lack::Wanted { again: true }) {
+            self.sync_again(free, now, out);
+        }
+    }
+
+    /// Asks once more for what was asked for in vain, each in its turn, and never with more than half of all syncs: whose shard is
+    /// down does not stand in the way of the others.
+    fn sync_again(&mut self, free: usize, now: Time, out: &mut Vec<Output>) {
+        let open = self.threads.iter().filter(|t| matches!(t.lack, Lack::Asked { again: true, .. })).count();
+        let mut free = free.min((MAX_SYNCS_OPEN / 2).saturating_sub(open));
+        let (count, first) = (self.threads.len(), self.next_asked_again as usize);
+        for index in (0..count).map(|n| (first + n) % count) {
+            if free == 0 {
+                return;
+            }
+            if self.threads[index].lack == (Lack::Wanted { again: true }) {
+                self.threads[index].ask(now, true, out);
+                self.next_asked_again = (index + 1) as u32;
+                free -= 1;
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use super::output::{Output, Shown, Via};
 use crate::plant::{Plant, planted};
 use crate::time::Time;
 use squall_protocol::limits::{GAP_GRACE, MAX_HELD_ENTRIES, SYNC_RETRY_AFTER};
-use squall_protocol::{ClientSeq, ConversationId, LogSpan, Seq};
+use squall_protocol::{ClientFrame, ClientSeq, ConversationId, LogSpan, Seq};
 
 /// Whether the device lacks entries, and what it does about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,10 +16,15 @@ pub enum Lack {
     Nothing,
     /// An entry came that does not follow the last one: the missing ones may still arrive by themselves.
     GapSince(Time),
-    /// To be asked for as soon as a sync is free.
-    Wanted,
+    /// To be asked for as soon as a sync is free; `again`, when it has been asked for in vain: its shard may be down.
+    Wanted {
+        again: bool,
+    },
     /// Asked for.
-    AskedAt(Time),
+    Asked {
+        at: Time,
+        again: bool,
+    },
 }
 
 #[derive(Debug, Clone, Default)]
@@ -78,8 +83,8 @@ impl Thread {
 
     /// A connection is new: what was asked for on the old one is lost, what was held may be stale knowledge but not wrong.
     pub fn handle_connected(&mut self) {
-        if matches!(self.lack, Lack::AskedAt(_) | Lack::GapSince(_)) {
-            self.lack = Lack::Wanted;
+        if self.lack != Lack::Nothing {
+            self.lack = Lack::Wanted { again: false };
         }
         if let Some(outbox) = self.open_outbox() {
             outbox.handle_connected();
@@ -89,8 +94,8 @@ impl Thread {
     /// The server says how far the log goes.
     pub fn handle_head(&mut self, head: Seq) {
         self.head = self.head.max(head);
-        if self.head > self.shown && !matches!(self.lack, Lack::AskedAt(_)) {
-            self.lack = Lack::Wanted;
+        if self.head > self.shown && !matches!(self.lack, Lack::Asked { .. }) {
+            self.lack = Lack::Wanted { again: false };
         }
     }
 
@@ -178,7 +183,7 @@ impl Thread {
     /// server may not have yet what it has promised.
     pub fn handle_page_end(&mut self, progress: bool, now: Time) {
         self.lack = match self.head > self.shown || self.held.is_some() {
-            true if progress => Lack::Wanted,
+            true if progress => Lack::Wanted { again: false },
             true => Lack::GapSince(now),
             false => Lack::Nothing,
         };
@@ -191,27 +196,33 @@ impl Thread {
         self.held = None;
     }
 
+    /// Asks for the page after what is shown.
+    pub fn ask(&mut self, now: Time, again: bool, out: &mut Vec<Output>) {
+        self.lack = Lack::Asked { at: now, again };
+        out.push(Output::Transmit(ClientFrame::Sync { conversation: self.id, since_seq: self.shown }));
+    }
+
     /// Whether a gap has waited long enough, or a page that was asked for has not come in time.
     pub fn is_lack_due(&self, now: Time) -> bool {
         match self.lack {
             Lack::GapSince(since) => now.since(since) >= GAP_GRACE,
-            Lack::AskedAt(at) => now.since(at) >= SYNC_RETRY_AFTER,
-            Lack::Nothing | Lack::Wanted => false,
+            Lack::Asked { at, .. } => now.since(at) >= SYNC_RETRY_AFTER,
+            Lack::Nothing | Lack::Wanted { .. } => false,
         }
     }
 
     /// Either becomes a wish to sync.
     pub fn handle_timeout(&mut self, now: Time) {
         if self.is_lack_due(now) {
-            self.lack = Lack::Wanted;
+            self.lack = Lack::Wanted { again: matches!(self.lack, Lack::Asked { .. }) };
         }
     }
 
     pub fn poll_timeout(&self) -> Time {
         let sync = match self.lack {
             Lack::GapSince(since) => since + GAP_GRACE,
-            Lack::AskedAt(at) => at + SYNC_RETRY_AFTER,
-            Lack::Nothing | Lack::Wanted => Time::NEVER,
+            Lack::Asked { at, .. } => at + SYNC_RETRY_AFTER,
+            Lack::Nothing | Lack::Wanted { .. } => Time::NEVER,
         };
         sync.min(self.outbox().map_or(Time::NEVER, Outbox::poll_timeout))
     }

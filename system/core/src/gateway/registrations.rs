@@ -114,11 +114,16 @@ impl Registrations {
         due
     }
 
-    /// True once, when everything of the snapshot is confirmed or gone.
-    pub fn poll_snapshot_told(&mut self) -> bool {
+    /// Whether everything of the snapshot is confirmed or gone, and the registry has not been told so yet.
+    pub fn is_snapshot_told(&self) -> bool {
         let first_waiting = self.waiting.front().map(|(ticket, _)| *ticket);
         let first = self.on_the_way.keys().next().copied().into_iter().chain(first_waiting).min();
-        self.snapshot.take_if(|last| first.is_none_or(|first| first > *last)).is_some()
+        self.snapshot.is_some_and(|last| first.is_none_or(|first| first > last))
+    }
+
+    /// The end of the snapshot is on its way.
+    pub fn handle_snapshot_end_told(&mut self) {
+        self.snapshot = None;
     }
 }
 
@@ -148,11 +153,13 @@ mod tests {
         for connection in [1, 3, 4, 5, 6] {
             registrations.handle_confirmed(connection);
             registrations.poll(at(3));
-            assert!(!registrations.poll_snapshot_told());
+            assert!(!registrations.is_snapshot_told());
         }
         registrations.handle_confirmed(7);
-        assert!(registrations.poll_snapshot_told());
-        assert!(!registrations.poll_snapshot_told());
+        assert!(registrations.is_snapshot_told());
+        assert!(registrations.is_snapshot_told(), "until it has been passed on");
+        registrations.handle_snapshot_end_told();
+        assert!(!registrations.is_snapshot_told());
         assert!(!registrations.handle_confirmed(8));
     }
 
@@ -164,14 +171,14 @@ mod tests {
         assert_eq!(registrations.poll(at(0) + REGISTRATION_RETRY_AFTER), [1, 3, 4]);
         assert!(registrations.handle_confirmed(3));
         assert!(!registrations.handle_confirmed(4));
-        assert!(!registrations.poll_snapshot_told());
+        assert!(!registrations.is_snapshot_told());
         registrations.handle_gone(1);
-        assert!(registrations.poll_snapshot_told());
+        assert!(registrations.is_snapshot_told());
     }
 
     #[test]
     fn an_empty_gateway_has_told_everything_at_once() {
-        assert!(opened(3, 0).poll_snapshot_told());
+        assert!(opened(3, 0).is_snapshot_told());
     }
 
     #[test]
@@ -181,7 +188,7 @@ mod tests {
         registrations.handle_closed();
         registrations.handle_connected(3);
         assert_eq!(registrations.poll(at(60_000)), [0; 0]);
-        assert!(!registrations.poll_snapshot_told());
+        assert!(!registrations.is_snapshot_told());
         registrations.handle_opened([1, 2, 3]);
         assert_eq!(registrations.poll(at(60_000)), [1, 2, 3]);
     }
@@ -192,6 +199,6 @@ mod tests {
         registrations.handle_connected(1);
         assert_eq!(registrations.poll(at(0)), [1]);
         registrations.handle_confirmed(1);
-        assert!(registrations.poll_snapshot_told());
+        assert!(registrations.is_snapshot_told());
     }
 }

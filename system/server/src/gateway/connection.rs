@@ -9,6 +9,7 @@ use super::handshake::Upgraded;
 use super::state::Gateway;
 use super::table::{ConnectionId, Deadline, Taken};
 use super::websocket::{self, Fault, Incoming, Reader};
+use crate::links::Pushed;
 use crate::net::BoxStream;
 use crate::observer::Point;
 use crate::work::Work;
@@ -45,6 +46,8 @@ enum Closing {
 #[derive(Default)]
 struct Backlog {
     frames: VecDeque<Bytes>,
+    /// Bytes of the gateway's own frames since all was last written.
+    own_bytes: usize,
     /// Encoded, and written up to `written`.
     wire: Vec<u8>,
     written: usize,
@@ -184,6 +187,7 @@ impl Connection {
                 self.gateway.observer.passed(&Point::Closed { device, reason });
             }
             if backlog.wire.is_empty() {
+                backlog.own_bytes = 0;
                 return Poll::Ready(Ok(()));
             }
             while backlog.written < backlog.wire.len() {
@@ -291,7 +295,12 @@ impl Connection {
             let reason = Refusal::TooOften { retry_after_ms: retry_after_ms(wait) };
             return self.push(ServerFrame::Refused { conversation, client_msg_id, reason }, backlog);
         }
-        self.gateway.uplinks.forward(self.id, peer, &frame);
+        let pushed = self.gateway.uplinks.forward(self.id, peer, &frame);
+        // Whoever asks for anything else asks again by itself.
+        if let (ClientFrame::Send { conversation, client_msg_id, .. }, false) = (frame, pushed == Pushed::Queued) {
+            let reason = Refusal::Busy;
+            self.push(ServerFrame::Refused { conversation, client_msg_id, reason }, backlog);
+        }
     }
 
     fn heard(&mut self) {
@@ -302,10 +311,13 @@ impl Connection {
     }
 
     fn push(&mut self, frame: ServerFrame, backlog: &mut Backlog) {
-        if backlog.frames.len() >= limits::MAX_OWN_FRAMES {
+        let frame: Bytes = self.codec.encode_server(&frame).into();
+        let bytes = backlog.own_bytes + frame.len();
+        if backlog.frames.len() >= limits::MAX_OWN_FRAMES || bytes > limits::MAX_OWN_FRAME_BYTES {
             return self.close(CloseReason::TooSlow, backlog);
         }
-        backlog.frames.push_back(self.codec.encode_server(&frame).into());
+        backlog.own_bytes = bytes;
+        backlog.frames.push_back(frame);
     }
 
     /// The token is good: welcome the device, and register it without waiting.

@@ -3,7 +3,7 @@
 use super::state::Gateway;
 use super::table::{ConnectionId, Deadline};
 use crate::level::Level;
-use crate::links::Queue;
+use crate::links::{Queue, tell_fill};
 use crate::observer::Point;
 use squall_protocol::close::CloseReason;
 use squall_protocol::limits;
@@ -19,10 +19,11 @@ pub async fn run(gateway: Arc<Gateway>) {
             handle(&gateway, id, deadline);
         }
         let uplinks = &gateway.uplinks;
-        let requests = uplinks.shards.iter().map(Queue::len).max();
-        let registrations = uplinks.registries.iter().map(Queue::len).max();
-        gateway.observer.stands(Level::Requests, requests.unwrap_or(0));
-        gateway.observer.stands(Level::Registrations, registrations.unwrap_or(0));
+        let observer = gateway.observer.as_ref();
+        let requests = uplinks.shards.iter().map(Queue::take_fill);
+        tell_fill(observer, Level::Requests, Level::RequestBytes, requests);
+        let registrations = uplinks.registries.iter().map(Queue::take_fill);
+        tell_fill(observer, Level::Registrations, Level::RegistrationBytes, registrations);
     }
 }
 

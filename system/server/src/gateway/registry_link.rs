@@ -42,7 +42,7 @@ async fn run(gateway: Arc<Gateway>, dialler: Dialler, address: String, index: u3
         let table = gateway.table();
         let earlier = gateway.uplinks.count_session(index);
         queue.clear();
-        queue.push(session_request(SessionKind::Open(wire::Open { gateway: gateway.index })));
+        queue.offer(session_request(SessionKind::Open(wire::Open { gateway: gateway.index })));
         let mut connections = 0;
         let own = table.open().filter(|(_, peer)| gateway.uplinks.registry_of(peer.user) == index);
         let own = own.filter(|_| earlier == 0 || !planted(Plant::RegistrationNotRebuilt)).map(|(id, _)| id.0);
@@ -71,7 +71,8 @@ async fn run(gateway: Arc<Gateway>, dialler: Dialler, address: String, index: u3
             },
             _ = retry.tick() => gateway.send_registrations(index),
             _ = renewal.tick() => {
-                queue.push(session_request(SessionKind::Renew(wire::Renew {})));
+                // One that finds no room has a successor before the lease runs out.
+                queue.offer(session_request(SessionKind::Renew(wire::Renew {})));
             }
         }
     }

@@ -6,6 +6,7 @@
 use super::table::{ConnectionId, Deadline, Table};
 use super::uplinks::{Uplinks, registration, session_request};
 use crate::clock::Clock;
+use crate::links::Pushed;
 use crate::observer::{Observer, Point};
 use crate::tasks::Tasks;
 use squall_core::gateway::Peer;
@@ -78,7 +79,9 @@ impl Gateway {
             for connection in due {
                 match table.get_mut(ConnectionId(connection)).and_then(|row| row.peer) {
                     Some(peer) => {
-                        queue.push(session_request(SessionKind::Register(registration(connection, peer))));
+                        // What finds no room is told again in time.
+                        let registration = SessionKind::Register(registration(connection, peer));
+                        queue.offer_for(peer.user, session_request(registration));
                     }
                     None => {
                         registrations.handle_gone(connection);
@@ -91,9 +94,11 @@ impl Gateway {
                 break;
             }
         }
-        if registrations.poll_snapshot_told() {
+        if registrations.is_snapshot_told()
+            && queue.push(session_request(SessionKind::SnapshotEnd(SnapshotEnd {}))) == Pushed::Queued
+        {
+            registrations.handle_snapshot_end_told();
             self.observer.passed(&Point::SnapshotTold);
-            queue.push(session_request(SessionKind::SnapshotEnd(SnapshotEnd {})));
         }
     }
 

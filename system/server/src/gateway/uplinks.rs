@@ -1,7 +1,7 @@
 //! What goes from a gateway to shards and registries: a queue each, for whichever link takes from it.
 
 use super::table::ConnectionId;
-use crate::links::Queue;
+use crate::links::{Pushed, Queue};
 use squall_core::gateway::{Peer, Registrations};
 use squall_protocol::ids::rendezvous;
 use squall_protocol::wire::messages::request::Request as Kind;
@@ -38,7 +38,7 @@ impl Uplinks {
     pub fn new(shards: usize, registries: usize) -> Self {
         assert!(shards <= limits::MAX_SHARDS, "heads_awaited has a bit for each shard");
         Uplinks {
-            shards: (0..shards).map(|_| Queue::default()).collect(),
+            shards: (0..shards).map(|_| Queue::stale_after(limits::RESEND_AFTER)).collect(),
             registries: (0..registries).map(|_| Queue::default()).collect(),
             registrations: (0..registries).map(|_| Mutex::default()).collect(),
             sessions: (0..registries).map(|_| AtomicU32::new(0)).collect(),
@@ -64,11 +64,12 @@ impl Uplinks {
         self.sessions[registry as usize].fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Hands a device's frame to the shard that owns its conversation. A full queue drops it; the device asks again.
-    pub fn forward(&self, id: ConnectionId, peer: Peer, frame: &ClientFrame) {
+    /// Hands a device's frame to the shard that owns its conversation.
+    pub fn forward(&self, id: ConnectionId, peer: Peer, frame: &ClientFrame) -> Pushed {
         let (conversation, request) = relay::request_to_wire(frame);
         let shard = rendezvous(conversation.spread(), self.shards.len() as u32);
-        self.shards[shard as usize].push(Request { caller: Some(caller(id, peer)), request: Some(request) });
+        let request = Request { caller: Some(caller(id, peer)), request: Some(request) };
+        self.shards[shard as usize].push_for(peer.user, request)
     }
 
     /// What this registry is still to be told.
@@ -78,7 +79,8 @@ impl Uplinks {
 
     pub fn unregister(&self, connection: u64, user: UserId, device: DeviceId) {
         let registration = wire::Registration { user: user.0, device: device.0, connection, connect_count: 0 };
-        self.registry(user).push(session_request(SessionKind::Unregister(registration)));
+        // What finds no room is met as a stale entry by the next delivery, or ends with the session.
+        self.registry(user).offer_for(user, session_request(SessionKind::Unregister(registration)));
     }
 
     /// Every shard, a bit each.
@@ -96,6 +98,8 @@ impl Uplinks {
         after: Option<ConversationId>,
     ) {
         let heads = HeadsOf { request_id: round, after: after.and_then(protobuf::conversation_to_wire) };
-        self.shards[shard].push(Request { caller: Some(caller(id, peer)), request: Some(Kind::Heads(heads)) });
+        // What finds no room is asked for again by `Deadline::Heads`.
+        self.shards[shard]
+            .offer_for(peer.user, Request { caller: Some(caller(id, peer)), request: Some(Kind::Heads(heads)) });
     }
 }

@@ -1,12 +1,16 @@
 //! The links between roles: gRPC over whatever stream the connector gives, long-lived, batched, reopened when lost.
 
+mod fill;
 mod grpc;
 mod queue;
 #[cfg(test)]
+mod queue_tests;
+#[cfg(test)]
 mod tests;
 
+pub use fill::tell_fill;
 pub use grpc::{Dialler, LinkError, dial, guarded, incoming, keep_open, serve_grpc};
-pub use queue::Queue;
+pub use queue::{Pushed, Queue};
 
 /// The services, as tonic generates them.
 pub mod services {

@@ -1,19 +1,60 @@
 //! What waits for a link: pushed one by one, taken in batches by whichever stream is the link at the moment.
 //!
-//! **Invariant:** first in, first out; bounded in items, and each batch in bytes; only the newest stream takes.
+//! **Invariants:** first in, first out; bounded in items and in bytes, each user to a share of both, each batch in bytes; only the newest
+//! stream takes. An item is weighed once, as it comes. Guarded by the tests of `queue_tests.rs`, and in every simulated run by
+//! `sim/checks/src/bounded.rs`.
 
+use super::fill::Fill;
 use futures_util::Stream;
-use squall_protocol::limits::{MAX_BATCH, MAX_BATCH_BYTES, MAX_LINK_QUEUE};
+use rustc_hash::FxHashMap;
+use squall_protocol::UserId;
+use squall_protocol::limits::{
+    MAX_BATCH, MAX_BATCH_BYTES, MAX_LINK_QUEUE, MAX_LINK_QUEUE_BYTES, MAX_LINK_SHARE, MAX_LINK_SHARE_BYTES,
+};
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// What came of a push.
+#[must_use = "what is not queued is gone: its sender has to ask again, or whoever pushed has to keep it"]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pushed {
+    Queued,
+    /// There is no room for anybody.
+    Full,
+    /// This user has as much of the queue as one user may.
+    ShareFull,
+    /// Nobody will ever take it.
+    Closed,
+}
+
+struct Item<T> {
+    at: Instant,
+    owner: Option<UserId>,
+    bytes: usize,
+    what: T,
+}
+
+/// What of a queue is one user's.
+#[derive(Default)]
+struct Share {
+    items: usize,
+    bytes: usize,
+}
+
 struct Inner<T> {
-    items: VecDeque<(Instant, T)>,
+    items: VecDeque<Item<T>>,
+    bytes: usize,
+    /// A row only while something of the user's waits.
+    shares: FxHashMap<UserId, Share>,
+    fill: Fill,
     waker: Option<Waker>,
+    /// Whoever waits for room.
+    room: Option<Waker>,
     /// The stream that may take; older ones end.
     generation: u64,
     /// That stream still exists.
@@ -22,40 +63,76 @@ struct Inner<T> {
 }
 
 /// A queue towards a link. Clones share it.
-pub struct Queue<T>(Arc<Mutex<Inner<T>>>);
+pub struct Queue<T> {
+    inner: Arc<Mutex<Inner<T>>>,
+    /// What has waited longer is asked for again by whoever asked, and makes room for others.
+    stale_after: Duration,
+}
 
 impl<T> Clone for Queue<T> {
     fn clone(&self) -> Self {
-        Queue(Arc::clone(&self.0))
+        Queue { inner: Arc::clone(&self.inner), stale_after: self.stale_after }
     }
 }
 
 impl<T> Default for Queue<T> {
     fn default() -> Self {
-        let inner = Inner { items: VecDeque::new(), waker: None, generation: 0, taken: false, closed: false };
-        Queue(Arc::new(Mutex::new(inner)))
+        Queue::stale_after(Duration::MAX)
+    }
+}
+
+impl<T> Inner<T> {
+    fn take_front(&mut self) -> Option<Item<T>> {
+        let item = self.items.pop_front()?;
+        self.bytes -= item.bytes;
+        if let Some(owner) = item.owner
+            && let Some(share) = self.shares.get_mut(&owner)
+        {
+            share.items -= 1;
+            share.bytes -= item.bytes;
+            if share.items == 0 {
+                self.shares.remove(&owner);
+            }
+        }
+        Some(item)
+    }
+
+    fn drop_older_than(&mut self, age: Duration, now: Instant) {
+        while self.items.front().is_some_and(|item| now.duration_since(item.at) > age) {
+            self.take_front();
+        }
+    }
+
+    fn has_room_for(&self, bytes: usize) -> bool {
+        self.items.len() < MAX_LINK_QUEUE && self.bytes + bytes <= MAX_LINK_QUEUE_BYTES
+    }
+
+    fn has_share_for(&self, owner: UserId, bytes: usize) -> bool {
+        self.shares
+            .get(&owner)
+            .is_none_or(|share| share.items < MAX_LINK_SHARE && share.bytes + bytes <= MAX_LINK_SHARE_BYTES)
     }
 }
 
 impl<T> Queue<T> {
-    fn lock(&self) -> MutexGuard<'_, Inner<T>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A queue that gives up what has waited longer than this before it refuses anything.
+    pub fn stale_after(stale_after: Duration) -> Self {
+        let inner = Inner {
+            items: VecDeque::new(),
+            bytes: 0,
+            shares: FxHashMap::default(),
+            fill: Fill::default(),
+            waker: None,
+            room: None,
+            generation: 0,
+            taken: false,
+            closed: false,
+        };
+        Queue { inner: Arc::new(Mutex::new(inner)), stale_after }
     }
 
-    /// Appends. False: the queue is full or closed and the item is dropped; its sender's own retry has to find it.
-    pub fn push(&self, item: T) -> bool {
-        let waker = {
-            let mut inner = self.lock();
-            if inner.closed || inner.items.len() >= MAX_LINK_QUEUE {
-                return false;
-            }
-            inner.items.push_back((Instant::now(), item));
-            inner.waker.take()
-        };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-        true
+    fn lock(&self) -> MutexGuard<'_, Inner<T>> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A stream of batches that takes over from any older one. It never ends by itself.
@@ -81,33 +158,105 @@ impl<T> Queue<T> {
         self.lock().items.is_empty()
     }
 
-    /// How many items wait.
-    pub fn len(&self) -> usize {
-        self.lock().items.len()
+    /// How full it is, and has been since this was last asked.
+    pub fn take_fill(&self) -> Fill {
+        let mut inner = self.lock();
+        let (items, bytes) = (inner.items.len(), inner.bytes);
+        let next = Fill { most_items: items, most_bytes: bytes, ..Fill::default() };
+        Fill { items, bytes, ..std::mem::replace(&mut inner.fill, next) }
     }
 
     /// Forgets what has waited longer than `age`: whoever asked has asked again since.
     pub fn drop_older_than(&self, age: Duration) {
-        let mut inner = self.lock();
-        let now = Instant::now();
-        while inner.items.pop_front_if(|(at, _)| now.duration_since(*at) > age).is_some() {}
+        self.lock().drop_older_than(age, Instant::now());
     }
 
     /// Forgets everything.
     pub fn clear(&self) {
-        self.lock().items.clear();
+        let mut inner = self.lock();
+        while inner.take_front().is_some() {}
     }
 
     /// Ends the stream after what is queued; further pushes are refused.
     pub fn close(&self) {
-        let waker = {
+        let mut inner = self.lock();
+        inner.closed = true;
+        let wakers = [inner.waker.take(), inner.room.take()];
+        drop(inner);
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    /// Waits until fewer bytes than these are queued. False: nobody takes from here any more.
+    pub async fn room(&self, bytes: usize) -> bool {
+        poll_fn(|cx| {
             let mut inner = self.lock();
-            inner.closed = true;
-            inner.waker.take()
-        };
+            if inner.closed || !inner.taken {
+                return Poll::Ready(false);
+            }
+            if inner.bytes < bytes {
+                return Poll::Ready(true);
+            }
+            inner.room = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+impl<T: prost::Message> Queue<T> {
+    /// Appends what is nobody's in particular.
+    pub fn push(&self, what: T) -> Pushed {
+        self.append(None, what)
+    }
+
+    /// Appends what a user has caused.
+    pub fn push_for(&self, owner: UserId, what: T) -> Pushed {
+        self.append(Some(owner), what)
+    }
+
+    /// Appends, or forgets it where there is no room: whoever has asked for it asks again by itself.
+    pub fn offer(&self, what: T) {
+        let _asked_again = self.append(None, what);
+    }
+
+    /// The same, for what a user has caused.
+    pub fn offer_for(&self, owner: UserId, what: T) {
+        let _asked_again = self.append(Some(owner), what);
+    }
+
+    fn append(&self, owner: Option<UserId>, what: T) -> Pushed {
+        let bytes = what.encoded_len();
+        let mut inner = self.lock();
+        if inner.closed {
+            return Pushed::Closed;
+        }
+        let at = Instant::now();
+        if !inner.has_room_for(bytes) {
+            inner.drop_older_than(self.stale_after, at);
+        }
+        if !inner.has_room_for(bytes) {
+            inner.fill.refused += 1;
+            return Pushed::Full;
+        }
+        if let Some(owner) = owner {
+            if !inner.has_share_for(owner, bytes) {
+                inner.fill.refused += 1;
+                return Pushed::ShareFull;
+            }
+            let share = inner.shares.entry(owner).or_default();
+            share.items += 1;
+            share.bytes += bytes;
+        }
+        inner.bytes += bytes;
+        inner.items.push_back(Item { at, owner, bytes, what });
+        inner.fill.most_items = inner.fill.most_items.max(inner.items.len());
+        inner.fill.most_bytes = inner.fill.most_bytes.max(inner.bytes);
+        let waker = inner.waker.take();
+        drop(inner);
         if let Some(waker) = waker {
             waker.wake();
         }
+        Pushed::Queued
     }
 }
 
@@ -120,13 +269,19 @@ pub struct Batches<T> {
 impl<T> Drop for Batches<T> {
     fn drop(&mut self) {
         let mut inner = self.queue.lock();
-        if inner.generation == self.generation {
-            inner.taken = false;
+        if inner.generation != self.generation {
+            return;
+        }
+        inner.taken = false;
+        let room = inner.room.take();
+        drop(inner);
+        if let Some(waker) = room {
+            waker.wake();
         }
     }
 }
 
-impl<T: prost::Message> Stream for Batches<T> {
+impl<T> Stream for Batches<T> {
     type Item = Vec<T>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Vec<T>>> {
@@ -141,16 +296,23 @@ impl<T: prost::Message> Stream for Batches<T> {
             inner.waker = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        let mut bytes = 0;
-        let fits = |(_, item): &&(Instant, T)| {
-            bytes += item.encoded_len();
-            bytes <= MAX_BATCH_BYTES
-        };
         // At least one: what is larger alone has been refused where it came from.
-        let n = inner.items.iter().take(MAX_BATCH).take_while(fits).count().max(1);
-        let batch = inner.items.drain(..n).map(|(_, item)| item).collect();
+        let (mut batch, mut bytes) = (Vec::with_capacity(inner.items.len().min(MAX_BATCH)), 0);
+        while batch.len() < MAX_BATCH
+            && let Some(next) = inner.items.front()
+            && (batch.is_empty() || bytes + next.bytes <= MAX_BATCH_BYTES)
+        {
+            bytes += next.bytes;
+            batch.extend(inner.take_front().map(|item| item.what));
+        }
         if inner.items.is_empty() && inner.items.capacity() > MAX_BATCH {
             inner.items = VecDeque::new();
+            inner.shares = FxHashMap::default();
+        }
+        let room = inner.room.take();
+        drop(inner);
+        if let Some(waker) = room {
+            waker.wake();
         }
         Poll::Ready(Some(batch))
     }

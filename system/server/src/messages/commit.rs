@@ -108,7 +108,7 @@ async fn rest(shard: &Shard, backoff: &Backoff) {
 fn cut(shard: &Shard, cursors_written: &mut Time) -> Batch {
     let now = shard.clock.now();
     let mut state = shard.state();
-    let entries = std::mem::take(&mut state.staged);
+    let entries = state.staged.cut();
     let mut batch = Batch::default();
     let mut places: FxHashMap<ConversationId, usize> = FxHashMap::default();
     for new in &entries {
@@ -149,6 +149,7 @@ fn finish(shard: &Shard, batch: Batch) {
     let mut readers = SharedReaders::default();
     for new in batch.entries {
         let (conversation, seq) = (new.conversation, new.entry.seq);
+        state.staged.handle_durable(&new.entry);
         let log = state.cache.peek_mut(conversation).expect("a conversation with staged entries stays in memory");
         log.handle_durable(seq);
         let members = match unseen.is_empty() {

@@ -8,10 +8,9 @@ use super::dispatcher::{Plan, SharedReaders, target};
 use super::shard::Shard;
 use super::state::ShardState;
 use crate::level::Level;
-use crate::links::Queue;
 use crate::links::services::bus::bus_client::BusClient;
 use crate::links::services::registry::registry_client::RegistryClient;
-use crate::links::{Dialler, LinkError, dial, keep_open};
+use crate::links::{Dialler, LinkError, Queue, dial, keep_open, tell_fill};
 use crate::observer::Point;
 use crate::work::Work;
 use futures_util::StreamExt;
@@ -210,7 +209,7 @@ fn remind(shard: &Shard, by_device: &FxHashMap<(UserId, DeviceId), &Location>, d
         Overdue::Close { user, device } => {
             if let Some(location) = by_device.get(&(user, device)) {
                 shard.observer.passed(&Point::UnackedClosed { device });
-                shard.dispatcher.publish(location.gateway, to_gateway::Message::Close(target(location)));
+                shard.dispatcher.publish(location.gateway, None, to_gateway::Message::Close(target(location)));
             }
         }
     }
@@ -297,20 +296,23 @@ async fn housekeeping(shard: Arc<Shard>) {
 /// How full everything is.
 fn tell_levels(shard: &Shard) {
     let dispatcher = &shard.dispatcher;
-    let to_registry = dispatcher.registries.iter().map(Queue::len).max().unwrap_or(0);
-    let to_bus = dispatcher.buses.iter().map(Queue::len).max().unwrap_or(0);
+    let observer = shard.observer.as_ref();
+    let to_registries = dispatcher.registries.iter().map(Queue::take_fill);
+    tell_fill(observer, Level::ToRegistry, Level::ToRegistryBytes, to_registries);
+    let to_buses = dispatcher.buses.iter().map(Queue::take_fill);
+    tell_fill(observer, Level::ToBus, Level::ToBusBytes, to_buses);
+    shard.sessions.tell_levels(observer);
     let state = shard.state();
     let levels = [
-        (Level::Staged, state.staged.len()),
+        (Level::Staged, state.staged.held()),
+        (Level::StagedBytes, state.staged.bytes()),
         (Level::Waiting, state.waiters.len()),
         (Level::Debts, state.debts.open()),
         (Level::Cursors, state.cursors.len()),
         (Level::Conversations, state.cache.len()),
-        (Level::ToRegistry, to_registry),
-        (Level::ToBus, to_bus),
     ];
     drop(state);
-    levels.into_iter().for_each(|(level, items)| shard.observer.stands(level, items));
+    levels.into_iter().for_each(|(level, items)| observer.stands(level, items, items));
 }
 
 /// Asks again what has had no answer in time.

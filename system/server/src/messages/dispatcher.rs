@@ -72,7 +72,7 @@ impl Dispatcher {
         Dispatcher {
             reminders: Mutex::default(),
             registries: (0..registries).map(|_| Queue::default()).collect(),
-            buses: (0..buses).map(|_| Queue::default()).collect(),
+            buses: (0..buses).map(|_| Queue::stale_after(limits::REDELIVER_AFTER)).collect(),
         }
     }
 
@@ -105,7 +105,7 @@ impl Dispatcher {
     pub fn ask(&self, registry: u32, request_id: u64, users: &[UserId]) {
         let queue = &self.registries[registry as usize];
         if queue.has_taker() {
-            queue.push(wire::LookupRequest { request_id, users: users.iter().map(|user| user.0).collect() });
+            queue.offer(wire::LookupRequest { request_id, users: users.iter().map(|user| user.0).collect() });
         }
     }
 
@@ -137,20 +137,25 @@ impl Dispatcher {
         self.reminders().open.remove(&(registry, id)).map(|reminder| reminder.overdue)
     }
 
-    /// Hands a message to the bus that carries this gateway's topic.
-    pub fn publish(&self, gateway: u32, message: to_gateway::Message) {
+    /// Hands a message that this user has caused to the bus that carries this gateway's topic.
+    pub fn publish(&self, gateway: u32, cause: Option<UserId>, message: to_gateway::Message) {
         let payload = ToGateway { message: Some(message) }.encode_to_vec();
         let bus = rendezvous(u64::from(gateway), self.buses.len() as u32);
         // A full queue is a bus that is away: at most once, the debt remains.
-        self.buses[bus as usize].push(Publication { gateway, payload });
+        let (queue, publication) = (&self.buses[bus as usize], Publication { gateway, payload });
+        match cause {
+            Some(user) => queue.offer_for(user, publication),
+            None => queue.offer(publication),
+        }
     }
 
     /// Publishes one entry for these connections of a gateway.
     pub fn deliver(&self, gateway: u32, conversation: ConversationId, entry: Entry, targets: &[Location]) {
+        let sender = entry.sender;
         let span = LogSpan { conversation, from: entry.seq, to: entry.seq, entries: vec![entry] };
         let targets = targets.iter().map(target).collect();
         let delivery = Delivery { span: Some(protobuf::span_to_wire(&span)), targets };
-        self.publish(gateway, to_gateway::Message::Delivery(delivery));
+        self.publish(gateway, Some(sender), to_gateway::Message::Delivery(delivery));
     }
 
     /// Tells a connection that the log goes as far as `head`: a span that begins behind it and holds nothing. A device that has shown
@@ -158,7 +163,7 @@ impl Dispatcher {
     pub fn remind(&self, location: &Location, conversation: ConversationId, head: Seq) {
         let span = LogSpan { conversation, from: head.next(), to: head, entries: Vec::new() };
         let delivery = Delivery { span: Some(protobuf::span_to_wire(&span)), targets: vec![target(location)] };
-        self.publish(location.gateway, to_gateway::Message::Delivery(delivery));
+        self.publish(location.gateway, None, to_gateway::Message::Delivery(delivery));
     }
 }
 

@@ -64,7 +64,7 @@ impl Fences {
             self.dirty.insert(who);
             self.waiting.push(reply);
         } else {
-            reply.0.push(reply.1);
+            reply.0.offer(reply.1);
         }
     }
 
@@ -104,7 +104,7 @@ impl Fences {
             self.changed.remove(who);
         }
         for (replies, reply) in told {
-            replies.push(reply);
+            replies.offer(reply);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The messages role: a shard of all conversations, with a disk of its own.
 //!
-//! `requests` answers gateways, with `pages` for what is read; `commit` makes entries durable and acks, `dispatch` plans and
-//! publishes. They share a `shard`: its `state`, with a `cache` of logs and the `fences` of refusals, and its `dispatcher`, the look-ups in progress. The
+//! A gateway has a `session`, in which `requests` answers, with `pages` for what is read; `commit` makes what is `staged` durable and
+//! acks, `dispatch` plans and publishes. They share a `shard`: its `state`, with a `cache` of logs and the `fences` of refusals, and its `dispatcher`, the look-ups in progress. The
 //! order is the invariant: commit, then ack, then publish.
 
 mod backoff;
@@ -12,14 +12,16 @@ mod dispatcher;
 mod fences;
 mod pages;
 mod requests;
+mod session;
 mod shard;
+mod staged;
 mod state;
 #[cfg(test)]
 mod tests;
 
 use crate::clock::Clock;
 use crate::links::services::messages::messages_server::{Messages, MessagesServer};
-use crate::links::{Dialler, Queue, Replies, guarded, incoming, serve_grpc};
+use crate::links::{Dialler, Replies, guarded, incoming, serve_grpc};
 use crate::net::Listener;
 use crate::observer::Observer;
 use crate::storage::OpenStorage;
@@ -56,16 +58,18 @@ impl Messages for Arc<Shard> {
         request: Request<Streaming<wire::Requests>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
         let mut requests = request.into_inner();
-        let replies = Queue::default();
-        let batches = replies.batches();
+        let session = self.sessions.open();
+        let batches = session.replies.batches();
+        let (shard, reads) = (Arc::clone(self), Arc::clone(&session));
+        self.tasks.spawn("reads for a gateway", async move { reads.read(&shard).await });
         let shard = Arc::clone(self);
         self.tasks.spawn("session of a gateway", async move {
             while let Ok(Some(batch)) = requests.message().await {
                 for request in batch.requests {
-                    requests::handle(&shard, request, &replies);
+                    session.handle(&shard, request);
                 }
             }
-            replies.close();
+            shard.sessions.close(&session);
         });
         Ok(Response::new(Box::pin(batches.map(|replies| Ok(wire::Replies { replies })))))
     }

@@ -21,7 +21,7 @@ use squall_core::rate::retry_after_ms;
 use squall_protocol::frames::ErrorCode;
 use squall_protocol::wire::messages::{Caller, Reply, Request, reply};
 use squall_protocol::{
-    ClientFrame, ClientMsgId, ConversationId, DeviceId, Payload, Refusal, ServerFrame, UserId, limits, relay,
+    ClientFrame, ClientMsgId, ConversationId, DeviceId, Payload, Refusal, ServerFrame, UserId, relay,
 };
 
 /// Who asks, and where the answer goes.
@@ -39,7 +39,7 @@ impl Requester<'_> {
     fn refuse_for_now(&self, message: Option<(ConversationId, ClientMsgId)>) {
         if let Some((conversation, client_msg_id)) = message {
             let refused = ServerFrame::Refused { conversation, client_msg_id, reason: Refusal::Busy };
-            self.replies.push(self.reply(&refused));
+            self.replies.offer(self.reply(&refused));
         }
     }
 
@@ -71,11 +71,11 @@ pub fn handle(shard: &Shard, request: Request, replies: &Queue<Reply>) {
     let from = Requester { caller: &caller, replies };
     shard.observer.worked(Work::Member, named_members(&request));
     if let Err(refused) = admitted(&from, &request) {
-        replies.push(from.reply(&refused));
+        replies.offer(from.reply(&refused));
         return;
     }
     if let Err(refused) = within_limits(shard, &from, &request) {
-        replies.push(from.reply(&refused));
+        replies.offer(from.reply(&refused));
         return;
     }
     let mut state = shard.state();
@@ -138,7 +138,7 @@ fn answer(
     match request {
         relay::Request::Heads(heads) => {
             let part = handle_heads(shard, state, storage, from.caller, heads)?;
-            from.replies.push(from.wrap(reply::Reply::Heads(part)));
+            from.replies.offer(from.wrap(reply::Reply::Heads(part)));
         }
         relay::Request::Frame(ClientFrame::Send { conversation, client_msg_id, client_seq, payload }) => {
             let send = SendRequest {
@@ -163,7 +163,7 @@ fn answer(
                 true => ServerFrame::Error { code: ErrorCode::NotAMember, conversation },
                 false => handle_sync(shard, state, storage, from.caller, conversation, since_seq)?,
             };
-            from.replies.push(from.reply(&answer));
+            from.replies.offer(from.reply(&answer));
         }
         relay::Request::Frame(ClientFrame::Hello { .. } | ClientFrame::Ping) => {
             unreachable!("`relay` lets none of these through")
@@ -175,7 +175,7 @@ fn answer(
 /// Tells the connection that its device has had a newer one. Mostly nobody is there any more who could read it.
 fn tell_of_stale_count(shard: &Shard, from: &Requester<'_>, highest: u64) {
     shard.observer.passed(&Point::StaleSend { device: DeviceId(from.caller.device) });
-    from.replies.push(from.reply(&ServerFrame::Stale { connect_count: highest, superseded: false }));
+    from.replies.offer(from.reply(&ServerFrame::Stale { connect_count: highest, superseded: false }));
 }
 
 fn handle_send(
@@ -189,9 +189,9 @@ fn handle_send(
     let (device, client_msg_id, client_seq) = (send.device, send.client_msg_id, send.client_seq);
     let refused = |reason| from.reply(&ServerFrame::Refused { conversation, client_msg_id, reason });
     let refuse = |reason| {
-        from.replies.push(refused(reason));
+        from.replies.offer(refused(reason));
     };
-    if state.is_resting || state.staged.len() >= limits::MAX_STAGED {
+    if state.is_resting || !state.staged.has_room_for(send.sender, &send.payload) {
         refuse(Refusal::Busy);
         return Ok(());
     }

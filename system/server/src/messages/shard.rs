@@ -7,6 +7,7 @@
 use super::dispatch;
 use super::dispatcher::Dispatcher;
 use super::fences::Fences;
+use super::session::Sessions;
 use super::state::ShardState;
 use crate::clock::Clock;
 use crate::observer::{Observer, Point};
@@ -26,6 +27,7 @@ pub struct Shard {
     open_storage: OpenStorage,
     growth: Mutex<Growth>,
     pub dispatcher: Dispatcher,
+    pub sessions: Sessions,
     pub clock: Clock,
     pub observer: Arc<dyn Observer>,
     pub tasks: Tasks,
@@ -52,6 +54,7 @@ impl Shard {
             open_storage,
             growth: Mutex::new(Growth::new(limits)),
             dispatcher,
+            sessions: Sessions::default(),
             clock,
             observer,
             tasks,

@@ -6,8 +6,9 @@
 use super::cache::Cache;
 use super::dispatcher::Plan;
 use super::fences::Fences;
+use super::staged::Staged;
 use crate::links::Queue;
-use crate::storage::{NewEntry, Storage, StorageError};
+use crate::storage::{Storage, StorageError};
 use rustc_hash::FxHashMap;
 use squall_core::Time;
 use squall_core::messages::{Debts, Planner, Position};
@@ -37,8 +38,7 @@ pub struct ShardState {
     /// The disk fails again and again: no send is taken until it may be tried again.
     pub is_resting: bool,
     pub cache: Cache,
-    /// Entries to be committed, in append order.
-    pub staged: Vec<NewEntry>,
+    pub staged: Staged,
     pub waiters: FxHashMap<(ConversationId, Seq), Vec<Waiter>>,
     pub fences: Fences,
     pub next_position: Position,
@@ -59,7 +59,7 @@ impl ShardState {
             read_failed: false,
             is_resting: false,
             cache: Cache::default(),
-            staged: Vec::new(),
+            staged: Staged::default(),
             waiters: FxHashMap::default(),
             fences: Fences::default(),
             next_position: 0,
@@ -129,7 +129,7 @@ impl Waiter {
         let client_msg_id = self.client_msg_id;
         let sent = ServerFrame::Sent { conversation, client_msg_id, server_seq: seq, stored_at_ms };
         // A full queue is a gateway that does not read; the device will ask again elsewhere.
-        self.replies.push(Reply {
+        self.replies.offer(Reply {
             connection: self.connection,
             device: self.device.0,
             reply: Some(relay::reply_to_wire(&sent)),

@@ -12,6 +12,7 @@ use crate::tasks::Tasks;
 use futures_util::StreamExt;
 use squall_core::messages::{Conversation, Fence, LogDelta, Position, SendOutcome, SendRequest, Sender};
 use squall_core::rate::UserLimits;
+use squall_protocol::wire::messages::reply::Reply as Kind;
 use squall_protocol::wire::messages::{Caller, Reply, Request};
 use squall_protocol::{
     ClientFrame, ClientMsgId, ClientSeq, ConversationId, DeviceId, Entry, Payload, Refusal, Seq, ServerFrame,
@@ -265,4 +266,43 @@ async fn a_refusal_is_told_when_its_fence_is_durable_and_whatever_comes_of_the_m
     requests::handle(&restarted, copy(2), &replies);
     assert_eq!(answers(&mut batches).await, told);
     commits.abort();
+}
+
+#[tokio::test]
+async fn whoever_asks_for_a_thousand_pages_waits_behind_himself() {
+    let conversation = ConversationId::group(OWNER, 77);
+    let disk = disk(conversation).await;
+    let shard = Arc::new(shard_on(&disk));
+    let session = shard.sessions.open();
+    let mut batches = session.replies.batches();
+    let ask = |user, since| request(user, &ClientFrame::Sync { conversation, since_seq: Seq(since) });
+    for since in 0..1_000 {
+        session.handle(&shard, ask(OWNER, since % ENTRIES));
+    }
+    session.handle(&shard, ask(UserId(2), 0));
+    // A send is answered at once, or with the commit that it is in, whoever reads.
+    let again = ClientFrame::Send {
+        conversation,
+        client_msg_id: ClientMsgId(5),
+        client_seq: ClientSeq(5),
+        payload: Payload::Text("x".into()),
+    };
+    session.handle(&shard, request(OWNER, &again));
+    let reading = {
+        let (shard, session) = (Arc::clone(&shard), Arc::clone(&session));
+        tokio::spawn(async move { session.read(&shard).await })
+    };
+    let mut devices = Vec::new();
+    while devices.len() < 1 + limits::MAX_READS_WAITING_SHARE + 1 {
+        let batch = batches.next().await.expect("the queue is open");
+        devices.extend(batch.into_iter().map(|reply| (reply.device, matches!(reply.reply, Some(Kind::Page(_))))));
+    }
+    assert_eq!(devices[..3], [(10, false), (10, true), (20, true)]);
+    assert_eq!(
+        devices.len(),
+        1 + limits::MAX_READS_WAITING_SHARE + 1,
+        "the share of one user, and the other's page"
+    );
+    shard.sessions.close(&session);
+    reading.await.unwrap();
 }

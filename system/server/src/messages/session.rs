@@ -1,0 +1,110 @@
+//! A gateway's session with a shard: what is quick is done as it comes; what reads the disk waits for its user's turn.
+//!
+//! **Invariants:** nobody's send, ack or page stands behind more than one page of another user, however many that one has asked
+//! for; nothing is read for a gateway that does not take its answers. Guarded by the tests below.
+
+use super::requests;
+use super::shard::Shard;
+use crate::level::Level;
+use crate::links::{Queue, tell_fill};
+use crate::observer::{Observer, Point};
+use squall_core::turns::Turns;
+use squall_protocol::wire::messages::request::Request as Kind;
+use squall_protocol::wire::messages::{Reply, Request};
+use squall_protocol::{UserId, limits};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+
+/// One gateway's session.
+pub struct Session {
+    pub replies: Queue<Reply>,
+    reads: Mutex<Turns<Request>>,
+    asked: Notify,
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Session {
+            replies: Queue::default(),
+            reads: Mutex::new(Turns::new(limits::MAX_READS_WAITING, limits::MAX_READS_WAITING_SHARE)),
+            asked: Notify::new(),
+        }
+    }
+}
+
+impl Session {
+    fn reads(&self) -> MutexGuard<'_, Turns<Request>> {
+        self.reads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes one request: at once, or to be read in its user's turn.
+    pub fn handle(&self, shard: &Shard, request: Request) {
+        let user = request.caller.as_ref().map(|caller| UserId(caller.user));
+        match (&request.request, user) {
+            (Some(Kind::Sync(_) | Kind::Heads(_)), Some(user)) => {
+                if self.reads().push(user, request) {
+                    self.asked.notify_one();
+                } else {
+                    shard.observer.passed(&Point::ReadRefused { user });
+                }
+            }
+            _ => requests::handle(shard, request, &self.replies),
+        }
+    }
+
+    /// Reads what is waited for, until nobody takes the answers any more.
+    pub async fn read(&self, shard: &Shard) {
+        let mut at_once = 0;
+        while self.replies.room(limits::MAX_REPLY_BYTES_FOR_READS).await {
+            let Some(request) = self.next() else {
+                self.asked.notified().await;
+                continue;
+            };
+            requests::handle(shard, request, &self.replies);
+            at_once = (at_once + 1) % limits::READS_AT_ONCE;
+            if at_once == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    fn next(&self) -> Option<Request> {
+        self.reads().pop()
+    }
+
+    /// Nothing more comes. What has been answered is still sent.
+    pub fn close(&self) {
+        self.replies.close();
+        self.asked.notify_one();
+    }
+}
+
+/// The sessions of a shard.
+#[derive(Default)]
+pub struct Sessions(Mutex<Vec<Arc<Session>>>);
+
+impl Sessions {
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Session>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn open(&self) -> Arc<Session> {
+        let session = Arc::<Session>::default();
+        self.lock().push(Arc::clone(&session));
+        session
+    }
+
+    pub fn close(&self, session: &Arc<Session>) {
+        session.close();
+        self.lock().retain(|open| !Arc::ptr_eq(open, session));
+    }
+
+    /// How full they are.
+    pub fn tell_levels(&self, observer: &dyn Observer) {
+        let (fills, reads): (Vec<_>, Vec<usize>) =
+            self.lock().iter().map(|open| (open.replies.take_fill(), open.reads().len())).unzip();
+        tell_fill(observer, Level::Replies, Level::ReplyBytes, fills);
+        let reads = reads.into_iter().max().unwrap_or(0);
+        observer.stands(Level::Reads, reads, reads);
+    }
+}
