@@ -4,18 +4,24 @@
 //! a report can be made again from `run.json` at any time.
 
 pub mod campaign;
+pub mod compare;
+pub mod date;
+pub mod folder;
 pub mod html;
 pub mod junit;
 pub mod latency;
+pub mod merge;
 pub mod number;
 pub mod plots;
 pub mod record;
 pub mod series;
+pub mod statistics;
 pub mod store;
 pub mod summary;
 #[cfg(test)]
 mod testing;
 pub mod text_table;
+pub mod trend;
 
 pub use latency::{Histogram, Percentiles};
 pub use record::{

@@ -1,6 +1,7 @@
 //! The record of a run, field by field as `run.json` has it. Others rely on these names: they only ever grow.
 
 use crate::latency::Percentiles;
+use crate::merge::MergedRun;
 use crate::series::Series;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -91,6 +92,9 @@ pub struct RunRecord {
     /// What made it, and when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub about: Option<AboutRecord>,
+    /// The runs that this record is of, where `squall merge` has made it of several; empty where it is of one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub merged: Vec<MergedRun>,
 }
 
 /// The format of records that are written today.
@@ -240,6 +244,14 @@ pub struct WorkRecord {
 }
 
 impl RunRecord {
+    /// Which run this is among those of its scenario: its seed, or how many were merged.
+    pub fn which(&self) -> String {
+        match self.merged.len() {
+            0 => format!("seed {}", self.seed),
+            n => format!("{n} runs merged"),
+        }
+    }
+
     /// One more reason for which the run proves less than it should.
     pub fn add_reason(&mut self, reason: impl Into<String>) {
         self.inconclusive_because.push(reason.into());

@@ -10,9 +10,11 @@ pub const RECORD_FILE: &str = "run.json";
 
 /// Why a run's files could not be written.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot write {}", path.display())]
+#[error("{}: cannot {what}: {source}", path.display())]
 pub struct WriteError {
     pub path: PathBuf,
+    /// What could not be done with it.
+    pub what: &'static str,
     pub source: io::Error,
 }
 
@@ -44,28 +46,99 @@ pub const PAGE_FILE: &str = "report.html";
 /// The scenario's file in a run's folder.
 pub const SCENARIO_FILE: &str = "scenario.toml";
 
+/// JUnit XML in a run's folder.
+pub const JUNIT_FILE: &str = "junit.xml";
+/// The events in a run's folder, where they were asked for.
+pub const HISTORY_FILE: &str = "history.jsonl";
+
+fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> WriteError {
+    let path = path.to_owned();
+    move |source| WriteError { path, what, source }
+}
+
+/// Makes the folder if it is not there, and removes what an earlier run has left in it: beside the remains of a run that fails it would be
+/// taken for what that run came to.
+///
+/// # Errors
+/// The folder cannot be made, or a file cannot be removed.
+pub fn clear(dir: &Path) -> Result<(), WriteError> {
+    make(dir)?;
+    for name in [RECORD_FILE, SCENARIO_FILE, JUNIT_FILE, PAGE_FILE, HISTORY_FILE] {
+        remove(&dir.join(name))?;
+    }
+    Ok(())
+}
+
+/// Makes a folder if it is not there.
+///
+/// # Errors
+/// It cannot be made.
+pub fn make(dir: &Path) -> Result<(), WriteError> {
+    std::fs::create_dir_all(dir).map_err(failed("make this folder", dir))
+}
+
+/// Removes a file that an earlier run has left.
+///
+/// # Errors
+/// It is there and stays.
+pub fn remove(path: &Path) -> Result<(), WriteError> {
+    match std::fs::remove_file(path) {
+        // No run has left a folder of this name: it is in the way of this one, which will say so.
+        Err(_) if path.is_dir() => Ok(()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(failed("remove what an earlier run has left here", path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes a file. What of it could not be written whole is removed: half a file is taken for one that says what it seems to say.
+///
+/// # Errors
+/// It cannot be written: the disk is full, or may only be read.
+pub fn write(path: &Path, text: &str) -> Result<(), WriteError> {
+    std::fs::write(path, text).map_err(|error| {
+        // Nothing but a file of ours: a user may have named a device or a pipe.
+        if std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file()) {
+            let _ = std::fs::remove_file(path);
+        }
+        failed("write it", path)(error)
+    })
+}
+
 /// Writes `run.json`, `scenario.toml`, `junit.xml` and `report.html` into `dir`, which is made if it is not there. `scenario` is the file
 /// that was run, with its seed.
+///
+/// # Errors
+/// One of them cannot be written; then none of them stays.
 pub fn write_all(dir: &Path, run: &RunRecord, scenario: &str) -> Result<(), WriteError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| WriteError { path, source }
-    };
-    std::fs::create_dir_all(dir).map_err(failed(dir))?;
+    write_files(dir, run, Some(scenario))
+}
+
+/// The same for a record that was merged: it has no scenario of its own.
+///
+/// # Errors
+/// As of [`write_all`].
+pub fn write_merged(dir: &Path, run: &RunRecord) -> Result<(), WriteError> {
+    write_files(dir, run, None)
+}
+
+fn write_files(dir: &Path, run: &RunRecord, scenario: Option<&str>) -> Result<(), WriteError> {
+    make(dir)?;
     let mut json =
         serde_json::to_string_pretty(run).expect("a record has string keys and no fallible serializers");
     json.push('\n');
-    let page = html::render(run, Some(scenario));
-    for (name, text) in [
-        (RECORD_FILE, json),
-        (SCENARIO_FILE, scenario.to_owned()),
-        ("junit.xml", junit::render([run])),
-        (PAGE_FILE, page),
-    ] {
-        let path = dir.join(name);
-        std::fs::write(&path, text).map_err(failed(&path))?;
-    }
-    Ok(())
+    let files = [
+        (RECORD_FILE, Some(json)),
+        (SCENARIO_FILE, scenario.map(str::to_owned)),
+        (JUNIT_FILE, Some(junit::render([run]))),
+        (PAGE_FILE, Some(html::render(run, scenario))),
+    ];
+    let written = files.iter().filter_map(|(name, text)| Some((dir.join(name), text.as_ref()?)));
+    written.clone().try_for_each(|(path, text)| write(&path, text)).inspect_err(|_| {
+        // The record would say that the run is whole.
+        written.for_each(|(path, _)| drop(std::fs::remove_file(path)));
+    })
 }
 
 /// Reads the record of a run from its folder.
@@ -95,10 +168,8 @@ pub fn render_again(dir: &Path) -> Result<PathBuf, RenderError> {
     let run = load(dir)?;
     let scenario = std::fs::read_to_string(dir.join(SCENARIO_FILE)).ok();
     let path = dir.join(PAGE_FILE);
-    match std::fs::write(&path, html::render(&run, scenario.as_deref())) {
-        Ok(()) => Ok(path),
-        Err(source) => Err(WriteError { path, source }.into()),
-    }
+    write(&path, &html::render(&run, scenario.as_deref()))?;
+    Ok(path)
 }
 
 #[cfg(test)]
@@ -133,5 +204,25 @@ mod tests {
         let in_the_way = dir.join(RECORD_FILE);
         let error = write_all(&in_the_way, &testing::passed(), "").unwrap_err();
         assert_eq!(error.path, in_the_way);
+        assert!(error.to_string().contains("run.json: cannot make this folder: "), "{error}");
+    }
+
+    #[test]
+    fn what_an_earlier_run_left_does_not_stay() {
+        let dir = testing::scratch("what_an_earlier_run_left");
+        write_all(&dir, &testing::passed(), "seed = 1\n").unwrap();
+        std::fs::write(dir.join(HISTORY_FILE), "{}\n").unwrap();
+        std::fs::write(dir.join("notes.md"), "mine").unwrap();
+        clear(&dir).unwrap();
+        let left: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["notes.md"]);
+        // A folder stands where the page is to be written, as a full disk would: nothing of the run stays.
+        std::fs::create_dir_all(dir.join(PAGE_FILE)).unwrap();
+        let error = write_all(&dir, &testing::passed(), "seed = 1\n").unwrap_err();
+        assert!(error.to_string().contains("report.html: cannot write it: Is a directory"), "{error}");
+        assert!(!dir.join(RECORD_FILE).exists() && !dir.join(JUNIT_FILE).exists());
+        assert!(clear(&dir).is_ok(), "the folder is not a run's");
+        let in_the_way = dir.join("notes.md");
+        assert!(clear(&in_the_way).unwrap_err().to_string().contains("notes.md: cannot make this folder"));
     }
 }

@@ -18,7 +18,7 @@ const MOST_NAMED: usize = 24;
 pub fn render(run: &RunRecord, coloured: bool) -> String {
     let mut out = String::new();
     let verdict = paint(run.verdict, run.verdict.name().to_uppercase(), coloured);
-    let _ = writeln!(out, "{verdict}  {}  seed {}\n", clean(&run.scenario), run.seed);
+    let _ = writeln!(out, "{verdict}  {}  {}\n", clean(&run.scenario), run.which());
     if let Some(bug) = &run.planted {
         let _ = writeln!(out, "planted: {}\n", clean(bug));
     }
@@ -287,7 +287,8 @@ fn paint(verdict: Verdict, text: String, coloured: bool) -> String {
     if coloured { format!("\x1b[1;{colour}m{text}\x1b[0m") } else { text }
 }
 
-fn clean(text: &str) -> String {
+/// Text without what a terminal would obey.
+pub(crate) fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 

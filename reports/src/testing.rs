@@ -83,6 +83,7 @@ pub(crate) fn passed() -> RunRecord {
         series: None,
         format: FORMAT,
         about: None,
+        merged: Vec::new(),
         hosts: [20, 39]
             .into_iter()
             .zip(0..)
@@ -139,13 +140,14 @@ pub(crate) fn scratch(test: &str) -> PathBuf {
 
 /// The elements of a document, in order, with their attributes.
 pub(crate) struct Markup {
-    elements: Vec<(String, BTreeMap<String, String>)>,
+    /// With the name of the element that each stands in; that of the root is empty.
+    elements: Vec<(String, BTreeMap<String, String>, String)>,
 }
 
 impl Markup {
     /// Reads a document. Panics where elements are not nested, quotes or brackets not closed, an entity unknown.
     pub fn read(text: &str) -> Markup {
-        let (mut elements, mut open) = (Vec::new(), Vec::new());
+        let (mut elements, mut open) = (Vec::new(), Vec::<String>::new());
         let mut rest = text;
         while let Some(start) = rest.find('<') {
             plain(&rest[..start]);
@@ -161,7 +163,8 @@ impl Markup {
             }
             let (body, closed) = tag.strip_suffix('/').map_or((tag, false), |body| (body, true));
             let (name, attributes) = body.split_once(char::is_whitespace).unwrap_or((body, ""));
-            elements.push((name.to_owned(), attributes_of(attributes)));
+            let parent = open.last().cloned().unwrap_or_default();
+            elements.push((name.to_owned(), attributes_of(attributes), parent));
             if !closed {
                 open.push(name.to_owned());
             }
@@ -172,7 +175,12 @@ impl Markup {
     }
 
     pub fn all(&self, name: &str) -> Vec<&BTreeMap<String, String>> {
-        self.elements.iter().filter(|(element, _)| element == name).map(|(_, attributes)| attributes).collect()
+        self.elements.iter().filter(|(element, ..)| element == name).map(|(_, attributes, _)| attributes).collect()
+    }
+
+    /// All of them in order: name, attributes, and the name of the element that each stands in.
+    pub fn elements(&self) -> impl Iterator<Item = (&str, &BTreeMap<String, String>, &str)> {
+        self.elements.iter().map(|(name, attributes, parent)| (name.as_str(), attributes, parent.as_str()))
     }
 
     pub fn count(&self, name: &str) -> usize {

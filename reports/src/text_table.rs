@@ -23,6 +23,20 @@ pub(crate) fn wrapped_list(out: &mut String, what: &str, items: &[impl AsRef<str
     let _ = writeln!(out, "{line}");
 }
 
+/// A paragraph, indented by two and its further lines by four. A word that is longer than a line is not broken.
+pub(crate) fn wrapped(out: &mut String, text: &str) {
+    let mut line = String::from(" ");
+    for word in text.split_whitespace() {
+        if line.trim() != "" && line.chars().count() + 1 + word.chars().count() > LIST_WIDTH {
+            let _ = writeln!(out, "{line}");
+            line = "   ".to_owned();
+        }
+        line.push(' ');
+        line.push_str(word);
+    }
+    let _ = writeln!(out, "{line}");
+}
+
 /// A table that is laid out when all its rows are there.
 pub struct TextTable {
     /// Columns from this one on are aligned to the right.

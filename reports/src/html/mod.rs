@@ -13,7 +13,7 @@
 //! scenario's name cannot become markup, a script or a request. Guarded by the tests below.
 
 pub(crate) mod markup;
-mod style;
+pub(crate) mod style;
 mod tables;
 mod verdict;
 
@@ -24,7 +24,7 @@ use std::fmt::Write;
 
 /// The page of a run. `scenario` is the file that was run, if it is at hand.
 pub fn render(run: &RunRecord, scenario: Option<&str>) -> String {
-    let title = format!("{}: {} seed {}", run.verdict.name(), escape(&run.scenario), run.seed);
+    let title = format!("{}: {} {}", run.verdict.name(), escape(&run.scenario), run.which());
     let mut out = style::head(&title);
     verdict::render(&mut out, run);
     reproduce(&mut out, run);

@@ -12,8 +12,8 @@ pub fn render(out: &mut String, run: &RunRecord) {
     let _ = writeln!(out, "<p class=\"sentence\">{}</p>", escape(&sentence(run)));
     let _ = writeln!(
         out,
-        "<p class=\"under\">seed {}, {} simulated in {} ({:.1} &times; real time), digest <code>{}</code></p>",
-        run.seed,
+        "<p class=\"under\">{}, {} simulated in {} ({:.1} &times; real time), digest <code>{}</code></p>",
+        run.which(),
         seconds(run.simulated_ms),
         seconds(run.wall_ms),
         run.speed,

@@ -5,6 +5,7 @@
 
 use super::windows;
 use super::{Plot, Shape, Unit, XAxis, YAxis};
+use crate::date::rfc3339;
 use plotters::coord::Shift;
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 use plotters::prelude::*;
@@ -127,6 +128,26 @@ fn time_text(seconds: f64, end: f64) -> String {
     }
 }
 
+const DAY: f64 = 86_400.0;
+
+/// Hours or days that people count in, between two times.
+fn date_steps(from: f64, to: f64, most: usize) -> Vec<f64> {
+    let steps = [0.25, 1.0, 3.0, 6.0, 12.0, 24.0, 48.0, 168.0, 336.0, 720.0, 2_160.0, 8_760.0]
+        .map(|hours| hours * 3_600.0);
+    let step = steps.into_iter().find(|step| (to - from) / step <= most as f64).unwrap_or(3_650.0 * DAY);
+    let first = (from / step).ceil() as i64;
+    (first..).map(|n| n as f64 * step).take_while(|tick| *tick <= to).collect()
+}
+
+fn date_text(at: f64, span: f64) -> String {
+    let text = rfc3339(at as i64, 0);
+    match span / DAY {
+        days if days < 2.0 => text[11..16].to_owned(),
+        days if days < 500.0 => text[5..10].to_owned(),
+        _ => text[..7].to_owned(),
+    }
+}
+
 /// A tail as people write percentiles: 0, 90, 99, 99.9.
 fn nines_text(nines: f64) -> String {
     match nines.round() as usize {
@@ -152,6 +173,20 @@ fn x_axis(plot: &Plot, size: Size) -> (Axis, Labels) {
             let end = end.max(1.0);
             let ticks = (0..=end as u32).map(f64::from).collect();
             (Axis { range: 0.0..end, logarithmic: false, ticks }, Box::new(|nines| nines_text(*nines)))
+        }
+        XAxis::Dates(from, to) => {
+            // A single date has room around it.
+            let (from, to) = if to - from < 3_600.0 { (from - 1_800.0, from + 1_800.0) } else { (from, to) };
+            let ticks = date_steps(from, to, (size.width / 110).max(2) as usize);
+            let axis = Axis { range: from..to, logarithmic: false, ticks };
+            (axis, Box::new(move |at| date_text(*at, to - from)))
+        }
+        XAxis::Count(end, _) => {
+            let ticks = round_steps(end.max(1.0), (size.width / 90).max(2) as usize);
+            // Of things there are no halves.
+            let ticks = ticks.into_iter().filter(|tick| tick.fract() == 0.0).collect();
+            let axis = Axis { range: 0.0..end.max(1.0), logarithmic: false, ticks };
+            (axis, Box::new(|count| super::Unit::Count.text(*count)))
         }
     }
 }
@@ -254,6 +289,9 @@ fn draw<'a>(plot: &Plot, size: Size, root: &Area<'a>) -> Result<(), DrawError<'a
         let points = points.iter().copied();
         match line.shape {
             Shape::Line => chart.draw_series(LineSeries::new(points, colour.stroke_width(2)))?,
+            Shape::Dotted => {
+                chart.draw_series(LineSeries::new(points, colour.filled().stroke_width(2)).point_size(4))?
+            }
             Shape::Area => {
                 chart.draw_series(AreaSeries::new(points, floor, colour.mix(0.25)).border_style(colour))?
             }

@@ -2,6 +2,7 @@
 
 use super::draw::{COLOURS, Size, svg};
 use super::{Plot, XAxis};
+use crate::date::rfc3339;
 use crate::html::markup::escape;
 use std::fmt::Write;
 
@@ -97,6 +98,8 @@ fn x_name(plot: &Plot) -> &'static str {
     match plot.x {
         XAxis::Seconds(_) => "until, s of the run",
         XAxis::Nines(_) => "percentile",
+        XAxis::Dates(..) => "date",
+        XAxis::Count(_, of) => of,
     }
 }
 
@@ -104,6 +107,8 @@ fn x_text(plot: &Plot, x: f64) -> String {
     match plot.x {
         XAxis::Seconds(_) => super::trimmed(x),
         XAxis::Nines(_) => format!("{:.3}", 100.0 * (1.0 - 10f64.powf(-x))),
+        XAxis::Dates(..) => rfc3339(x as i64, 0)[..16].replace('T', " "),
+        XAxis::Count(..) => super::trimmed(x),
     }
 }
 

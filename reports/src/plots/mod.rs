@@ -7,6 +7,7 @@
 //! | `windows` | where the names of faults stand, so that none covers another |
 //! | `figure` | the picture in a page: title, legend, words for who cannot see it, table |
 //! | `of_run` | the plots of a run |
+//! | `percentiles` | latencies by percentile, on an axis of nines |
 //!
 //! **Invariants:** the same record gives the same bytes. Colours are the page's CSS variables, so a plot is readable by day and by night.
 //! A picture is drawn twice, for wide and for narrow pages, so that its text has the same size on both.
@@ -14,6 +15,7 @@
 mod draw;
 mod figure;
 mod of_run;
+pub(crate) mod percentiles;
 mod windows;
 
 pub use figure::{STYLE, render};
@@ -27,6 +29,8 @@ pub enum Shape {
     Area,
     /// On top of those before it.
     Stacked,
+    /// A line with a dot at each point: points are few, and each is something by itself.
+    Dotted,
 }
 
 /// One line of a plot.
@@ -45,6 +49,10 @@ pub enum XAxis {
     Seconds(f64),
     /// The share of what was measured that took longer, as nines: 1 is one in ten, 2 one in a hundred; from 0 to this.
     Nines(f64),
+    /// Seconds since 1970, from and to.
+    Dates(f64, f64),
+    /// So many of something, from 0 to this.
+    Count(f64, &'static str),
 }
 
 /// How y is spaced.

@@ -1,14 +1,10 @@
 //! The plots of a run: how latencies are spread and how they went, who was connected, what was written, what was owed, what it took.
 
+use super::percentiles;
 use super::{Line, Plot, Shape, Unit, Window, XAxis, YAxis};
 use crate::latency::Histogram;
 use crate::record::RunRecord;
 use crate::series::Series;
-
-/// Points that halve what is left: enough for a smooth curve.
-const STEPS: u32 = 4;
-/// Up to 99.999 %.
-const MOST_NINES: f64 = 5.0;
 
 /// What was measured in fewer points than these is told in the table of latencies and makes no curve.
 const FEWEST_POINTS: usize = 5;
@@ -38,35 +34,15 @@ fn percentiles(run: &RunRecord) -> Option<Plot> {
         .iter()
         .filter_map(|(name, text)| Some((name, Histogram::from_base64(text).ok()?)))
         .filter(|(_, histogram)| histogram.count() >= FEWEST_SAMPLES)
-        .map(|(name, histogram)| Line {
-            name: worded(name),
-            shape: Shape::Line,
-            points: histogram
-                .curve(STEPS)
-                .into_iter()
-                .map(|(share, ms)| (-share.log10(), ms.max(0.001)))
-                .filter(|(nines, _)| *nines <= MOST_NINES)
-                .map(|(nines, ms)| (nines.max(0.0), ms))
-                .collect(),
-        })
+        .map(|(name, histogram)| percentiles::line(worded(name), &histogram))
         .collect();
-    let end = lines.iter().flat_map(|line| line.points.last()).map(|(nines, _)| *nines).fold(1.0, f64::max);
     let told = run
         .latency_ms
         .iter()
         .filter(|(_, p)| p.count > 0)
         .map(|(name, p)| format!("{}: median {}, 99th percentile {}", worded(name), ms(p.p50), ms(p.p99)));
     let words = format!("Latencies by percentile. {}.", told.collect::<Vec<_>>().join("; "));
-    (!lines.is_empty()).then(|| Plot {
-        id: "percentiles".into(),
-        title: "Latency by percentile".into(),
-        x: XAxis::Nines(end.min(MOST_NINES)),
-        y: YAxis::Logarithmic,
-        unit: Unit::Milliseconds,
-        lines,
-        windows: Vec::new(),
-        words,
-    })
+    (!lines.is_empty()).then(|| percentiles::plot("percentiles", "Latency by percentile", lines, words))
 }
 
 fn ms(value: f64) -> String {

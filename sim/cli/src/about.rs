@@ -1,12 +1,19 @@
 //! What made a record: the program, the machine, and when.
 
+use squall_reports::date::rfc3339;
 use squall_reports::record::{AboutRecord, BuildRecord, MachineRecord};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use xxhash_rust::xxh3::xxh3_128;
 
 /// About a run that began at this time.
 pub fn about(started: SystemTime) -> AboutRecord {
-    AboutRecord { build: build(), machine: machine(), started: rfc3339(started) }
+    AboutRecord { build: build(), machine: machine(), started: when(started) }
+}
+
+/// A time as records have it. With milliseconds, for small runs that were made in turn begin within one second.
+pub fn when(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    rfc3339(since.as_secs() as i64, since.subsec_millis())
 }
 
 fn build() -> BuildRecord {
@@ -32,39 +39,5 @@ fn machine() -> MachineRecord {
         cores: std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64),
         memory_bytes: memory_kib.map_or(0, |kib: u64| kib * 1_024),
         system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-    }
-}
-
-/// A time as RFC 3339 writes it, in UTC and whole seconds.
-fn rfc3339(time: SystemTime) -> String {
-    let seconds = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = civil(days as i64);
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3_600, rest / 60 % 60, rest % 60)
-}
-
-/// The date of a day since 1970-01-01 (Hinnant, "chrono-compatible low-level date algorithms", `civil_from_days`).
-fn civil(days: i64) -> (i64, i64, i64) {
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_written_as_in_a_calendar() {
-        let at = |seconds| rfc3339(UNIX_EPOCH + Duration::from_secs(seconds));
-        assert_eq!(at(0), "1970-01-01T00:00:00Z");
-        assert_eq!(at(951_827_696), "2000-02-29T12:34:56Z");
-        assert_eq!(at(1_767_225_599), "2025-12-31T23:59:59Z");
     }
 }

@@ -6,8 +6,10 @@ mod about;
 mod bugs;
 mod check;
 mod child;
+mod compare;
 mod exit;
 mod input;
+mod merge;
 mod output;
 mod progress;
 mod report;
@@ -15,6 +17,7 @@ mod run;
 mod shrink;
 mod source;
 mod sweep;
+mod trend;
 mod verify;
 
 use clap::{Parser, Subcommand};
@@ -45,6 +48,12 @@ enum Command {
     VerifyDeterminism(verify::Args),
     /// Make the page of a run again from its record.
     Report(report::Args),
+    /// Compare two builds, or two scenarios, by the records of their runs: what got worse, what better.
+    Compare(compare::Args),
+    /// Make one record of many: of a sweep, of shards on several machines.
+    Merge(merge::Args),
+    /// Show how figures went from commit to commit, by stored records.
+    Trend(trend::Args),
     /// List the bugs that can be planted, or plant each and see that it is caught.
     Bugs(bugs::Args),
     /// Validate scenario files.
@@ -61,6 +70,9 @@ fn main() -> ExitCode {
         Command::Shrink(args) => shrink::main(args),
         Command::VerifyDeterminism(args) => verify::main(args),
         Command::Report(args) => report::main(args),
+        Command::Compare(args) => compare::main(args),
+        Command::Merge(args) => merge::main(args),
+        Command::Trend(args) => trend::main(args),
         Command::Bugs(args) => bugs::main(args),
         Command::Check(args) => check::main(args),
         Command::Schema => {

@@ -4,9 +4,9 @@ use crate::about::about;
 use crate::exit::Exit;
 use crate::input;
 use crate::output;
-use crate::progress::Display;
+use crate::progress::{Display, Form};
 use crate::source::Source;
-use squall_reports::RunRecord;
+use squall_reports::{RunRecord, store};
 use squall_scenarios::Scenario;
 use squall_world::memory::{MemoryEstimate, available_bytes, size};
 use squall_world::{RunOptions, SecondDigest};
@@ -50,6 +50,9 @@ pub struct Args {
     /// Print one line instead of the summary and no progress.
     #[arg(long)]
     quiet: bool,
+    /// For whom progress is shown on standard error: for a person, or as JSON lines for a program, also with --quiet.
+    #[arg(long, value_enum, default_value_t)]
+    progress: Form,
     /// Print the digests of every simulated second as JSON lines instead of the summary.
     #[arg(long, hide = true)]
     digests: bool,
@@ -72,12 +75,13 @@ pub fn main(args: Args) -> Exit {
         Err(exit) => return exit,
     };
     if let Some(out) = &args.out
-        && let Err(error) = std::fs::create_dir_all(out)
+        && let Err(error) = store::clear(out)
     {
-        eprintln!("{}: cannot create the folder: {error}; name another one with --out", out.display());
+        eprintln!("{error}; name another folder with --out");
         return Exit::BadInput;
     }
-    let quiet = args.quiet || args.digests || args.trace_second.is_some();
+    let form = args.progress;
+    let quiet = args.quiet || form == Form::Json || args.digests || args.trace_second.is_some();
     if let Err(exit) = fits(&scenario, &source.name(), quiet) {
         return exit;
     }
@@ -89,12 +93,7 @@ pub fn main(args: Args) -> Exit {
     let reproduce = source.command("run", seed) + &planted;
     let machine_readable = args.digests || args.trace_second.is_some();
     let wants_history = args.history || !args.history_of.is_empty();
-    let history = args.out.as_ref().map(|out| out.join("history.jsonl"));
-    if let Some(old) = history.as_ref().filter(|_| !wants_history) {
-        // An older run's history beside this run's record would be taken for its own.
-        let _ = std::fs::remove_file(old);
-    }
-    let history = history.filter(|_| wants_history);
+    let history = args.out.as_ref().filter(|_| wants_history).map(|out| out.join(store::HISTORY_FILE));
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         // The second signal ends the process at once.
@@ -112,7 +111,7 @@ pub fn main(args: Args) -> Exit {
         .name("run".into())
         .stack_size(16 << 20)
         .spawn(move || {
-            let display = Rc::new(RefCell::new(Display::new(quiet)));
+            let display = Rc::new(RefCell::new(Display::new(quiet, form)));
             let on_progress = Rc::clone(&display);
             let options = RunOptions {
                 seed,
@@ -142,13 +141,6 @@ pub fn main(args: Args) -> Exit {
         }
         Err(panic) => std::panic::resume_unwind(panic),
     };
-    if let Some(out) = &args.out {
-        record.about = Some(about(started));
-        if let Err(error) = squall_reports::write_all(out, &record, &said) {
-            eprintln!("{error}");
-            return Exit::Unfinished;
-        }
-    }
     if digests && !record.interrupted {
         // What is not there when a run did not come to its end.
         print_line(&serde_json::json!({ "end": record.digest }).to_string());
@@ -157,6 +149,14 @@ pub fn main(args: Args) -> Exit {
         print_line(&one_line(&record));
     } else if !machine_readable {
         output::text(&squall_reports::summary::render(&record, std::io::stdout().is_terminal()));
+    }
+    // After the verdict was printed: a full disk takes the files and not the answer.
+    if let Some(out) = &args.out {
+        record.about = Some(about(started));
+        if let Err(error) = squall_reports::write_all(out, &record, &said) {
+            eprintln!("{error}");
+            return Exit::Unfinished;
+        }
     }
     record.verdict.into()
 }

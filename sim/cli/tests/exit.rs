@@ -143,4 +143,6 @@ fn an_interrupted_run_says_so_in_place_of_a_digest() {
     assert!(text(&run).contains("  digest    none: interrupted after "), "{}", text(&run));
     let record: Value = serde_json::from_str(&std::fs::read_to_string(dir.join("out/run.json")).unwrap()).unwrap();
     assert_eq!(record["interrupted"], true);
+    let page = std::fs::read_to_string(dir.join("out/report.html")).unwrap();
+    assert!(page.contains("This run was stopped after ") && page.contains("none: interrupted after "), "{page}");
 }

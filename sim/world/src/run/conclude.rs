@@ -160,6 +160,7 @@ impl World<'_> {
             },
             format: FORMAT,
             about: None,
+            merged: Vec::new(),
         })
     }
 

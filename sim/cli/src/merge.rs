@@ -1,0 +1,41 @@
+//! `squall merge`: one record of many.
+
+use crate::exit::Exit;
+use crate::output;
+use squall_reports::{folder, merge, store, summary};
+use std::error::Error;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Runs, sweeps or folders of runs.
+    #[arg(required = true, value_name = "DIR")]
+    dirs: Vec<PathBuf>,
+    /// Write run.json, junit.xml and report.html of all together into this folder.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+pub fn main(args: Args) -> Exit {
+    match make(&args) {
+        Ok(exit) => exit,
+        Err(error) => {
+            eprintln!("{error}");
+            Exit::BadInput
+        }
+    }
+}
+
+fn make(args: &Args) -> Result<Exit, Box<dyn Error>> {
+    // Found before anything is written, so that what an earlier merge left in one of these folders is no part of this one by accident.
+    let mut runs = Vec::new();
+    for dir in &args.dirs {
+        runs.extend(folder::records(dir)?);
+    }
+    let record = merge::merge(&runs)?;
+    store::clear(&args.out)?;
+    output::text(&summary::render(&record, std::io::stdout().is_terminal()));
+    store::write_merged(&args.out, &record)?;
+    Ok(record.verdict.into())
+}
