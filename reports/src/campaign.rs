@@ -3,6 +3,7 @@
 use crate::number::grouped;
 use crate::record::{PairRecord, RunRecord};
 use crate::text_table::{TextTable, wrapped_list};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -120,7 +121,7 @@ pub struct Known<'a> {
 }
 
 /// What no run of a campaign has reached.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Never {
     pub points: Vec<String>,
     pub limits: Vec<String>,

@@ -18,6 +18,7 @@ pub mod series;
 pub mod statistics;
 pub mod store;
 pub mod summary;
+pub mod sweep;
 #[cfg(test)]
 mod testing;
 pub mod text_table;

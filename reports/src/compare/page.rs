@@ -1,6 +1,6 @@
 //! A comparison as a page: what it comes to, the table, and both sides of each latency in one plot.
 
-use super::{Answer, Compared, Comparison, Curves, Word, change_text, p_text};
+use super::{Answer, Compared, Comparison, Curves, SideWords, Word, change_text, p_text};
 use crate::html::markup::{cell, escape, number, section, table};
 use crate::html::style;
 use crate::plots::{self, Plot, percentiles};
@@ -23,7 +23,7 @@ impl Comparison {
         table(
             &mut out,
             "What was measured, the median of the runs",
-            &["measure", "#A", "#B", "#change", "#p", "word"],
+            &["measure", "word", "#A", "#B", "#change", "#p"],
             self.measures.iter().map(row),
         );
         out.push_str(
@@ -32,7 +32,7 @@ impl Comparison {
         );
         if !self.curves.is_empty() {
             section(&mut out, "Latencies of both sides");
-            self.curves.iter().for_each(|curves| plots::render(&mut out, &plot(curves)));
+            self.curves.iter().for_each(|curves| plots::render(&mut out, &self.plot(curves)));
         }
         self.verdicts(&mut out);
         list(&mut out, "Points only A reached", &self.lost_points);
@@ -43,11 +43,33 @@ impl Comparison {
     }
 
     fn sides(&self, out: &mut String) {
-        let rows = [("A", &self.a), ("B", &self.b)].map(|(letter, side)| {
-            let counts = side.verdicts.map(|count| number(count.to_string()));
-            [cell(letter), cell(&side.name), cell(&side.words)].into_iter().chain(counts).collect()
-        });
-        table(out, "Sides", &["", "side", "runs", "#pass", "#violated", "#inconclusive"], rows.into_iter());
+        for (letter, side) in [("A", &self.a), ("B", &self.b)] {
+            let [passed, violated, inconclusive] = side.verdicts;
+            let _ = writeln!(
+                out,
+                "<p class=\"under\"><strong>{letter}</strong> {}: {}; {passed} pass, {violated} violated, {inconclusive} inconclusive</p>",
+                escape(&side.name),
+                escape(&side.words)
+            );
+        }
+    }
+
+    fn plot(&self, curves: &Curves) -> Plot {
+        let name = curves.name.replace('_', " ");
+        let told = |side: &str, p: crate::Percentiles| {
+            format!("{side}: median {:.1} ms, 99th percentile {:.1} ms", p.p50, p.p99)
+        };
+        let words = format!(
+            "{name} by percentile. {}; {}.",
+            told("A", curves.a.percentiles()),
+            told("B", curves.b.percentiles())
+        );
+        let side = |letter: &str, side: &SideWords| format!("{letter}: {}", side.name);
+        let lines = vec![
+            percentiles::line(side("A", &self.a), &curves.a),
+            percentiles::line(side("B", &self.b), &curves.b),
+        ];
+        percentiles::plot(&format!("percentiles-{}", curves.name.replace('_', "-")), &name, lines, words)
     }
 
     fn verdicts(&self, out: &mut String) {
@@ -86,33 +108,19 @@ fn list(out: &mut String, title: &str, items: &[String]) {
 
 fn row(measure: &Compared) -> Vec<String> {
     let (class, word) = match measure.word {
-        _ if !measure.broken.is_empty() => ("violated", "over bound"),
-        Word::Worse => ("violated", "worse"),
-        Word::Better => ("pass", "better"),
+        _ if !measure.broken.is_empty() => ("verdict violated", "over bound"),
+        Word::Worse => ("verdict violated", "worse"),
+        Word::Better => ("verdict pass", "better"),
         Word::Same | Word::Other | Word::NotJudged => ("", measure.word.text()),
     };
     vec![
         cell(&measure.name),
+        format!("<td class=\"{class}\">{word}</td>"),
         number(measure.unit.text(measure.a)),
         number(measure.unit.text(measure.b)),
         number(change_text(measure.change)),
         number(p_text(measure.p)),
-        format!("<td class=\"verdict {class}\">{word}</td>"),
     ]
-}
-
-fn plot(curves: &Curves) -> Plot {
-    let name = curves.name.replace('_', " ");
-    let told = |side: &str, p: crate::Percentiles| {
-        format!("{side}: median {:.1} ms, 99th percentile {:.1} ms", p.p50, p.p99)
-    };
-    let words = format!(
-        "{name} by percentile. {}; {}.",
-        told("A", curves.a.percentiles()),
-        told("B", curves.b.percentiles())
-    );
-    let lines = vec![percentiles::line("A".to_owned(), &curves.a), percentiles::line("B".to_owned(), &curves.b)];
-    percentiles::plot(&format!("percentiles-{}", curves.name.replace('_', "-")), &name, lines, words)
 }
 
 #[cfg(test)]

@@ -8,12 +8,12 @@ const STYLE: &str = "\
 * { box-sizing: border-box; }
 body { overflow-wrap: anywhere; font: 15px/1.5 system-ui, sans-serif; background: var(--paper); color: var(--ink); max-width: 64rem; margin: 1.5rem auto 4rem; padding: 0 1rem; }
 h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 .3rem; overflow-wrap: anywhere; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .5rem; }
-h3 { font-size: 1rem; margin: 0 0 .3rem; }
+h3 { font-size: 1rem; margin: 0 0 .3rem; } h3 .under { color: var(--soft); font-weight: 400; }
 p.sentence { font-size: 1.15rem; margin: .3rem 0 .6rem; max-width: 48rem; }
 p.under { color: var(--soft); margin-top: .25rem; overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-th { color: var(--soft); font-weight: 600; white-space: nowrap; } .n { text-align: right; white-space: nowrap; }
+td { overflow-wrap: break-word; } th { color: var(--soft); font-weight: 600; white-space: nowrap; } .n { text-align: right; white-space: nowrap; }
 .pass { color: var(--pass); } .violated { color: var(--violated); } .inconclusive { color: var(--inconclusive); }
 .verdict { font-weight: 700; } .bar { background: var(--bar); height: .6rem; border-radius: .3rem; min-width: 2px; }
 .track { position: relative; min-width: 9rem; height: .7rem; margin-top: .35rem; background: var(--sunk); border-radius: .35rem; }

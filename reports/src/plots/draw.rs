@@ -22,7 +22,8 @@ pub struct Size {
 /// For labels, in pixels.
 const FONT: u32 = 14;
 const LEFT: u32 = 72;
-const RIGHT: u32 = 14;
+/// Half of the longest label of an axis: one stands at its very end.
+const RIGHT: u32 = 30;
 const BOTTOM: u32 = 28;
 /// A row of fault names.
 const ROW: u32 = 17;

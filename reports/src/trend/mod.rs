@@ -71,13 +71,15 @@ pub struct Trend {
 )]
 pub struct NothingToShow(String);
 
+/// A run, where it was made, and when.
+type Made<'r> = (&'r RunRecord, &'r AboutRecord, i64);
+
 /// Reads a trend from records.
 ///
 /// # Errors
 /// None of them can be part of one.
 pub fn trend(runs: &[Found]) -> Result<Trend, NothingToShow> {
-    let mut groups: BTreeMap<(&str, String), BTreeMap<String, Vec<(&RunRecord, &AboutRecord, i64)>>> =
-        BTreeMap::new();
+    let mut groups: BTreeMap<(&str, String), BTreeMap<String, Vec<Made<'_>>>> = BTreeMap::new();
     let (mut unknown, mut planted, mut stopped) = (0, 0, 0);
     for run in runs.iter().map(|found| &found.record) {
         let about = run.about.as_ref().and_then(|about| Some((about, date::seconds(&about.started)?)));
@@ -127,7 +129,7 @@ fn build(about: &AboutRecord) -> String {
 }
 
 /// One point of the runs of a build.
-fn point(runs: &[(&RunRecord, &AboutRecord, i64)]) -> Option<Point> {
+fn point(runs: &[Made<'_>]) -> Option<Point> {
     let (_, about, at) = runs.iter().min_by_key(|(.., at)| *at)?;
     let commit = about.build.commit.as_deref().unwrap_or("unknown");
     let changed = if about.build.clean { "" } else { "*" };

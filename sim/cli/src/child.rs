@@ -6,9 +6,10 @@
 use crate::progress::Stopwatch;
 use crate::source::Source;
 use squall_reports::RunRecord;
+use squall_world::memory::size;
 use std::ffi::OsStr;
 use std::io;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
@@ -19,6 +20,8 @@ use std::time::Duration;
 const RUN_LIMIT: Duration = Duration::from_secs(1_200);
 /// How often a running process is looked at.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// Its memory is looked at once in so many looks.
+const MEMORY_LOOKS: u64 = 5;
 
 /// What a run that ended left.
 #[derive(Debug)]
@@ -71,24 +74,47 @@ impl Children {
         enough: &dyn Fn() -> bool,
     ) -> io::Result<Option<Outcome>> {
         let out = self.folder.join(format!("run-{}", self.begun.fetch_add(1, Ordering::Relaxed)));
+        let outcome = self.run_in(&out, source, seed, extra, enough);
+        // A record that stays behind is removed with the folder.
+        let _ = std::fs::remove_dir_all(&out);
+        outcome
+    }
+
+    /// The same, with its files in this folder, where they stay.
+    ///
+    /// # Errors
+    /// When no process can be started.
+    pub fn run_in(
+        &self,
+        out: &Path,
+        source: &Source,
+        seed: u64,
+        extra: &[&OsStr],
+        enough: &dyn Fn() -> bool,
+    ) -> io::Result<Option<Outcome>> {
         let mut command = Command::new(&self.program);
-        command.arg("run").args(source.arguments(seed)).args(extra).arg("--quiet").arg("--out").arg(&out);
+        command.arg("run").args(source.arguments(seed)).args(extra).arg("--quiet").arg("--out").arg(out);
         // A group of its own: a terminal's Ctrl-C is for us to pass on.
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         dies_with_its_parent(&mut command);
-        let ended = self.wait(command.spawn()?, enough);
-        let record = squall_reports::load(&out).ok();
-        // A record that stays behind is removed with the folder.
-        let _ = std::fs::remove_dir_all(&out);
-        let Some(output) = ended? else { return Ok(None) };
+        let starved = starved_processes();
+        let mut held = 0;
+        let Some(output) = self.wait(command.spawn()?, &mut held, enough)? else { return Ok(None) };
+        let record = squall_reports::load(out).ok();
         let text = [output.stdout, output.stderr].concat();
-        let text = String::from_utf8_lossy(&text).trim_end().to_owned();
+        let mut text = String::from_utf8_lossy(&text).trim_end().to_owned();
+        if let Some(signal) = output.status.signal() {
+            let starved = starved.zip(starved_processes()).is_some_and(|(before, after)| after > before);
+            text =
+                [text, killed(&source.command("run", seed), signal, held, starved)].join("\n").trim().to_owned();
+        }
         Ok(Some(Outcome { status: output.status.code(), text, record }))
     }
 
-    fn wait(&self, mut child: Child, enough: &dyn Fn() -> bool) -> io::Result<Option<Output>> {
+    /// Waits for the end of a process. `held` is the most memory that it was seen to have.
+    fn wait(&self, mut child: Child, held: &mut u64, enough: &dyn Fn() -> bool) -> io::Result<Option<Output>> {
         let watch = Stopwatch::start();
-        loop {
+        for look in 0_u64.. {
             if watch.elapsed() > RUN_LIMIT {
                 child.kill()?;
                 child.wait()?;
@@ -104,8 +130,12 @@ impl Children {
                 child.wait()?;
                 return Ok(None);
             }
+            if look.is_multiple_of(MEMORY_LOOKS) {
+                *held = peak_bytes(child.id()).unwrap_or(*held);
+            }
             std::thread::park_timeout(POLL_INTERVAL);
         }
+        unreachable!("there are more looks than a process can live")
     }
 }
 
@@ -114,6 +144,33 @@ impl Drop for Children {
         // A temporary folder that cannot be removed is no reason to fail now.
         let _ = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+/// What is said of a run that a signal ended.
+fn killed(command: &str, signal: i32, held: u64, starved: bool) -> String {
+    let name = signal_hook::low_level::signal_name(signal).unwrap_or("of no name");
+    let memory = match held {
+        0 => String::new(),
+        held => format!("; it had held {} when last looked at", size(held as f64)),
+    };
+    let starved = match starved {
+        true => ", and the kernel ended a process for want of memory meanwhile: run fewer at a time with --jobs",
+        false => "",
+    };
+    format!("{command}: killed by signal {signal} ({name}){memory}{starved}")
+}
+
+/// The most memory that a process has had resident, where it still has any.
+fn peak_bytes(process: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? * 1_024)
+}
+
+/// How many processes the kernel has ended for want of memory since the machine began.
+fn starved_processes() -> Option<u64> {
+    let counts = std::fs::read_to_string("/proc/vmstat").ok()?;
+    counts.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
 }
 
 /// A new folder among the temporary ones.
@@ -153,4 +210,23 @@ pub fn stop_flag() -> Arc<AtomicBool> {
 /// Processes at a time where the user does not say: one for each core.
 pub fn jobs(asked: Option<usize>) -> usize {
     asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_killed_run_is_told_with_its_signal_and_memory() {
+        assert_eq!(
+            killed("squall run a.toml --seed 3", 11, 0, false),
+            "squall run a.toml --seed 3: killed by signal 11 (SIGSEGV)"
+        );
+        let starved = killed("squall run a.toml --seed 3", 9, 3 << 30, true);
+        assert!(
+            starved.contains("signal 9 (SIGKILL); it had held 3.00 GiB when last looked at, and the kernel"),
+            "{starved}"
+        );
+        assert!(peak_bytes(std::process::id()).is_some_and(|bytes| bytes > 100_000));
+    }
 }

@@ -17,6 +17,7 @@ mod run;
 mod shrink;
 mod source;
 mod sweep;
+mod time_left;
 mod trend;
 mod verify;
 

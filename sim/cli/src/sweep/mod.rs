@@ -1,18 +1,26 @@
 //! `squall sweep`: many seeds of many scenarios, each in a process of its own.
 
+mod folder;
+mod pace;
+mod plan;
 mod tally;
 
 use crate::child::{self, Children};
 use crate::exit::Exit;
 use crate::input::{self, Seeds, Shard};
 use crate::output;
-use crate::progress::{Meter, Stopwatch};
+use crate::progress::{Form, Meter, Stopwatch};
 use crate::source::Source;
-use std::collections::VecDeque;
+use folder::Folder;
+use pace::Pace;
+use plan::{Plan, Run};
+use serde_json::json;
+use squall_reports::store;
+use squall_scenarios::Span;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
-use tally::{Run, Tally};
+use std::time::{Duration, SystemTime};
+use tally::Tally;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -21,15 +29,21 @@ pub struct Args {
     /// Run the scenario that each seed draws, instead of files.
     #[arg(long)]
     swarm: bool,
-    /// Seeds, A..B without B, or one number.
-    #[arg(long, default_value = "0..20")]
-    seeds: Seeds,
+    /// Seeds, A..B without B, or one number; 0..20 when absent, and with --for all from 0 on.
+    #[arg(long)]
+    seeds: Option<Seeds>,
+    /// Begin runs for this much wall time, seed by seed over all files; those under way then go on to their end.
+    #[arg(long = "for", value_name = "TIME")]
+    budget: Option<Span>,
     /// Processes at a time; one for each core when absent.
     #[arg(long, value_parser = input::jobs, allow_negative_numbers = true)]
     jobs: Option<usize>,
     /// Only this part of the runs, e.g. 2/4: for spreading a sweep over machines.
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
+    /// Write report.html, sweep.json, junit.xml and a folder for each run into this folder; all events of violated runs too.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
     /// Write JUnit XML of all runs into this file, a suite for each run.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
@@ -39,21 +53,30 @@ pub struct Args {
     /// Show no progress.
     #[arg(long)]
     quiet: bool,
+    /// For whom progress is shown on standard error: for a person, or as JSON lines for a program.
+    #[arg(long, value_enum, default_value_t)]
+    progress: Form,
 }
 
 /// How often progress is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// Seeds where nobody names any.
+const SEEDS: std::ops::Range<u64> = 0..20;
 
 pub fn main(args: Args) -> Exit {
     let sources = match Source::all_of(&args.files, args.swarm) {
         Ok(sources) => sources,
         Err(exit) => return exit,
     };
-    let all = sources.iter().flat_map(|source| args.seeds.0.clone().map(move |seed| (source.clone(), seed)));
-    let mine = all.enumerate().filter(|(run, _)| args.shard.is_none_or(|shard| shard.has(*run)));
-    let runs: VecDeque<Run> =
-        mine.enumerate().map(|(number, (_, (source, seed)))| Run { number, source, seed }).collect();
-    if runs.is_empty() {
+    let plan = || match (&args.seeds, args.budget) {
+        (seeds, None) => {
+            let seeds = seeds.as_ref().map_or(SEEDS, |seeds| seeds.0.clone());
+            plan::file_by_file(&sources, seeds, args.shard)
+        }
+        (Some(seeds), Some(_)) => plan::seed_by_seed(&sources, seeds.0.clone(), args.shard),
+        (None, Some(_)) => plan::seed_by_seed(&sources, 0..u64::MAX, args.shard),
+    };
+    if plan().next().is_none() {
         eprintln!("this part of the sweep has no runs; ask for more seeds, or for fewer parts");
         return Exit::BadInput;
     }
@@ -64,6 +87,15 @@ pub fn main(args: Args) -> Exit {
         eprintln!("{}: cannot write it: {error}; name another file with --junit", junit.display());
         return Exit::BadInput;
     }
+    #[expect(clippy::disallowed_methods, reason = "when a sweep was made is told in its record and enters no run")]
+    let started = crate::about::when(SystemTime::now());
+    let folder = match args.out.as_ref().map(|out| Folder::new(out, started)).transpose() {
+        Ok(folder) => folder,
+        Err(error) => {
+            eprintln!("{error}; name another folder with --out");
+            return Exit::BadInput;
+        }
+    };
     let stop = child::stop_flag();
     let children = match Children::new(stop) {
         Ok(children) => children,
@@ -72,54 +104,132 @@ pub fn main(args: Args) -> Exit {
             return Exit::BadInput;
         }
     };
-    let tally = sweep(&children, runs, &args);
-    if let Some(junit) = &args.junit
-        && let Err(error) = std::fs::write(junit, tally.junit())
-    {
-        eprintln!("{}: cannot write it: {error}", junit.display());
-        return Exit::BadInput;
-    }
-    output::text(&tally.render(children.stopped()));
-    tally.exit(args.inconclusive_at_most)
+    let jobs = child::jobs(args.jobs);
+    // Without an end there is nothing to count.
+    let known: Option<Vec<Run>> = args.budget.is_none().then(|| plan().collect());
+    let pace = Pace::new(jobs, known.iter().flatten().map(|run| &run.source));
+    let sweep = Sweep {
+        children: &children,
+        folder: folder.as_ref(),
+        plan: Mutex::new(plan()),
+        tally: Mutex::new(Tally::new(known.map(|runs| runs.len()), args.junit.is_some() || args.out.is_some())),
+        pace: Mutex::new(pace),
+        meter: Mutex::new(Meter::of(args.quiet, args.progress)),
+        watch: Stopwatch::start(),
+        budget: args.budget.map(|span| span.as_duration()),
+    };
+    let (tally, wall) = sweep.make(jobs);
+    conclude(&args, folder, &tally, wall)
 }
 
-/// Makes the runs, as many at a time as asked, until they are over or the user stops them.
-fn sweep(children: &Children, runs: VecDeque<Run>, args: &Args) -> Tally {
-    let (total, watch) = (runs.len(), Stopwatch::start());
-    let meter = Mutex::new(Meter::new(args.quiet));
-    let runs = Mutex::new(runs);
-    let tally = Mutex::new(Tally::new(total, args.junit.is_some()));
-    let lock = || tally.lock().unwrap_or_else(PoisonError::into_inner);
-    let work = || {
-        while !children.stopped() {
-            let next = runs.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+/// Says what a sweep came to, and then writes it down: a full disk takes the files and not the answer.
+fn conclude(args: &Args, folder: Option<Folder>, tally: &Tally, wall: Duration) -> Exit {
+    output::text(&tally.render());
+    let mut written = true;
+    if let Some(junit) = &args.junit
+        && let Err(error) = store::write(junit, &tally.junit())
+    {
+        eprintln!("{error}");
+        written = false;
+    }
+    if let Some(Err(error)) = folder.map(|folder| folder.finish(tally, wall)) {
+        eprintln!("{error}");
+        written = false;
+    }
+    if written { tally.exit(args.inconclusive_at_most) } else { Exit::Unfinished }
+}
+
+/// A sweep that goes on.
+struct Sweep<'s> {
+    children: &'s Children,
+    folder: Option<&'s Folder>,
+    plan: Mutex<Plan>,
+    tally: Mutex<Tally>,
+    pace: Mutex<Pace>,
+    meter: Mutex<Meter>,
+    watch: Stopwatch,
+    budget: Option<Duration>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Sweep<'_> {
+    /// Makes the runs, as many at a time as asked, until they are over, the time is up or the user stops them.
+    fn make(self, jobs: usize) -> (Tally, Duration) {
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(|| self.work())).collect();
+            while !workers.iter().all(|worker| worker.is_finished()) {
+                self.show();
+                std::thread::park_timeout(LOOK_INTERVAL);
+            }
+        });
+        let wall = self.watch.elapsed();
+        let mut tally = self.tally.into_inner().unwrap_or_else(PoisonError::into_inner);
+        tally.ended(wall, self.children.stopped());
+        let meter = self.meter.into_inner().unwrap_or_else(PoisonError::into_inner);
+        meter.finish();
+        meter.event(|| tally.as_json("end", wall, None));
+        (tally, wall)
+    }
+
+    fn work(&self) {
+        while !self.children.stopped() && self.budget.is_none_or(|budget| self.watch.elapsed() < budget) {
+            let next = lock(&self.plan).next();
             let Some(run) = next else { return };
-            let outcome = match children.run(&run.source, run.seed, &[], &|| false) {
+            lock(&self.tally).begun();
+            let watch = Stopwatch::start();
+            let made = match self.folder {
+                Some(folder) => folder.make(self.children, &run),
+                None => self.children.run(&run.source, run.seed, &[], &|| false),
+            };
+            let outcome = match made {
                 Ok(None) => return,
                 Ok(Some(outcome)) => Ok(outcome),
-                Err(error) => Err(error),
+                Err(error) => {
+                    let why = format!("{}: cannot run it: {error}", run.source.name());
+                    self.folder.inspect(|folder| folder.failed(&run, &why));
+                    Err(why)
+                }
             };
-            if let Some(lines) = lock().add(&run, outcome) {
-                let meter = meter.lock().unwrap_or_else(PoisonError::into_inner);
+            lock(&self.pace).ended(&run.source, watch.elapsed());
+            let verdict = outcome.as_ref().ok().and_then(|outcome| Some(outcome.record.as_ref()?.verdict.name()));
+            let lines = lock(&self.tally).add(&run, outcome);
+            let meter = lock(&self.meter);
+            if let Some(lines) = lines {
                 meter.aside(|| output::line!("{lines}"));
             }
+            meter.event(|| {
+                json!({
+                    "event": "run",
+                    "number": run.number,
+                    "scenario": run.source.name(),
+                    "seed": run.seed,
+                    "verdict": verdict,
+                    "wall_s": watch.elapsed().as_secs_f64(),
+                    "reproduce": run.source.command("run", run.seed),
+                })
+            });
         }
-    };
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..child::jobs(args.jobs)).map(|_| scope.spawn(work)).collect();
-        while !workers.iter().all(|worker| worker.is_finished()) {
-            let text = lock().progress(watch.elapsed());
-            let share = lock().share_done();
-            let mut meter = meter.lock().unwrap_or_else(PoisonError::into_inner);
-            meter.show(share, watch.elapsed(), || text);
-            drop(meter);
-            std::thread::park_timeout(LOOK_INTERVAL);
-        }
-    });
-    meter.into_inner().unwrap_or_else(PoisonError::into_inner).finish();
-    let mut tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
-    tally.took(watch.elapsed());
-    tally
+    }
+
+    fn show(&self) {
+        let wall = self.watch.elapsed();
+        let left = match self.budget {
+            Some(budget) => Some(budget.saturating_sub(wall)),
+            None => lock(&self.pace).left(),
+        };
+        let (share, line, json) = {
+            let tally = lock(&self.tally);
+            let share =
+                self.budget.map_or_else(|| tally.share_done(), |budget| wall.div_duration_f64(budget).min(1.0));
+            (share, tally.progress(left), tally.as_json("progress", wall, left))
+        };
+        let mut meter = lock(&self.meter);
+        meter.show(share, wall, || line);
+        meter.report(wall, || json);
+    }
 }
 
 fn percent(text: &str) -> Result<f64, String> {

@@ -1,9 +1,11 @@
 //! What a sweep has found so far, and what it says of it.
 
+use super::plan::Run;
 use crate::child::Outcome;
 use crate::exit::Exit;
-use crate::source::Source;
-use squall_reports::campaign::{Campaign, Known};
+use crate::time_left::in_words;
+use serde_json::{Value, json};
+use squall_reports::campaign::{Campaign, Known, Never};
 use squall_reports::junit::{self, Unfinished};
 use squall_reports::number::grouped;
 use squall_reports::{RunRecord, Verdict};
@@ -12,18 +14,12 @@ use squall_world::{SIDES, limits_with_points};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// One run of a sweep.
-#[derive(Debug, Clone)]
-pub struct Run {
-    /// Its place among the runs of this sweep.
-    pub number: usize,
-    pub source: Source,
-    pub seed: u64,
-}
-
 /// The counts of a sweep.
 pub struct Tally {
-    total: usize,
+    /// Runs that were asked for; where time decides, those that were begun.
+    asked: usize,
+    is_open: bool,
+    interrupted: bool,
     passed: usize,
     violated: usize,
     inconclusive: usize,
@@ -37,9 +33,12 @@ pub struct Tally {
 }
 
 impl Tally {
-    pub fn new(total: usize, keeps_records: bool) -> Self {
+    /// For so many runs, or for as many as there is time for.
+    pub fn new(asked: Option<usize>, keeps_records: bool) -> Self {
         Tally {
-            total,
+            asked: asked.unwrap_or(0),
+            is_open: asked.is_none(),
+            interrupted: false,
             passed: 0,
             violated: 0,
             inconclusive: 0,
@@ -52,12 +51,17 @@ impl Tally {
         }
     }
 
-    /// Counts a run that has ended; what is to be said of it where it did not pass.
-    pub fn add(&mut self, run: &Run, outcome: std::io::Result<Outcome>) -> Option<String> {
+    /// A run begins.
+    pub fn begun(&mut self) {
+        self.asked += usize::from(self.is_open);
+    }
+
+    /// Counts a run that has ended, or says why it never began; what is to be said of it where it did not pass.
+    pub fn add(&mut self, run: &Run, outcome: Result<Outcome, String>) -> Option<String> {
         let reproduce = run.source.command("run", run.seed);
         let (status, text, record) = match outcome {
             Ok(outcome) => (outcome.status, outcome.text, outcome.record),
-            Err(error) => (None, format!("{}: cannot run it: {error}", run.source.name()), None),
+            Err(why) => (None, why, None),
         };
         // Without a record a role, the harness or its disk failed, which no share of inconclusive runs excuses.
         let verdict = record.as_ref().map(|record| record.verdict).filter(|verdict| Exit::is(*verdict, status));
@@ -91,14 +95,31 @@ impl Tally {
             record.faults = Vec::new();
             record.phases = Vec::new();
             record.latency_ms = BTreeMap::new();
+            record.latency_hdr = BTreeMap::new();
+            record.series = None;
             record.memory.ledger = BTreeMap::new();
             self.records.insert(number, record);
         }
     }
 
-    /// Says how long the sweep took.
-    pub fn took(&mut self, wall: Duration) {
+    /// The sweep is over after so long, of itself or because it was stopped.
+    pub fn ended(&mut self, wall: Duration, stopped: bool) {
         self.took = wall;
+        self.interrupted = stopped && (self.is_open || self.done() < self.asked);
+    }
+
+    pub fn asked(&self) -> usize {
+        self.asked
+    }
+
+    pub fn interrupted(&self) -> bool {
+        self.interrupted
+    }
+
+    /// What none of the runs has reached.
+    pub fn never(&self) -> Never {
+        let limits: Vec<_> = limits_with_points().collect();
+        self.campaign.never(&known(&limits))
     }
 
     pub fn done(&self) -> usize {
@@ -106,25 +127,41 @@ impl Tally {
     }
 
     pub fn share_done(&self) -> f64 {
-        self.done() as f64 / self.total as f64
+        self.done() as f64 / self.asked.max(1) as f64
     }
 
-    /// The counts so far, after `wall`, in one line.
-    pub fn progress(&self, wall: Duration) -> String {
-        let not_finished =
-            if self.failed > 0 { format!(", {} did not finish", self.failed) } else { String::new() };
+    /// The counts so far and what time is left, in one line of at most 66 columns.
+    pub fn progress(&self, left: Option<Duration>) -> String {
+        let count = |count: usize, what: &str| if count > 0 { format!(", {count} {what}") } else { String::new() };
+        let of = if self.is_open { String::new() } else { format!(" of {}", self.asked) };
         format!(
-            "{} of {} runs, {} violated, {} inconclusive{not_finished}, {}",
+            "{}{of} runs{}{}{}{}",
             self.done(),
-            self.total,
-            self.violated,
-            self.inconclusive,
-            speed(self.done(), wall)
+            count(self.violated, "violated"),
+            count(self.inconclusive, "unclear"),
+            count(self.failed, "failed"),
+            in_words(left)
         )
     }
 
+    /// The same for a program.
+    pub fn as_json(&self, event: &str, wall: Duration, left: Option<Duration>) -> Value {
+        json!({
+            "event": event,
+            "done": self.done(),
+            "asked": (!self.is_open).then_some(self.asked),
+            "passed": self.passed,
+            "violated": self.violated,
+            "inconclusive": self.inconclusive,
+            "unfinished": self.failed,
+            "interrupted": self.interrupted,
+            "wall_s": wall.as_secs_f64(),
+            "left_s": left.map(|left| left.as_secs_f64()),
+        })
+    }
+
     /// The end of a sweep for people: what the runs reached together, and the counts.
-    pub fn render(&self, interrupted: bool) -> String {
+    pub fn render(&self) -> String {
         let limits: Vec<_> = limits_with_points().collect();
         let reached = if self.campaign.runs() > 1 {
             format!("\n{}\n", self.campaign.render(&known(&limits)))
@@ -133,9 +170,9 @@ impl Tally {
         };
         format!(
             "{reached}{}{} of {} runs: {} passed, {} violated, {} inconclusive, {} did not finish; {}\n",
-            if interrupted { "interrupted: " } else { "" },
+            if self.interrupted { "interrupted: " } else { "" },
             self.done(),
-            self.total,
+            self.asked,
             self.passed,
             self.violated,
             self.inconclusive,
@@ -147,22 +184,21 @@ impl Tally {
     /// JUnit XML of all runs that have ended.
     pub fn junit(&self) -> String {
         let mut unfinished: Vec<Unfinished> = self.unfinished.values().cloned().collect();
-        if self.done() < self.total {
+        if self.interrupted || self.done() < self.asked {
             // Or an interrupted sweep would look green.
             unfinished.push(Unfinished {
                 scenario: "the sweep".into(),
                 seed: 0,
                 reproduce: String::new(),
-                message: format!("interrupted: {} of {} runs", self.done(), self.total),
+                message: format!("interrupted: {} of {} runs", self.done(), self.asked),
             });
         }
-        let limits: Vec<_> = limits_with_points().collect();
-        junit::render_campaign(self.records.values(), &unfinished, &self.campaign.never(&known(&limits)))
+        junit::render_campaign(self.records.values(), &unfinished, &self.never())
     }
 
     /// The worst of the runs. Some inconclusive ones may be let pass, where every run has ended.
     pub fn exit(&self, inconclusive_percent: f64) -> Exit {
-        let complete = self.done() == self.total;
+        let complete = !self.interrupted && self.done() == self.asked;
         let few = 100.0 * self.inconclusive as f64 <= inconclusive_percent * self.done() as f64;
         match (self.violated, self.failed) {
             (0, 0) if complete && few => Exit::Pass,
@@ -188,11 +224,12 @@ fn speed(runs: usize, wall: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::Source;
 
     fn tally(runs: &[Option<i32>], total: usize) -> Tally {
-        let mut tally = Tally::new(total, true);
+        let mut tally = Tally::new(Some(total), true);
         for (number, status) in runs.iter().enumerate() {
-            let run = Run { number, source: Source::Swarm, seed: 7 };
+            let run = Run { number, source: Source::Swarm, seed: 7, folder: "swarm-7".into() };
             let outcome = Outcome { status: *status, text: "what it said".into(), record: None };
             tally.add(&run, Ok(outcome));
         }
@@ -206,7 +243,7 @@ mod tests {
             violated,
             inconclusive,
             failed,
-            ..Tally::new(total, false)
+            ..Tally::new(Some(total), false)
         };
         assert_eq!(counted(10, 0, 0, 0, 10).exit(0.0), Exit::Pass);
         assert_eq!(counted(99, 0, 1, 0, 100).exit(0.0), Exit::Inconclusive);
@@ -235,5 +272,21 @@ mod tests {
     fn an_interrupted_sweep_does_not_look_green_in_junit() {
         assert!(tally(&[Some(3)], 4).junit().contains("interrupted: 1 of 4 runs"));
         assert!(!tally(&[Some(3)], 1).junit().contains("interrupted"));
+    }
+
+    #[test]
+    fn where_time_decides_all_that_began_were_asked_for() {
+        let counted = |stopped| {
+            let mut tally = Tally { passed: 3, ..Tally::new(None, false) };
+            (0..3).for_each(|_| tally.begun());
+            tally.ended(Duration::from_secs(60), stopped);
+            tally.exit(0.0)
+        };
+        assert_eq!((counted(false), counted(true)), (Exit::Pass, Exit::Inconclusive));
+        let line =
+            Tally { passed: 3, violated: 12, inconclusive: 100, failed: 7, ..Tally::new(Some(50_000), false) };
+        let line = line.progress(Some(Duration::from_secs(9_000)));
+        assert_eq!(line, "122 of 50000 runs, 12 violated, 100 unclear, 7 failed, 2.5 h left");
+        assert!(line.len() <= 66, "{}", line.len());
     }
 }

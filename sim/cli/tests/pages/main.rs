@@ -27,6 +27,32 @@ fn page_of(dir: &Path, run: &str, file: &str, options: &[&str]) -> PathBuf {
     out.join("report.html")
 }
 
+/// A sweep of a scenario that passes and one that is violated, with commits that take so long; gives its folder.
+fn sweep(dir: &Path, name: &str, commit: &str) -> PathBuf {
+    let calm = format!(
+        "[topology]\ncommit_latency = \"{commit}\"\n[population]\nusers = 8\n[workload]\nsend_interval = \"500ms\"\n\
+         [phases]\nload = \"6s\"\nliveness_bound = \"15s\"\n"
+    );
+    let level = "[[checks.service_levels]]\nmeasure = \"send-to-ack\"\npercentile = 50\nat_most = \"1us\"\n";
+    let scenarios = dir.join(format!("{name}-scenarios"));
+    std::fs::create_dir_all(&scenarios).expect("there is room for a folder");
+    std::fs::write(scenarios.join("slower-than-agreed.toml"), [&calm, level].concat()).expect("there is room");
+    std::fs::write(scenarios.join("calm.toml"), calm).expect("there is room");
+    let out = dir.join(name);
+    let mut squall = Command::new(env!("CARGO_BIN_EXE_squall"));
+    squall.arg("sweep").arg(&scenarios).args(["--seeds", "0..8", "--quiet", "--out"]).arg(&out);
+    squall.output().expect("squall starts");
+    out
+}
+
+/// The page that a command about records writes.
+fn page_about(dir: &Path, command: &str, records: &[&Path]) -> PathBuf {
+    let page = dir.join(format!("{command}.html"));
+    let mut squall = Command::new(env!("CARGO_BIN_EXE_squall"));
+    squall.arg(command).args(records).arg("--html").arg(&page).output().expect("squall starts");
+    page
+}
+
 fn browser() -> Option<PathBuf> {
     let names = ["chromium", "chromium-browser", "google-chrome"];
     let path = std::env::var_os("PATH")?;
@@ -75,13 +101,17 @@ fn pages_can_be_read_on_a_telephone_and_at_a_desk_by_day_and_by_night() {
         return;
     };
     let dir = scratch("pages");
+    let (before, after) = (sweep(&dir, "before", "4ms"), sweep(&dir, "after", "40ms"));
     let pages = [
         ("passed", page_of(&dir, "passed", "deploy.toml", &[])),
         ("violated", page_of(&dir, "violated", "smoke.toml", &["--plant", "no-client-dedup"])),
+        ("swept", before.join("report.html")),
+        ("compared", page_about(&dir, "compare", &[&before, &after])),
+        ("trend", page_about(&dir, "trend", &[&before, &after])),
     ];
     let mut found = Vec::new();
     for (run, page) in pages {
-        let text = std::fs::read_to_string(&page).expect("the run has written its page");
+        let text = std::fs::read_to_string(&page).unwrap_or_else(|error| panic!("{run}: {error}"));
         for (name, scheme) in SCHEMES {
             let profile = dir.join("profile");
             let (_, log) = open(&browser, &page, scheme, &profile);

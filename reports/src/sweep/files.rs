@@ -1,0 +1,68 @@
+//! The files of a sweep: `sweep.json`, `junit.xml`, `report.html`, and a folder for each run.
+
+use super::{RUNS_FOLDER, SWEEP_FILE, SweepRecord};
+use crate::record::RunRecord;
+use crate::store::{self, JUNIT_FILE, PAGE_FILE, RECORD_FILE, WriteError};
+use std::path::Path;
+
+/// Makes the folder if it is not there, and removes what an earlier sweep has left in it. What is not a sweep's stays.
+///
+/// # Errors
+/// The folder cannot be made, or a file cannot be removed.
+pub fn clear(dir: &Path) -> Result<(), WriteError> {
+    store::make(&dir.join(RUNS_FOLDER))?;
+    for name in [SWEEP_FILE, JUNIT_FILE, PAGE_FILE] {
+        store::remove(&dir.join(name))?;
+    }
+    let runs = std::fs::read_dir(dir.join(RUNS_FOLDER)).into_iter().flatten().flatten();
+    for run in runs.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        store::clear(&run.path())?;
+        // What is not empty holds something of the user's.
+        let _ = std::fs::remove_dir(run.path());
+    }
+    Ok(())
+}
+
+/// Keeps of a run that passed what a comparison needs, without what happened when: a night has thousands of them. Its page can be made again.
+///
+/// # Errors
+/// The record cannot be written.
+pub fn keep_little(dir: &Path, run: &RunRecord) -> Result<(), WriteError> {
+    store::remove(&dir.join(PAGE_FILE))?;
+    store::remove(&dir.join(JUNIT_FILE))?;
+    let run = RunRecord { series: None, ..run.clone() };
+    let json = serde_json::to_string(&run).expect("a record has string keys and no fallible serializers");
+    store::write(&dir.join(RECORD_FILE), &(json + "\n"))
+}
+
+/// Writes the files of a sweep that is over.
+///
+/// # Errors
+/// One of them cannot be written.
+pub fn write(dir: &Path, sweep: &SweepRecord, junit: &str) -> Result<(), WriteError> {
+    let json = serde_json::to_string_pretty(sweep).expect("a record has string keys and no fallible serializers");
+    for (name, text) in [(SWEEP_FILE, json + "\n"), (JUNIT_FILE, junit.to_owned()), (PAGE_FILE, sweep.html())] {
+        store::write(&dir.join(name), &text)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn an_earlier_sweep_leaves_nothing_and_a_users_files_stay() {
+        let dir = testing::scratch("an_earlier_sweep");
+        store::write_all(&dir.join("runs/calm-1"), &testing::passed(), "seed = 1\n").unwrap();
+        keep_little(&dir.join("runs/calm-1"), &testing::passed()).unwrap();
+        assert!(store::load(&dir.join("runs/calm-1")).is_ok() && !dir.join("runs/calm-1/report.html").exists());
+        std::fs::create_dir_all(dir.join("runs/mine")).unwrap();
+        std::fs::write(dir.join("runs/mine/notes.md"), "mine").unwrap();
+        write(&dir, &crate::sweep::tests::sweep(), "<testsuites/>").unwrap();
+        clear(&dir).unwrap();
+        assert!(dir.join("runs/mine/notes.md").exists() && !dir.join("runs/calm-1").exists());
+        assert!(!dir.join("sweep.json").exists() && !dir.join("report.html").exists());
+    }
+}
