@@ -261,6 +261,15 @@ impl RunRecord {
 
 impl FaultRecord {
     /// Whether it hit anything.
+    /// Those that it never hit, in words: of a fault of links, each with the list that names it.
+    pub fn missed_in_words(&self) -> Vec<String> {
+        let words = |missed: &String| match missed.split_once(' ') {
+            Some((list, host)) => format!("{host} of its \"{list}\""),
+            None => missed.clone(),
+        };
+        self.missed.iter().map(words).collect()
+    }
+
     pub fn has_hit(&self) -> bool {
         self.affected.values().any(|count| *count > 0)
     }

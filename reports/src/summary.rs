@@ -89,7 +89,7 @@ pub(crate) fn hits(affected: &BTreeMap<String, u64>) -> String {
 
 /// What it hit, and those of its targets that it never did.
 fn hits_and_misses(fault: &FaultRecord) -> String {
-    let missed: Vec<String> = fault.missed.iter().map(|target| clean(target)).collect();
+    let missed: Vec<String> = fault.missed_in_words().iter().map(|target| clean(target)).collect();
     let hits = hits(&fault.affected);
     let never: Vec<String> = fault.never.iter().map(|what| clean(what).replace('_', " ")).collect();
     let but = |what: &str, list: Vec<String>| match list.is_empty() {

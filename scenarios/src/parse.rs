@@ -177,13 +177,11 @@ fn checks(table: &mut Table<'_, '_>, checks: &mut Checks) {
         let at_most = table.required("at_most", "\"500ms\"");
         Some(ServiceLevel { measure: measure?, percentile: percentile?, at_most: at_most? })
     });
-    if table.has("bystanders") {
-        table.section("bystanders", |table| {
-            let (percentile, factor) = (table.required("percentile", "99"), table.required("factor", "1.5"));
-            checks.bystanders =
-                percentile.zip(factor).map(|(percentile, factor)| BystandersLevel { percentile, factor });
-        });
-    }
+    table.optional_section("bystanders", |table| {
+        let (percentile, factor) = (table.required("percentile", "99"), table.required("factor", "1.5"));
+        checks.bystanders =
+            percentile.zip(factor).map(|(percentile, factor)| BystandersLevel { percentile, factor });
+    });
 }
 
 fn fault(table: &mut Table<'_, '_>) -> Option<Fault> {

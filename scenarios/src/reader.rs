@@ -186,6 +186,14 @@ impl<'r, 'd> Table<'r, 'd> {
         self.entries.contains_key(key)
     }
 
+    /// Reads a section that means something by being there.
+    pub fn optional_section(&mut self, key: &'static str, read: impl FnOnce(&mut Table<'_, '_>)) {
+        match self.has(key) {
+            true => self.section(key, read),
+            false => self.known.push(key),
+        }
+    }
+
     /// Reads a section `[key]`; an absent one is read as empty.
     pub fn section(&mut self, key: &'static str, read: impl FnOnce(&mut Table<'_, '_>)) {
         self.known.push(key);

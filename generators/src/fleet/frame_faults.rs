@@ -21,6 +21,8 @@ pub enum FrameFault {
     Twice,
     /// It comes this much later, if its connection is still there.
     Late(Duration),
+    /// It comes this much later, and then twice.
+    LateTwice(Duration),
     /// Its connection is reset, and the frame is lost with it.
     Cut,
 }

@@ -76,6 +76,10 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                 self.put_again(index, &frame, now, sink);
             }
             FrameFault::Late(by) => self.keep_back(index, conn, Frame::Up(frame), now + by),
+            FrameFault::LateTwice(by) => {
+                self.keep_back(index, conn, Frame::Up(frame.clone()), now + by);
+                self.keep_back(index, conn, Frame::Up(frame), now + by);
+            }
             FrameFault::Cut => self.last_mile.cut(conn),
         }
     }
@@ -126,6 +130,10 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                 self.hand_over(index, frame, now, sink);
             }
             FrameFault::Late(by) => self.keep_back(index, conn, Frame::Down(frame), now + by),
+            FrameFault::LateTwice(by) => {
+                self.keep_back(index, conn, Frame::Down(frame.clone()), now + by);
+                self.keep_back(index, conn, Frame::Down(frame), now + by);
+            }
             FrameFault::Cut => {
                 self.last_mile.cut(conn);
                 // What came behind the frame in the stream must not be read without it.

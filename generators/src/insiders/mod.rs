@@ -69,10 +69,17 @@ impl<C: Copy + Eq> Insiders<C> {
     /// others as well; who they are is drawn from the seed.
     pub fn new(seed: u64, secret: TokenSecret, gateways: u32, (most, guessing): (u32, u32), users: u32) -> Self {
         let key = key(seed, "insiders");
-        let insider = |number: u32| {
+        let mut people: Vec<u32> = Vec::new();
+        for number in 0..most.min(users) {
+            // Each is another person: who has been drawn already gives way to the next.
+            let drawn = below(mix(key ^ u64::from(number)), users.into()) as u32;
+            let free = (drawn..users).chain(0..drawn).find(|index| !people.contains(index));
+            people.extend(free);
+        }
+        let insider = |(number, index): (u32, &u32)| {
             let first = u64::from(FIRST_INSIDER) + u64::from(number) * DEVICES_EACH as u64 + 1;
             Insider {
-                index: below(mix(key ^ u64::from(number)), users.into()) as u32,
+                index: *index,
                 first,
                 devices: (0..DEVICES as u64).map(|device| Device::new(DeviceId(first + device), None)).collect(),
                 seats: SEATS
@@ -83,7 +90,7 @@ impl<C: Copy + Eq> Insiders<C> {
                 messages: 0,
             }
         };
-        let insiders = (0..most).map(insider).collect();
+        let insiders = (0..).zip(&people).map(insider).collect();
         Insiders {
             key,
             secret,

@@ -31,7 +31,7 @@ pub fn faults(out: &mut String, run: &RunRecord) {
             cell(&fault.kind),
             cell(&fault.targets.join(", ")),
             cell(&hits(&fault.affected)),
-            cell(&fault.missed.join(", ")),
+            cell(&fault.missed_in_words().join(", ")),
         ]
     });
     let header = ["fault", "in the run", "#from", "#until", "#all back after", "kind", "targets", "hit", "missed"];

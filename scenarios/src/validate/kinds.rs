@@ -4,7 +4,10 @@ use super::findings::Findings;
 use crate::model::{Backbone, Fault, FaultKind, Point, Scenario, Strikes, Topology};
 use crate::span::Span;
 use crate::target::{Target, Targets};
-use squall_protocol::HostName;
+use squall_protocol::{HostName, Role};
+
+/// So many people are left beside insiders.
+const LEAST_OTHERS: u32 = 2;
 
 /// A fault of which something is said: where it stands and what it is in.
 struct Particulars<'a> {
@@ -59,13 +62,21 @@ pub(super) fn particulars(scenario: &Scenario, fault: &Fault, place: &str, findi
         FaultKind::Pause { .. } => {
             of.has_a_clock_of_its_own("none can be paused");
         }
-        FaultKind::Clock { ahead, behind, drift_ppm, .. } => {
+        FaultKind::Clock { target, ahead, behind, drift_ppm } => {
             if of.has_a_clock_of_its_own("none can be wrong") {
                 of.findings.number(&format!("{place}.drift_ppm"), *drift_ppm, -100_000.0..=100_000.0);
                 if ahead == behind && *drift_ppm == 0.0 {
                     let message = "this clock is neither ahead nor behind and does not drift";
                     of.add("ahead", &["faults"], message, "write e.g. ahead = \"2s\"");
                 }
+            }
+            let hosts = target.hosts(&scenario.topology).into_iter();
+            if let Some(host) = hosts.clone().find(|host| matches!(host.role, Role::Registry | Role::Bus)) {
+                let message = format!(
+                    "nothing that a {} does depends on its wall clock, but the target includes {host}",
+                    host.role
+                );
+                of.add("target", &["topology"], message, "target e.g. \"messages-*\" or \"gateway-*\"");
             }
         }
         FaultKind::DelayAcks { by, .. } => {
@@ -78,6 +89,7 @@ pub(super) fn particulars(scenario: &Scenario, fault: &Fault, place: &str, findi
         FaultKind::Insiders { count, guessing } => {
             of.findings.count(&format!("{place}.count"), *count, 1..=100);
             of.findings.count(&format!("{place}.guessing"), *guessing, 0..=(*count).min(100));
+            of.leaves_others(*count);
         }
         FaultKind::CarrierGone { carrier: Some(carrier) } => {
             if scenario.network.last_mile.get(carrier).is_none_or(|share| *share <= 0.0) {
@@ -144,6 +156,26 @@ impl Particulars<'_> {
             let kind = self.kind.name();
             let message = format!("a {kind} is planned before the run, when no shard is the busiest yet");
             self.add("kind", &[], message, "name the shards, or \"messages-*\"");
+        }
+    }
+
+    /// Insiders need others to harm: somebody to write to, and two who have a conversation without them.
+    fn leaves_others(&mut self, own: u32) {
+        let (users, faults) = (self.scenario.population.users, &self.scenario.faults);
+        let count = |fault: &Fault| if let FaultKind::Insiders { count, .. } = fault.kind { count } else { 0 };
+        let all = faults.iter().map(count).fold(0, u32::saturating_add);
+        let most = users.saturating_sub(LEAST_OTHERS);
+        if all > most {
+            let message = format!(
+                "{all} of {users} users are insiders, but at least {LEAST_OTHERS} must be left whom they could harm"
+            );
+            let fewer = most.saturating_sub(all - own);
+            let more = all.saturating_add(LEAST_OTHERS);
+            let help = match fewer {
+                0 => format!("set users in [population] to {more} or more"),
+                fewer => format!("write count = {fewer}, or less, or set users in [population] to {more} or more"),
+            };
+            self.add("count", &["population", "faults"], message, &help);
         }
     }
 

@@ -110,6 +110,14 @@ fn what_a_fault_cannot_hit_is_refused() {
             "1:1: this clock is neither ahead nor behind and does not drift; write e.g. ahead = \"2s\"",
         ),
         (
+            "kind = \"clock\"\nat = \"1s\"\ntarget = [\"registry-0\"]\nahead = \"2s\"",
+            "5:10: nothing that a registry does depends on its wall clock, but the target includes registry-0; target e.g. \"messages-*\" or \"gateway-*\"",
+        ),
+        (
+            "kind = \"insiders\"\nat = \"1s\"\ncount = 25",
+            "5:9: 25 of 20 users are insiders, but at least 2 must be left whom they could harm; write count = 18, or less, or set users in [population] to 27 or more",
+        ),
+        (
             "kind = \"slow-link\"\nat = \"1s\"\nbetween = [\"clients\"]\nand = [\"gateway-*\"]\nbytes_per_s = 0",
             "6:15: bytes_per_s is 0, which is a partition; write e.g. bytes_per_s = 20_000",
         ),

@@ -88,6 +88,10 @@ fn an_unknown_key_names_the_near_one_or_where_it_belongs_or_all() {
             "[[checks.service_levels]]\nmeasure = \"reconnect\"\npercentile = 99\nat_most = \"1s\"\nmin = 1",
             "5:1: unknown key \"min\" in [[checks.service_levels]]; the keys there are measure, percentile, at_most",
         ),
+        (
+            "[checks]\nloss = 1",
+            "2:1: unknown key \"loss\" in [checks]; the keys there are service_levels, bystanders",
+        ),
     ]);
 }
 

@@ -152,20 +152,21 @@ impl ClientFaults {
         })
     }
 
-    /// What a fault does to such a frame; counts it.
+    /// What all faults that strike it do to such a frame together; counts each of them.
     fn frame_fault(&mut self, frame: FrameKind) -> FrameFault {
-        let mut struck = None;
+        let mut struck = Vec::new();
         for fault in &mut self.active {
             if let ClientFault::Frames { share, frames, what } = fault
                 && frames.contains(&frame)
                 && share.stream.chance(share.share)
             {
-                struck = struck.or(Some((share.fault, *what)));
+                struck.push((share.fault, *what));
             }
         }
-        let Some((fault, what)) = struck else { return FrameFault::Pass };
-        self.hit(fault, "frames", 1);
-        what
+        struck.into_iter().fold(FrameFault::Pass, |all, (fault, what)| {
+            self.hit(fault, "frames", 1);
+            together(all, what)
+        })
     }
 
     /// Whether the client reads; counts it when it does not.
@@ -222,8 +223,46 @@ impl ClientFaults {
     }
 }
 
+/// What two faults do to one frame: it comes as late as the later of them says, and twice if one of them says so.
+fn together(a: FrameFault, b: FrameFault) -> FrameFault {
+    let parts = |fault| match fault {
+        FrameFault::Pass => Some((false, None)),
+        FrameFault::Twice => Some((true, None)),
+        FrameFault::Late(by) => Some((false, Some(by))),
+        FrameFault::LateTwice(by) => Some((true, Some(by))),
+        FrameFault::Cut => None,
+    };
+    let Some(((a_twice, a_late), (b_twice, b_late))) = parts(a).zip(parts(b)) else { return FrameFault::Cut };
+    match (a_twice || b_twice, a_late.max(b_late)) {
+        (false, None) => FrameFault::Pass,
+        (true, None) => FrameFault::Twice,
+        (false, Some(by)) => FrameFault::Late(by),
+        (true, Some(by)) => FrameFault::LateTwice(by),
+    }
+}
+
 /// The first of the shares that strikes. Every one draws, even after one has struck, so that each keeps its own sequence.
 fn first_that_strikes<'a>(shares: impl Iterator<Item = &'a mut Share>) -> Option<usize> {
     let struck = shares.filter_map(|share| share.stream.chance(share.share).then_some(share.fault));
     struck.fold(None, |first, fault| first.or(Some(fault)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn two_faults_that_strike_one_frame_both_have_their_way_and_their_hit() {
+        let faults = SharedClientFaults::default();
+        let late = Duration::from_secs(2);
+        let all = [(0, FrameFault::Twice), (1, FrameFault::Late(late)), (2, FrameFault::Late(late / 2))];
+        for (fault, what) in all {
+            let share = Share { fault, share: 1.0, stream: Stream::new(7, "frames") };
+            faults.begin(ClientFault::Frames { share, frames: &[FrameKind::Ack], what });
+        }
+        assert_eq!(faults.clone().fault(3, FrameKind::Ack), FrameFault::LateTwice(late));
+        assert_eq!(faults.clone().fault(3, FrameKind::Sent), FrameFault::Pass);
+        assert_eq!(faults.lock().take_hits(), [((0, "frames"), 1), ((1, "frames"), 1), ((2, "frames"), 1)].into());
+    }
 }

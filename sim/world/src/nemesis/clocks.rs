@@ -24,8 +24,12 @@ pub(super) fn end(Held(machines): Held, strike: &mut Strike, stage: &Stage<'_>) 
         let stamped = mailbox.stamped(*machine as u16) - before;
         strike.count("entries_stamped", stamped);
         let machine = &stage.machines[*machine];
-        // Only shards write down what their clock says; others are struck when they run with it.
-        if stamped > 0 || (machine.host.role != Role::Messages && machine.power == Power::Up) {
+        // Only shards write down what their clock says; a gateway is struck when it runs with it, for it is asked at each connect.
+        let is_gateway = machine.host.role == Role::Gateway && machine.power == Power::Up;
+        if is_gateway {
+            strike.count("gateways", 1);
+        }
+        if stamped > 0 || is_gateway {
             strike.strikes(machine.host);
         }
     });

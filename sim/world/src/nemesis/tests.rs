@@ -61,7 +61,7 @@ fn said((kind, rest): (&str, &str), at: u64) -> String {
 
 /// What is in force 5.5 s into the load of a scenario with these faults.
 fn in_force(faults: &str) -> Vec<String> {
-    let text = format!("[population]\nusers = 2\n[phases]\nramp = \"1s\"\nload = \"20s\"\n{faults}");
+    let text = format!("[population]\nusers = 8\n[phases]\nramp = \"1s\"\nload = \"20s\"\n{faults}");
     let scenario: Scenario = parse(&text, Path::new("pair.toml")).unwrap_or_else(|p| panic!("{}\n{text}", p[0]));
     let context = WorldContext::new(key(0, "world"));
     let _guard = enter_world(&context);
@@ -144,6 +144,15 @@ fn a_fault_that_does_not_strike_all_that_it_names_says_whom_it_missed() {
     assert_eq!(missed_by_point, ["messages-1", "messages-2"]);
     assert!(because.is_some_and(|because| because.ends_with("its point was not passed there while it waited")));
     // Drawn ones count when they are drawn; a link's sides each for itself.
+    let clock =
+        "[[faults]]\nkind = \"clock\"\ntarget = [\"gateway-*\"]\nahead = \"2s\"\nat = \"1s\"\nfor = \"5s\"\n";
+    assert_eq!(missed(clock), [(vec![], None)]);
+    // Both strike every ack, and each has its way.
+    let acks = |kind: &str, rest: &str| {
+        format!("[[faults]]\nkind = \"{kind}\"\nshare = 1.0\nat = \"1s\"\nfor = \"5s\"\n{rest}")
+    };
+    let both = acks("duplicate-acks", "") + &acks("delay-acks", "by = \"1s\"\n");
+    assert_eq!(missed(&both), [(vec![], None), (vec![], None)]);
     let drawn = "[[faults]]\nkind = \"pause\"\ntarget = [\"one of gateway-*\"]\nat = \"2s\"\nfor = \"1s\"\n";
     assert_eq!(missed(drawn), [(vec![], None)]);
     let idle = "[[faults]]\nkind = \"partition\"\nbetween = [\"gateway-*\", \"registry-0\"]\nand = [\"bus-0\"]\nat = \"2s\"\nfor = \"9s\"\n";

@@ -173,6 +173,7 @@ impl World<'_> {
     /// Why a fault proves less than it says.
     fn missed(&self, fault: &FaultRecord) -> String {
         let FaultRecord { name, missed, targets, .. } = fault;
+        let in_words = fault.missed_in_words();
         let never_begun = missed.iter().filter(|target| !targets.contains(target)).count();
         let why = if self.waits_for_a_point(name) {
             ": its point was not passed there while it waited"
@@ -181,7 +182,7 @@ impl World<'_> {
         } else {
             ""
         };
-        format!("fault {name} missed {}{why}", missed.join(", "))
+        format!("fault {name} missed {}{why}", in_words.join(", "))
     }
 
     fn waits_for_a_point(&self, name: &str) -> bool {

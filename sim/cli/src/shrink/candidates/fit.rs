@@ -1,7 +1,7 @@
 //! Makes a scenario whole again after a number in it has shrunk.
 
 use squall_scenarios::people::{Conversations, Lengths, Life, Popularity};
-use squall_scenarios::{Arrival, Fault, Population, Scenario, Span, Target, Topology, Workload};
+use squall_scenarios::{Arrival, Fault, FaultKind, Population, Scenario, Span, Target, Topology, Workload};
 
 /// Adapts what depends on counts and lengths, drops what begins after the end, and forgets what means nothing any more.
 pub fn fit(scenario: &mut Scenario) {
@@ -9,6 +9,13 @@ pub fn fit(scenario: &mut Scenario) {
     workload(scenario);
     let load = scenario.phases.load;
     scenario.faults.retain(|fault| fault.at < load);
+    let others = scenario.population.users.saturating_sub(2);
+    for fault in &mut scenario.faults {
+        if let FaultKind::Insiders { count, guessing } = &mut fault.kind {
+            *count = (*count).min(others).max(1);
+            *guessing = (*guessing).min(*count);
+        }
+    }
     for fault in &mut scenario.faults {
         let room = load - fault.at;
         fault.within = fault.within.map(|within| within.min(room)).filter(|within| !within.is_zero());
