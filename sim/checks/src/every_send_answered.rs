@@ -132,6 +132,19 @@ mod tests {
     }
 
     #[test]
+    fn a_creation_is_in_conflict_only_with_one_that_was_there() {
+        let mut history = History::empty();
+        history.device(1, 1).device(2, 2).create(2, 5).wait(5_000).refused(2, 5, "conflict").wait(5_000);
+        history.create(1, 6).acked(1, 6, 1).log(6);
+        let found = history.audit().violated(NAME, 5);
+        assert!(found.message.contains("nobody else had created"), "{}", found.message);
+        let mut history = History::empty();
+        history.device(1, 1).device(2, 2).create(1, 6).create(2, 5).acked(1, 6, 1).log(6);
+        history.wait(5_000).refused(2, 5, "conflict");
+        assert_eq!(history.audit().report(NAME).verdict, Verdict::Pass);
+    }
+
+    #[test]
     fn a_refused_message_that_is_stored_all_the_same_is_named() {
         let mut history = History::chat();
         history.change(1, 5, Change::Left(2)).acked(1, 5, 3).log(5);

@@ -1,5 +1,5 @@
 //! **Invariant:** nothing is displayed to a user outside the times of their membership, which is a fold over the
-//! conversation's own log.
+//! conversation's own log; and no log holds what the fold up to it and the conversation's name did not allow its author to write.
 
 use crate::facts::intervals;
 use crate::facts::{Fact, Facts};
@@ -11,12 +11,26 @@ const NAME: &str = "members-only";
 
 pub(crate) const PROPERTY: Property = Property {
     name: NAME,
-    guarantee: "Nobody is shown an entry that their membership does not cover.",
+    guarantee: "Nobody is shown an entry that their membership does not cover, or has written one.",
     evaluation: "displayed entries compared with membership",
     exposure: "entries displayed in conversations whose members changed, and lies told",
-    judge: |_: &Fact, _: &Facts, _: &mut Tally| {},
+    judge,
     conclude,
 };
+
+fn judge(fact: &Fact, facts: &Facts, tally: &mut Tally) {
+    let Fact::Logged(logged) = fact else { return };
+    let Some(forbidden) = logged.forbidden else { return };
+    tally.violate(|| {
+        let sentence = format!(
+            "The log of conversation {} has {} at seq {}, but {forbidden}.",
+            facts.conversations[logged.conversation].id,
+            facts.name(logged.message),
+            logged.seq
+        );
+        facts.in_log(NAME, logged.conversation, Some(logged.seq), logged.message, sentence)
+    });
+}
 
 fn conclude(facts: &Facts, tally: &mut Tally) {
     for (pair, row) in (0u32..).zip(facts.pairs.rows()) {
@@ -91,6 +105,43 @@ mod tests {
                 history.display(3, id, id);
             }
             assert_eq!(history.audit().report(NAME).verdict, verdict);
+        }
+    }
+
+    #[test]
+    fn a_creation_against_its_name_is_named() {
+        // The group's name says that user 1 creates it.
+        let mut history = History::empty();
+        history.device(1, 1).device(2, 2).create(2, 5).acked(2, 5, 1).log(5).display(2, 5, 1);
+        let found = history.audit().violated(NAME, 5);
+        assert!(found.message.contains("name says otherwise"), "{}", found.message);
+        let mut history = History::chat();
+        history.create(1, 5).acked(1, 5, 3).log(5);
+        let found = history.audit().violated(NAME, 5);
+        assert!(found.message.contains("had been created before"), "{}", found.message);
+    }
+
+    #[test]
+    fn what_somebody_writes_who_is_no_member_is_named_whoever_they_are() {
+        let changes = [Change::Left(2), Change::Joined(3), Change::Joined(4)];
+        for change in changes {
+            let mut history = History::chat();
+            history.insider(3, 3).change(3, 5, change).log(5);
+            let found = history.audit().violated(NAME, 5);
+            assert!(found.message.contains("its author was no member"), "{}", found.message);
+        }
+        let mut history = History::chat();
+        history.send(3, 5).log(5);
+        history.audit().violated(NAME, 5);
+    }
+
+    #[test]
+    fn a_change_that_changes_nothing_is_named() {
+        for (change, why) in [(Change::Left(3), "was no member"), (Change::Joined(2), "was a member")] {
+            let mut history = History::chat();
+            history.change(1, 5, change).log(5);
+            let found = history.audit().violated(NAME, 5);
+            assert!(found.message.contains(why), "{}", found.message);
         }
     }
 

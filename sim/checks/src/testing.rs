@@ -103,6 +103,15 @@ impl History {
         self.push_send(device, message, CONVERSATION, what)
     }
 
+    pub fn create(&mut self, device: u64, message: u64) -> &mut Self {
+        self.push_send(device, message, CONVERSATION, What::Created)
+    }
+
+    /// A user attacks with this device from now on.
+    pub fn insider(&mut self, device: u64, user: u64) -> &mut Self {
+        self.push(device, Kind::Insider { user: UserId(user), number: None })
+    }
+
     pub fn resend(&mut self, device: u64, message: u64) -> &mut Self {
         self.push(device, Kind::Resend { conversation: CONVERSATION, client_msg_id: id(message) })
     }

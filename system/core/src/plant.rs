@@ -65,6 +65,8 @@ pub enum Plant {
     ReturnShowsTheGap,
     LookupGivenUp,
     DebtEvicted,
+    LeaverTakesAway,
+    DirectNamesWhoever,
 }
 
 /// Whether this bug is planted in the process.

@@ -32,7 +32,7 @@ impl Facts {
         self.membership.read(conversation);
         let place = small(entry.seq);
         let expected = self.advance(conversation, place);
-        self.fold(conversation, place, entry);
+        let forbidden = self.fold(conversation, place, entry);
 
         let (message, taken) = self.witness(conversation, place, entry.client_msg_id);
         let fingerprint = content(entry.conversation, entry.sender, entry.body_hash, entry.what);
@@ -66,6 +66,7 @@ impl Facts {
             expected,
             overtaken_by,
             origin,
+            forbidden,
             across_restart,
         })
     }
@@ -145,11 +146,15 @@ impl Facts {
         (u64::from(place) != next).then_some(Seq(next))
     }
 
-    fn fold(&mut self, conversation: u32, place: u32, entry: &AuditEntry<'_>) {
+    /// Takes an entry into the fold. Why its author may not write it there, if the log before it is whole.
+    fn fold(&mut self, conversation: u32, place: u32, entry: &AuditEntry<'_>) -> Option<&'static str> {
         let row = &mut self.conversations[conversation];
+        let is_whole = !self.membership.gaps.contains_key(&conversation);
+        let forbidden = self.membership.forbids(entry, row.created).filter(|_| is_whole);
         self.membership.fold(place, entry.what, entry.members, row.created);
         row.created |= entry.what == What::Created;
         row.full |= self.membership.present() >= limits::MAX_GROUP_MEMBERS;
         row.members_changed |= matches!(entry.what, What::Joined(_) | What::Left(_));
+        forbidden
     }
 }

@@ -128,6 +128,8 @@ pub(crate) struct Logged {
     /// A later send of the same device, by its number, that stands before this one.
     pub overtaken_by: Option<u32>,
     pub origin: Origin,
+    /// Why its author may not write it there, by the name of the conversation and the log before it.
+    pub forbidden: Option<&'static str>,
     /// Entries of this conversation were first seen before and after its shard restarted.
     pub across_restart: bool,
 }

@@ -4,11 +4,12 @@
 //! creation see from 1, a newcomer from [`limits::NEWCOMER_HISTORY`] entries before the join, a leaver up to the entry
 //! that says so.
 
+use super::AuditEntry;
 use super::intervals::{self, Range};
 use rustc_hash::FxHashMap;
 use squall_history::What;
-use squall_protocol::{UserId, limits};
-use std::collections::BTreeMap;
+use squall_protocol::{Name, UserId, limits};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A time during which a user may see entries of a conversation. `to` is `u32::MAX` while it lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,6 +79,26 @@ impl Membership {
         }
     }
 
+    /// Why the author of an entry may not write it next to the conversation that is being read, which has been created already or not.
+    pub fn forbids(&self, entry: &AuditEntry<'_>, created: bool) -> Option<&'static str> {
+        let is_member = |user: &UserId| self.present.contains_key(user);
+        let direct = match entry.conversation.name() {
+            Some(Name::Direct { .. }) => true,
+            Some(Name::Group { .. }) => false,
+            None => return Some("the conversation's name is nobody's"),
+        };
+        match entry.what {
+            What::Created if created => Some("the conversation had been created before"),
+            What::Created => names_others(entry).then_some("the conversation's name says otherwise"),
+            _ if !created => Some("nobody had created the conversation"),
+            _ if !is_member(&entry.sender) => Some("its author was no member"),
+            What::Text => None,
+            What::Joined(_) | What::Left(_) if direct => Some("two people's conversation is theirs alone"),
+            What::Joined(user) => is_member(&user).then_some("that user was a member"),
+            What::Left(user) => (!is_member(&user)).then_some("that user was no member"),
+        }
+    }
+
     /// Takes an entry of the conversation that is being read.
     pub fn fold(&mut self, seq: u32, what: What, members: &[UserId], created: bool) {
         match what {
@@ -111,6 +132,18 @@ impl Membership {
         let len = all[from..].partition_point(|stay| stay.conversation == conversation);
         &all[from..from + len]
     }
+}
+
+/// Whether a creation is not what the name of its conversation says: its two people and nobody else; or its creator and others, each once.
+fn names_others(creation: &AuditEntry<'_>) -> bool {
+    let members: BTreeSet<UserId> = creation.members.iter().copied().collect();
+    let once = members.len() == creation.members.len() && members.contains(&creation.sender);
+    let as_named = match creation.conversation.name() {
+        Some(Name::Direct { low, high }) => members == [low, high].into(),
+        Some(Name::Group { creator, .. }) => creator == creation.sender,
+        None => false,
+    };
+    !(once && as_named)
 }
 
 /// The entries that somebody may see who was there like this.

@@ -53,7 +53,9 @@ impl Facts {
             _ if !self.audited => None,
             "conflict" if row.is(known::CREATION) => {
                 let created = self.conversations[conversation].created;
-                (!created).then_some("nobody else has created the conversation")
+                // The creation is the first entry: at the refusal, it may not even have been sent.
+                let existed = created && self.prefixes(refusal, conversation).to > 0;
+                (!existed).then_some("nobody else had created the conversation")
             }
             "conflict" if row.is(known::CHANGE) => {
                 let direct = matches!(self.conversations[conversation].id.name(), Some(Name::Direct { .. }));

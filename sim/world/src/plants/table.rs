@@ -274,6 +274,14 @@ bugs! {
         "The table of what is owed is bounded and forgets the oldest; devices that never ack push out what others are owed."
         ["no-loss"] in "never-acking", 2 devices, 2 faults:
         "An open debt for a delivery that was lost, and many newer ones."
+    LeaverTakesAway "leaver-takes-away":
+        "Who may take somebody out of a group is asked as it is for reading: whoever has been in it may."
+        ["members-only"] in "insiders", 1 devices, 1 faults:
+        "A member who has left, and takes away one who has not."
+    DirectNamesWhoever "direct-names-whoever":
+        "A conversation of two has the members that its creator names, if the creator is one: the other one is left out of what is theirs."
+        ["members-only"] in "insiders", 1 devices, 1 faults:
+        "One of two people, who creates their conversation for themselves."
 }
 
 #[cfg(test)]

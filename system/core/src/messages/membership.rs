@@ -126,6 +126,8 @@ impl Membership {
             Payload::Created { .. } => {}
             _ if !exists => return Err(Refusal::UnknownConversation),
             Payload::Joined(user) if planted(Plant::AnybodyMayJoin) && *user == sender => {}
+            Payload::Left(user)
+                if planted(Plant::LeaverTakesAway) && self.has_left(sender) && self.is_member(*user) => {}
             _ if !self.is_member(sender) => return Err(Refusal::NotAMember),
             Payload::Text(_) if planted(Plant::ReturnerNotLetIn) && self.has_left(sender) => {
                 return Err(Refusal::NotAMember);
@@ -214,6 +216,7 @@ fn names_its_members(conversation: ConversationId, sender: UserId, direct: bool,
     let mut sorted = members.to_vec();
     sorted.sort_unstable();
     match (conversation.name(), direct) {
+        (Some(Name::Direct { .. }), true) if planted(Plant::DirectNamesWhoever) => sorted.contains(&sender),
         (Some(Name::Direct { low, high }), true) => sorted == [low, high],
         (Some(Name::Group { .. }), false) => {
             let distinct = sorted.windows(2).all(|pair| pair[0] != pair[1]);
