@@ -21,6 +21,7 @@ pub fn plots(run: &RunRecord) -> Vec<Plot> {
         plots.extend(connections(run, series));
         plots.extend(messages(run, series));
         plots.extend(backlog(run, series));
+        plots.extend(commits(run, series));
         plots.extend(traffic(run, series));
         plots.extend(memory(run, series));
         plots.extend(speed(run, series));
@@ -164,6 +165,20 @@ fn backlog(run: &RunRecord, series: &Series) -> Option<Plot> {
     let lines: Vec<Line> = level(series, "backlog", "entries owed").into_iter().collect();
     let words = format!("Entries that devices have not shown yet: {}.", told(&lines, Unit::Count));
     over_time(run, "backlog", "Backlog: entries that devices have not shown yet", Unit::Count, lines, words)
+}
+
+/// How often disks were synced and for how many entries, and what was written: with the syncs this is the size of a commit.
+fn commits(run: &RunRecord, series: &Series) -> Vec<Plot> {
+    let names = [("entries_committed", "entries"), ("disk_syncs", "syncs")];
+    let lines: Vec<Line> = names.iter().filter_map(|(name, shown)| rate(series, name, shown)).collect();
+    let words =
+        format!("Entries committed and syncs of the shards' disks, a second: {}.", told(&lines, Unit::PerSecond));
+    let written: Vec<Line> = rate(series, "disk_bytes", "written").into_iter().collect();
+    let size = format!("Written to the shards' disks, a second: {}.", told(&written, Unit::BytesPerSecond));
+    over_time(run, "commits", "Commits", Unit::PerSecond, lines, words)
+        .into_iter()
+        .chain(over_time(run, "disks", "Written to disks", Unit::BytesPerSecond, written, size))
+        .collect()
 }
 
 fn traffic(run: &RunRecord, series: &Series) -> Option<Plot> {

@@ -216,6 +216,12 @@ impl Disk {
         }
     }
 
+    /// How often it was synced and how many bytes were written to it, in all; without the work that [`stats`](Self::stats) takes.
+    pub fn written(&self) -> (u64, u64) {
+        let stats = self.settled().stats;
+        (stats.syncs, stats.bytes_written)
+    }
+
     /// Memory that the disk's content takes, in bytes.
     pub fn memory_bytes(&self) -> u64 {
         self.settled().platter.memory_bytes()

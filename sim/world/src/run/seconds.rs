@@ -45,6 +45,8 @@ impl World<'_> {
         let wall_us = self.started.elapsed().as_micros() as u64;
         let (totals, stats) = (self.fleet.totals(), self.network.stats());
         let stamped = self.mailbox.lock().stamped_in_all();
+        let disks = self.machines.iter().filter_map(|machine| machine.probe.disk.as_ref()).map(Disk::written);
+        let (syncs, bytes) = disks.fold((0, 0), |all, disk| (all.0 + disk.0, all.1 + disk.1));
         let sample = Sample {
             levels: vec![("connected", totals.online)],
             totals: vec![
@@ -58,6 +60,8 @@ impl World<'_> {
                 ("displays", totals.displayed),
                 ("wire_bytes", stats.bytes),
                 ("entries_committed", stamped),
+                ("disk_syncs", syncs),
+                ("disk_bytes", bytes),
                 ("wall_us", wall_us),
             ],
             memory_bytes: self.peak.latest(),
