@@ -63,10 +63,16 @@ fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> WriteErr
 /// The folder cannot be made, or a file cannot be removed.
 pub fn clear(dir: &Path) -> Result<(), WriteError> {
     make(dir)?;
-    for name in [RECORD_FILE, SCENARIO_FILE, JUNIT_FILE, PAGE_FILE, HISTORY_FILE] {
-        remove(&dir.join(name))?;
-    }
-    Ok(())
+    remove(&dir.join(SCENARIO_FILE))?;
+    clear_results(dir)
+}
+
+/// Removes what an earlier run has come to, where there is anything, and leaves its scenario: what was named may be that file, and wrong.
+///
+/// # Errors
+/// A file cannot be removed.
+pub fn clear_results(dir: &Path) -> Result<(), WriteError> {
+    [RECORD_FILE, JUNIT_FILE, PAGE_FILE, HISTORY_FILE].iter().try_for_each(|name| remove(&dir.join(name)))
 }
 
 /// Makes a folder if it is not there.
@@ -82,14 +88,16 @@ pub fn make(dir: &Path) -> Result<(), WriteError> {
 /// # Errors
 /// It is there and stays.
 pub fn remove(path: &Path) -> Result<(), WriteError> {
-    match std::fs::remove_file(path) {
-        // No run has left a folder of this name: it is in the way of this one, which will say so.
-        Err(_) if path.is_dir() => Ok(()),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(failed("remove what an earlier run has left here", path)(error))
-        }
-        _ => Ok(()),
+    // No run has left a folder, a device or a pipe of this name. What is in the way of this one it will say.
+    match is_file(path) {
+        true => std::fs::remove_file(path).map_err(failed("remove what an earlier run has left here", path)),
+        false => Ok(()),
     }
+}
+
+/// Nothing but a file is ever removed: a user may have named a device or a pipe.
+fn is_file(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file())
 }
 
 /// Writes a file. What of it could not be written whole is removed: half a file is taken for one that says what it seems to say.
@@ -98,8 +106,7 @@ pub fn remove(path: &Path) -> Result<(), WriteError> {
 /// It cannot be written: the disk is full, or may only be read.
 pub fn write(path: &Path, text: &str) -> Result<(), WriteError> {
     std::fs::write(path, text).map_err(|error| {
-        // Nothing but a file of ours: a user may have named a device or a pipe.
-        if std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file()) {
+        if is_file(path) {
             let _ = std::fs::remove_file(path);
         }
         failed("write it", path)(error)

@@ -11,9 +11,7 @@ use std::path::Path;
 /// The folder cannot be made, or a file cannot be removed.
 pub fn clear(dir: &Path) -> Result<(), WriteError> {
     store::make(&dir.join(RUNS_FOLDER))?;
-    for name in [SWEEP_FILE, JUNIT_FILE, PAGE_FILE] {
-        store::remove(&dir.join(name))?;
-    }
+    clear_results(dir)?;
     let runs = std::fs::read_dir(dir.join(RUNS_FOLDER)).into_iter().flatten().flatten();
     for run in runs.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
         store::clear(&run.path())?;
@@ -21,6 +19,14 @@ pub fn clear(dir: &Path) -> Result<(), WriteError> {
         let _ = std::fs::remove_dir(run.path());
     }
     Ok(())
+}
+
+/// Removes what an earlier sweep has come to, where there is anything, and leaves its runs.
+///
+/// # Errors
+/// A file cannot be removed.
+pub fn clear_results(dir: &Path) -> Result<(), WriteError> {
+    [SWEEP_FILE, JUNIT_FILE, PAGE_FILE].iter().try_for_each(|name| store::remove(&dir.join(name)))
 }
 
 /// Keeps of a run that passed what a comparison needs, without what happened when: a night has thousands of them. Its page can be made again.

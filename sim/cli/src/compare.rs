@@ -28,6 +28,13 @@ pub struct Args {
 }
 
 pub fn main(args: Args) -> Exit {
+    // A page of an earlier comparison must not be taken for that of one that failed.
+    for file in [&args.markdown, &args.html].into_iter().flatten() {
+        if let Err(error) = store::remove(file) {
+            eprintln!("{error}");
+            return Exit::BadInput;
+        }
+    }
     let comparison = match read(&args) {
         Ok(comparison) => comparison,
         Err(error) => {

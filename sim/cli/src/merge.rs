@@ -22,6 +22,10 @@ pub fn main(args: Args) -> Exit {
         Ok(exit) => exit,
         Err(error) => {
             eprintln!("{error}");
+            // A record of an earlier merge must not be taken for that of one that failed.
+            if let Err(error) = store::clear_results(&args.out) {
+                eprintln!("{error}");
+            }
             Exit::BadInput
         }
     }

@@ -62,17 +62,21 @@ pub struct Args {
 }
 
 pub fn main(args: Args) -> Exit {
-    let plant = match args.plant.as_deref().map(input::bug).transpose() {
-        Ok(plant) => plant,
-        Err(exit) => return exit,
-    };
-    let loaded = Source::of(args.file, args.swarm).and_then(|source| {
+    let plant = args.plant.as_deref().map(input::bug).transpose();
+    let loaded = plant.and_then(|plant| {
+        let source = Source::of(args.file, args.swarm)?;
         let (scenario, seed) = source.load(args.seed)?;
-        Ok((source, scenario, seed))
+        Ok((plant, source, scenario, seed))
     });
-    let (source, scenario, seed) = match loaded {
+    let (plant, source, scenario, seed) = match loaded {
         Ok(loaded) => loaded,
-        Err(exit) => return exit,
+        Err(exit) => {
+            // Whoever looks into the folder after this must not find that an earlier run has passed.
+            if let Some(Err(error)) = args.out.as_deref().map(store::clear_results) {
+                eprintln!("{error}");
+            }
+            return exit;
+        }
     };
     if let Some(out) = &args.out
         && let Err(error) = store::clear(out)

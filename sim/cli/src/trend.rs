@@ -27,6 +27,8 @@ pub fn main(args: Args) -> Exit {
 }
 
 fn show(args: &Args) -> Result<(), Box<dyn Error>> {
+    // A page of an earlier trend must not be taken for this one's, if it fails.
+    args.html.as_deref().map(store::remove).transpose()?;
     let mut runs = Vec::new();
     for dir in &args.dirs {
         let mut found = folder::records(dir)?;

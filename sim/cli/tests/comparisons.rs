@@ -146,7 +146,24 @@ fn what_an_earlier_run_left_does_not_survive_one_that_fails() {
     let run = |seed: &str| squall(&dir, &["run", "a/calm.toml", "--seed", seed, "--out", "out", "--history"]);
     assert_eq!(run("1").status.code(), Some(0));
     assert!(dir.join("out/run.json").exists() && dir.join("out/history.jsonl").exists());
+    // A scenario that is wrong, or a bug that there is none of: what was green is gone as well.
+    for args in [
+        &["run", "a/nothing.toml", "--out", "out"][..],
+        &["run", "a/calm.toml", "--plant", "no-such", "--out", "out"],
+    ] {
+        assert_eq!(squall(&dir, args).status.code(), Some(2), "{args:?}");
+        for file in ["run.json", "junit.xml", "report.html", "history.jsonl"] {
+            assert!(!dir.join("out").join(file).exists(), "{args:?}: {file}");
+        }
+        assert_eq!(run("1").status.code(), Some(0));
+    }
+    // The scenario that a run has left can be run into the same folder, and stays where it is wrong.
+    assert_eq!(squall(&dir, &["run", "out/scenario.toml", "--out", "out"]).status.code(), Some(0));
+    std::fs::write(dir.join("out/scenario.toml"), "usres = 3").unwrap();
+    assert_eq!(squall(&dir, &["run", "out/scenario.toml", "--out", "out"]).status.code(), Some(2));
+    assert!(dir.join("out/scenario.toml").exists() && !dir.join("out/run.json").exists());
     // The page cannot be written, as on a full disk: the verdict was said, and nothing looks like a whole run.
+    assert_eq!(run("1").status.code(), Some(0));
     std::fs::remove_file(dir.join("out/report.html")).unwrap();
     std::fs::create_dir_all(dir.join("out/report.html/in-the-way")).unwrap();
     let failed = run("2");

@@ -67,7 +67,14 @@ fn a_sweep_leaves_a_page_and_of_each_failure_all_there_is() {
     assert_eq!(squall(&dir, &["report", "night/runs/quiet-3"]).status.code(), Some(0));
     let compared = squall(&dir, &["compare", "night", "night"]);
     assert!(text(&compared).contains("TOO LITTLE  4 pairs"), "{}", text(&compared));
-    // What was there is gone when another sweep begins.
+    // What was there is gone when another sweep begins, or fails to; and what it is to run is not cleared away.
+    let own = squall(&dir, &["sweep", "night/runs/slow-3/scenario.toml", "--seeds", "1", "--out", "night"]);
+    assert_eq!(own.status.code(), Some(2));
+    assert!(text(&own).contains("lies in the folder that --out clears"), "{}", text(&own));
+    assert!(night.join("runs/slow-3/scenario.toml").exists() && !night.join("report.html").exists());
+    std::fs::write(dir.join("green.xml"), "<testsuites/>").unwrap();
+    assert_eq!(squall(&dir, &["sweep", "nothing.toml", "--junit", "green.xml"]).status.code(), Some(2));
+    assert_eq!(std::fs::read_to_string(dir.join("green.xml")).unwrap(), "");
     assert_eq!(sweep("4..5").status.code(), Some(1));
     assert!(!night.join("runs/quiet-3").exists() && night.join("runs/quiet-4/run.json").exists());
 }

@@ -16,8 +16,9 @@ use pace::Pace;
 use plan::{Plan, Run};
 use serde_json::json;
 use squall_reports::store;
+use squall_reports::sweep::{RUNS_FOLDER, files};
 use squall_scenarios::Span;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use tally::Tally;
@@ -64,10 +65,25 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 const SEEDS: std::ops::Range<u64> = 0..20;
 
 pub fn main(args: Args) -> Exit {
+    // Before anything else can fail: until the sweep is over nobody must take for green what an earlier one has left.
+    if let Some(junit) = &args.junit
+        && let Err(error) = std::fs::write(junit, "")
+    {
+        eprintln!("{}: cannot write it: {error}; name another file with --junit", junit.display());
+        return Exit::BadInput;
+    }
+    if let Some(Err(error)) = args.out.as_deref().map(files::clear_results) {
+        eprintln!("{error}; name another folder with --out");
+        return Exit::BadInput;
+    }
     let sources = match Source::all_of(&args.files, args.swarm) {
         Ok(sources) => sources,
         Err(exit) => return exit,
     };
+    if let Some(file) = args.out.as_deref().and_then(|out| lies_in(&sources, &out.join(RUNS_FOLDER))) {
+        eprintln!("{}: lies in the folder that --out clears; copy it elsewhere first", file.display());
+        return Exit::BadInput;
+    }
     let plan = || match (&args.seeds, args.budget) {
         (seeds, None) => {
             let seeds = seeds.as_ref().map_or(SEEDS, |seeds| seeds.0.clone());
@@ -78,13 +94,6 @@ pub fn main(args: Args) -> Exit {
     };
     if plan().next().is_none() {
         eprintln!("this part of the sweep has no runs; ask for more seeds, or for fewer parts");
-        return Exit::BadInput;
-    }
-    if let Some(junit) = &args.junit
-        && let Err(error) = std::fs::write(junit, "")
-    {
-        // Found out now rather than when the night is over. Until then the file is no XML, so that nobody takes it for green.
-        eprintln!("{}: cannot write it: {error}; name another file with --junit", junit.display());
         return Exit::BadInput;
     }
     #[expect(clippy::disallowed_methods, reason = "when a sweep was made is told in its record and enters no run")]
@@ -120,6 +129,17 @@ pub fn main(args: Args) -> Exit {
     };
     let (tally, wall) = sweep.make(jobs);
     conclude(&args, folder, &tally, wall)
+}
+
+/// The file among these that lies in a folder.
+fn lies_in<'s>(sources: &'s [Source], folder: &Path) -> Option<&'s Path> {
+    let folder = std::fs::canonicalize(folder).ok()?;
+    let file = |source: &'s Source| match source {
+        Source::File(file) => Some(file.as_path()),
+        Source::Swarm => None,
+    };
+    let mut files = sources.iter().filter_map(file);
+    files.find(|file| std::fs::canonicalize(file).is_ok_and(|file| file.starts_with(&folder)))
 }
 
 /// Says what a sweep came to, and then writes it down: a full disk takes the files and not the answer.
