@@ -16,11 +16,45 @@ use std::collections::BTreeSet;
 /// The sides have no run in common, or something is named that nothing measures.
 pub fn compare(a: &Side, b: &Side, bounds: &Bounds, only: &[String]) -> Result<Comparison, CompareError> {
     let Pairs { different, all: every, mut notes } = pair(a, b)?;
-    let records = |pairs: &[(&'_ Found, &'_ Found)]| -> Vec<(RunRecord, RunRecord)> {
-        pairs.iter().map(|(a, b)| (a.record.clone(), b.record.clone())).collect()
-    };
-    let runs = || different.iter().flat_map(|(a, b)| [&a.record, &b.record]);
-    let mut measures = all(runs());
+    let (different, every) = (records(&different), records(&every));
+    let measures = chosen(&different, bounds, only)?;
+    let machine = in_turn(&every);
+    if let (Err(why), true) = (machine, measures.iter().any(|measure| measure.of_machine)) {
+        notes.push(format!("speed and memory are shown and not judged: {}", why.reason()));
+    }
+    let mut asked: Vec<Asked> = measures
+        .iter()
+        .map(|measure| match measure.of_machine {
+            true => Asked::new(measure, &every, machine.is_ok()),
+            false => Asked::new(measure, &different, true),
+        })
+        .collect();
+    let tested = test(&mut asked, different.len(), &mut notes);
+    let bounded = hold_against(&mut asked, bounds, &mut notes);
+    let (points_a, points_b) = (points(&different, |pair| pair.0), points(&different, |pair| pair.1));
+    Ok(Comparison {
+        a: in_words(a, &different, |pair| pair.0),
+        b: in_words(b, &different, |pair| pair.1),
+        pairs: different.len(),
+        turned: different.iter().filter_map(|(a, b)| turned(a, b)).collect(),
+        measures: asked.into_iter().map(|asked| asked.compared).filter(|compared| compared.pairs > 0).collect(),
+        lost_points: points_a.difference(&points_b).cloned().collect(),
+        new_points: points_b.difference(&points_a).cloned().collect(),
+        notes,
+        curves: curves(&different),
+        judged: tested || bounded,
+    })
+}
+
+type Records<'r> = (&'r RunRecord, &'r RunRecord);
+
+fn records<'r>(pairs: &[(&'r Found, &'r Found)]) -> Vec<Records<'r>> {
+    pairs.iter().map(|(a, b)| (&a.record, &b.record)).collect()
+}
+
+/// The measures of these runs, or those of them that are named or bounded.
+fn chosen(pairs: &[Records<'_>], bounds: &Bounds, only: &[String]) -> Result<Vec<Measure>, CompareError> {
+    let mut measures = all(pairs.iter().flat_map(|(a, b)| [*a, *b]));
     let names: Vec<&str> = measures.iter().map(|measure| measure.name.as_str()).collect();
     bounds.must_name(&names)?;
     if let Some(unknown) = only.iter().find(|name| !names.iter().any(|known| same(known, name))) {
@@ -31,76 +65,74 @@ pub fn compare(a: &Side, b: &Side, bounds: &Bounds, only: &[String]) -> Result<C
             || only.iter().any(|name| same(name, &measure.name))
             || bounds.on(&measure.name).next().is_some()
     });
-    let all_records: Vec<(&RunRecord, &RunRecord)> = every.iter().map(|(a, b)| (&a.record, &b.record)).collect();
-    let machine = in_turn(&all_records);
-    if let (Err(why), true) = (machine, measures.iter().any(|measure| measure.of_machine)) {
-        notes.push(format!("speed and memory are shown and not judged: {}", why.reason()));
-    }
-    let differing = records(&different);
-    let repeated = records(&every);
-    let values = |measure: &Measure| {
-        let pairs = if measure.of_machine { &repeated } else { &differing };
+    Ok(measures)
+}
+
+/// A measure and what both runs of each pair came to.
+struct Asked {
+    values: Vec<(f64, f64)>,
+    compared: Compared,
+    /// What its values say is of the two sides, and not of the machine or of nothing.
+    counts: bool,
+}
+
+impl Asked {
+    fn new(measure: &Measure, pairs: &[Records<'_>], counts: bool) -> Asked {
         let both = pairs.iter().filter_map(|(a, b)| (measure.of)(a).zip((measure.of)(b)));
-        both.collect::<Vec<(f64, f64)>>()
-    };
-    let counts = |measure: &Measure| !measure.of_machine || machine.is_ok();
-    let mut compared: Vec<Compared> =
-        measures.iter().map(|measure| describe(measure, &values(measure))).filter(|m| m.pairs > 0).collect();
-    measures.retain(|measure| compared.iter().any(|compared| compared.name == measure.name));
-    let asked: Vec<usize> =
-        (0..measures.len()).filter(|n| compared[*n].pairs >= FEWEST_PAIRS && counts(&measures[*n])).collect();
-    let p: Vec<f64> = asked.iter().map(|n| wilcoxon::p_value(&differences(&values(&measures[*n])))).collect();
-    for (n, p) in asked.iter().zip(holm::adjusted(&p)) {
-        compared[*n].p = Some(p);
-        compared[*n].word = word(&compared[*n], p);
+        let values: Vec<(f64, f64)> = both.collect();
+        let counts = counts && !values.is_empty();
+        Asked { compared: describe(measure, &values), values, counts }
     }
-    let mut judged = asked.iter().any(|n| is_possible(compared[*n].pairs, asked.len()));
-    for (measure, compared) in measures.iter().zip(&mut compared) {
-        for bound in bounds.on(&measure.name) {
-            if counts(measure) {
-                judged = true;
-                compared.broken.extend(broken(bound, compared));
-            } else {
-                notes.push(format!("the bound on {} was not judged", measure.name));
-            }
-        }
+}
+
+/// Gives each measure of which there are enough pairs its word; whether any difference could have been told from chance.
+fn test(asked: &mut [Asked], pairs: usize, notes: &mut Vec<String>) -> bool {
+    let mut tested: Vec<&mut Asked> =
+        asked.iter_mut().filter(|asked| asked.counts && asked.values.len() >= FEWEST_PAIRS).collect();
+    let p: Vec<f64> = tested.iter().map(|asked| wilcoxon::p_value(&differences(&asked.values))).collect();
+    for (asked, p) in tested.iter_mut().zip(holm::adjusted(&p)) {
+        asked.compared.p = Some(p);
+        asked.compared.word = word(&asked.compared, p);
     }
-    if !asked.is_empty() && !judged {
-        let needed = (FEWEST_PAIRS..).find(|pairs| is_possible(*pairs, asked.len())).unwrap_or(FEWEST_PAIRS);
+    let count = tested.len();
+    let is_possible = |pairs: usize| count as f64 * 0.5_f64.powi(pairs as i32 - 1) <= LEVEL;
+    let possible = tested.iter().any(|asked| is_possible(asked.values.len()));
+    if count > 0 && !possible {
+        let needed = (FEWEST_PAIRS..).find(|pairs| is_possible(*pairs)).unwrap_or(FEWEST_PAIRS);
         notes.push(format!(
             "with {} and {} no difference could be told from chance: make {needed} pairs, or ask for less with --only",
-            counted(different.len(), "pair"),
-            counted(asked.len(), "measure")
+            counted(pairs, "pair"),
+            counted(count, "measure")
         ));
-    } else if asked.is_empty() && different.len() < FEWEST_PAIRS {
+    } else if count == 0 && pairs < FEWEST_PAIRS {
         notes.push(format!(
             "with fewer than {FEWEST_PAIRS} pairs nothing is called worse but what a file of bounds says"
         ));
     }
-    let (points_a, points_b) = (points(&differing, |pair| &pair.0), points(&differing, |pair| &pair.1));
-    Ok(Comparison {
-        a: in_words(a, &differing, |pair| &pair.0),
-        b: in_words(b, &differing, |pair| &pair.1),
-        pairs: different.len(),
-        turned: differing.iter().filter_map(|(a, b)| turned(a, b)).collect(),
-        measures: compared,
-        lost_points: points_a.difference(&points_b).cloned().collect(),
-        new_points: points_b.difference(&points_a).cloned().collect(),
-        notes,
-        curves: curves(&differing),
-        judged,
-    })
+    possible
+}
+
+/// Holds measures against their bounds; whether any of them could be broken.
+fn hold_against(asked: &mut [Asked], bounds: &Bounds, notes: &mut Vec<String>) -> bool {
+    let mut held = false;
+    for Asked { compared, counts, .. } in asked {
+        let name = compared.name.clone();
+        for bound in bounds.on(&name) {
+            if *counts {
+                held = true;
+                compared.broken.extend(broken(bound, compared));
+            } else {
+                notes.push(format!("the bound on {name} was not judged"));
+            }
+        }
+    }
+    held
 }
 
 /// How far B is from A in each pair, as a share of both: the same for two sides that are exchanged, whatever the scale of a scenario.
 fn differences(values: &[(f64, f64)]) -> Vec<f64> {
     let difference = |(a, b): &(f64, f64)| if a == b { 0.0 } else { 2.0 * (b - a) / (a.abs() + b.abs()) };
     values.iter().map(difference).collect()
-}
-
-/// Whether so many pairs could make a difference sure, if each of them showed it.
-fn is_possible(pairs: usize, asked: usize) -> bool {
-    asked as f64 * 0.5_f64.powi(pairs as i32 - 1) <= LEVEL
 }
 
 fn describe(measure: &Measure, values: &[(f64, f64)]) -> Compared {
@@ -178,14 +210,14 @@ fn turned(a: &RunRecord, b: &RunRecord) -> Option<Turned> {
     })
 }
 
-type Of = fn(&(RunRecord, RunRecord)) -> &RunRecord;
+type Of = for<'p, 'r> fn(&'p Records<'r>) -> &'r RunRecord;
 
-fn points(pairs: &[(RunRecord, RunRecord)], of: Of) -> BTreeSet<String> {
+fn points(pairs: &[Records<'_>], of: Of) -> BTreeSet<String> {
     let hit = pairs.iter().flat_map(|pair| of(pair).sometimes.iter().filter(|point| point.hits > 0));
     hit.map(|point| point.name.clone()).collect()
 }
 
-fn in_words(side: &Side, pairs: &[(RunRecord, RunRecord)], of: Of) -> SideWords {
+fn in_words(side: &Side, pairs: &[Records<'_>], of: Of) -> SideWords {
     let mut verdicts = [0; 3];
     for pair in pairs {
         verdicts[match of(pair).verdict {
@@ -217,7 +249,7 @@ fn in_words(side: &Side, pairs: &[(RunRecord, RunRecord)], of: Of) -> SideWords 
 }
 
 /// The latencies of both sides, where all of their records have them whole.
-fn curves(pairs: &[(RunRecord, RunRecord)]) -> Vec<Curves> {
+fn curves(pairs: &[Records<'_>]) -> Vec<Curves> {
     let names: BTreeSet<&String> = pairs.iter().flat_map(|(a, _)| a.latency_hdr.keys()).collect();
     let merged = |name: &str, of: Of| {
         let mut all = Histogram::new();
@@ -229,7 +261,7 @@ fn curves(pairs: &[(RunRecord, RunRecord)]) -> Vec<Curves> {
         (all.count() > 0).then_some(all)
     };
     let curves = names.into_iter().filter_map(|name| {
-        let (a, b) = (merged(name, |pair| &pair.0)?, merged(name, |pair| &pair.1)?);
+        let (a, b) = (merged(name, |pair| pair.0)?, merged(name, |pair| pair.1)?);
         Some(Curves { name: name.clone(), a, b })
     });
     curves.collect()
@@ -309,10 +341,13 @@ mod tests {
             path: PathBuf::from("bounds.toml"),
             bounds: vec![Bound { measure: "send to ack p50".into(), worse_by_at_most, at_most, at_least: None }],
         };
+        // The machine's part cannot be told, and a bound on it is not held.
+        let speed = Bound { measure: "speed".into(), worse_by_at_most: None, at_most: None, at_least: Some(1e9) };
         for (bounds, answer) in [
             (bound(Some(150.0), None), Answer::Worse),
             (bound(Some(200.0), None), Answer::NotWorse),
             (bound(None, Some(50.0)), Answer::Worse),
+            (Bounds { path: PathBuf::new(), bounds: vec![speed] }, Answer::TooLittle),
         ] {
             let comparison = compare(&side("a", a.clone()), &side("b", b.clone()), &bounds, &[]).unwrap();
             assert_eq!(comparison.answer(), answer, "{:?}", comparison.regressions());
