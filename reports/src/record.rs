@@ -252,6 +252,11 @@ impl RunRecord {
         }
     }
 
+    /// From the beginning to the end of the run; of several that were merged, which begin together on its page, of one of them on average.
+    pub fn length_ms(&self) -> u64 {
+        self.simulated_ms / (self.merged.len() as u64).max(1)
+    }
+
     /// One more reason for which the run proves less than it should.
     pub fn add_reason(&mut self, reason: impl Into<String>) {
         self.inconclusive_because.push(reason.into());

@@ -2,6 +2,7 @@
 
 use crate::record::{FORMAT, RunRecord};
 use crate::{html, junit};
+use serde::de::DeserializeOwned;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -23,7 +24,7 @@ pub struct WriteError {
 pub enum LoadError {
     #[error("{}: cannot read it: {source}; name a folder that `squall run --out` has written", path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("{}: this is not the record of a run: {source}; make the run again with --out, or name another folder", path.display())]
+    #[error("{}: this is not the record of a run: {source}; make it again with --out, or name another folder", path.display())]
     NotARecord { path: PathBuf, source: serde_json::Error },
     #[error(
         "{}: this record has format {found}, and this squall knows up to {FORMAT}: read it with the squall that wrote it, or a newer one",
@@ -153,7 +154,11 @@ fn write_files(dir: &Path, run: &RunRecord, scenario: Option<&str>) -> Result<()
 /// # Errors
 /// There is none, it is cut off, it is something else, or a newer version wrote it.
 pub fn load(dir: &Path) -> Result<RunRecord, LoadError> {
-    let path = dir.join(RECORD_FILE);
+    read(dir.join(RECORD_FILE))
+}
+
+/// Reads a record of any kind.
+pub(crate) fn read<T: DeserializeOwned>(path: PathBuf) -> Result<T, LoadError> {
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         Err(source) => return Err(LoadError::Read { path, source }),

@@ -20,7 +20,7 @@ pub fn checks(out: &mut String, run: &RunRecord) {
 }
 
 pub fn faults(out: &mut String, run: &RunRecord) {
-    let share = |ms: u64| ratio(ms, run.simulated_ms.max(1));
+    let share = |ms: u64| ratio(ms, run.length_ms().max(1));
     let rows = run.faults.iter().map(|fault| {
         vec![
             cell(&fault.name),

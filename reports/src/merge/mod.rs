@@ -389,6 +389,7 @@ mod tests {
         assert_eq!((merged.messages.sent, merged.clients.virtual_clients), (24_000, 80));
         assert_eq!((merged.checks[0].evaluated, merged.checks.len()), (2 * 1_234_567, 3));
         assert_eq!(merged.faults[0].affected["connections_closed"], 2_408);
+        assert_eq!((merged.simulated_ms, merged.length_ms()), (120_000, 60_000), "a fault at 10 s is at a sixth");
         assert_eq!((merged.verdict, merged.merged.len()), (Verdict::Pass, 2));
         assert_eq!(merged.service_levels[0].count, 24_000);
         assert!((merged.service_levels[0].found_ms - 990.0).abs() < 1.0, "{:?}", merged.service_levels);

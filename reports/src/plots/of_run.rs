@@ -62,7 +62,7 @@ fn windows(run: &RunRecord) -> Vec<Window> {
 
 /// A plot over the time of the run.
 fn over_time(run: &RunRecord, id: &str, title: &str, unit: Unit, lines: Vec<Line>, words: String) -> Option<Plot> {
-    let end = run.simulated_ms as f64 / 1_000.0;
+    let end = run.length_ms() as f64 / 1_000.0;
     (!lines.is_empty()).then(|| Plot {
         id: id.into(),
         title: title.into(),

@@ -2,8 +2,8 @@
 
 use super::{RUNS_FOLDER, SWEEP_FILE, SweepRecord};
 use crate::record::RunRecord;
-use crate::store::{self, JUNIT_FILE, PAGE_FILE, RECORD_FILE, WriteError};
-use std::path::Path;
+use crate::store::{self, JUNIT_FILE, PAGE_FILE, RECORD_FILE, RenderError, WriteError};
+use std::path::{Path, PathBuf};
 
 /// Makes the folder if it is not there, and removes what an earlier sweep has left in it. What is not a sweep's stays.
 ///
@@ -53,6 +53,17 @@ pub fn write(dir: &Path, sweep: &SweepRecord, junit: &str) -> Result<(), WriteEr
     Ok(())
 }
 
+/// Makes `report.html` of a sweep again from the record in this folder; its path.
+///
+/// # Errors
+/// The record cannot be read, or the page cannot be written.
+pub fn render_again(dir: &Path) -> Result<PathBuf, RenderError> {
+    let sweep: SweepRecord = store::read(dir.join(SWEEP_FILE))?;
+    let path = dir.join(PAGE_FILE);
+    store::write(&path, &sweep.html())?;
+    Ok(path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,6 +78,11 @@ mod tests {
         std::fs::create_dir_all(dir.join("runs/mine")).unwrap();
         std::fs::write(dir.join("runs/mine/notes.md"), "mine").unwrap();
         write(&dir, &crate::sweep::tests::sweep(), "<testsuites/>").unwrap();
+        let page = std::fs::read_to_string(dir.join("report.html")).unwrap();
+        std::fs::remove_file(dir.join("report.html")).unwrap();
+        assert_eq!(std::fs::read_to_string(render_again(&dir).unwrap()).unwrap(), page);
+        std::fs::write(dir.join(SWEEP_FILE), "{\"format\": 900}").unwrap();
+        assert!(render_again(&dir).unwrap_err().to_string().contains("sweep.json: this record has format 900"));
         clear(&dir).unwrap();
         assert!(dir.join("runs/mine/notes.md").exists() && !dir.join("runs/calm-1").exists());
         assert!(!dir.join("sweep.json").exists() && !dir.join("report.html").exists());

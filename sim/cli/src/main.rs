@@ -47,7 +47,7 @@ enum Command {
     Shrink(shrink::Args),
     /// Run a scenario twice, in two processes, one of them stopped now and then, and compare every byte.
     VerifyDeterminism(verify::Args),
-    /// Make the page of a run again from its record.
+    /// Make the page of a run or a sweep again from its record.
     Report(report::Args),
     /// Compare two builds, or two scenarios, by the records of their runs: what got worse, what better.
     Compare(compare::Args),

@@ -1,14 +1,15 @@
-//! `squall report`: the page of a run, made again from its record.
+//! `squall report`: the page of a run or a sweep, made again from its record.
 
 use crate::exit::Exit;
 use crate::output;
 use clap::Args as ClapArgs;
+use squall_reports::sweep::{SWEEP_FILE, files};
 use std::path::PathBuf;
 
 /// What `squall report` takes.
 #[derive(ClapArgs)]
 pub struct Args {
-    /// Folders that `squall run --out` has written.
+    /// Folders that `squall run --out` or `squall sweep --out` has written.
     #[arg(required = true, value_name = "DIR")]
     dirs: Vec<PathBuf>,
 }
@@ -16,7 +17,11 @@ pub struct Args {
 pub fn main(args: Args) -> Exit {
     let mut exit = Exit::Pass;
     for dir in args.dirs {
-        match squall_reports::render_again(&dir) {
+        let made = match dir.join(SWEEP_FILE).exists() {
+            true => files::render_again(&dir),
+            false => squall_reports::render_again(&dir),
+        };
+        match made {
             Ok(path) => output::line!("{}", path.display()),
             Err(error) => {
                 eprintln!("{error}");

@@ -65,6 +65,9 @@ fn a_sweep_leaves_a_page_and_of_each_failure_all_there_is() {
     assert!(!night.join("runs/quiet-3/report.html").exists());
     assert_eq!(json(&night.join("runs/quiet-3/run.json"))["series"], Value::Null);
     assert_eq!(squall(&dir, &["report", "night/runs/quiet-3"]).status.code(), Some(0));
+    std::fs::remove_file(night.join("report.html")).unwrap();
+    assert_eq!(squall(&dir, &["report", "night"]).status.code(), Some(0));
+    assert_eq!(std::fs::read_to_string(night.join("report.html")).unwrap(), page);
     let compared = squall(&dir, &["compare", "night", "night"]);
     assert!(text(&compared).contains("TOO LITTLE  4 pairs"), "{}", text(&compared));
     // What was there is gone when another sweep begins, or fails to; and what it is to run is not cleared away.
@@ -106,7 +109,7 @@ fn a_program_can_watch() {
     assert!(of("run").iter().any(|run| run["verdict"] == "violated" && run["scenario"] == "slow.toml"));
     let [end] = of("end")[..] else { panic!("{sweep:?}") };
     assert_eq!((&end["done"], &end["asked"], &end["violated"]), (&4.into(), &4.into(), &2.into()));
-    std::fs::write(dir.join("long.toml"), SMALL.replace("users = 4", "users = 400").replace("\"4s\"", "\"60s\""))
+    std::fs::write(dir.join("long.toml"), SMALL.replace("users = 4", "users = 100").replace("\"4s\"", "\"60s\""))
         .unwrap();
     let run = events(&["run", "long.toml", "--progress", "json", "--quiet"]);
     assert!(
