@@ -111,11 +111,11 @@ fn what_a_fault_cannot_hit_is_refused() {
         ),
         (
             "kind = \"clock\"\nat = \"1s\"\ntarget = [\"registry-0\"]\nahead = \"2s\"",
-            "5:10: nothing that a registry does depends on its wall clock, but the target includes registry-0; target e.g. \"messages-*\" or \"gateway-*\"",
+            "4:10: nothing that a registry does depends on its wall clock, but the target includes registry-0; target e.g. \"messages-*\" or \"gateway-*\"",
         ),
         (
             "kind = \"insiders\"\nat = \"1s\"\ncount = 25",
-            "5:9: 25 of 20 users are insiders, but at least 2 must be left whom they could harm; write count = 18, or less, or set users in [population] to 27 or more",
+            "4:9: 25 of 20 users are insiders, but at least 2 must be left whom they could harm; write count = 18, or less, or set users in [population] to 27 or more",
         ),
         (
             "kind = \"slow-link\"\nat = \"1s\"\nbetween = [\"clients\"]\nand = [\"gateway-*\"]\nbytes_per_s = 0",
