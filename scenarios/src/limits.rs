@@ -47,4 +47,8 @@ limits! {
     additions_per_second = limits::USER_ADDITIONS.0;
     /// The most of them at once; a larger creation takes all of them.
     additions_burst = limits::USER_ADDITIONS.1;
+    /// Joins and leaves, of whomever, that one user may send a second in the long run, at each shard.
+    changes_per_second = limits::USER_CHANGES.0;
+    /// The most of them at once.
+    changes_burst = limits::USER_CHANGES.1;
 }

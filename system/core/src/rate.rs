@@ -55,6 +55,8 @@ pub struct UserLimits {
     pub creations: Rate,
     /// People put into conversations, at each shard: those whom a creation names, and each who is added.
     pub additions: Rate,
+    /// Joins and leaves, at each shard: each leaves a row behind for as long as the conversation is there.
+    pub changes: Rate,
 }
 
 impl Default for UserLimits {
@@ -64,6 +66,7 @@ impl Default for UserLimits {
             sends: rate(limits::USER_SENDS),
             creations: rate(limits::USER_CREATIONS),
             additions: rate(limits::USER_ADDITIONS),
+            changes: rate(limits::USER_CHANGES),
         }
     }
 }
@@ -140,39 +143,56 @@ impl Rates {
 pub struct Growth {
     creations: Rates,
     additions: Rates,
+    changes: Rates,
 }
 
 impl Growth {
     pub fn new(limits: UserLimits) -> Self {
-        Growth { creations: Rates::new(limits.creations), additions: Rates::new(limits.additions) }
+        let UserLimits { creations, additions, changes, .. } = limits;
+        Growth { creations: Rates::new(creations), additions: Rates::new(additions), changes: Rates::new(changes) }
     }
 
     /// Whether the user may send this now; if not, how long to wait. Costs nothing.
     pub fn check(&self, user: UserId, payload: &Payload, now: Time) -> Result<(), Duration> {
-        let (creations, additions) = cost(payload);
-        let creations = if creations > 0 { self.creations.check(user, creations, now) } else { Ok(()) };
-        let additions = if additions > 0 { self.additions.check(user, additions, now) } else { Ok(()) };
-        creations.and(additions)
+        let cost = Cost::of(payload);
+        let each =
+            [(&self.creations, cost.creations), (&self.additions, cost.additions), (&self.changes, cost.changes)];
+        each.into_iter()
+            .filter(|(_, tokens)| *tokens > 0)
+            .try_for_each(|(rates, tokens)| rates.check(user, tokens, now))
     }
 
     /// It has become an entry.
     pub fn spend(&mut self, user: UserId, payload: &Payload, now: Time) {
-        let (creations, additions) = cost(payload);
-        if creations > 0 {
-            self.creations.spend(user, creations, now);
-        }
-        if additions > 0 {
-            self.additions.spend(user, additions, now);
-        }
+        let cost = Cost::of(payload);
+        let each = [
+            (&mut self.creations, cost.creations),
+            (&mut self.additions, cost.additions),
+            (&mut self.changes, cost.changes),
+        ];
+        each.into_iter()
+            .filter(|(_, tokens)| *tokens > 0)
+            .for_each(|(rates, tokens)| rates.spend(user, tokens, now));
     }
 }
 
-/// The creations and additions that an entry is.
-fn cost(payload: &Payload) -> (u32, u32) {
-    match payload {
-        Payload::Text(_) | Payload::Left(_) => (0, 0),
-        Payload::Joined(_) => (0, 1),
-        Payload::Created { members, .. } => (1, u32::try_from(members.len()).unwrap_or(u32::MAX)),
+/// What an entry takes of each.
+#[derive(Debug, Clone, Copy)]
+struct Cost {
+    creations: u32,
+    additions: u32,
+    changes: u32,
+}
+
+impl Cost {
+    fn of(payload: &Payload) -> Cost {
+        let cost = |creations, additions, changes| Cost { creations, additions, changes };
+        match payload {
+            Payload::Text(_) => cost(0, 0, 0),
+            Payload::Left(_) => cost(0, 0, 1),
+            Payload::Joined(_) => cost(0, 1, 1),
+            Payload::Created { members, .. } => cost(1, u32::try_from(members.len()).unwrap_or(u32::MAX), 0),
+        }
     }
 }
 
@@ -258,6 +278,20 @@ mod tests {
         assert_eq!(growth.check(A, &joined, ms(0)), Err(Duration::from_millis(100)));
         assert_eq!(growth.check(A, &Payload::Text("x".into()), ms(0)), Ok(()));
         assert_eq!(growth.check(UserId(2), &large, ms(0)), Ok(()));
+    }
+
+    #[test]
+    fn whoever_comes_and_goes_without_end_is_told_to_wait() {
+        let mut growth = Growth::new(UserLimits { changes: RATE, ..UserLimits::default() });
+        let (left, joined) = (Payload::Left(A), Payload::Joined(A));
+        for change in [&left, &joined, &left, &joined, &left] {
+            assert_eq!(growth.check(A, change, ms(0)), Ok(()));
+            growth.spend(A, change, ms(0));
+        }
+        assert_eq!(growth.check(A, &left, ms(0)), Err(Duration::from_millis(100)));
+        assert_eq!(growth.check(A, &joined, ms(0)), Err(Duration::from_millis(100)));
+        assert_eq!(growth.check(A, &Payload::Text("x".into()), ms(0)), Ok(()));
+        assert_eq!(growth.check(A, &left, ms(100)), Ok(()));
     }
 
     #[test]

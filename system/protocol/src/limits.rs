@@ -152,6 +152,8 @@ pub const USER_SENDS: (u32, u32) = (50, 500);
 pub const USER_CREATIONS: (u32, u32) = (2, 200);
 /// Two of the largest groups at once.
 pub const USER_ADDITIONS: (u32, u32) = (50, 2 * MAX_GROUP_MEMBERS as u32);
+/// Joins and leaves, each of which leaves a row behind for good.
+pub const USER_CHANGES: (u32, u32) = (10, 500);
 /// Users of whom one place of enforcement knows that they have done something a short while ago.
 pub const MAX_LIMITED_USERS: usize = 65_536;
 /// The longest that a device lets itself be told to wait with a conversation.

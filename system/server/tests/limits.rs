@@ -112,6 +112,28 @@ async fn a_stranger_who_makes_groups_without_end_is_told_to_wait_and_their_victi
 }
 
 #[tokio::test]
+async fn whoever_takes_somebody_in_and_out_without_end_is_told_to_wait() {
+    let dir = TempDir::new("limits");
+    let limits = UserLimits { changes: Rate { per_second: 1, burst: 20 }, ..UserLimits::default() };
+    let local = start(&dir.path().join("data"), limits).await;
+    let mut eve = Raw::online(local.gateways()[0], Codec::Protobuf, EVE.0, 30).await;
+    let group = ConversationId::group(EVE, 1);
+    transmit(&mut eve, group, 1, created(false, &[EVE, ANNE])).await;
+    assert_eq!(answer(&mut eve).await, Ok(()));
+    let (mut made, mut number) = (0, 2);
+    for _ in 0..200 {
+        let change = if made % 2 == 0 { Payload::Left(ANNE) } else { Payload::Joined(ANNE) };
+        transmit(&mut eve, group, number, change).await;
+        let answer = answer(&mut eve).await;
+        assert!(answer.is_ok() || is_told_to_wait(answer), "{answer:?}");
+        (made, number) = (made + u32::from(answer.is_ok()), number + u64::from(answer.is_ok()));
+    }
+    assert!((20..30).contains(&made), "{made} changes were made");
+    transmit(&mut eve, group, number, Payload::Text("still here".into())).await;
+    assert_eq!(answer(&mut eve).await, Ok(()));
+}
+
+#[tokio::test]
 async fn a_device_that_is_told_to_wait_does_and_loses_nothing() {
     const MESSAGES: u128 = 60;
     let dir = TempDir::new("limits");

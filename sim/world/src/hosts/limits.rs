@@ -133,6 +133,7 @@ pub const LIMITS: &[(&str, Reached)] = &[
     ("USER_SENDS", ByPoint("told_to_wait")),
     ("USER_CREATIONS", ByPoint("told_to_wait")),
     ("USER_ADDITIONS", ByPoint("told_to_wait")),
+    ("USER_CHANGES", ByPoint("told_to_wait")),
     ("MAX_LIMITED_USERS", Never(TOO_MANY)),
     ("RETRY_AFTER_MAX", Never("no bucket takes so long to fill; core's tests meet it")),
     ("ELSEWHERE_AFTER", Never("which reason a device leaves for is not told; core's tests meet it")),

@@ -59,6 +59,9 @@ struct Serve {
     /// People whom one user puts into conversations at each shard.
     #[arg(long, default_value_t = UserLimits::default().additions, value_name = "N/N")]
     limit_additions: Rate,
+    /// Joins and leaves, of whomever, that one user sends to each shard.
+    #[arg(long, default_value_t = UserLimits::default().changes, value_name = "N/N")]
+    limit_changes: Rate,
     #[command(flatten)]
     secret: Secret,
 }
@@ -147,6 +150,7 @@ async fn run(serve: Serve, data: PathBuf) -> Result<ExitCode, String> {
             sends: serve.limit_sends,
             creations: serve.limit_creations,
             additions: serve.limit_additions,
+            changes: serve.limit_changes,
         },
         cache_bytes: limits::STORAGE_CACHE_BYTES,
     })
