@@ -42,13 +42,20 @@ impl MemoryEstimate {
         let texts = f.sends - f.conversations;
         let topology = &scenario.topology;
         let hosts = f64::from(topology.hosts());
+        // A link between two hosts has its streams and windows at either end.
+        let [gateways, shards, registries, buses] =
+            [topology.gateways, topology.messages, topology.registries, topology.buses].map(f64::from);
         let line = |component, terms: &[(f64, f64, &'static str)]| Line { component, terms: terms.to_vec() };
         let mut lines = vec![
-            line("program", &[(1.0, 12.0 * MIB, "binary and its libraries"), (hosts, 0.4 * MIB, "hosts")]),
+            line("program", &[(1.0, 12.0 * MIB, "binary and its libraries"), (hosts, 0.1 * MIB, "hosts")]),
             line("fleet", &[(clients, 230.0, "clients"), (f.memberships, 60.0, "conversations of a device")]),
             line("network", &[(clients, 220.0, "connections")]),
-            line("gateways", &[(clients, 495.0, "connections")]),
-            line("registries", &[(clients, 115.0, "connections")]),
+            line(
+                "gateways",
+                &[(clients, 495.0, "connections"), (gateways * (shards + registries + buses), 75_000.0, "links")],
+            ),
+            line("registries", &[(clients, 115.0, "connections"), (gateways * registries, 60_000.0, "links")]),
+            line("buses", &[(gateways * buses, 10_000.0, "links")]),
             line(
                 "messages",
                 &[(f64::from(topology.messages), 14.0 * MIB, "shards"), (f.conversations, 430.0, "conversations")],
@@ -149,6 +156,17 @@ mod tests {
         assert!((1_000.0..6_000.0).contains(&(large.bytes() as f64 / 1e6)), "{large}");
         let text = large.to_string();
         assert!(text.contains("1000000 connections x 495 B") && text.contains("together"), "{text}");
+    }
+
+    /// 200 gateways, 16 shards, 8 registries and 8 buses took 845 MiB with 2,000 people, of which gateways' links were 437.
+    #[test]
+    fn many_hosts_take_memory_for_their_links() {
+        let mut scenario = Scenario::default();
+        scenario.population.users = 2_000;
+        let topology = &mut scenario.topology;
+        (topology.gateways, topology.messages, topology.registries, topology.buses) = (200, 16, 8, 8);
+        let mib = MemoryEstimate::of(&scenario).bytes() as f64 / MIB;
+        assert!((700.0..1_050.0).contains(&mib), "{mib} MiB");
     }
 
     #[test]
