@@ -16,6 +16,11 @@ pub const MAX_BODY_JSON_BYTES: usize = 2 * MAX_BODY_BYTES;
 /// The largest WebSocket message that a gateway takes from a device, in bytes: a body in JSON, escaped, and its envelope;
 /// a group's creation with all members.
 pub const MAX_CLIENT_FRAME_BYTES: usize = 128 * 1024;
+/// The largest one before its `hello` has been taken: a token and its envelope.
+pub const MAX_HELLO_BYTES: usize = 8 * 1024;
+/// Connections of a gateway in their opening handshake, and as many again that have shown no token: beyond, the oldest is closed for
+/// the newest, for whoever means well is through in a few round trips.
+pub const MAX_GREETINGS: usize = 16_384;
 /// The longest request line and headers of an opening handshake, in bytes.
 pub const MAX_HANDSHAKE_BYTES: usize = 8 * 1024;
 /// The most headers that an opening handshake may have.
@@ -113,6 +118,9 @@ pub const READS_AT_ONCE: usize = 8;
 pub const MAX_REPLY_BYTES_FOR_READS: usize = 4 * MAX_BATCH_BYTES;
 /// Conversations that a shard keeps in memory: as many as fill a hash table of 2^18 buckets.
 pub const MAX_CACHED_CONVERSATIONS: usize = 229_376;
+/// Members and senders that are known of all of them, about a hundred bytes each: large groups leave room for
+/// fewer. A quarter more may be there while all have their second chance.
+pub const MAX_CACHED_ROWS: usize = 16 * MAX_CACHED_CONVERSATIONS;
 /// Conversations that are looked at to evict one.
 pub const EVICTION_CANDIDATES: usize = 8;
 /// Redelivery after an unacked delivery.

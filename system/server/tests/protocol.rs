@@ -8,7 +8,7 @@ use squall_core::rate::UserLimits;
 use squall_protocol::close::CloseReason;
 use squall_protocol::frames::ErrorCode;
 use squall_protocol::limits::{
-    HELLO_LIMIT, MAX_BODY_BYTES, MAX_CLIENT_FRAME_BYTES, MAX_GROUP_MEMBERS, MAX_HANDSHAKE_BYTES,
+    HELLO_LIMIT, MAX_BODY_BYTES, MAX_CLIENT_FRAME_BYTES, MAX_GROUP_MEMBERS, MAX_HANDSHAKE_BYTES, MAX_HELLO_BYTES,
 };
 use squall_protocol::token::TokenSecret;
 use squall_protocol::{
@@ -134,7 +134,7 @@ async fn a_token_that_is_not_ours_closes_with_4002() {
     let forged = TokenSecret::new("another secret").issue(UserId(1_000), squall_protocol::DeviceId(10_000));
     let anothers = token(2, 20).replacen("2.20", "1000.10000", 1);
     let beyond = token(UserId::LIMIT, 20);
-    for wrong in [forged, anothers, beyond, String::new(), "1.2".into(), "1.2.zz".into(), "é".repeat(5_000)] {
+    for wrong in [forged, anothers, beyond, String::new(), "1.2".into(), "1.2.zz".into(), "é".repeat(3_000)] {
         let mut raw = Raw::open(server.gateway(), Codec::Json).await;
         raw.send(ClientFrame::Hello { token: wrong, connect_count: 1 }).await;
         assert_eq!(raw.close_code().await, 4002);
@@ -150,11 +150,18 @@ async fn an_oversized_frame_closes_with_1009() {
     let mut raw = Raw::online(server.gateway(), Codec::Json, 2, 20).await;
     raw.socket.send(Message::Text("x".repeat(MAX_CLIENT_FRAME_BYTES + 1).into())).await.unwrap();
     assert_eq!(raw.close_code().await, 1009);
-    let mut raw = Raw::open(server.gateway(), Codec::Protobuf).await;
+    let mut raw = Raw::online(server.gateway(), Codec::Protobuf, 3, 30).await;
     raw.socket.send(Message::Binary(vec![0; 20 * MAX_CLIENT_FRAME_BYTES].into())).await.unwrap();
     assert_eq!(raw.close_code().await, 1009);
-    let mut raw = Raw::open(server.gateway(), Codec::Protobuf).await;
+    let mut raw = Raw::online(server.gateway(), Codec::Protobuf, 4, 40).await;
     fragments(&mut raw, 2 * MAX_CLIENT_FRAME_BYTES).await;
+    assert_eq!(raw.close_code().await, 1009);
+    // Whoever has shown no token is given room for one, at once or in fragments.
+    let mut raw = Raw::open(server.gateway(), Codec::Json).await;
+    raw.send(ClientFrame::Hello { token: "x".repeat(MAX_HELLO_BYTES), connect_count: 1 }).await;
+    assert_eq!(raw.close_code().await, 1009);
+    let mut raw = Raw::open(server.gateway(), Codec::Protobuf).await;
+    fragments(&mut raw, 2 * MAX_HELLO_BYTES).await;
     assert_eq!(raw.close_code().await, 1009);
     witness.is_served().await;
 }

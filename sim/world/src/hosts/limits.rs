@@ -23,6 +23,8 @@ const TOO_MANY: &str = "more than a run of a sweep has: tried by a test of the c
 pub const LIMITS: &[(&str, Reached)] = &[
     ("MAX_BODY_BYTES", ByPoint("body_of_most_bytes")),
     ("MAX_CLIENT_FRAME_BYTES", ByPoint("closed_for_frame_too_large")),
+    ("MAX_HELLO_BYTES", Never("the fleet's tokens are short: server/tests/protocol.rs sends long ones")),
+    ("MAX_GREETINGS", Never(TOO_MANY)),
     ("MAX_HANDSHAKE_BYTES", Never("the fleet's handshakes are short: server/tests/protocol.rs sends long ones")),
     ("MAX_HANDSHAKE_HEADERS", Never("the fleet's handshakes have few: server/tests/protocol.rs sends many")),
     ("READ_BYTES", Never(A_BUFFER)),
@@ -64,6 +66,7 @@ pub const LIMITS: &[(&str, Reached)] = &[
     ("READS_AT_ONCE", Never(A_PACE)),
     ("MAX_REPLY_BYTES_FOR_READS", Never(TOO_MANY)),
     ("MAX_CACHED_CONVERSATIONS", Never(TOO_MANY)),
+    ("MAX_CACHED_ROWS", Never(TOO_MANY)),
     ("EVICTION_CANDIDATES", Never("nothing is evicted before MAX_CACHED_CONVERSATIONS are there")),
     ("REDELIVER_AFTER", ByPoint("redelivered")),
     ("MAX_REDELIVERIES", ByPoint("unacked_closed")),

@@ -130,6 +130,11 @@ impl Conversation {
         self.durable
     }
 
+    /// Stays of members and senders that are known of it: what it takes in memory goes with them.
+    pub fn rows(&self) -> usize {
+        1 + self.membership.stretches().len() + self.senders.len()
+    }
+
     pub fn membership(&self) -> &Membership {
         &self.membership
     }

@@ -218,14 +218,22 @@ impl Connection {
     /// Takes what has arrived.
     fn take_in(&mut self, bytes: &mut [u8], backlog: &mut Backlog) {
         let mut reader = std::mem::take(&mut self.reader);
-        let fed = reader.feed(bytes, |incoming| {
+        let fed = reader.feed(bytes, self.max_message_bytes(), |incoming| {
             self.handle(incoming, backlog);
-            if self.closing == Closing::No { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            match self.closing {
+                Closing::No => ControlFlow::Continue(self.max_message_bytes()),
+                Closing::Requested(_) | Closing::Lingering | Closing::Answered => ControlFlow::Break(()),
+            }
         });
         self.reader = reader;
         if let Err(fault) = fed {
             self.close(reason_for(fault), backlog);
         }
+    }
+
+    /// The largest message that is taken: whoever has shown no token is given little room.
+    fn max_message_bytes(&self) -> usize {
+        if self.session.peer().is_some() { limits::MAX_CLIENT_FRAME_BYTES } else { limits::MAX_HELLO_BYTES }
     }
 
     fn close(&mut self, reason: CloseReason, backlog: &mut Backlog) {
@@ -325,9 +333,7 @@ impl Connection {
         let now = self.gateway.clock.now();
         self.push(ServerFrame::Welcome { user: peer.user, device: peer.device }, backlog);
         let mut table = self.gateway.table();
-        if let Some(row) = table.get_mut(self.id) {
-            row.peer = Some(peer);
-        }
+        table.handle_admitted(self.id, peer);
         table.schedule(now + limits::SILENCE_LIMIT, self.id, Deadline::Silence);
         table.schedule(now + limits::HEADS_WITHOUT_REGISTRY_AFTER, self.id, Deadline::Registered);
         drop(table);

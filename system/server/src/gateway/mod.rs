@@ -9,6 +9,7 @@ mod connection;
 mod deadlines;
 mod downlink;
 mod handshake;
+mod handshakes;
 mod outgoing;
 mod registry_link;
 mod shard_link;
@@ -24,6 +25,7 @@ use crate::net::Listener;
 use crate::observer::Observer;
 use crate::tasks::Tasks;
 use crate::work::Work;
+use handshakes::Handshakes;
 use squall_core::rate::UserLimits;
 use squall_protocol::token::TokenSecret;
 use squall_protocol::{Role, limits};
@@ -61,14 +63,21 @@ pub async fn run(mut parts: Parts) -> io::Result<()> {
     registry_link::start(&gateway, &parts.dialler, &parts.cluster[Role::Registry]);
     downlink::start(&gateway, &parts.dialler, &parts.cluster[Role::Bus]);
     gateway.tasks.spawn("deadlines", deadlines::run(Arc::clone(&gateway)));
+    let handshakes = Handshakes::default();
     loop {
         let stream = parts.listener.accept().await?;
         let gateway = Arc::clone(&gateway);
         let accepted = gateway.clock.now();
         let tasks = gateway.tasks.clone();
+        let handshake = handshakes.begin();
         tasks.spawn("handshake", async move {
             // The handshake's own state goes away with this task; what stays is the connection's.
-            let greeted = tokio::time::timeout(limits::HELLO_LIMIT, handshake::accept(stream)).await;
+            let greeted = tokio::select! {
+                biased;
+                greeted = tokio::time::timeout(limits::HELLO_LIMIT, handshake::accept(stream)) => greeted,
+                () = handshake.ended() => return,
+            };
+            drop(handshake);
             gateway.observer.worked(Work::Handshake, 1);
             if let Ok(Ok(upgraded)) = greeted {
                 connection::spawn(gateway, upgraded, accepted);

@@ -12,7 +12,7 @@ use squall_protocol::Codec;
 use squall_protocol::close::CloseReason;
 use squall_protocol::{ConversationId, DeviceId, limits};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::task::Waker;
 
 /// A connection: slot in the low half, the slot's use count in the high half.
@@ -150,6 +150,8 @@ impl PackedDeadline {
 pub struct Table {
     slots: Slab<ConnectionRow>,
     uses: u32,
+    /// Those that have shown no token yet, the oldest first: at most `MAX_GREETINGS`.
+    greeting: BTreeSet<ConnectionId>,
     /// How far shards have told their heads to connections for which one part was not enough.
     heads_told: BTreeMap<(ConnectionId, u32), ConversationId>,
     deadlines: BinaryHeap<Reverse<PackedDeadline>>,
@@ -180,7 +182,22 @@ impl Table {
             waker: None,
         });
         self.schedule(now + limits::HELLO_LIMIT, id, Deadline::Hello);
+        self.greeting.insert(id);
+        if self.greeting.len() > limits::MAX_GREETINGS
+            && let Some(oldest) = self.greeting.pop_first()
+            && let Some(row) = self.get_mut(oldest)
+        {
+            row.close(CloseReason::HelloTimeout);
+        }
         id
+    }
+
+    /// The connection's device has shown its token.
+    pub fn handle_admitted(&mut self, id: ConnectionId, peer: Peer) {
+        self.greeting.remove(&id);
+        if let Some(row) = self.get_mut(id) {
+            row.peer = Some(peer);
+        }
     }
 
     pub fn get_mut(&mut self, id: ConnectionId) -> Option<&mut ConnectionRow> {
@@ -194,6 +211,7 @@ impl Table {
 
     pub fn remove(&mut self, id: ConnectionId) -> Option<ConnectionRow> {
         self.get_mut(id)?;
+        self.greeting.remove(&id);
         self.forget_heads(id);
         Some(self.slots.remove(id.slot()))
     }
@@ -279,6 +297,23 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use squall_protocol::UserId;
+
+    #[test]
+    fn of_those_who_show_no_token_the_oldest_makes_room_for_the_newest() {
+        let mut table = Table::default();
+        let first = table.insert(Codec::Json, Time(0));
+        let peer = Peer { user: UserId(1), device: DeviceId(1), connect_count: 1 };
+        table.handle_admitted(first, peer);
+        let second = table.insert(Codec::Json, Time(0));
+        for _ in 1..limits::MAX_GREETINGS {
+            table.insert(Codec::Json, Time(0));
+        }
+        assert_eq!(table.get_mut(second).and_then(|row| row.close), None);
+        table.insert(Codec::Json, Time(0));
+        assert_eq!(table.get_mut(second).and_then(|row| row.close), Some(CloseReason::HelloTimeout));
+        assert_eq!(table.get_mut(first).and_then(|row| row.close), None, "who has shown one is not concerned");
+    }
 
     #[test]
     fn deadlines_come_back_as_they_were_put_in_order_of_time() {

@@ -6,7 +6,7 @@
 //! **Invariants:** between two frames a connection holds no buffer; what a client may send and what it may not is what
 //! tungstenite says. Guarded by the differential test below; close codes by `server/tests/protocol.rs`.
 
-use squall_protocol::limits::{MAX_CLIENT_FRAME_BYTES, MAX_CONTROL_FRAME_BYTES};
+use squall_protocol::limits::MAX_CONTROL_FRAME_BYTES;
 use std::io::Cursor;
 use std::ops::ControlFlow;
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
@@ -27,7 +27,7 @@ pub enum Incoming<'a> {
 /// Why a client is not understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// A message above `MAX_CLIENT_FRAME_BYTES`.
+    /// A message that is longer than it may be.
     TooLarge,
     /// What the protocol forbids: no mask, reserved bits or codes, fragments out of turn, text that is not UTF-8.
     Protocol,
@@ -48,19 +48,22 @@ pub struct Reader(Option<Box<Incomplete>>);
 
 impl Reader {
     /// Takes bytes that have arrived; calls `take` for each message that is whole, until it breaks. The bytes are unmasked
-    /// in place.
+    /// in place. The first message has at most `max` bytes, and each further one as many as `take` says.
     pub fn feed(
         &mut self,
         bytes: &mut [u8],
-        mut take: impl FnMut(Incoming<'_>) -> ControlFlow<()>,
+        mut max: usize,
+        mut take: impl FnMut(Incoming<'_>) -> Flow,
     ) -> Result<(), Fault> {
         let mut incomplete = self.0.take().map(|kept| *kept).unwrap_or_default();
         if incomplete.frame.is_empty() {
-            let Some(used) = take_frames(bytes, &mut incomplete.message, &mut take)? else { return Ok(()) };
+            let Some(used) = take_frames(bytes, &mut incomplete.message, &mut max, &mut take)? else {
+                return Ok(());
+            };
             incomplete.frame.extend_from_slice(&bytes[used..]);
         } else {
             incomplete.frame.extend_from_slice(bytes);
-            let used = take_frames(&mut incomplete.frame, &mut incomplete.message, &mut take)?;
+            let used = take_frames(&mut incomplete.frame, &mut incomplete.message, &mut max, &mut take)?;
             let Some(used) = used else { return Ok(()) };
             incomplete.frame.drain(..used);
         }
@@ -71,16 +74,21 @@ impl Reader {
     }
 }
 
+/// Whether to go on, and with how many bytes at most in the next message.
+type Flow = ControlFlow<(), usize>;
+
 /// Handles every whole frame at the beginning of `bytes`: how many bytes they were, `None` when `take` has broken off.
 fn take_frames(
     bytes: &mut [u8],
     message: &mut Option<(bool, Vec<u8>)>,
-    take: &mut impl FnMut(Incoming<'_>) -> ControlFlow<()>,
+    max: &mut usize,
+    take: &mut impl FnMut(Incoming<'_>) -> Flow,
 ) -> Result<Option<usize>, Fault> {
     let mut used = 0;
-    while let Some((len, flow)) = take_frame(&mut bytes[used..], message, take)? {
-        if flow.is_break() {
-            return Ok(None);
+    while let Some((len, flow)) = take_frame(&mut bytes[used..], message, *max, take)? {
+        match flow {
+            ControlFlow::Break(()) => return Ok(None),
+            ControlFlow::Continue(next) => *max = next,
         }
         used += len;
     }
@@ -91,14 +99,15 @@ fn take_frames(
 fn take_frame(
     bytes: &mut [u8],
     message: &mut Option<(bool, Vec<u8>)>,
-    take: &mut impl FnMut(Incoming<'_>) -> ControlFlow<()>,
-) -> Result<Option<(usize, ControlFlow<()>)>, Fault> {
+    max: usize,
+    take: &mut impl FnMut(Incoming<'_>) -> Flow,
+) -> Result<Option<(usize, Flow)>, Fault> {
     let mut cursor = Cursor::new(&*bytes);
     let Some((header, payload_len)) = FrameHeader::parse(&mut cursor).map_err(|_| Fault::Protocol)? else {
         return Ok(None);
     };
     let start = cursor.position() as usize;
-    if payload_len > MAX_CLIENT_FRAME_BYTES as u64 {
+    if payload_len > max as u64 {
         return Err(Fault::TooLarge);
     }
     let Some(mask) = header.mask.filter(|_| !header.rsv1 && !header.rsv2 && !header.rsv3) else {
@@ -124,17 +133,17 @@ fn take_frame(
         }
         OpCode::Data(kind @ (Data::Text | Data::Binary)) => {
             *message = Some((kind == Data::Text, payload.to_vec()));
-            ControlFlow::Continue(())
+            ControlFlow::Continue(max)
         }
         OpCode::Data(Data::Continue) => {
             let Some((_, fragments)) = message else { return Err(Fault::Protocol) };
-            if fragments.len() + payload.len() > MAX_CLIENT_FRAME_BYTES {
+            if fragments.len() + payload.len() > max {
                 return Err(Fault::TooLarge);
             }
             fragments.extend_from_slice(payload);
             match message.take_if(|_| header.is_final) {
                 Some((is_text, fragments)) => take(whole(is_text, &fragments)?),
-                None => ControlFlow::Continue(()),
+                None => ControlFlow::Continue(max),
             }
         }
         OpCode::Control(Control::Reserved(_)) | OpCode::Data(Data::Reserved(_)) => return Err(Fault::Protocol),
@@ -189,6 +198,7 @@ fn write_frame(out: &mut Vec<u8>, opcode: OpCode, payload: &[u8]) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use squall_protocol::limits::MAX_CLIENT_FRAME_BYTES;
     use std::io::{Read, Write};
     use tokio_tungstenite::tungstenite::protocol::{Role as End, WebSocket, WebSocketConfig};
     use tokio_tungstenite::tungstenite::{Error, Message};
@@ -206,7 +216,7 @@ mod tests {
     fn ours(bytes: &[u8], pieces: usize) -> Vec<Seen> {
         let (mut reader, mut seen) = (Reader::default(), Vec::new());
         for piece in bytes.chunks(pieces) {
-            let fed = reader.feed(&mut piece.to_vec(), |incoming| {
+            let fed = reader.feed(&mut piece.to_vec(), MAX_CLIENT_FRAME_BYTES, |incoming| {
                 seen.push(match incoming {
                     Incoming::Text(text) => Seen::Text(text.to_vec()),
                     Incoming::Binary(bytes) => Seen::Binary(bytes.to_vec()),
@@ -215,7 +225,7 @@ mod tests {
                     Incoming::Close(payload) => Seen::Close(payload.to_vec()),
                 });
                 let is_over = matches!(seen.last(), Some(Seen::Close(_)));
-                if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(MAX_CLIENT_FRAME_BYTES) }
             });
             if let Err(fault) = fed {
                 seen.push(Seen::Fault(fault));
@@ -353,13 +363,15 @@ mod tests {
         let mut reader = Reader::default();
         let mut frame = vec![0x82, 0x83, 1, 2, 3, 4, b'a' ^ 1, b'b' ^ 2, b'c' ^ 3];
         let mut seen = 0;
-        reader.feed(&mut frame[..4], |_| ControlFlow::Continue(())).unwrap();
+        reader
+            .feed(&mut frame[..4], MAX_CLIENT_FRAME_BYTES, |_| ControlFlow::Continue(MAX_CLIENT_FRAME_BYTES))
+            .unwrap();
         assert!(reader.0.is_some());
         reader
-            .feed(&mut frame[4..], |incoming| {
+            .feed(&mut frame[4..], MAX_CLIENT_FRAME_BYTES, |incoming| {
                 assert_eq!(incoming, Incoming::Binary(b"abc"));
                 seen += 1;
-                ControlFlow::Continue(())
+                ControlFlow::Continue(MAX_CLIENT_FRAME_BYTES)
             })
             .unwrap();
         assert!(reader.0.is_none());
