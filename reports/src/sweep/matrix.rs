@@ -10,7 +10,7 @@ pub const STYLE: &str = "\
 .matrix { display: flex; flex-wrap: wrap; gap: 2px; margin: .2rem 0 1rem; } .matrix a, .matrix span { font: 700 12px/18px ui-monospace, monospace; width: 18px; height: 18px; text-align: center; border-radius: 3px; color: var(--paper); text-decoration: none; }
 .matrix .pass { background: var(--pass); } .matrix .violated { background: var(--violated); } .matrix .inconclusive { background: var(--inconclusive); } .matrix .unfinished { background: var(--ink); }
 .matrix .pass { opacity: .55; }
-.key .matrix { display: inline-flex; margin: 0 .3rem 0 .8rem; vertical-align: middle; }
+.key .one { white-space: nowrap; margin-right: .8rem; } .key .matrix { display: inline-flex; margin: 0 .3rem 0 0; vertical-align: middle; }
 ";
 
 pub fn render(out: &mut String, sweep: &SweepRecord) {
@@ -22,7 +22,10 @@ pub fn render(out: &mut String, sweep: &SweepRecord) {
         ("inconclusive", "?", "inconclusive"),
         ("unfinished", "!", "did not finish"),
     ] {
-        let _ = write!(out, "<span class=\"matrix\"><span class=\"{class}\">{letter}</span></span>{word}");
+        let _ = write!(
+            out,
+            "<span class=\"one\"><span class=\"matrix\"><span class=\"{class}\">{letter}</span></span>{word}</span> "
+        );
     }
     out.push_str("</p>\n");
     let mut scenarios: Vec<(&str, Vec<&SweepRun>)> = Vec::new();
