@@ -108,7 +108,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
         if let ClientFrame::Send { conversation, client_msg_id, .. } = *frame {
             self.totals.resent += 1;
             let at = Entity::Device(self.clients[index as usize].session.device());
-            sink.event(Event { t: now.0, at, kind: Kind::Resend { conversation, client_msg_id } });
+            sink.event(Event { t: now.0, at, kind: Kind::Resend { conversation, client_msg_id, cause: "fault" } });
         }
         self.put(index, frame, now, sink);
     }

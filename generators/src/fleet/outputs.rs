@@ -2,7 +2,7 @@
 
 use super::{Corner, Delivered, Fleet, FrameFaults, LastMile, Latency, Sink, Wire};
 use squall_core::Time;
-use squall_core::client::{Output, Shown, Via as ShownVia};
+use squall_core::client::{Output, ResendCause, Shown, Via as ShownVia};
 use squall_history::{Entity, Event, Kind, Via, What, payload_hash};
 use squall_protocol::{ClientFrame, Payload, Refusal, Seq};
 
@@ -60,10 +60,10 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
             }
             // Nobody has a device of ours open twice: what stopped it shows as sends that nobody answers.
             Output::Stopped => {}
-            Output::Resent { conversation, client_msg_id } => {
+            Output::Resent { conversation, client_msg_id, cause } => {
                 self.totals.resent += 1;
                 self.corners.count(Corner::Resent);
-                event(Kind::Resend { conversation, client_msg_id });
+                event(Kind::Resend { conversation, client_msg_id, cause: cause_name(cause) });
             }
             Output::Stored { conversation, client_msg_id, seq, stored_at_ms } => {
                 self.totals.acked += 1;
@@ -149,6 +149,15 @@ fn via_of(via: ShownVia) -> Via {
         ShownVia::Deliver => Via::Deliver,
         ShownVia::Page => Via::Page,
         ShownVia::Ack => Via::Ack,
+    }
+}
+
+/// Why something is said again, for the history.
+fn cause_name(cause: ResendCause) -> &'static str {
+    match cause {
+        ResendCause::Connected => "connected",
+        ResendCause::Overdue => "overdue",
+        ResendCause::Refused => "refused",
     }
 }
 

@@ -113,7 +113,10 @@ impl History {
     }
 
     pub fn resend(&mut self, device: u64, message: u64) -> &mut Self {
-        self.push(device, Kind::Resend { conversation: CONVERSATION, client_msg_id: id(message) })
+        self.push(
+            device,
+            Kind::Resend { conversation: CONVERSATION, client_msg_id: id(message), cause: "overdue" },
+        )
     }
 
     pub fn acked(&mut self, device: u64, message: u64, seq: u64) -> &mut Self {

@@ -6,6 +6,7 @@ use crate::input;
 use crate::output;
 use crate::progress::{Display, Form};
 use crate::source::Source;
+use squall_history::Filter;
 use squall_reports::{RunRecord, store};
 use squall_scenarios::Scenario;
 use squall_world::memory::{MemoryEstimate, available_bytes, size};
@@ -37,7 +38,8 @@ pub struct Args {
     /// Also write history.jsonl: every event, one JSON object a line. Needs --out.
     #[arg(long, requires = "out")]
     history: bool,
-    /// Like --history, with only what this conversation or device (by its number) had part in. Can be given several times.
+    /// Like --history, with only what this conversation or device (by its number) had part in, and each of its hops through the
+    /// hosts. Can be given several times.
     #[arg(long, value_name = "ID", requires = "out", value_parser = input::id, allow_negative_numbers = true)]
     history_of: Vec<u128>,
     /// On how many threads hosts step; the run is the same on any number. One in a run of less than 5,000 clients and as many as
@@ -120,7 +122,9 @@ pub fn main(args: Args) -> Exit {
             let options = RunOptions {
                 seed,
                 history,
-                history_of: args.history_of,
+                filter: Filter::of_numbers(&args.history_of),
+                follow: !args.history_of.is_empty(),
+                on_event: None,
                 plant,
                 reproduce,
                 on_second: digests.then(|| Box::new(print_digest) as Box<dyn FnMut(&SecondDigest)>),

@@ -1,6 +1,7 @@
 //! One event of a run.
 
 use crate::content::{What, body_hash};
+use crate::hop::Hop;
 use serde::Serialize;
 use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId, ids::mix};
 
@@ -67,8 +68,9 @@ pub enum Kind {
         #[serde(skip_serializing_if = "Vec::is_empty")]
         members: Vec<UserId>,
     },
-    /// The same message is on the wire again.
-    Resend { conversation: ConversationId, client_msg_id: ClientMsgId },
+    /// The same message is on the wire again, because the device is `connected` anew, its answer is `overdue`, the shard wanted
+    /// another number or to be asked later (`refused`), or a fault says everything twice (`fault`).
+    Resend { conversation: ConversationId, client_msg_id: ClientMsgId, cause: &'static str },
     /// The device has the ack: the server says that the message is stored at `seq`.
     Sent { conversation: ConversationId, client_msg_id: ClientMsgId, seq: Seq, stored_at_ms: u64 },
     /// The server refused the message for good; the device gives it up.
@@ -147,6 +149,9 @@ pub enum Kind {
         #[serde(skip_serializing_if = "Option::is_none")]
         number: Option<DeviceId>,
     },
+    /// A step on the way of what somebody follows. It lies outside the digest.
+    #[serde(untagged)]
+    Hop(Hop),
 }
 
 /// Sixteen hexadecimal digits: a JSON number cannot hold 64 bits everywhere.
@@ -182,6 +187,7 @@ impl Kind {
             | Kind::Discard { conversation, .. }
             | Kind::Sync { conversation, .. }
             | Kind::Ack { conversation, .. } => Some(*conversation),
+            Kind::Hop(hop) => hop.conversation(),
             Kind::Connect { .. }
             | Kind::Disconnect { .. }
             | Kind::Crash
@@ -207,6 +213,9 @@ impl Event {
     }
 
     /// A digest of the event, for the run's rolling digest.
+    ///
+    /// # Panics
+    /// Of a hop, which is none of the run's events.
     pub fn digest(&self) -> u64 {
         let at = match self.at {
             Entity::Host(index) => u64::from(index),
@@ -223,7 +232,7 @@ impl Event {
             Kind::Send { conversation, client_msg_id, body_hash, .. } => {
                 [3, conversation.spread(), client_msg_id.0 as u64, *body_hash].into_iter().for_each(add)
             }
-            Kind::Resend { conversation, client_msg_id } => {
+            Kind::Resend { conversation, client_msg_id, .. } => {
                 [4, conversation.spread(), client_msg_id.0 as u64].into_iter().for_each(add)
             }
             Kind::Sent { conversation, client_msg_id, seq, .. } => {
@@ -266,6 +275,7 @@ impl Event {
             Kind::Insider { user, number } => {
                 [21, user.0, number.map_or(0, |number| number.0)].into_iter().for_each(add)
             }
+            Kind::Hop(_) => unreachable!("a hop is in no digest"),
         }
         d
     }

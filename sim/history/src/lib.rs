@@ -5,8 +5,12 @@
 
 mod content;
 mod event;
+mod filter;
+mod hop;
 mod recorder;
 
 pub use content::{What, body_hash, payload_hash};
 pub use event::{Arrived, Entity, Event, Kind, Via};
+pub use filter::Filter;
+pub use hop::{Asked, Extent, Hop, Place, Told};
 pub use recorder::Recorder;

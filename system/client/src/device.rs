@@ -304,7 +304,9 @@ impl Driver {
                 }
                 Output::Online => Event::Online,
                 Output::Stopped => Event::Stopped,
-                Output::Resent { conversation, client_msg_id } => Event::Resent { conversation, client_msg_id },
+                Output::Resent { conversation, client_msg_id, .. } => {
+                    Event::Resent { conversation, client_msg_id }
+                }
                 Output::Stored { conversation, client_msg_id, seq, .. } => {
                     Event::Stored { conversation, client_msg_id, seq }
                 }

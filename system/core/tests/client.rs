@@ -1,7 +1,7 @@
 //! The device, input by output.
 
 use squall_core::Time;
-use squall_core::client::{ClientSession, Output, Phase};
+use squall_core::client::{ClientSession, Output, Phase, ResendCause};
 use squall_protocol::*;
 
 const C: ConversationId = ConversationId(7);
@@ -224,7 +224,8 @@ fn a_new_connection_resends_and_says_so() {
     s.handle_connected("t".into(), at(600), &mut out);
     out.clear();
     s.handle_frame(ServerFrame::Welcome { user: ME, device: MINE }, at(700), &mut out);
-    assert!(out.contains(&Output::Resent { conversation: C, client_msg_id: ClientMsgId(1) }));
+    let cause = ResendCause::Connected;
+    assert!(out.contains(&Output::Resent { conversation: C, client_msg_id: ClientMsgId(1), cause }));
     assert_eq!(brief(&out), ["send 1", "send 2"]);
 }
 

@@ -2,6 +2,7 @@
 //!
 //! What it loses (no subscriber, a full queue, its own crash) is found again by redelivery and sync.
 
+use crate::hop::Hop;
 use crate::level::Level;
 use crate::links::services::bus::bus_server::{Bus, BusServer};
 use crate::links::{Pushed, Queue, Replies, guarded, incoming, serve_grpc, tell_fill};
@@ -31,8 +32,10 @@ impl BusService {
         for publication in publications {
             let topic = topics.get(&publication.gateway).filter(|topic| topic.has_taker());
             let topic = topic.filter(|topic| !planted(Plant::BusDropsSilently) || topic.is_empty());
-            if !topic.is_some_and(|topic| topic.push(publication.payload) == Pushed::Queued) {
-                self.observer.passed(&Point::TopicDropped { gateway: publication.gateway });
+            let (gateway, payload) = (publication.gateway, publication.payload);
+            self.observer.hop(&Hop::Carried { gateway, payload: &payload, subscribed: topic.is_some() });
+            if !topic.is_some_and(|topic| topic.push(payload) == Pushed::Queued) {
+                self.observer.passed(&Point::TopicDropped { gateway });
             }
         }
     }

@@ -8,6 +8,7 @@ mod bus;
 pub mod clock;
 mod cluster;
 mod gateway;
+pub mod hop;
 pub mod level;
 mod links;
 pub mod local;

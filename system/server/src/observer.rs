@@ -3,6 +3,7 @@
 //! `system/` does not know who listens. A listener may end the process exactly here, so every point is passed
 //! *before* the effect that follows it.
 
+use crate::hop::Hop;
 use crate::level::Level;
 use crate::work::Work;
 use squall_core::registry::Location;
@@ -95,6 +96,11 @@ pub trait Observer: Send + Sync {
     /// So much work of a kind has been done. Called for every frame and row: most listeners do nothing here.
     fn worked(&self, work: Work, amount: usize) {
         let _ = (work, amount);
+    }
+
+    /// A message, or what concerns one, has taken a step. Called for every step of every message: most listeners do nothing here.
+    fn hop(&self, hop: &Hop<'_>) {
+        let _ = hop;
     }
 
     /// So much there is of something, as a role's housekeeping finds it, and at most so much there has been since it last looked.

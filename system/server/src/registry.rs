@@ -3,6 +3,7 @@
 //! Nothing here is durable: a restarted registry is empty until the gateways have told it all they hold.
 
 use crate::clock::Clock;
+use crate::hop::{Hop, Seen};
 use crate::level::Level;
 use crate::links::services::registry::registry_server::{Registry, RegistryServer};
 use crate::links::{Pushed, Queue, Replies, guarded, incoming, serve_grpc, tell_fill};
@@ -45,6 +46,16 @@ impl RegistryService {
         }
     }
 
+    fn tell_registered(&self, gateway: u32, r: &wire::Registration, outcome: &Registered) {
+        let seen = match outcome {
+            Registered::Visible { created, .. } => Seen::Visible { created: *created },
+            Registered::Superseded { .. } => Seen::Superseded,
+            Registered::Ignored => Seen::Ignored,
+        };
+        let (user, device, connect_count) = (UserId(r.user), DeviceId(r.device), r.connect_count);
+        self.observer.hop(&Hop::Registered { user, device, gateway, connect_count, seen });
+    }
+
     /// Carries out one request of a gateway. False: the session is over.
     fn handle(
         &self,
@@ -69,7 +80,9 @@ impl RegistryService {
                     connect_count,
                 };
                 // A full queue means a gateway that does not read: its session ends, and the next one begins with all that it holds.
-                match table.handle_register(id, registration(&r)) {
+                let outcome = table.handle_register(id, registration(&r));
+                self.tell_registered(id.gateway, &r, &outcome);
+                match outcome {
                     Registered::Visible { created, displaced } => {
                         if let Some(Displaced { gateway, connection }) = displaced
                             && let Some(theirs) = self.replies().get(&gateway)
@@ -88,7 +101,9 @@ impl RegistryService {
                 }
             }
             (SessionKind::Unregister(r), Some(id)) => {
-                table.handle_unregister(id, UserId(r.user), DeviceId(r.device), r.connection);
+                let (user, device, gateway) = (UserId(r.user), DeviceId(r.device), id.gateway);
+                let removed = table.handle_unregister(id, user, device, r.connection);
+                self.observer.hop(&Hop::Unregistered { user, device, gateway, removed });
             }
             (SessionKind::SnapshotEnd(_), Some(id)) => {
                 let entries = table.handle_snapshot_end(id);

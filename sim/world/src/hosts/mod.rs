@@ -10,6 +10,7 @@
 //! | `commits` | a shard's commits: each at one instant of simulated time, on a second core in a large run |
 //! | `bill` | what the work of a host costs it, and how long it is busy |
 //! | `probe` | the server's observer in a host |
+//! | `hops` | the server's hops, for what somebody follows |
 //! | `points` | named points: what each counts as, and cuts that wait for one |
 //! | `limits` | which point tells that a limit of the system was reached |
 //! | `mailbox` | what hosts tell |
@@ -20,6 +21,7 @@ pub mod bill;
 pub mod boot;
 pub mod commits;
 pub mod group;
+pub mod hops;
 pub mod limits;
 pub mod machine;
 pub mod mailbox;

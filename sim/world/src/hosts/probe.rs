@@ -4,6 +4,7 @@
 //! the exception: `acked` strikes at the end of the tick, so that the ack leaves.
 
 use super::bill::Bill;
+use super::hops::Voice;
 use super::mailbox::SharedMailbox;
 use super::points::{Armed, ArmedPoints, Cut, Struck, names, scenario_point};
 use crate::clients::faults::SharedClientFaults;
@@ -12,6 +13,7 @@ use squall_history::{Entity, Event, Kind, payload_hash};
 use squall_network::{CloseStyle, HostId, Network};
 use squall_protocol::{ConversationId, DeviceId, Entry, Seq, Who};
 use squall_scenarios::model;
+use squall_server::hop::Hop;
 use squall_server::level::Level;
 use squall_server::observer::{Observer, Point};
 use squall_server::work::Work;
@@ -35,6 +37,8 @@ pub struct Probe {
     pub now: Arc<AtomicU64>,
     /// What the host's work costs; `None`: nothing.
     pub bill: Option<Bill>,
+    /// For whoever follows something.
+    pub voice: Option<Voice>,
 }
 
 impl Probe {
@@ -181,6 +185,14 @@ impl Observer for Probe {
         }
     }
 
+    fn hop(&self, hop: &Hop<'_>) {
+        if let Some(voice) = &self.voice
+            && self.alive.load(Ordering::Relaxed)
+        {
+            self.follow(voice, hop);
+        }
+    }
+
     fn stands(&self, level: Level, now: usize, most: usize) {
         if self.alive.load(Ordering::Relaxed) {
             self.mailbox.lock().stands(self.index, level, now as u64, most as u64);
@@ -190,6 +202,9 @@ impl Observer for Probe {
     fn passed(&self, point: &Point<'_>) {
         if !self.alive.load(Ordering::Relaxed) {
             return;
+        }
+        if let Some(voice) = &self.voice {
+            self.follow_point(voice, point);
         }
         self.tell(point);
         if let Point::Committed { entry, .. } = point {

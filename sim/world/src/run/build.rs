@@ -1,6 +1,6 @@
 //! Builds the world of a run: network, hosts with their disks, threads, the fleet, the nemesis, the checks.
 
-use super::observatory::Observatory;
+use super::observatory::{Listening, Observatory};
 use super::options::{RunError, RunOptions};
 use super::world::World;
 use crate::clients::faults::SharedClientFaults;
@@ -11,6 +11,7 @@ use crate::hosts::bill::Bill;
 use crate::hosts::boot::{Common, EPOCH_US};
 use crate::hosts::commits::Committer;
 use crate::hosts::group::{Group, GroupThread};
+use crate::hosts::hops::{Followed, Voice};
 use crate::hosts::machine::Machine;
 use crate::hosts::mailbox::SharedMailbox;
 use crate::hosts::points::ArmedPoints;
@@ -53,7 +54,7 @@ fn link_profile(profile: Profile) -> LinkProfile {
 }
 
 impl<'a> World<'a> {
-    pub(crate) fn build(scenario: &'a Scenario, options: RunOptions) -> Result<Self, RunError> {
+    pub(crate) fn build(scenario: &'a Scenario, mut options: RunOptions) -> Result<Self, RunError> {
         #[expect(clippy::disallowed_methods, reason = "wall time is shown to the user and enters no run")]
         let started = Instant::now();
         let seed = options.seed;
@@ -62,8 +63,9 @@ impl<'a> World<'a> {
         let now_cell = Arc::new(AtomicU64::new(0));
         let targets = scenario.faults.iter().flat_map(|fault| fault.kind.targets());
         let asks_for_busiest = targets.into_iter().any(|(_, targets)| targets.contains(Target::BusiestShard));
-        let mailbox = SharedMailbox::new(options.history.is_some(), asks_for_busiest);
+        let mailbox = SharedMailbox::new(options.history.is_some() || options.follow, asks_for_busiest);
         let (armed, client_faults) = (ArmedPoints::default(), SharedClientFaults::default());
+        let followed = options.follow.then(|| Followed::new(options.filter.clone()));
         let names = scenario.host_names();
         let hosts: Vec<HostId> = names.iter().map(|name| network.add_host(name.clone())).collect();
         let backbone = network.add_profile(link_profile(scenario.network.data_centre));
@@ -111,6 +113,7 @@ impl<'a> World<'a> {
                 blocks_lost: AtomicU64::new(0),
                 now: Arc::clone(&now_cell),
                 bill: scenario.costs.as_ref().map(Bill::new),
+                voice: followed.clone().map(Voice::new),
             });
             if let Some(disk) = &probe.disk {
                 let probe = Arc::downgrade(&probe);
@@ -159,11 +162,12 @@ impl<'a> World<'a> {
         checks.require_exposure(&nemesis.exposes(scenario));
         let recorder = match &options.history {
             Some(path) => Some(
-                Recorder::create(path, names.clone(), options.history_of.clone())
+                Recorder::create(path, names.clone(), options.filter.clone())
                     .map_err(|source| RunError::History { path: path.clone(), source })?,
             ),
             None => None,
         };
+        let listening = Listening { followed, on_event: options.on_event.take() };
         let bound = scenario.phases.liveness_bound.map_or(limits::liveness_bound(), |b| b.as_duration());
         let end = load + scenario.phases.load.as_micros() + bound.as_micros() as u64;
         Ok(World {
@@ -183,7 +187,7 @@ impl<'a> World<'a> {
             insiders,
             nemesis,
             nemesis_sites,
-            observatory: Observatory::new(checks, recorder, names),
+            observatory: Observatory::new(checks, recorder, names, listening),
             failures: common.failures,
             sites: site_names,
             phase: "build",

@@ -10,6 +10,7 @@ use crate::memory::accounts::{Account, resident_bytes};
 use crate::nemesis::Nemesis;
 use squall_checks::{AuditDevice, AuditLevel, Checks, Config};
 use squall_generators::GatewayTotals;
+use squall_history::{Entity, Event, Hop, Kind};
 use squall_protocol::Role;
 use squall_reports::record::{
     CheckRecord, ClientCounts, FORMAT, FaultRecord, FirstViolation, HostRecord, MemoryRecord, MessageCounts,
@@ -30,7 +31,11 @@ impl World<'_> {
         for index in 0..self.machines.len() {
             let machine = &self.machines[index];
             if let Some(disk) = &machine.probe.disk {
-                audit::read_shard(disk, self.options.seed, &mut checks)
+                let (observatory, t) = (&mut self.observatory, self.now);
+                let mut tell =
+                    |hop| observatory.record(&Event { t, at: Entity::Host(index as u16), kind: Kind::Hop(hop) });
+                let logged = self.options.follow.then_some(&mut tell as &mut dyn FnMut(Hop));
+                audit::read_shard(disk, self.options.seed, &mut checks, logged)
                     .map_err(|source| RunError::Audit { host: machine.name.clone(), source })?;
                 self.look_at_memory();
             }

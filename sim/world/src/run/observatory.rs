@@ -2,6 +2,8 @@
 
 use super::bystanders::Bystanders;
 use super::latencies::Latencies;
+use super::options::Listener;
+use crate::hosts::hops::Followed;
 use crate::memory::accounts::Account;
 use rustc_hash::FxHashMap;
 use squall_checks::Checks;
@@ -15,6 +17,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Lines of what happens, shared with the network's trace.
 pub type Trace = Arc<Mutex<Vec<String>>>;
+
+/// Whoever follows something, and hears of it as it happens.
+#[derive(Default)]
+pub struct Listening {
+    pub followed: Option<Followed>,
+    pub on_event: Option<Listener<Event>>,
+}
+
+impl Listening {
+    fn hear(&mut self, event: &Event) {
+        let Some(followed) = &self.followed else { return };
+        followed.learn(event);
+        if let Some(on_event) = &mut self.on_event
+            && followed.wants(event)
+        {
+            on_event(event);
+        }
+    }
+}
 
 /// Everything that is learnt while a run goes on.
 pub struct Observatory {
@@ -31,10 +52,11 @@ pub struct Observatory {
     /// The latencies of those whom no fault has touched, where a scenario asks for them.
     pub bystanders: Option<Bystanders>,
     pub events: u64,
+    listening: Listening,
 }
 
 impl Observatory {
-    pub fn new(checks: Checks, recorder: Option<Recorder>, hosts: Vec<String>) -> Self {
+    pub fn new(checks: Checks, recorder: Option<Recorder>, hosts: Vec<String>, listening: Listening) -> Self {
         Observatory {
             checks,
             recorder,
@@ -46,11 +68,13 @@ impl Observatory {
             latencies: Latencies::new(),
             bystanders: None,
             events: 0,
+            listening,
         }
     }
 
-    /// Writes a line of the history, if there is one.
+    /// Writes a line of the history, if there is one, and tells whoever follows.
     pub fn record(&mut self, event: &Event) {
+        self.listening.hear(event);
         if let Some(recorder) = &mut self.recorder
             && let Err(error) = recorder.record(event)
         {
@@ -70,6 +94,9 @@ impl Observatory {
 
 impl Sink for Observatory {
     fn event(&mut self, event: Event) {
+        if matches!(event.kind, Kind::Hop(_)) {
+            return self.record(&event);
+        }
         let _account = Account::Histograms.enter();
         self.events += 1;
         match &event.kind {

@@ -2,6 +2,7 @@
 
 use super::audit::AuditError;
 use crate::plants::Bug;
+use squall_history::{Event, Filter};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -16,8 +17,12 @@ pub struct RunOptions {
     pub seed: u64,
     /// Write `history.jsonl` here.
     pub history: Option<PathBuf>,
-    /// Only what these conversations and devices, by their numbers, had part in; empty for everything.
-    pub history_of: Vec<u128>,
+    /// What of it is wanted: everything, if nothing is named.
+    pub filter: Filter,
+    /// Tell the hops of what is wanted, in the history and to `on_event`; the run is the same.
+    pub follow: bool,
+    /// Called for every event and hop that is wanted.
+    pub on_event: Option<Listener<Event>>,
     /// A bug that is planted in the system for this run, and with it for the rest of the process.
     pub plant: Option<&'static Bug>,
     /// The command that repeats this run, for the record.

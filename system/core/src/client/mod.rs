@@ -8,5 +8,5 @@ mod output;
 mod session;
 mod thread;
 
-pub use output::{Output, Shown, Via};
+pub use output::{Output, ResendCause, Shown, Via};
 pub use session::{ClientSession, Phase};

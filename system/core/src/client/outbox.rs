@@ -3,6 +3,7 @@
 //! **Invariant:** numbers are dense; the front of the queue has the lowest one, and an answered message leaves
 //! the queue for good. Guarded by `sim/checks/src/sender_order.rs`.
 
+use super::output::ResendCause;
 use crate::plant::{Plant, planted};
 use crate::time::Time;
 use squall_protocol::limits::{MAX_SENDS_IN_FLIGHT, RESEND_AFTER, RETRY_AFTER_MAX, REWIND_PAUSE};
@@ -32,7 +33,8 @@ pub struct Transmission {
     pub id: ClientMsgId,
     pub client_seq: ClientSeq,
     pub payload: Payload,
-    pub is_resend: bool,
+    /// `None`: it goes out for the first time.
+    pub resend: Option<ResendCause>,
 }
 
 #[derive(Debug, Clone)]
@@ -49,6 +51,8 @@ pub struct Outbox {
     not_before: Time,
     /// The number of the front message is a guess, or the one before it was refused: nothing may overtake it.
     one_at_a_time: bool,
+    /// Why what has no answer was last called back to go out again.
+    rewound_for: ResendCause,
 }
 
 /// When a message that went out at `sent_at` goes out again.
@@ -66,6 +70,7 @@ impl Outbox {
             answered_at: Time::ZERO,
             not_before: Time::ZERO,
             one_at_a_time: false,
+            rewound_for: ResendCause::Connected,
         }
     }
 
@@ -115,10 +120,11 @@ impl Outbox {
                 self.base = self.base.next();
             }
         }
-        self.rewind();
+        self.rewind(ResendCause::Connected);
     }
 
-    fn rewind(&mut self) {
+    fn rewind(&mut self, cause: ResendCause) {
+        self.rewound_for = cause;
         for pending in &mut self.queue {
             pending.sent_at = None;
         }
@@ -158,7 +164,9 @@ impl Outbox {
                     pending.id.0 += 1;
                 }
                 self.waiting_since.get_or_insert(now);
-                out(Transmission { id: pending.id, client_seq, payload: pending.payload.clone(), is_resend });
+                let cause = if overdue { ResendCause::Overdue } else { self.rewound_for };
+                let resend = is_resend.then_some(cause);
+                out(Transmission { id: pending.id, client_seq, payload: pending.payload.clone(), resend });
             }
             client_seq = client_seq.next();
         }
@@ -194,6 +202,7 @@ impl Outbox {
         let refused = self.queue.remove(index)?;
         self.one_at_a_time = true;
         self.waiting_since = self.waiting_since.filter(|_| !self.queue.is_empty());
+        self.rewound_for = ResendCause::Refused;
         for pending in self.queue.iter_mut().skip(index) {
             pending.sent_at = None;
         }
@@ -211,7 +220,7 @@ impl Outbox {
         if is_front && expected > self.base {
             self.base = expected;
             self.one_at_a_time = false;
-            self.rewind();
+            self.rewind(ResendCause::Refused);
             return true;
         }
         if !is_news || self.rewound_at.is_some_and(|at| now.since(at) < REWIND_PAUSE) {
@@ -221,7 +230,7 @@ impl Outbox {
         if expected < self.base || self.queue.is_empty() {
             self.base = expected;
         }
-        self.rewind();
+        self.rewind(ResendCause::Refused);
         true
     }
 
@@ -239,7 +248,7 @@ impl Outbox {
         }
         self.not_before = self.not_before.max(now + wait.min(RETRY_AFTER_MAX));
         self.waiting_since = None;
-        self.rewind();
+        self.rewind(ResendCause::Refused);
     }
 
     /// Since when an answer is waited for on this connection.
@@ -277,7 +286,7 @@ mod tests {
 
     fn sent(outbox: &mut Outbox, now: Time) -> Vec<(u128, u64, bool)> {
         let mut out = Vec::new();
-        outbox.transmit(now, |t| out.push((t.id.0, t.client_seq.0, t.is_resend)));
+        outbox.transmit(now, |t| out.push((t.id.0, t.client_seq.0, t.resend.is_some())));
         out
     }
 

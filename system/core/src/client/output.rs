@@ -19,6 +19,17 @@ pub struct Shown {
     pub via: Via,
 }
 
+/// Why a message is on the wire again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResendCause {
+    /// The device has a new connection: what had no answer on the old one goes out on this one.
+    Connected,
+    /// No answer has come in time.
+    Overdue,
+    /// It was refused for now: another number was wanted, or less at once.
+    Refused,
+}
+
 /// What the device does or has seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
@@ -35,6 +46,7 @@ pub enum Output {
     Resent {
         conversation: ConversationId,
         client_msg_id: ClientMsgId,
+        cause: ResendCause,
     },
     Stored {
         conversation: ConversationId,

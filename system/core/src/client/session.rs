@@ -239,8 +239,8 @@ impl ClientSession {
         }
         let Some(outbox) = self.thread(conversation).open_outbox() else { return };
         outbox.transmit(now, |t| {
-            if t.is_resend {
-                out.push(Output::Resent { conversation, client_msg_id: t.id });
+            if let Some(cause) = t.resend {
+                out.push(Output::Resent { conversation, client_msg_id: t.id, cause });
             }
             out.push(Output::Transmit(ClientFrame::Send {
                 conversation,

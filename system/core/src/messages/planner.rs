@@ -120,6 +120,11 @@ impl<P> Planner<P> {
         self.lanes[registry as usize].open.get(&id).map_or(&[], |open| &open.users)
     }
 
+    /// What waits for a look-up.
+    pub fn plans(&self, registry: u32, id: u64) -> &[P] {
+        self.lanes[registry as usize].open.get(&id).map_or(&[], |open| &open.plans)
+    }
+
     /// The look-ups of a registry that have had no answer in time, to be asked again.
     pub fn overdue(&mut self, registry: u32, now: Time) -> Vec<u64> {
         if planted(Plant::LookupGivenUp) {

@@ -9,6 +9,7 @@ use super::handshake::Upgraded;
 use super::state::Gateway;
 use super::table::{ConnectionId, Deadline, Taken};
 use super::websocket::{self, Fault, Incoming, Reader};
+use crate::hop::Hop;
 use crate::links::Pushed;
 use crate::net::BoxStream;
 use crate::observer::Point;
@@ -296,12 +297,16 @@ impl Connection {
     /// Hands a frame on, unless it is a send too many: a flood ends here, before it takes room in the queue that all devices of this
     /// gateway share.
     fn forward(&mut self, peer: Peer, frame: ClientFrame, backlog: &mut Backlog) {
+        let (user, device) = (peer.user, peer.device);
+        self.gateway.observer.hop(&Hop::Asked { user, device, frame: &frame });
         if let ClientFrame::Send { conversation, client_msg_id, .. } = frame
             && let Err(wait) = self.gateway.take_send(peer.user)
         {
             self.gateway.observer.passed(&Point::TooOften { user: peer.user });
             let reason = Refusal::TooOften { retry_after_ms: retry_after_ms(wait) };
-            return self.push(ServerFrame::Refused { conversation, client_msg_id, reason }, backlog);
+            let refused = ServerFrame::Refused { conversation, client_msg_id, reason };
+            self.gateway.observer.hop(&Hop::Answered { device, frame: &refused });
+            return self.push(refused, backlog);
         }
         let pushed = self.gateway.uplinks.forward(self.id, peer, &frame);
         // Whoever asks for anything else asks again by itself.

@@ -5,6 +5,7 @@
 use super::outgoing::Outgoing;
 use super::state::Gateway;
 use super::table::ConnectionId;
+use crate::hop::Hop;
 use crate::links::services::bus::bus_client::BusClient;
 use crate::links::{Dialler, LinkError, dial, keep_open};
 use crate::observer::Point;
@@ -83,10 +84,13 @@ fn deliver(gateway: &Gateway, target: &Target, frame: &mut Outgoing, reminder: &
         if is_behind {
             gateway.observer.passed(&Point::RemindedInstead { device });
         }
-        row.push(if is_behind { reminder } else { frame });
+        let frame = if is_behind { reminder } else { frame };
+        gateway.observer.hop(&Hop::Handed { device, frame: frame.frame() });
+        row.push(frame);
         return;
     }
     // The connection is gone and the registry has not heard of it.
     gateway.observer.passed(&Point::StaleEntryMet { device });
+    gateway.observer.hop(&Hop::Astray { device, frame: frame.frame() });
     gateway.uplinks.unregister(target.connection, UserId(target.user), device);
 }

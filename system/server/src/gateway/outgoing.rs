@@ -15,6 +15,10 @@ impl Outgoing {
         Outgoing { frame, encoded: [None, None] }
     }
 
+    pub fn frame(&self) -> &ServerFrame {
+        &self.frame
+    }
+
     pub fn bytes(&mut self, codec: Codec) -> Bytes {
         let slot = &mut self.encoded[usize::from(codec.is_binary())];
         slot.get_or_insert_with(|| codec.encode_server(&self.frame).into()).clone()

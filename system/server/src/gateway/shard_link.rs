@@ -6,6 +6,7 @@
 use super::outgoing::Outgoing;
 use super::state::Gateway;
 use super::table::ConnectionId;
+use crate::hop::Hop;
 use crate::links::services::messages::messages_client::MessagesClient;
 use crate::links::{Dialler, LinkError, dial, keep_open};
 use crate::observer::Point;
@@ -54,6 +55,7 @@ async fn run(gateway: Arc<Gateway>, dialler: Dialler, address: String, index: us
             let Some(row) = table.get_device(id, device) else { continue };
             // A frame that a shard of ours cannot have sent: nothing a device could do with it.
             if let Some(Ok(Some(frame))) = reply.reply.map(relay::reply_from_wire) {
+                gateway.observer.hop(&Hop::Handed { device, frame: &frame });
                 row.push(&mut Outgoing::new(frame));
             }
             // A device that reads slowly is told the next part later: `Deadline::Heads` asks for it.

@@ -6,6 +6,7 @@
 use super::table::{ConnectionId, Deadline, Table};
 use super::uplinks::{Uplinks, registration, session_request};
 use crate::clock::Clock;
+use crate::hop::Hop;
 use crate::links::Pushed;
 use crate::observer::{Observer, Point};
 use crate::tasks::Tasks;
@@ -79,6 +80,8 @@ impl Gateway {
             for connection in due {
                 match table.get_mut(ConnectionId(connection)).and_then(|row| row.peer) {
                     Some(peer) => {
+                        let Peer { user, device, connect_count, .. } = peer;
+                        self.observer.hop(&Hop::Registering { user, device, registry, connect_count });
                         // What finds no room is told again in time.
                         let registration = SessionKind::Register(registration(connection, peer));
                         queue.offer_for(peer.user, session_request(registration));

@@ -9,6 +9,7 @@ use super::backoff::Backoff;
 use super::dispatch;
 use super::dispatcher::SharedReaders;
 use super::shard::Shard;
+use crate::hop::Hop;
 use crate::observer::Point;
 use crate::storage::{Batch, NewEntry, Storage};
 use crate::work::Work;
@@ -39,6 +40,7 @@ pub async fn run(shard: Arc<Shard>) {
         shard.observer.worked(Work::Commit, 1);
         shard.observer.worked(Work::Entry, batch.entries.len());
         shard.observer.worked(Work::EntryByte, batch.entries.iter().map(|new| new.entry.payload.size()).sum());
+        shard.observer.hop(&Hop::Committing { batch: &batch });
         let committed = storage.append(batch.clone()).await;
         drop(storage);
         match committed {
@@ -51,6 +53,7 @@ pub async fn run(shard: Arc<Shard>) {
             Err(error) => {
                 let reason = error.to_string();
                 shard.observer.passed(&Point::CommitFailed { reason: &reason });
+                shard.observer.hop(&Hop::CommitFailed { batch: &batch });
                 handle_failed(&shard, &mut backoff, &reason);
                 let mut state = shard.state();
                 state.storage = None;
@@ -160,7 +163,7 @@ fn finish(shard: &Shard, batch: Batch) {
             }
         };
         for waiter in state.waiters.remove(&(conversation, seq)).unwrap_or_default() {
-            waiter.answer(conversation, seq, new.entry.stored_at_ms);
+            waiter.answer(shard.observer.as_ref(), conversation, seq, new.entry.stored_at_ms);
             shard.observer.passed(&Point::Acked {
                 conversation,
                 device: waiter.device,

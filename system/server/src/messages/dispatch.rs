@@ -7,6 +7,7 @@
 use super::dispatcher::{Plan, SharedReaders, target};
 use super::shard::Shard;
 use super::state::ShardState;
+use crate::hop::Hop;
 use crate::level::Level;
 use crate::links::services::bus::bus_client::BusClient;
 use crate::links::services::registry::registry_client::RegistryClient;
@@ -42,6 +43,7 @@ pub fn plan_unwritten(shard: &Shard, state: &mut ShardState, plan: Plan) {
     for registry in 0..shard.dispatcher.registries.len() as u32 {
         let users = plan.members[registry as usize].clone();
         let part = Part { first: Position::MAX, end: 0, plans: vec![Arc::clone(&plan)], bytes: 0, users };
+        tell_planned(shard, registry, &part);
         if let Some(id) = state.planner.take_up(registry, part, shard.clock.now()) {
             shard.dispatcher.ask(registry, id, state.planner.users(registry, id));
         }
@@ -76,12 +78,28 @@ fn take_up(shard: &Shard, state: &mut ShardState, registry: u32, plans: &[Arc<Pl
         let end = rest.first().map_or(end, |plan| plan.new.position);
         let users: Vec<UserId> = users.into_iter().collect();
         let part = Part { first, end, plans: taken, bytes, users };
+        tell_planned(shard, registry, &part);
         if let Some(id) = state.planner.take_up(registry, part, now) {
             shard.dispatcher.ask(registry, id, state.planner.users(registry, id));
         }
         if rest.is_empty() {
             break;
         }
+    }
+}
+
+fn tell_planned(shard: &Shard, registry: u32, part: &Part<Arc<Plan>>) {
+    for plan in &part.plans {
+        let (conversation, seq) = (plan.new.conversation, plan.new.entry.seq);
+        let users = &plan.members[registry as usize];
+        shard.observer.hop(&Hop::Planned { conversation, seq, registry, users });
+    }
+}
+
+fn tell_planned_again(shard: &Shard, state: &ShardState, registry: u32, id: u64) {
+    for plan in state.planner.plans(registry, id) {
+        let (conversation, seq) = (plan.new.conversation, plan.new.entry.seq);
+        shard.observer.hop(&Hop::PlannedAgain { conversation, seq, registry });
     }
 }
 
@@ -140,6 +158,7 @@ fn handle_answer(shard: &Shard, registry: u32, reply: wire::LookupReply) {
         let (conversation, entry) = (plan.new.conversation, &plan.new.entry);
         shard.observer.worked(Work::Publication, by_gateway.len());
         for (gateway, targets) in &by_gateway {
+            shard.observer.hop(&Hop::Published { conversation, entry, gateway: *gateway, targets });
             shard.dispatcher.deliver(*gateway, conversation, entry.clone(), targets);
         }
         let targets: Vec<Location> = by_gateway.into_values().flatten().collect();
@@ -186,6 +205,8 @@ fn fan_out(shard: &Shard, registry: u32, id: u64, locations: &[Location]) -> Vec
     for plan in plans {
         let (new, members) = (&plan.new, &plan.members[registry as usize]);
         shard.observer.worked(Work::Member, members.len());
+        let (conversation, seq) = (new.conversation, new.entry.seq);
+        shard.observer.hop(&Hop::LookedUp { conversation, seq, registry, members, found: locations });
         let places = members.iter().filter_map(|user| by_user.get(user)).flatten().copied();
         let by_gateway = targets_by_gateway(places, Some((new.entry.sender, new.entry.device)));
         let targets = by_gateway.values().flatten().filter(|_| !planted(Plant::BusDropsSilently));
@@ -201,14 +222,19 @@ fn remind(shard: &Shard, by_device: &FxHashMap<(UserId, DeviceId), &Location>, d
     match debt {
         Overdue::Redeliver { user, device, conversation, head } => match by_device.get(&(user, device)) {
             Some(location) => {
+                shard.observer.hop(&Hop::Reminded { conversation, device, head, gateway: location.gateway });
                 shard.dispatcher.remind(location, conversation, head);
                 shard.observer.passed(&Point::Redelivered { conversation, device });
             }
-            None => shard.state().debts.handle_vanished((user, device), conversation, head),
+            None => {
+                shard.observer.hop(&Hop::Vanished { conversation, device });
+                shard.state().debts.handle_vanished((user, device), conversation, head);
+            }
         },
         Overdue::Close { user, device } => {
             if let Some(location) = by_device.get(&(user, device)) {
                 shard.observer.passed(&Point::UnackedClosed { device });
+                shard.observer.hop(&Hop::CalledBack { device, gateway: location.gateway });
                 shard.dispatcher.publish(location.gateway, None, to_gateway::Message::Close(target(location)));
             }
         }
@@ -254,6 +280,7 @@ async fn registry_link(
     {
         let mut state = shard.state();
         for id in state.planner.unanswered(registry, shard.clock.now()) {
+            tell_planned_again(&shard, &state, registry, id);
             shard.dispatcher.ask(registry, id, state.planner.users(registry, id));
         }
     }
@@ -323,6 +350,7 @@ fn retry(shard: &Shard) {
             continue;
         }
         for id in state.planner.overdue(registry, shard.clock.now()) {
+            tell_planned_again(shard, &state, registry, id);
             shard.dispatcher.ask(registry, id, state.planner.users(registry, id));
             shard.observer.passed(&Point::LookupRetried);
         }

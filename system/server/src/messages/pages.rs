@@ -5,6 +5,7 @@
 
 use super::shard::Shard;
 use super::state::ShardState;
+use crate::hop::Hop;
 use crate::observer::Point;
 use crate::storage::{Storage, StorageError};
 use squall_core::plant::{Plant, planted};
@@ -85,11 +86,11 @@ pub fn handle_heads(
             },
         };
         if let Some(head) = head.filter(|head| *head > Seq::ZERO) {
-            heads.push(protobuf::head_to_wire(&Head { conversation: id, head }));
+            heads.push(Head { conversation: id, head });
         }
     }
     if planted(Plant::CursorAdvancedOnConnect) {
-        for Head { conversation, head } in heads.iter().flat_map(protobuf::head_from_wire) {
+        for Head { conversation, head } in heads.iter().copied() {
             state.handle_ack(storage, caller, conversation, head, shard.clock.now())?;
         }
     }
@@ -101,6 +102,8 @@ pub fn handle_heads(
     }
     let next = next.filter(|_| !planted(Plant::HeadsFirstPartOnly));
     let last = next.is_none();
+    shard.observer.hop(&Hop::HeadsTold { device, heads: &heads, last });
+    let heads = heads.iter().map(protobuf::head_to_wire).collect();
     Ok(HeadsPart { request_id, heads, last, after, next: next.and_then(protobuf::conversation_to_wire) })
 }
 

@@ -11,8 +11,9 @@ use super::dispatch;
 use super::pages::{handle_heads, handle_sync};
 use super::shard::Shard;
 use super::state::{ShardState, Waiter};
+use crate::hop::Hop;
 use crate::links::Queue;
-use crate::observer::Point;
+use crate::observer::{Observer, Point};
 use crate::storage::{NewEntry, Storage, StorageError};
 use crate::work::Work;
 use squall_core::messages::{Fenced, SendOutcome, SendRequest, admit, numbered_as};
@@ -28,10 +29,12 @@ use squall_protocol::{
 struct Requester<'a> {
     caller: &'a Caller,
     replies: &'a Queue<Reply>,
+    observer: &'a dyn Observer,
 }
 
 impl Requester<'_> {
     fn reply(&self, frame: &ServerFrame) -> Reply {
+        self.observer.hop(&Hop::Answered { device: DeviceId(self.caller.device), frame });
         self.wrap(relay::reply_to_wire(frame))
     }
 
@@ -45,6 +48,14 @@ impl Requester<'_> {
 
     fn user(&self) -> UserId {
         UserId(self.caller.user)
+    }
+
+    fn tell_asked(&self, request: &relay::Request) {
+        let (user, device) = (self.user(), DeviceId(self.caller.device));
+        self.observer.hop(&match request {
+            relay::Request::Frame(frame) => Hop::Asked { user, device, frame },
+            relay::Request::Heads(_) => Hop::HeadsAsked { user, device },
+        });
     }
 
     fn wrap(&self, reply: reply::Reply) -> Reply {
@@ -68,8 +79,9 @@ pub fn handle(shard: &Shard, request: Request, replies: &Queue<Reply>) {
     // What cannot be read is not from a gateway of ours.
     let Ok(request) = relay::request_from_wire(request) else { return };
     shard.observer.worked(Work::Request, 1);
-    let from = Requester { caller: &caller, replies };
+    let from = Requester { caller: &caller, replies, observer: shard.observer.as_ref() };
     shard.observer.worked(Work::Member, named_members(&request));
+    from.tell_asked(&request);
     if let Err(refused) = admitted(&from, &request) {
         replies.offer(from.reply(&refused));
         return;
@@ -230,8 +242,9 @@ fn handle_send(
     match log.handle_send(send) {
         SendOutcome::Staged(entry) => {
             shard.growth().spend(entry.sender, &entry.payload, shard.clock.now());
+            shard.observer.hop(&Hop::Staged { conversation, entry: &entry });
             if planted(Plant::AckBeforeCommit) {
-                waiter.answer(conversation, entry.seq, entry.stored_at_ms);
+                waiter.answer(from.observer, conversation, entry.seq, entry.stored_at_ms);
             }
             state.waiters.insert((conversation, entry.seq), vec![waiter]);
             let position = state.next_position;
@@ -247,6 +260,7 @@ fn handle_send(
         SendOutcome::Duplicate(seq) => {
             let is_durable = seq <= log.durable();
             shard.observer.passed(&Point::DuplicateMet { conversation, device, client_msg_id });
+            shard.observer.hop(&Hop::Recognised { conversation, device, client_msg_id, seq });
             if is_durable {
                 // Its stamp is on disk only: what is known by heart is as small as dedup needs it.
                 let entry = storage.entries(conversation, seq, seq, 1, usize::MAX)?.pop();
@@ -255,7 +269,8 @@ fn handle_send(
                     row: format!("{conversation}/{seq}"),
                 })?;
                 let again = planted(Plant::RestampedDuplicate);
-                waiter.answer(conversation, seq, if again { shard.clock.wall_ms() } else { entry.stored_at_ms });
+                let stamp = if again { shard.clock.wall_ms() } else { entry.stored_at_ms };
+                waiter.answer(from.observer, conversation, seq, stamp);
             } else {
                 state.waiters.entry((conversation, seq)).or_default().push(waiter);
             }
@@ -264,7 +279,9 @@ fn handle_send(
             shard.observer.passed(&Point::OldSendLookedUp { conversation, device });
             match storage.numbered(conversation, numbered, client_seq)? {
                 Some(entry) if entry.client_msg_id == client_msg_id => {
-                    waiter.answer(conversation, entry.seq, entry.stored_at_ms)
+                    let seq = entry.seq;
+                    shard.observer.hop(&Hop::Recognised { conversation, device, client_msg_id, seq });
+                    waiter.answer(from.observer, conversation, entry.seq, entry.stored_at_ms)
                 }
                 // What is staged is not on disk yet, and may be what is asked for.
                 None if !log.is_settled() => refuse(Refusal::Busy),

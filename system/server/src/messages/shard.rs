@@ -10,6 +10,7 @@ use super::fences::Fences;
 use super::session::Sessions;
 use super::state::ShardState;
 use crate::clock::Clock;
+use crate::hop::Hop;
 use crate::observer::{Observer, Point};
 use crate::storage::{Counted, OpenStorage, Storage, StorageError};
 use crate::tasks::Tasks;
@@ -100,6 +101,7 @@ impl Shard {
         drop(state);
         self.tell_of_found(storage.as_ref(), dispatched, recovered.next_position)?;
         self.state().storage = Some(storage);
+        self.observer.hop(&Hop::Recovered { entries: recovered.next_position, dispatched });
         let replanned = (recovered.next_position - dispatched) as usize;
         self.observer.passed(&Point::Recovered { replanned });
         dispatch::catch_up(self);

@@ -7,7 +7,9 @@ use super::cache::Cache;
 use super::dispatcher::Plan;
 use super::fences::Fences;
 use super::staged::Staged;
+use crate::hop::Hop;
 use crate::links::Queue;
+use crate::observer::Observer;
 use crate::storage::{Storage, StorageError};
 use rustc_hash::FxHashMap;
 use squall_core::Time;
@@ -125,9 +127,10 @@ impl ShardState {
 
 impl Waiter {
     /// Tells the sender that its message is entry `seq`, durably.
-    pub fn answer(&self, conversation: ConversationId, seq: Seq, stored_at_ms: u64) {
+    pub fn answer(&self, observer: &dyn Observer, conversation: ConversationId, seq: Seq, stored_at_ms: u64) {
         let client_msg_id = self.client_msg_id;
         let sent = ServerFrame::Sent { conversation, client_msg_id, server_seq: seq, stored_at_ms };
+        observer.hop(&Hop::Answered { device: self.device, frame: &sent });
         // A full queue is a gateway that does not read; the device will ask again elsewhere.
         self.replies.offer(Reply {
             connection: self.connection,

@@ -17,7 +17,7 @@ use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, StorageBa
 use rustc_hash::FxHashMap;
 use squall_checks::tables::{EntryRow, Tables};
 use squall_checks::{AuditEntry, Checks};
-use squall_history::{What, payload_hash};
+use squall_history::{Extent, Hop, What, payload_hash};
 use squall_protocol::ids::mix;
 use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Payload, Seq, UserId};
 use std::collections::BTreeSet;
@@ -42,11 +42,14 @@ struct Read {
     row: EntryRow,
 }
 
+/// Whoever follows something is told every entry that a disk holds.
+pub type Logged<'a> = Option<&'a mut dyn FnMut(Hop)>;
+
 /// Reads all tables of a shard into the checks; the disk is empty afterwards.
 ///
 /// # Errors
 /// The database was opened and cannot be read to its end.
-pub fn read_shard(disk: &Disk, seed: u64, checks: &mut Checks) -> Result<(), AuditError> {
+pub fn read_shard(disk: &Disk, seed: u64, checks: &mut Checks, logged: Logged<'_>) -> Result<(), AuditError> {
     let _account = Account::Audit.enter();
     let durable = disk.take_durable(seed);
     let device = durable.open();
@@ -68,7 +71,7 @@ pub fn read_shard(disk: &Disk, seed: u64, checks: &mut Checks) -> Result<(), Aud
     if format != rows::FORMAT {
         return Err(AuditError(format!("its format is {format}, and the audit reads {}", rows::FORMAT)));
     }
-    let log = read_log(&read, checks)?;
+    let log = read_log(&read, checks, logged)?;
     let mut known = Pairs::default();
     {
         let mut log = log.into_iter().peekable();
@@ -111,7 +114,7 @@ pub fn read_shard(disk: &Disk, seed: u64, checks: &mut Checks) -> Result<(), Aud
 }
 
 /// All entries, by conversation and then in the order of the disk.
-fn read_log(read: &ReadTransaction, checks: &mut Checks) -> Result<Vec<Read>, AuditError> {
+fn read_log(read: &ReadTransaction, checks: &mut Checks, mut logged: Logged<'_>) -> Result<Vec<Read>, AuditError> {
     let mut log: Vec<Read> = Vec::new();
     let mut chains: FxHashMap<ConversationId, u64> = FxHashMap::default();
     let mut next = 0;
@@ -122,7 +125,7 @@ fn read_log(read: &ReadTransaction, checks: &mut Checks) -> Result<Vec<Read>, Au
             checks.audit_damage(format!("A log has an entry at position {position}, and {next} was due."));
         }
         next = position + 1;
-        match entry(position, row.value(), &mut chains) {
+        match entry(position, row.value(), &mut chains, &mut logged) {
             Some(entry) => log.push(entry),
             None => {
                 checks.audit_damage(format!("The entry at position {position} of a log is not as it was written."))
@@ -133,7 +136,12 @@ fn read_log(read: &ReadTransaction, checks: &mut Checks) -> Result<Vec<Read>, Au
     Ok(log)
 }
 
-fn entry(position: u64, row: &[u8], chains: &mut FxHashMap<ConversationId, u64>) -> Option<Read> {
+fn entry(
+    position: u64,
+    row: &[u8],
+    chains: &mut FxHashMap<ConversationId, u64>,
+    logged: &mut Logged<'_>,
+) -> Option<Read> {
     let value = rows::value("entries", &position.to_be_bytes(), row)?;
     let (bytes, chain) = rows::linked(value)?;
     let stored = rows::StoredEntry::decode(bytes).ok()?;
@@ -143,6 +151,10 @@ fn entry(position: u64, row: &[u8], chains: &mut FxHashMap<ConversationId, u64>)
     let (seq, sender, device) = (Seq(entry.seq), UserId(entry.sender), DeviceId(entry.device));
     let (client_msg_id, client_seq) = (entry.client_msg_id()?, ClientSeq(entry.client_seq));
     let (stored_at_ms, payload) = (entry.stored_at_ms, entry.payload()?);
+    if let Some(tell) = logged {
+        let extent = Extent::of(&payload);
+        tell(Hop::Logged { device, conversation, client_msg_id, seq, stored_at_ms, extent });
+    }
     let row = EntryRow {
         position,
         seq,

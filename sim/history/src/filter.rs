@@ -1,0 +1,118 @@
+//! What somebody wants to know of a run: some conversations, some devices, or all of it.
+
+use crate::{Entity, Event, Kind};
+use squall_protocol::{ClientMsgId, ConversationId, DeviceId};
+use std::collections::BTreeSet;
+
+/// What is wanted. Nothing named means everything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    conversations: BTreeSet<ConversationId>,
+    devices: BTreeSet<DeviceId>,
+    /// Their conversations are wanted, too, from when they are sent on.
+    messages: BTreeSet<ClientMsgId>,
+    /// Of all devices, what is of no conversation: where they are connected and known.
+    every_device: bool,
+}
+
+impl Filter {
+    /// Conversations and devices, by their numbers.
+    pub fn of_numbers(numbers: &[u128]) -> Filter {
+        let devices = numbers.iter().filter_map(|number| u64::try_from(*number).ok()).map(DeviceId);
+        Filter {
+            conversations: numbers.iter().map(|number| ConversationId(*number)).collect(),
+            devices: devices.collect(),
+            ..Filter::default()
+        }
+    }
+
+    pub fn of_conversation(conversation: ConversationId) -> Filter {
+        Filter { conversations: BTreeSet::from([conversation]), ..Filter::default() }
+    }
+
+    pub fn of_device(device: DeviceId) -> Filter {
+        Filter { devices: BTreeSet::from([device]), ..Filter::default() }
+    }
+
+    pub fn of_message(message: ClientMsgId) -> Filter {
+        Filter { messages: BTreeSet::from([message]), ..Filter::default() }
+    }
+
+    pub fn and_device(mut self, device: DeviceId) -> Filter {
+        self.devices.insert(device);
+        self
+    }
+
+    /// The same, with the connections of all devices.
+    pub fn and_every_device(mut self) -> Filter {
+        self.every_device = true;
+        self
+    }
+
+    pub fn is_everything(&self) -> bool {
+        self.conversations.is_empty() && self.devices.is_empty() && self.messages.is_empty()
+    }
+
+    pub fn wants_conversation(&self, conversation: ConversationId) -> bool {
+        self.is_everything() || self.conversations.contains(&conversation)
+    }
+
+    /// Learns where a message that is wanted belongs.
+    pub fn learn(&mut self, event: &Event) {
+        if let Kind::Send { conversation, client_msg_id, .. } = &event.kind
+            && self.messages.contains(client_msg_id)
+        {
+            self.conversations.insert(*conversation);
+        }
+    }
+
+    /// Whether the event is about what is wanted, or about hosts and faults, which touch everybody.
+    pub fn wants(&self, event: &Event) -> bool {
+        if self.is_everything() {
+            return true;
+        }
+        let conversation = event.kind.conversation();
+        let about = match (&event.kind, event.at) {
+            (Kind::Hop(hop), _) => hop.device(),
+            (_, Entity::Device(device)) => Some(device),
+            (_, Entity::Host(_) | Entity::World) => None,
+        };
+        if about.is_some_and(|device| self.devices.contains(&device)) {
+            return true;
+        }
+        match (conversation, about) {
+            (Some(conversation), _) => self.conversations.contains(&conversation),
+            (None, Some(_)) => self.every_device,
+            (None, None) => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use squall_protocol::Seq;
+
+    #[test]
+    fn what_some_had_no_part_in_is_left_out() {
+        let ack = |device, conversation| Event {
+            t: 1,
+            at: Entity::Device(DeviceId(device)),
+            kind: Kind::Ack { conversation: ConversationId(conversation), up_to: Seq(1) },
+        };
+        let gone = |device| Event {
+            t: 1,
+            at: Entity::Device(DeviceId(device)),
+            kind: Kind::Disconnect { reason: "reset" },
+        };
+        let crash = Event { t: 1, at: Entity::Host(0), kind: Kind::Crash };
+        let events = [ack(1, 7), ack(1, 8), ack(2, 7), ack(2, 8), gone(1), gone(2), crash];
+        let kept = |only: &[u128]| {
+            let filter = Filter::of_numbers(only);
+            events.iter().map(|event| filter.wants(event)).collect::<Vec<_>>()
+        };
+        assert_eq!(kept(&[]), [true; 7]);
+        assert_eq!(kept(&[7]), [true, false, true, false, false, false, true], "a conversation");
+        assert_eq!(kept(&[1]), [true, true, false, false, true, false, true], "a device");
+    }
+}
