@@ -17,6 +17,7 @@ pub mod record;
 pub mod series;
 pub mod statistics;
 pub mod store;
+pub mod story;
 pub mod summary;
 pub mod sweep;
 #[cfg(test)]

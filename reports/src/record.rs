@@ -3,6 +3,7 @@
 use crate::latency::Percentiles;
 use crate::merge::MergedRun;
 use crate::series::Series;
+use crate::story::Diagram;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -63,6 +64,10 @@ pub struct RunRecord {
     pub clients: ClientCounts,
     pub messages: MessageCounts,
     pub checks: Vec<CheckRecord>,
+    /// What the autopsy says of the first violations, the first by simulated time first; empty where the run was too large to be run
+    /// again at once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub autopsies: Vec<AutopsyRecord>,
     /// The scenario's bounds on latencies, each with what was found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub service_levels: Vec<ServiceLevelRecord>,
@@ -99,6 +104,17 @@ pub struct RunRecord {
 
 /// The format of records that are written today.
 pub const FORMAT: u32 = 1;
+
+/// What a replay of the run has told of a check's first violation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AutopsyRecord {
+    pub check: String,
+    /// A sentence that names the cause.
+    pub cause: String,
+    /// The steps of the message.
+    #[serde(default)]
+    pub diagram: Diagram,
+}
 
 /// What made a record, and when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

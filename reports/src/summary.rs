@@ -274,7 +274,11 @@ fn violations(out: &mut String, run: &RunRecord, coloured: bool) {
         let t = format!("{}.{:06} s", first.t / 1_000_000, first.t % 1_000_000);
         let colon = if named.is_empty() { "" } else { ": " };
         let _ = writeln!(out, "  first at {t}{colon}{}", named.join(", "));
-        let _ = writeln!(out, "  {}\n", clean(&first.message));
+        let _ = writeln!(out, "  {}", clean(&first.message));
+        if let Some(autopsy) = run.autopsies.iter().find(|autopsy| autopsy.check == check.name) {
+            let _ = writeln!(out, "  Why: {}.", clean(&autopsy.cause));
+        }
+        out.push('\n');
     }
 }
 

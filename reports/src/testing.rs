@@ -44,6 +44,7 @@ pub(crate) fn passed() -> RunRecord {
             refused: 2,
         },
         checks: vec![check("acked-is-durable"), check("no-loss"), check("members-only")],
+        autopsies: Vec::new(),
         service_levels: vec![ServiceLevelRecord {
             measure: "send_to_ack".into(),
             percentile: 99.0,

@@ -19,6 +19,7 @@ mod verdict;
 
 use crate::plots;
 use crate::record::RunRecord;
+use crate::story;
 use markup::{escape, section};
 use std::fmt::Write;
 
@@ -50,6 +51,18 @@ pub fn render(run: &RunRecord, scenario: Option<&str>) -> String {
         section(&mut out, "The scenario");
         let _ = writeln!(out, "<pre>{}</pre>", escape(text));
     }
+    out.push_str(style::FOOT);
+    out
+}
+
+/// A page of one story: its title, the sentence that names the cause if there is one, and the picture.
+pub fn render_story(title: &str, cause: Option<&str>, diagram: &story::Diagram) -> String {
+    let mut out = style::head(&escape(title));
+    let _ = writeln!(out, "<h1>{}</h1>", escape(title));
+    if let Some(cause) = cause {
+        let _ = writeln!(out, "<p class=\"sentence\">{}</p>", escape(cause));
+    }
+    story::render(&mut out, diagram, title);
     out.push_str(style::FOOT);
     out
 }

@@ -1,6 +1,6 @@
 //! How the page looks, and its one script.
 
-use crate::plots;
+use crate::{plots, story};
 
 const STYLE: &str = "\
 :root { color-scheme: light dark; --line: #d6d9de; --soft: #5c6470; --paper: #ffffff; --ink: #14181f; --sunk: #f4f5f7; --pass: #1a7f37; --violated: #c62828; --inconclusive: #9a6700; --bar: #4c7bd9; }
@@ -36,8 +36,9 @@ pub fn head(title: &str) -> String {
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{SCRIPT_SHA256}'\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{title}</title>\n<style>\n{STYLE}{}</style>\n</head>\n<body>\n",
-        plots::STYLE
+         <title>{title}</title>\n<style>\n{STYLE}{}{}</style>\n</head>\n<body>\n",
+        plots::STYLE,
+        story::STYLE
     )
 }
 

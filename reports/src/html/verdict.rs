@@ -3,6 +3,7 @@
 use super::markup::{escape, section};
 use crate::number::{bytes, grouped, seconds};
 use crate::record::{CheckRecord, FirstViolation, RunRecord, Verdict};
+use crate::story;
 use crate::summary::digest;
 use std::fmt::Write;
 
@@ -40,7 +41,9 @@ pub fn render(out: &mut String, run: &RunRecord) {
     because(out, run);
     for (check, first) in in_time(run) {
         case(out, check, first);
+        autopsy(out, run, check);
     }
+    unexplained(out, run);
 }
 
 /// The verdict for somebody who knows none of the words of the rest.
@@ -159,6 +162,27 @@ fn case(out: &mut String, check: &CheckRecord, first: &FirstViolation) {
         optional("seq", first.seq.map(|seq| seq.to_string())),
         optional("message", first.client_msg_id.clone()),
         optional("device", first.device.clone())
+    );
+}
+
+/// Why it was violated, and the way of the message.
+fn autopsy(out: &mut String, run: &RunRecord, check: &CheckRecord) {
+    let Some(autopsy) = run.autopsies.iter().find(|autopsy| autopsy.check == check.name) else { return };
+    let _ = writeln!(out, "<p><strong>Why:</strong> {}.</p>", escape(&autopsy.cause));
+    if !autopsy.diagram.steps.is_empty() {
+        story::render(out, &autopsy.diagram, &format!("The way of the message, {}", check.name));
+    }
+}
+
+/// What a run that was too long to be run again at once does not say, and how to ask for it.
+fn unexplained(out: &mut String, run: &RunRecord) {
+    if run.verdict != Verdict::Violated || !run.autopsies.is_empty() || run.interrupted {
+        return;
+    }
+    let _ = writeln!(
+        out,
+        "<p>Why: <code>squall explain DIR</code> with the folder of this page runs it again, which takes about {}, and tells the way of the message.</p>",
+        seconds(run.wall_ms)
     );
 }
 

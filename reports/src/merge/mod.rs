@@ -64,6 +64,8 @@ pub fn merge(runs: &[Found]) -> Result<RunRecord, MergeError> {
     let largest = records.iter().copied().max_by_key(|run| run.memory.peak_rss_bytes).unwrap_or(worst);
     let merged: Vec<MergedRun> = records.iter().flat_map(|run| of_which(run)).collect();
     Ok(RunRecord {
+        // Whose message it was is told by the record of its own run.
+        autopsies: Vec::new(),
         verdict: worst.verdict,
         inconclusive_because: reasons(&records),
         scenario: scenarios(&records),

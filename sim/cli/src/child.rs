@@ -40,6 +40,7 @@ pub struct Children {
     folder: PathBuf,
     begun: AtomicU64,
     stop: Arc<AtomicBool>,
+    explains: bool,
 }
 
 impl Children {
@@ -49,7 +50,12 @@ impl Children {
     /// When this program's own file is not found, or there is no place for what children write.
     pub fn new(stop: Arc<AtomicBool>) -> io::Result<Children> {
         let program = std::env::current_exe()?;
-        Ok(Children { program, folder: new_folder()?, begun: AtomicU64::new(0), stop })
+        Ok(Children { program, folder: new_folder()?, begun: AtomicU64::new(0), stop, explains: false })
+    }
+
+    /// From now on records of violated runs say why: each such run is run again with an ear for its first violations.
+    pub fn explain(&mut self) {
+        self.explains = true;
     }
 
     /// Whether the user has asked to stop.
@@ -94,6 +100,9 @@ impl Children {
     ) -> io::Result<Option<Outcome>> {
         let mut command = Command::new(&self.program);
         command.arg("run").args(source.arguments(seed)).args(extra).arg("--quiet").arg("--out").arg(out);
+        if !self.explains {
+            command.arg("--no-autopsy");
+        }
         // A group of its own: a terminal's Ctrl-C is for us to pass on.
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         dies_with_its_parent(&mut command);

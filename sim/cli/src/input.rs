@@ -90,7 +90,7 @@ pub fn seed(text: &str) -> Result<u64, String> {
 }
 
 /// The number of a conversation or device.
-pub fn id(text: &str) -> Result<u64, String> {
+pub fn id(text: &str) -> Result<u128, String> {
     text.parse().map_err(|_| {
         format!("{text:?} is no number of a conversation or device; histories and violations name them")
     })

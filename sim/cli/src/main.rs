@@ -8,6 +8,7 @@ mod check;
 mod child;
 mod compare;
 mod exit;
+mod explain;
 mod input;
 mod merge;
 mod output;
@@ -47,6 +48,8 @@ enum Command {
     Shrink(shrink::Args),
     /// Run a scenario twice, in two processes, one of them stopped now and then, and compare every byte.
     VerifyDeterminism(verify::Args),
+    /// Tell what happened to a message of a recorded run, and why.
+    Explain(explain::Args),
     /// Make the page of a run or a sweep again from its record.
     Report(report::Args),
     /// Compare two builds, or two scenarios, by the records of their runs: what got worse, what better.
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         Command::Sweep(args) => sweep::main(args),
         Command::Shrink(args) => shrink::main(args),
         Command::VerifyDeterminism(args) => verify::main(args),
+        Command::Explain(args) => explain::main(args),
         Command::Report(args) => report::main(args),
         Command::Compare(args) => compare::main(args),
         Command::Merge(args) => merge::main(args),

@@ -2,6 +2,7 @@
 
 use crate::about::about;
 use crate::exit::Exit;
+use crate::explain;
 use crate::input;
 use crate::output;
 use crate::progress::{Display, Form};
@@ -49,6 +50,9 @@ pub struct Args {
     /// Look at every host at every tick, to see that none oversleeps; the run is the same, and takes longer.
     #[arg(long)]
     every_tick: bool,
+    /// Do not explain violations: the run is not run again for its report.
+    #[arg(long, hide = true)]
+    no_autopsy: bool,
     /// Print one line instead of the summary and no progress.
     #[arg(long)]
     quiet: bool,
@@ -137,18 +141,24 @@ pub fn main(args: Args) -> Exit {
             };
             let result = squall_world::run(&scenario, options);
             display.borrow().finish();
-            result
+            result.map(|record| (record, scenario))
         })
         .expect("a thread can be started")
         .join();
-    let mut record = match result {
-        Ok(Ok(record)) => record,
+    let (mut record, scenario) = match result {
+        Ok(Ok(ended)) => ended,
         Ok(Err(error)) => {
             eprintln!("the run could not be finished and proves nothing: {error}");
             return Exit::Unfinished;
         }
         Err(panic) => std::panic::resume_unwind(panic),
     };
+    if !args.no_autopsy && !machine_readable && explain::is_short(&record) {
+        match explain::autopsies(&scenario, &record, plant) {
+            Ok(autopsies) => record.autopsies = autopsies,
+            Err(error) => eprintln!("violations are not explained: {error}"),
+        }
+    }
     if digests && !record.interrupted {
         // What is not there when a run did not come to its end.
         print_line(&serde_json::json!({ "end": record.digest }).to_string());

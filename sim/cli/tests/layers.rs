@@ -77,6 +77,14 @@ fn an_oracle_shares_no_code_with_what_it_judges() {
 }
 
 #[test]
+fn an_autopsy_sees_the_history_and_nothing_of_what_was_planted() {
+    let outside =
+        ["squall_core", "squall_server", "squall_world", "squall_scenarios", "squall_generators", "squall_checks"];
+    nothing_names("sim/autopsy/src", &outside);
+    nothing_names("sim/autopsy/src", &["plant"]);
+}
+
+#[test]
 fn the_network_knows_nothing_of_chat() {
     nothing_names("sim/network/src", &["squall_protocol", "squall_core", "squall_server"]);
 }

@@ -1,6 +1,6 @@
 //! What somebody wants to know of a run: some conversations, some devices, or all of it.
 
-use crate::{Entity, Event, Kind};
+use crate::{Entity, Event, Hop, Kind};
 use squall_protocol::{ClientMsgId, ConversationId, DeviceId};
 use std::collections::BTreeSet;
 
@@ -36,6 +36,11 @@ impl Filter {
 
     pub fn of_message(message: ClientMsgId) -> Filter {
         Filter { messages: BTreeSet::from([message]), ..Filter::default() }
+    }
+
+    pub fn and_conversation(mut self, conversation: ConversationId) -> Filter {
+        self.conversations.insert(conversation);
+        self
     }
 
     pub fn and_device(mut self, device: DeviceId) -> Filter {
@@ -78,6 +83,10 @@ impl Filter {
             (_, Entity::Host(_) | Entity::World) => None,
         };
         if about.is_some_and(|device| self.devices.contains(&device)) {
+            return true;
+        }
+        // What a shard still owes is asked for by device, whatever the conversation.
+        if self.every_device && matches!(event.kind, Kind::Hop(Hop::Redelivered { .. })) {
             return true;
         }
         match (conversation, about) {

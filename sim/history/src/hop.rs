@@ -157,6 +157,13 @@ pub enum Hop {
         conversation: ConversationId,
         seq: Seq,
     },
+    /// The disk has refused a commit of the shard, which drops what it knows and reads what it finds.
+    DiskFailed,
+    /// There is more of something on this host than ever before.
+    MoreThanEver {
+        what: &'static str,
+        items: u64,
+    },
     /// The commit that begins keeps refusals of this device final.
     Fenced {
         user: UserId,
@@ -290,6 +297,8 @@ impl Hop {
             Hop::HeadsAsked { .. }
             | Hop::Fenced { .. }
             | Hop::Recovered { .. }
+            | Hop::DiskFailed
+            | Hop::MoreThanEver { .. }
             | Hop::CalledBack { .. }
             | Hop::Registering { .. }
             | Hop::Registered { .. }
@@ -322,6 +331,8 @@ impl Hop {
             | Hop::Synced { .. }
             | Hop::CommitFailed { .. }
             | Hop::Recovered { .. }
+            | Hop::DiskFailed
+            | Hop::MoreThanEver { .. }
             | Hop::Found { .. }
             | Hop::Planned { .. }
             | Hop::PlannedAgain { .. }

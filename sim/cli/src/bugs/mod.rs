@@ -4,6 +4,7 @@
 //! A check that is never seen to fail proves nothing. Nor does a scenario that fails by itself: those that find bugs must pass
 //! without one.
 
+mod explaining;
 mod shrinking;
 
 use crate::child::{self, Children};
@@ -46,6 +47,9 @@ pub struct Args {
     /// Shrink a failing run of each bug, and compare with the least that can show it.
     #[arg(long, conflicts_with = "check")]
     shrink: bool,
+    /// Explain the first run that finds each bug, as `squall explain` does, which knows nothing of the bug.
+    #[arg(long, conflicts_with_all = ["check", "shrink"])]
+    explain: bool,
     /// Wall time that shrinking one bug may take.
     #[arg(long, value_name = "TIME", default_value = "90s", requires = "shrink")]
     limit: Span,
@@ -66,8 +70,11 @@ pub fn main(args: Args) -> Exit {
         Ok(named) => named,
         Err(exit) => return exit,
     };
-    if (args.check || args.shrink) && !has_scenarios(&args) {
+    if (args.check || args.shrink || args.explain) && !has_scenarios(&args) {
         return Exit::BadInput;
+    }
+    if args.explain {
+        return explaining::main(&args, &bugs);
     }
     match (args.check, args.shrink) {
         (true, _) => check(&args, &bugs),

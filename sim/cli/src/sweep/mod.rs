@@ -106,13 +106,16 @@ pub fn main(args: Args) -> Exit {
         }
     };
     let stop = child::stop_flag();
-    let children = match Children::new(stop) {
+    let mut children = match Children::new(stop) {
         Ok(children) => children,
         Err(error) => {
             eprintln!("cannot start runs in processes of their own: {error}");
             return Exit::BadInput;
         }
     };
+    if args.out.is_some() {
+        children.explain();
+    }
     let jobs = child::jobs(args.jobs);
     // Without an end there is nothing to count.
     let known: Option<Vec<Run>> = args.budget.is_none().then(|| plan().collect());

@@ -11,6 +11,7 @@ use squall_protocol::frames::{ErrorCode, LogSpan};
 use squall_protocol::wire::bus::{ToGateway, to_gateway};
 use squall_protocol::{ClientFrame, ConversationId, DeviceId, Entry, Refusal, ServerFrame, protobuf};
 use squall_server::hop::{Hop, Seen};
+use squall_server::level::Level;
 use squall_server::observer::Point;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -164,9 +165,15 @@ impl Probe {
                 self.say(voice, Told::Closed { device: *device, reason: close_reason(*reason) });
             }
             Point::Lost { device } => self.say(voice, Told::Closed { device: *device, reason: "connection gone" }),
+            Point::CommitFailed { .. } => self.say(voice, Told::DiskFailed),
             // What else a point says is told by a hop of its own, or of nobody's message.
             _ => {}
         }
+    }
+
+    /// There is more of something here than ever before.
+    pub(super) fn follow_level(&self, voice: &Voice, level: Level, items: u64) {
+        self.say(voice, Told::MoreThanEver { what: level.name(), items });
     }
 
     /// A hop of the server's code.

@@ -73,14 +73,16 @@ impl Mailbox {
         self.stormy = true;
     }
 
-    /// So much there is of something on this host, and at most so much there has been lately.
-    pub fn stands(&mut self, host: u16, level: Level, now: u64, most: u64) {
+    /// So much there is of something on this host, and at most so much there has been lately. True: it is more than ever before.
+    pub fn stands(&mut self, host: u16, level: Level, now: u64, most: u64) -> bool {
         let filled = self.levels.entry((host, level)).or_default();
+        let is_highest = most > filled.highest;
         filled.now = now;
         filled.highest = filled.highest.max(most);
         if !self.stormy {
             filled.before = filled.highest;
         }
+        is_highest
     }
 
     pub fn levels(&self) -> &BTreeMap<(u16, Level), Filled> {

@@ -195,7 +195,10 @@ impl Observer for Probe {
 
     fn stands(&self, level: Level, now: usize, most: usize) {
         if self.alive.load(Ordering::Relaxed) {
-            self.mailbox.lock().stands(self.index, level, now as u64, most as u64);
+            let is_highest = self.mailbox.lock().stands(self.index, level, now as u64, most as u64);
+            if let (true, Some(voice)) = (is_highest, &self.voice) {
+                self.follow_level(voice, level, most as u64);
+            }
         }
     }
 

@@ -149,6 +149,7 @@ impl World<'_> {
                 synced: totals.synced,
             },
             checks,
+            autopsies: Vec::new(),
             service_levels,
             faults,
             hosts,

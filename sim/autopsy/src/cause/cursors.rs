@@ -1,0 +1,110 @@
+//! A cursor that stands where its device has not been, or goes back.
+
+use crate::case::Case;
+use crate::story::at;
+use squall_history::{Asked, Entity, Hop, Kind};
+use squall_protocol::{DeviceId, Seq};
+
+pub fn cause(case: &Case<'_>) -> Option<String> {
+    let (device, seq) = (case.subject.device?, case.subject.seq?);
+    match case.subject.property.as_str() {
+        "cursor-never-back" => went_back(case, device, seq),
+        _ => acked_ahead(case, device, seq).or_else(|| moved_unasked(case, device)),
+    }
+}
+
+/// When an ack of the device came to its shard.
+fn acks(case: &Case<'_>, device: DeviceId, role: &'static str) -> Vec<(u64, Seq, Entity)> {
+    let story = case.story;
+    case.hops()
+        .filter_map(|(event, hop)| match hop {
+            Hop::Received { device: of, asked: Asked::Ack { up_to }, .. }
+                if *of == device && matches!(event.at, Entity::Host(host) if story.has_role(host, role)) =>
+            {
+                Some((event.t, *up_to, event.at))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+/// The device itself acked more than it had shown.
+fn acked_ahead(case: &Case<'_>, device: DeviceId, seq: Seq) -> Option<String> {
+    let (mut shown, mut ahead) = (Seq::ZERO, None);
+    for event in case.of_device(device) {
+        match &event.kind {
+            Kind::Display { seq, .. } => shown = shown.max(*seq),
+            Kind::Skip { to, .. } => shown = shown.max(*to),
+            Kind::Ack { up_to, .. } if *up_to > shown && ahead.is_none() => ahead = Some((event.t, *up_to, shown)),
+            _ => {}
+        }
+    }
+    let (t, up_to, shown) = ahead?;
+    let _ = seq;
+    let got = case.of_device(device).find_map(|event| match &event.kind {
+        Kind::Deliver { held, .. } if event.t <= t && held.iter().any(|arrived| arrived.seq == up_to) => {
+            Some(event.t)
+        }
+        _ => None,
+    });
+    let got = got.map_or(String::new(), |got| format!(", which had come at {}", at(got)));
+    Some(format!(
+        "device {device} acked up to seq {up_to}{got}, at {}, though it had shown only up to seq {shown}: it lacked seq {}",
+        at(t),
+        shown.next()
+    ))
+}
+
+/// The shard moved the cursor further than any ack.
+fn moved_unasked(case: &Case<'_>, device: DeviceId) -> Option<String> {
+    let acks = acks(case, device, "messages-");
+    let (t, up_to, acked) = case.events().find_map(|event| match &event.kind {
+        Kind::Cursor { device: of, up_to, .. } if *of == device => {
+            let acked =
+                acks.iter().filter(|(t, ..)| *t <= event.t).map(|(_, up_to, _)| *up_to).max().unwrap_or(Seq::ZERO);
+            (*up_to > acked).then_some((event.t, *up_to, acked))
+        }
+        _ => None,
+    })?;
+    let asked = case.story.hops().rev().find_map(|(event, hop)| match hop {
+        Hop::HeadsAsked { device: of, .. }
+            if *of == device && event.t <= t && case.shard.is_none_or(|shard| event.at == Entity::Host(shard)) =>
+        {
+            Some(event.t)
+        }
+        _ => None,
+    });
+    let after = asked.map_or(String::new(), |asked| {
+        format!(" after the device had connected and was told its conversations at {}", at(asked))
+    });
+    Some(format!(
+        "{} moved the cursor of device {device} to seq {up_to} with its commit of {}{after}; the device had acked up to seq {acked} only",
+        case.shard_name(),
+        at(t)
+    ))
+}
+
+/// An older ack that came later moved the cursor back.
+fn went_back(case: &Case<'_>, device: DeviceId, seq: Seq) -> Option<String> {
+    let acks = acks(case, device, "messages-");
+    let (t, up_to, _) = acks.iter().rev().find(|(t, up_to, _)| *up_to == seq && *t <= case.subject.t).copied()?;
+    let later = acks.iter().rev().find(|(earlier, higher, _)| *earlier <= t && *higher > seq)?;
+    let sent = case.of_device(device).find_map(|event| match &event.kind {
+        Kind::Ack { up_to: of, .. } if *of == seq => Some(event.t),
+        _ => None,
+    });
+    let way = acks_by_gateway(case, device, seq, t);
+    let sent = sent.map_or(String::new(), |sent| format!(", which the device had sent at {}{way}", at(sent)));
+    Some(format!(
+        "the ack up to seq {up_to}{sent}, came to {} at {}, later than the one up to seq {} of {}, and moved the cursor back",
+        case.shard_name(),
+        at(t),
+        later.1,
+        at(later.0)
+    ))
+}
+
+fn acks_by_gateway(case: &Case<'_>, device: DeviceId, seq: Seq, until: u64) -> String {
+    let by = acks(case, device, "gateway-").into_iter().rev().find(|(t, up_to, _)| *up_to == seq && *t <= until);
+    by.map_or(String::new(), |(t, _, host)| format!(" and {} had passed on at {}", case.story.name(host), at(t)))
+}

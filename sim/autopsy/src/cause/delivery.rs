@@ -1,0 +1,457 @@
+//! An entry that a device was to show, and has not, or not in time: where its way to the device ends.
+
+use super::redelivery;
+use crate::case::{Arrival, Case};
+use crate::story::{Connection, at};
+use squall_history::{Entity, Hop, Kind, Place, Told};
+use squall_protocol::{DeviceId, Seq, UserId, limits};
+
+/// An entry and a device that is to show it.
+pub struct Way<'a> {
+    pub case: &'a Case<'a>,
+    pub seq: Seq,
+    pub device: DeviceId,
+    pub user: UserId,
+    /// When the entry was there to be seen.
+    pub since: u64,
+}
+
+pub fn cause(case: &Case<'_>) -> Option<String> {
+    let (seq, device) = (case.subject.seq?, case.subject.device?);
+    let user = case.story.user_of(device)?;
+    let entry = case.entry(seq)?;
+    let since = entry.committed.or(entry.staged).or(entry.found.first().copied())?;
+    let way = Way { case, seq, device, user, since };
+    way.skipped().or_else(|| way.by_connection())
+}
+
+impl Way<'_> {
+    fn shard(&self) -> String {
+        self.case.shard_name()
+    }
+
+    /// What arrived and spoke for the entry without holding it.
+    fn skipped(&self) -> Option<String> {
+        let arrivals = self.case.arrivals(self.device, self.seq);
+        if let Some(with) = arrivals.iter().find(|arrival| arrival.has)
+            && self.case.subject.property == "no-loss"
+        {
+            return Some(format!("it came to device {} at {}, which has not shown it", self.device, at(with.t)));
+        }
+        let without = arrivals.iter().find(|arrival| !arrival.has && arrival.from <= arrival.to)?;
+        if without.by_page { Some(self.page_without(without)) } else { None }
+    }
+
+    /// A page that spoke for the entry and left it out.
+    fn page_without(&self, arrival: &Arrival) -> String {
+        let page = self.case.hops().rev().find_map(|(event, hop)| match hop {
+            Hop::Answered { device, told: Told::Page { from, to, held, head }, .. }
+                if *device == self.device
+                    && event.t <= arrival.t
+                    && (*from, *to) == (arrival.from, arrival.to) =>
+            {
+                Some((event.t, held.clone(), *head))
+            }
+            _ => None,
+        });
+        let (t, held, head) = page.unwrap_or((arrival.t, Vec::new(), arrival.to));
+        let begin = format!(
+            "the page that {} gave at {} spoke for seq {} to {} and left out seq {}",
+            self.shard(),
+            at(t),
+            arrival.from,
+            arrival.to,
+            self.seq
+        );
+        let stays = self.case.stays(self.user);
+        if let (Some(stay), Some(last)) =
+            (stays.iter().rev().skip(1).find(|stay| stay.covers(self.seq)), stays.last())
+            && !last.covers(self.seq)
+        {
+            let left = stay.left.map_or(String::new(), |left| format!(" to {left}"));
+            return format!(
+                "{begin}, as if user {} had been no member there: it forgot their earlier stay, from seq {}{left}, when they came again at seq {}",
+                self.user, stay.joined, last.joined
+            );
+        }
+        let last_held = held.last().map(|arrived| arrived.seq);
+        if self.seq == arrival.to && arrival.to < head {
+            return format!(
+                "{begin}, its own last place ({} entries held, of a log up to {head}); the next page begins after it",
+                held.len()
+            );
+        }
+        if let Some(last) = last_held.filter(|last| *last < self.seq)
+            && held.len() < limits::PAGE_ENTRIES
+        {
+            return format!(
+                "{begin}: it held {} entries, fewer than a page may, ended with seq {last}, and was taken for the last one though the log went on to {head}",
+                held.len()
+            );
+        }
+        begin
+    }
+
+    /// What ought to have told the device, by when it was connected.
+    fn by_connection(&self) -> Option<String> {
+        let last = self.case.story.connections(self.device).into_iter().rev().find(|c| c.from <= self.end())?;
+        if let Some(sentence) = self.silent(&last) {
+            return Some(sentence);
+        }
+        if last.from > self.since { self.not_in_heads(&last).or_else(|| self.fan_out()) } else { self.fan_out() }
+    }
+
+    /// When the entry was shown at last, or the end.
+    pub fn end(&self) -> u64 {
+        self.case.displayed(self.device, self.seq).unwrap_or_else(|| self.case.story.end())
+    }
+
+    /// A connection over which nothing comes and which the device keeps.
+    fn silent(&self, connection: &Connection) -> Option<String> {
+        let handed = self.case.handed(self.device).into_iter().find(|(event, told)| {
+            event.t >= connection.from && matches!(told, Told::Deliver { to, .. } if *to >= self.seq)
+        });
+        let (event, _) = handed?;
+        let heard = self.case.story.events.iter().any(|later| {
+            later.at == Entity::Device(self.device)
+                && later.t > event.t
+                && matches!(later.kind, Kind::Deliver { .. } | Kind::Disconnect { .. } | Kind::Sent { .. })
+        });
+        if heard || connection.until.is_some() || self.end() < event.t + limits::ANSWER_LIMIT.as_micros() as u64 {
+            return None;
+        }
+        Some(format!(
+            "handed by {} at {} to the connection that device {} has had since {}, over which nothing has come any more{}; the device never noticed and keeps it to the end",
+            self.case.story.name(event.at),
+            at(event.t),
+            self.device,
+            at(connection.from),
+            silent_fault(self.case, connection.from, event.t)
+        ))
+    }
+
+    /// The device came after the entry was there: it learns of it from the heads.
+    fn not_in_heads(&self, connection: &Connection) -> Option<String> {
+        // The heads may be told before the device has read its welcome.
+        let all = self.case.story.connections(self.device);
+        let before =
+            all.iter().filter_map(|c| c.until).filter(|until| *until <= connection.from).max().unwrap_or(0);
+        let told: Vec<(u64, Option<Seq>, u64, bool)> = self
+            .case
+            .story
+            .hops()
+            .filter_map(|(event, hop)| match hop {
+                Hop::HeadsTold { device, conversation, head, count, last }
+                    if *device == self.device
+                        && event.t >= before
+                        && self.case.shard.is_none_or(|shard| event.at == Entity::Host(shard)) =>
+                {
+                    let named = conversation.is_some_and(|of| of == self.case.subject.conversation);
+                    Some((event.t, head.filter(|_| named), *count, *last))
+                }
+                _ => None,
+            })
+            .collect();
+        if told.iter().any(|(_, head, ..)| head.is_some_and(|head| head >= self.seq)) {
+            return None;
+        }
+        let came =
+            format!("device {} came back at {}, after the entry was there", self.device, at(connection.from));
+        let Some((t, head, count, last)) = told.last().copied() else {
+            return Some(format!("{came}, and {} never told it where its conversations stand", self.shard()));
+        };
+        if let Some(head) = head {
+            return Some(format!(
+                "{came}, and {} told it at {} that the log ends at seq {head}",
+                self.shard(),
+                at(t)
+            ));
+        }
+        let unnamed = format!(
+            "{came}; what {} told it at {} of its conversations did not name this one",
+            self.shard(),
+            at(t)
+        );
+        if last && count as usize >= limits::HEADS_PER_FRAME {
+            return Some(format!(
+                "{unnamed}: {count} heads, as many as a part holds, were said to be the last, and those beyond were never told"
+            ));
+        }
+        if let Some(left) = self.case.stays(self.user).last().and_then(|stay| stay.left) {
+            let stop = self.case.shard.and_then(|shard| self.case.story.stopped_between(shard, 0, t));
+            let restarted = stop.map_or(String::new(), |stop| {
+                format!(", and which {} had not used since it {}", self.shard(), stop.verb())
+            });
+            return Some(format!("{unnamed}, in which their user was a member until seq {left}{restarted}"));
+        }
+        let acked =
+            self.case.of_device(self.device).any(|event| event.t < t && matches!(event.kind, Kind::Ack { .. }));
+        let why = if acked {
+            String::new()
+        } else {
+            let first = self.case.at_place(Seq(1)).first().and_then(|placed| placed.committed.or(placed.staged));
+            let created = first.map_or(String::new(), |first| {
+                format!("it was created at {}, while the device was away, and ", at(first))
+            });
+            format!(": {created}the device has never acked in it, so it has no cursor there")
+        };
+        Some(format!("{unnamed}{why}"))
+    }
+
+    /// The device was there: the entry is planned, looked up, published.
+    fn fan_out(&self) -> Option<String> {
+        let planned: Vec<_> = self
+            .case
+            .hops()
+            .filter_map(|(event, hop)| match hop {
+                Hop::Planned { seq, users, registry, .. } if *seq == self.seq => Some((event.t, users, *registry)),
+                _ => None,
+            })
+            .collect();
+        let forwarded = self.forwarded();
+        if let Some((t, place)) = forwarded.last() {
+            return Some(self.lost_on_the_way(*t, place));
+        }
+        let Some((t, _, registry)) = planned.iter().rev().find(|(_, users, _)| users.contains(&self.user)) else {
+            return self.not_planned(planned.first().map(|(t, ..)| *t));
+        };
+        let looked_up = self.case.hops().rev().find_map(|(event, hop)| match hop {
+            Hop::LookedUp { seq, registry: of, found, .. } if *seq == self.seq && of == registry => {
+                Some((event.t, found))
+            }
+            _ => None,
+        });
+        match looked_up {
+            None => Some(self.never_answered(*t, *registry)),
+            Some((t, found)) => match found.iter().find(|place| place.device == self.device) {
+                Some(place) => Some(self.known_and_left_out(t, place, found)),
+                None => Some(self.unknown(t, *registry)),
+            },
+        }
+    }
+
+    /// Each time the entry went to the bus for the device.
+    pub fn forwarded(&self) -> Vec<(u64, Place)> {
+        let own = |to: &[Place]| to.iter().find(|place| place.device == self.device).copied();
+        self.case
+            .hops()
+            .filter_map(|(event, hop)| match hop {
+                Hop::Forwarded { seq, to, .. } if *seq == self.seq => Some((event.t, own(to)?)),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn not_planned(&self, t: Option<u64>) -> Option<String> {
+        let joined = self.case.stays(self.user).into_iter().find(|stay| stay.joined == self.seq);
+        let whose = if joined.is_some() { ", whom this very entry makes a member" } else { "" };
+        Some(match t {
+            Some(t) => format!("{} planned it at {} without user {}{whose}", self.shard(), at(t), self.user),
+            None => format!("{} never planned whom to tell of it{whose}", self.shard()),
+        })
+    }
+
+    fn never_answered(&self, t: u64, registry: u32) -> String {
+        let name = format!("registry-{registry}");
+        let index = self.case.story.index_of(&name);
+        let fault = index.map_or(String::new(), |index| self.case.story.while_faults(index, t));
+        let again: Vec<u64> = self
+            .case
+            .hops()
+            .filter_map(|(event, hop)| match hop {
+                Hop::PlannedAgain { seq, registry: of, .. } if *seq == self.seq && *of == registry => {
+                    Some(event.t)
+                }
+                _ => None,
+            })
+            .collect();
+        let then = match again.last() {
+            Some(last) => {
+                format!("asked {} times again, the last time at {}, and then no more", again.len(), at(*last))
+            }
+            None => "did not ask again".to_owned(),
+        };
+        format!(
+            "{} asked {name} at {} where its readers are{fault}, had no answer, and {then}: what was to be delivered went with the question",
+            self.shard(),
+            at(t)
+        )
+    }
+
+    fn known_and_left_out(&self, t: u64, place: &Place, found: &[Place]) -> String {
+        let others: Vec<String> = found
+            .iter()
+            .filter(|other| other.user == self.user && other.device != self.device)
+            .map(|other| format!("device {}", other.device))
+            .collect();
+        let of = if others.is_empty() {
+            String::new()
+        } else {
+            format!(" of the same user only to {}", others.join(" and "))
+        };
+        format!(
+            "the registry told {} at {} that device {} is on gateway-{}, but the entry was published{of}, and not to this one",
+            self.shard(),
+            at(t),
+            self.device,
+            place.gateway
+        )
+    }
+
+    /// The registry does not know a device that is connected.
+    fn unknown(&self, t: u64, registry: u32) -> String {
+        let name = format!("registry-{registry}");
+        let index = self.case.story.index_of(&name);
+        let connection = self.case.connected(self.device, t);
+        let Some(connection) = connection else {
+            return format!(
+                "device {} was not connected when {} looked for it at {}",
+                self.device,
+                self.shard(),
+                at(t)
+            );
+        };
+        let there =
+            format!("device {}, on gateway-{} since {}", self.device, connection.gateway, at(connection.from));
+        let stop = index.and_then(|index| self.case.story.stopped_between(index, 0, t));
+        let lost = stop.map_or(String::new(), |stop| match stop.restarted {
+            Some(restarted) => format!(", which had forgotten everything as it restarted at {},", at(restarted)),
+            None => format!(", which {},", stop.verb()),
+        });
+        let since = stop.and_then(|stop| stop.restarted).unwrap_or(t);
+        let again = self.case.story.hops().find_map(|(event, hop)| match hop {
+            Hop::Registered { device, outcome: "created" | "visible", .. }
+                if *device == self.device && event.t >= since =>
+            {
+                Some(event.t)
+            }
+            _ => None,
+        });
+        let then = match again {
+            Some(again) => {
+                let asked = self.case.story.hops().find_map(|(event, hop)| match hop {
+                    Hop::HeadsAsked { device, .. } if *device == self.device && event.t >= again => Some(event.t),
+                    _ => None,
+                });
+                match asked {
+                    Some(asked) => format!(
+                        "it was told of the device again at {} and of its conversations at {}",
+                        at(again),
+                        at(asked)
+                    ),
+                    None => format!(
+                        "it was told of the device again at {}, and nobody told the device to ask for what it had missed until then",
+                        at(again)
+                    ),
+                }
+            }
+            None => format!("gateway-{} has not told it of the device since", connection.gateway),
+        };
+        format!("{} looked for its readers at {}: {name}{lost} did not know {there}; {then}", self.shard(), at(t))
+    }
+
+    fn lost_on_the_way(&self, t: u64, place: &Place) -> String {
+        let connection = self.case.connected(self.device, t);
+        if let Some(connection) =
+            connection.filter(|c| u32::from(c.gateway) != place.gateway || c.count != place.connect_count)
+        {
+            return self.wrong_place(t, place, &connection);
+        }
+        let lost = self.lost_where(t, place.gateway);
+        format!("published at {} for gateway-{}, {lost}; {}", at(t), place.gateway, redelivery::clause(self, t))
+    }
+
+    fn wrong_place(&self, t: u64, place: &Place, connection: &Connection) -> String {
+        let registered: Vec<(u64, u32, u64)> = self
+            .case
+            .story
+            .hops()
+            .filter_map(|(event, hop)| match hop {
+                Hop::Registered { device, gateway, connect_count, outcome: "created" | "visible", .. }
+                    if *device == self.device && event.t <= t =>
+                {
+                    Some((event.t, *gateway, *connect_count))
+                }
+                _ => None,
+            })
+            .collect();
+        // In the order in which the registry heard of them: two may have come in one instant.
+        let newer = registered.iter().rposition(|(_, _, count)| *count == connection.count);
+        let older = registered.iter().rposition(|(_, _, count)| *count == place.connect_count);
+        let began = format!(
+            "published at {} to gateway-{}, where device {} was no longer: it has been on gateway-{} since {}",
+            at(t),
+            place.gateway,
+            self.device,
+            connection.gateway,
+            at(connection.from)
+        );
+        match (older, newer) {
+            (Some(old), Some(new)) if old > new => format!(
+                "{began}; the registry heard of the newer connection (count {}) at {}, and then let the older one (count {}) of gateway-{} take its place, at {}",
+                registered[new].2,
+                at(registered[new].0),
+                registered[old].2,
+                registered[old].1,
+                at(registered[old].0)
+            ),
+            (_, Some(new)) => format!("{began}, and the registry has known it since {}", at(registered[new].0)),
+            (_, None) => format!("{began}, and the registry has not heard of it"),
+        }
+    }
+
+    /// Where a publication ended.
+    pub fn lost_where(&self, t: u64, gateway: u32) -> String {
+        let name = format!("gateway-{gateway}");
+        let fault_on = |host: &str, t: u64| {
+            let index = self.case.story.index_of(host);
+            index.map_or(String::new(), |index| self.case.story.while_faults(index, t))
+        };
+        let carried = self.case.hops().find_map(|(event, hop)| match hop {
+            Hop::Carried { to, from, devices, subscribed, .. }
+                if event.t >= t && (*from..=*to).contains(&self.seq) && devices.contains(&self.device) =>
+            {
+                Some((event, *subscribed))
+            }
+            _ => None,
+        });
+        let Some((carried, subscribed)) = carried else {
+            let bus =
+                self.case.story.bus_of(gateway).map_or("its bus".to_owned(), |bus| self.case.story.host(bus));
+            return format!("it never came to {bus}{}", fault_on(&bus, t));
+        };
+        let bus = self.case.story.name(carried.at);
+        if !subscribed {
+            let fault = fault_on(&bus, carried.t);
+            let why = if fault.is_empty() { ", without room for it" } else { ", for nobody took it there" };
+            return format!("{bus} dropped it at {}{why}{fault}", at(carried.t));
+        }
+        let came = self.case.hops().find_map(|(event, hop)| match hop {
+            Hop::Handed { device, told: Told::Deliver { to, .. }, .. }
+                if *device == self.device && *to == self.seq && event.t >= carried.t =>
+            {
+                Some(format!("handed to the device by {name} at {}, where it never came", at(event.t)))
+            }
+            Hop::Astray { device, told: Told::Deliver { to, .. }, .. }
+                if *device == self.device && *to == self.seq && event.t >= carried.t =>
+            {
+                Some(format!("it found the connection gone on {name} at {}", at(event.t)))
+            }
+            _ => None,
+        });
+        came.unwrap_or_else(|| {
+            format!("{bus} took it at {} and it never came to {name}{}", at(carried.t), fault_on(&bus, carried.t))
+        })
+    }
+}
+
+/// The last fault that struck single devices before a time, for what is said of a silent connection.
+pub fn silent_fault(case: &Case<'_>, from: u64, until: u64) -> String {
+    let fault = case.story.events.iter().rev().find_map(|event| match &event.kind {
+        Kind::Fault { name, active: true, devices: true, .. } if from <= event.t && event.t <= until => {
+            Some((name, event.t))
+        }
+        _ => None,
+    });
+    fault.map_or(String::new(), |(name, t)| format!(" (the fault \"{name}\" struck connections at {})", at(t)))
+}

@@ -1,0 +1,142 @@
+//! What a shard did about a delivery that was not acked.
+
+use super::delivery::Way;
+use crate::story::at;
+use squall_history::{Asked, Entity, Hop};
+use squall_protocol::limits;
+
+/// What came after the publication at `t`, as the second half of a sentence.
+pub fn clause(way: &Way<'_>, t: u64) -> String {
+    let (case, shard) = (way.case, way.case.shard_name());
+    let end = way.end();
+    let tries: Vec<u64> = case
+        .hops()
+        .filter_map(|(event, hop)| match hop {
+            Hop::Redelivered { device, head, .. }
+                if *device == way.device && *head >= way.seq && (t..end).contains(&event.t) =>
+            {
+                Some(event.t)
+            }
+            _ => None,
+        })
+        .collect();
+    let called = case.story.hops().find_map(|(event, hop)| match hop {
+        Hop::CalledBack { device, .. } if *device == way.device && event.t >= t && event.t < end => Some(event.t),
+        _ => None,
+    });
+    let stop = case.shard.and_then(|index| case.story.stopped_after(index, t)).filter(|stop| stop.t < end);
+    let planned_again = stop.is_some_and(|stop| {
+        case.hops()
+            .any(|(event, hop)| matches!(hop, Hop::Planned { seq, .. } if *seq == way.seq && event.t > stop.t))
+    });
+    if let Some(stop) = stop.filter(|stop| !planned_again && tries.last().is_none_or(|last| *last < stop.t)) {
+        let restarted = stop.restarted.map_or(String::new(), |t| format!(", was back at {}", at(t)));
+        return format!(
+            "{shard} {}{restarted} and did not plan it again, though the device had not acked it",
+            stop.verb()
+        );
+    }
+    if tries.is_empty() {
+        return never(way, t);
+    }
+    let times: Vec<String> = tries.iter().map(|t| at(*t)).collect();
+    let told = format!("{shard} told the device again at {}", listed(&times));
+    let all: Vec<u64> = std::iter::once(t).chain(tries.iter().copied()).chain([end]).collect();
+    let longest = all.windows(2).map(|pair| (pair[1] - pair[0], pair[0], pair[1])).max().unwrap_or_default();
+    let patience = 2 * limits::REDELIVER_AFTER.as_micros() as u64 + 1_000_000;
+    let lost = lost_tries(way, &tries);
+    match (called, longest) {
+        (Some(called), _) => format!("{told}, and called it back at {}{lost}; after that it gave up", at(called)),
+        (None, (gap, from, until)) if gap > patience && until != end => format!(
+            "{told}{lost}, and between {} and {}, for {} s, it did nothing",
+            at(from),
+            at(until),
+            gap / 1_000_000
+        ),
+        (None, (gap, from, _)) if gap > patience => {
+            format!("{told}{lost}, and after {} it did nothing for {} s", at(from), gap / 1_000_000)
+        }
+        _ => format!("{told}{lost}"),
+    }
+}
+
+fn listed(times: &[String]) -> String {
+    match times {
+        [all @ .., last] if !all.is_empty() => format!("{} and {last}", all.join(", ")),
+        [only] => only.clone(),
+        _ => String::new(),
+    }
+}
+
+/// Whether the tries were lost as well.
+fn lost_tries(way: &Way<'_>, tries: &[u64]) -> String {
+    let handed = way.case.handed(way.device);
+    let came =
+        tries.iter().filter(|t| handed.iter().any(|(event, _)| event.t >= **t && event.t < **t + 500_000)).count();
+    match (came, tries.len()) {
+        (0, 1) => ", which was lost, too".to_owned(),
+        (0, _) => ", which were all lost, too".to_owned(),
+        _ => String::new(),
+    }
+}
+
+/// Nothing was ever told again.
+fn never(way: &Way<'_>, t: u64) -> String {
+    let (case, shard) = (way.case, way.case.shard_name());
+    let reconnected = case.story.hops().rev().find_map(|(event, hop)| match hop {
+        Hop::HeadsAsked { device, .. }
+            if *device == way.device
+                && event.t < t
+                && case.shard.is_none_or(|shard| event.at == Entity::Host(shard)) =>
+        {
+            Some(event.t)
+        }
+        _ => None,
+    });
+    // An earlier delivery that had no ack when the device came back: its debt was open.
+    let open = reconnected.filter(|reconnected| {
+        let owed = case.hops().rev().find_map(|(event, hop)| match hop {
+            Hop::Forwarded { seq, to, .. } if event.t < *reconnected && to.iter().any(|p| p.device == way.device) => Some((event.t, *seq)),
+            _ => None,
+        });
+        owed.is_some_and(|(sent, seq)| {
+            let acked = case.hops().any(|(event, hop)| {
+                matches!(hop, Hop::Received { device, asked: Asked::Ack { up_to }, .. }
+                    if *device == way.device && *up_to >= seq && event.at == Entity::Host(case.shard.unwrap_or_default())
+                        && event.t >= sent && event.t < *reconnected)
+            });
+            !acked
+        })
+    });
+    let shard_index = case.shard.map(Entity::Host);
+    let others: Vec<u64> = case
+        .story
+        .hops()
+        .filter(|(event, hop)| matches!(hop, Hop::Redelivered { .. }) && Some(event.at) == shard_index)
+        .map(|(event, _)| event.t)
+        .collect();
+    if others.is_empty() {
+        return format!(
+            "{shard}, which had no ack for it, never told the device again, nor anybody else anything"
+        );
+    }
+    if let Some(reconnected) = open.filter(|_| case.story.connections(way.device).len() > 1) {
+        return format!(
+            "{shard} has told the device nothing again since it reconnected at {}, when an earlier entry was still unacked",
+            at(reconnected)
+        );
+    }
+    let later = others.iter().filter(|told| **told > t).count();
+    let full = case.story.hops().rev().find_map(|(event, hop)| match hop {
+        Hop::MoreThanEver { what: "open debts", items } if Some(event.at) == shard_index => {
+            Some((event.t, *items))
+        }
+        _ => None,
+    });
+    let full = full.filter(|_| later > 0).map_or(String::new(), |(t, items)| {
+        format!(": of what it owed, {items} at the most (at {}), this was forgotten", at(t))
+    });
+    format!(
+        "{shard}, which had no ack for it, never told the device again, though it told others {later} times{full}"
+    )
+}

@@ -1,0 +1,374 @@
+//! The story of a message as a diagram: which steps belong to it, in which lanes, and which caused which.
+
+use crate::case::Case;
+use crate::steps::{Part, What, describe};
+use squall_history::{Asked, Entity, Event, Hop, Kind, Told};
+use squall_protocol::{ClientMsgId, DeviceId, Seq};
+use squall_reports::story::{Diagram, Lane, LaneKind, Step, Tone};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Devices that are shown because they sent one of the messages that a place had.
+const MAX_SENDERS: usize = 3;
+
+/// What a diagram is about.
+pub struct Focus {
+    /// The message, and others that had or have its place.
+    pub messages: BTreeSet<ClientMsgId>,
+    /// Its places.
+    pub places: BTreeSet<Seq>,
+    /// Who sent them.
+    pub senders: Vec<DeviceId>,
+    pub receiver: Option<DeviceId>,
+    /// Every message: the story is a device's or a conversation's.
+    pub whole: bool,
+}
+
+impl Focus {
+    /// What a violation is about.
+    pub fn of(case: &Case<'_>) -> Focus {
+        let subject = case.subject;
+        if subject.message.is_none() && subject.seq.is_none() {
+            let (messages, places) = (BTreeSet::new(), BTreeSet::new());
+            return Focus { messages, places, senders: Vec::new(), receiver: subject.device, whole: true };
+        }
+        let mut messages: BTreeSet<ClientMsgId> = subject.message.into_iter().collect();
+        let mut places: BTreeSet<Seq> = subject.seq.into_iter().collect();
+        if let Some(message) = subject.message {
+            places.extend(case.places(message).iter().map(|placed| placed.seq));
+        }
+        for seq in &places {
+            messages.extend(case.at_place(*seq).iter().map(|placed| placed.message));
+        }
+        let senders: BTreeSet<DeviceId> = messages.iter().filter_map(|message| case.sender(*message)).collect();
+        let senders: Vec<DeviceId> = senders.into_iter().take(MAX_SENDERS).collect();
+        let receiver = subject.device.filter(|device| !senders.contains(device));
+        Focus { messages, places, senders, receiver, whole: false }
+    }
+
+    pub fn is_device(&self, device: DeviceId) -> bool {
+        self.senders.contains(&device) || self.receiver == Some(device) || (self.whole && self.receiver.is_none())
+    }
+
+    pub fn about(&self, message: ClientMsgId) -> bool {
+        self.whole || self.messages.contains(&message)
+    }
+
+    pub fn at(&self, seq: Seq) -> bool {
+        self.whole || self.places.contains(&seq)
+    }
+
+    pub fn within(&self, from: Seq, to: Seq) -> bool {
+        self.whole || self.places.range(from..).next().is_some_and(|seq| *seq <= to)
+    }
+
+    /// Whether this is so of one of its places.
+    pub fn any(&self, is_so: impl Fn(Seq) -> bool) -> bool {
+        self.whole || self.places.iter().any(|seq| is_so(*seq))
+    }
+}
+
+/// Lanes in their order.
+#[derive(Default)]
+struct Lanes {
+    lanes: Vec<Lane>,
+}
+
+impl Lanes {
+    fn find(&self, name: &str) -> Option<usize> {
+        self.lanes.iter().position(|lane| lane.name == name)
+    }
+}
+
+/// What a step leaves behind for another one that follows from it.
+fn leaves(event: &Event) -> Vec<String> {
+    match (&event.kind, event.at) {
+        (Kind::Send { client_msg_id, .. } | Kind::Resend { client_msg_id, .. }, _) => {
+            vec![format!("up {client_msg_id}")]
+        }
+        (Kind::Ack { up_to, .. }, Entity::Device(device)) => vec![format!("up {device} ack {up_to}")],
+        (Kind::Sync { since, .. }, Entity::Device(device)) => vec![format!("up {device} sync {since}")],
+        (Kind::Hop(hop), at) => match hop {
+            Hop::Received { device, asked, .. } => vec![format!("{at:?} {}", asked_key(*device, *asked))],
+            Hop::Answered { device, told, .. } => vec![format!("down {device} {}", told_key(told))],
+            Hop::Handed { device, told, .. } => vec![format!("to {device} {}", told_key(told))],
+            Hop::Committing { seq, .. } => vec![format!("disk {seq}")],
+            Hop::Synced { seq, .. } => vec![format!("synced {seq}")],
+            Hop::Planned { seq, registry, .. } => vec![format!("asked {seq} {registry}")],
+            Hop::Forwarded { seq, gateway, .. } => vec![format!("bus {gateway} {seq}")],
+            Hop::Redelivered { head, gateway, .. } => vec![format!("bus {gateway} {head}")],
+            Hop::Carried { to, gateway, .. } => vec![format!("topic gateway-{gateway} {to}")],
+            Hop::HeadsTold { device, .. } => vec![format!("heads {device}")],
+            Hop::Registering { device, registry, .. } => vec![format!("register {device} {registry}")],
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
+    }
+}
+
+fn asked_key(device: DeviceId, asked: Asked) -> String {
+    match asked {
+        Asked::Send { client_msg_id, .. } => format!("up {client_msg_id}"),
+        Asked::Ack { up_to } => format!("up {device} ack {up_to}"),
+        Asked::Sync { since } => format!("up {device} sync {since}"),
+    }
+}
+
+fn told_key(told: &Told) -> String {
+    match told {
+        Told::Sent { client_msg_id, .. } => format!("sent {client_msg_id}"),
+        Told::Refused { client_msg_id, reason, .. } => format!("refused {client_msg_id} {reason}"),
+        Told::Deliver { to, .. } => format!("deliver {to}"),
+        Told::Page { to, .. } => format!("page {to}"),
+        Told::Error { code } => format!("error {code}"),
+    }
+}
+
+/// What a step follows from, in another lane: the first of these that was left.
+fn follows(case: &Case<'_>, event: &Event) -> Vec<String> {
+    match (&event.kind, event.at) {
+        (Kind::Sent { client_msg_id, .. }, Entity::Device(device)) => {
+            vec![format!("to {device} sent {client_msg_id}")]
+        }
+        (Kind::Refused { client_msg_id, reason, .. }, Entity::Device(device)) => {
+            vec![format!("to {device} refused {client_msg_id} {reason}")]
+        }
+        (Kind::Deliver { to, via, .. }, Entity::Device(device)) => {
+            let word = if *via == squall_history::Via::Page { "page" } else { "deliver" };
+            vec![format!("to {device} {word} {to}")]
+        }
+        (Kind::Append { seq, .. }, _) => vec![format!("synced {seq}")],
+        (Kind::Hop(hop), at) => match hop {
+            Hop::Received { device, asked, .. } => {
+                let key = asked_key(*device, *asked);
+                let is_shard = matches!(at, Entity::Host(host) if case.story.has_role(host, "messages-"));
+                let gateways = 0..case.story.hosts.len() as u16;
+                let passed = gateways.filter(|host| is_shard && case.story.has_role(*host, "gateway-"));
+                passed
+                    .map(|host| format!("{:?} {key}", Entity::Host(host)))
+                    .chain([key.clone()].into_iter().filter(|_| !is_shard))
+                    .collect()
+            }
+            Hop::Handed { device, told, .. } => {
+                let name = case.story.name(at);
+                let by_bus =
+                    if let Told::Deliver { to, .. } = told { Some(format!("topic {name} {to}")) } else { None };
+                by_bus.into_iter().chain([format!("down {device} {}", told_key(told))]).collect()
+            }
+            Hop::Astray { told: Told::Deliver { to, .. }, .. } => {
+                vec![format!("topic {} {to}", case.story.name(at))]
+            }
+            Hop::Synced { seq, .. } => vec![format!("disk {seq}")],
+            Hop::LookedUp { seq, registry, .. } => vec![format!("asked {seq} {registry}")],
+            Hop::Carried { to, gateway, .. } => vec![format!("bus {gateway} {to}")],
+            Hop::Registered { device, .. } => {
+                (0..8).map(|registry| format!("register {device} {registry}")).collect()
+            }
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
+    }
+}
+
+/// The diagram of what a case is about, with so many steps at the most: the first half of them and the last.
+pub fn diagram(case: &Case<'_>, most: usize) -> Diagram {
+    let focus = Focus::of(case);
+    let steps: Vec<(&Event, What)> =
+        case.story.events.iter().filter_map(|event| Some((event, describe(case, &focus, event)?))).collect();
+    let steps = relevant(case, &focus, steps);
+    let mut lanes: Vec<Lane> = Vec::new();
+    for (_, what) in &steps {
+        if !lanes.iter().any(|lane| lane.name == what.lane) {
+            lanes.push(Lane { name: what.lane.clone(), kind: what.kind });
+        }
+    }
+    lanes.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+    let lanes = Lanes { lanes };
+    let mut diagram = Diagram { lanes: Vec::new(), steps: Vec::new(), left_out: None };
+    let mut left: BTreeMap<String, usize> = BTreeMap::new();
+    for (event, what) in steps {
+        let Some(lane) = lanes.find(&what.lane) else { continue };
+        let from = follows(case, event).into_iter().filter_map(|key| left.get(&key).copied()).max();
+        let from = from.filter(|from| diagram.steps[*from].lane != lane);
+        let number = diagram.steps.len();
+        left.extend(leaves(event).into_iter().map(|key| (key, number)));
+        diagram.steps.push(Step { t: event.t, lane, from, text: what.text, tone: what.tone });
+    }
+    diagram.lanes = lanes.lanes;
+    mark_violation(case, &focus, &mut diagram);
+    bound(diagram, most)
+}
+
+/// How long before the message and after the violation what befalls hosts and connections still says something, in µs.
+const AROUND_US: u64 = 2_000_000;
+
+/// Leaves out what befell hosts that have no part in the story, and connections long before the message and after the violation.
+fn relevant<'a>(case: &Case<'_>, focus: &Focus, steps: Vec<(&'a Event, What)>) -> Vec<(&'a Event, What)> {
+    let touched: BTreeSet<String> =
+        steps.iter().filter(|(_, what)| what.part != Part::Host).map(|(_, what)| what.lane.clone()).collect();
+    let first = steps.iter().find(|(_, what)| what.part == Part::Message).map_or(0, |(event, _)| event.t);
+    let from = if focus.whole { 0 } else { first.saturating_sub(AROUND_US) };
+    let until = if focus.whole || case.subject.t == 0 { u64::MAX } else { case.subject.t + AROUND_US };
+    // The connections that the devices had when it began.
+    let devices = focus.senders.iter().copied().chain(focus.receiver);
+    let had = devices.filter_map(|device| case.story.connected(device, first).map(|connection| connection.from));
+    let had: Vec<u64> = had.collect();
+    let is_told = |event: &Event, what: &What| match what.part {
+        Part::Message => event.t <= until,
+        Part::Connection => {
+            (from..=until).contains(&event.t)
+                || (matches!(event.kind, Kind::Connect { .. }) && had.contains(&event.t))
+        }
+        Part::Host => touched.contains(&what.lane) && (from..=until).contains(&event.t),
+    };
+    steps.into_iter().filter(|(event, what)| is_told(event, what)).collect()
+}
+
+/// The moment at which the check saw it.
+fn mark_violation(case: &Case<'_>, focus: &Focus, diagram: &mut Diagram) {
+    let device = focus
+        .receiver
+        .or(case.subject.device)
+        .or(focus.senders.first().copied())
+        .map(|device| format!("device {device}"));
+    let lane = device.and_then(|name| diagram.lanes.iter().position(|lane| lane.name == name));
+    let lane = lane.or_else(|| diagram.lanes.iter().position(|lane| lane.kind == LaneKind::Shard)).unwrap_or(0);
+    if diagram.lanes.is_empty() || case.subject.property.is_empty() {
+        return;
+    }
+    let place = diagram.steps.partition_point(|step| step.t <= case.subject.t);
+    for step in &mut diagram.steps {
+        step.from = step.from.map(|from| if from >= place { from + 1 } else { from });
+    }
+    let text = format!("{} is broken", case.subject.property);
+    diagram.steps.insert(place, Step { t: case.subject.t, lane, from: None, text, tone: Tone::Wrong });
+}
+
+/// Leaves out the middle of a long story.
+fn bound(mut diagram: Diagram, most: usize) -> Diagram {
+    let Some(surplus) = diagram.steps.len().checked_sub(most).filter(|surplus| *surplus > 0) else {
+        return diagram;
+    };
+    let (begin, end) = (most / 2, most / 2 + surplus);
+    diagram.steps.drain(begin..end);
+    for step in &mut diagram.steps {
+        step.from = match step.from {
+            Some(from) if from >= end => Some(from - surplus),
+            Some(from) if from >= begin => None,
+            other => other,
+        };
+    }
+    diagram.left_out = Some((begin, surplus));
+    diagram
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::story::Story;
+    use crate::{Subject, cause};
+    use squall_history::{Extent, What as Content};
+    use squall_protocol::{ClientSeq, ConversationId, UserId};
+
+    const CONVERSATION: ConversationId = ConversationId::group(UserId(1), 1);
+    const MESSAGE: ClientMsgId = ClientMsgId(7);
+    const DEVICE: DeviceId = DeviceId(4);
+
+    fn received(client_seq: u64) -> Kind {
+        let asked = Asked::Send { client_msg_id: MESSAGE, client_seq: ClientSeq(client_seq) };
+        Kind::Hop(Hop::Received { user: UserId(1), device: DEVICE, conversation: CONVERSATION, asked })
+    }
+
+    /// A message that is stored twice, for its shard restarted before the resend.
+    fn stored_twice() -> Story {
+        let staged = |seq| {
+            Kind::Hop(Hop::Staged {
+                device: DEVICE,
+                conversation: CONVERSATION,
+                client_msg_id: MESSAGE,
+                client_seq: ClientSeq(1),
+                seq: Seq(seq),
+                extent: Extent { bytes: 3, first_nul: None },
+            })
+        };
+        let sent = Kind::Send {
+            conversation: CONVERSATION,
+            sender: UserId(1),
+            client_msg_id: MESSAGE,
+            body_hash: 0,
+            what: Content::Text,
+            members: Vec::new(),
+        };
+        let told = Told::Sent { client_msg_id: MESSAGE, seq: Seq(1), stored_at_ms: 0 };
+        let events = [
+            (10, Entity::Device(DEVICE), Kind::Connect { user: UserId(1), gateway: 0, connect_count: 1 }),
+            (1_000_000, Entity::Device(DEVICE), sent),
+            (1_010_000, Entity::Host(0), received(1)),
+            (1_011_000, Entity::Host(1), received(1)),
+            (1_011_000, Entity::Host(1), staged(1)),
+            (
+                1_020_000,
+                Entity::Host(1),
+                Kind::Hop(Hop::Answered { device: DEVICE, conversation: CONVERSATION, told }),
+            ),
+            (1_021_000, Entity::Host(1), Kind::Crash),
+            (2_000_000, Entity::Host(1), Kind::Restart),
+            (
+                4_000_000,
+                Entity::Device(DEVICE),
+                Kind::Resend { conversation: CONVERSATION, client_msg_id: MESSAGE, cause: "overdue" },
+            ),
+            (4_010_000, Entity::Host(0), received(1)),
+            (4_011_000, Entity::Host(1), received(1)),
+            (4_011_000, Entity::Host(1), staged(2)),
+        ];
+        let hosts = ["gateway-0", "messages-0"].map(str::to_owned).to_vec();
+        Story { events: events.into_iter().map(|(t, at, kind)| Event { t, at, kind }).collect(), hosts }
+    }
+
+    fn subject() -> Subject {
+        Subject {
+            property: "no-duplicates".into(),
+            t: 5_000_000,
+            conversation: CONVERSATION,
+            seq: Some(Seq(2)),
+            message: Some(MESSAGE),
+            device: Some(DEVICE),
+        }
+    }
+
+    #[test]
+    fn the_sentence_names_the_restart_and_what_caused_the_resend() {
+        assert_eq!(
+            cause(&stored_twice(), &subject()),
+            "stored twice, at seq 1 and 2: the resend of 4.000 s, caused by the ack of 1.020 s that had not come in time, \
+             was not recognised after messages-0, which crashed at 1.021 s, had restarted at 2.000 s"
+        );
+    }
+
+    #[test]
+    fn steps_stand_in_order_and_follow_from_earlier_ones_of_other_lanes() {
+        let (story, subject) = (stored_twice(), subject());
+        for most in [400, 6] {
+            let diagram = diagram(&Case::new(&story, &subject), most);
+            assert!(diagram.steps.is_sorted_by_key(|step| step.t));
+            for (index, step) in diagram.steps.iter().enumerate() {
+                let from = step.from.map(|from| (from, diagram.steps[from].lane));
+                assert!(from.is_none_or(|(from, lane)| from < index && lane != step.lane), "{step:?}");
+            }
+            assert_eq!(diagram.left_out.is_some(), most == 6);
+        }
+        let diagram = diagram(&Case::new(&story, &subject), 400);
+        let lanes: Vec<&str> = diagram.lanes.iter().map(|lane| lane.name.as_str()).collect();
+        assert_eq!(lanes, ["device 4", "gateway-0", "messages-0"]);
+        let arrows = diagram.steps.iter().filter(|step| step.from.is_some()).count();
+        assert_eq!(arrows, 4, "{:?}", diagram.steps);
+        assert_eq!(diagram.steps.last().map(|step| step.tone), Some(Tone::Wrong));
+    }
+
+    #[test]
+    fn an_empty_story_has_a_sentence_and_no_picture() {
+        let (story, subject) = (Story::default(), subject());
+        assert_eq!(cause(&story, &subject), "the history tells nothing of it");
+        assert_eq!(diagram(&Case::new(&story, &subject), 400), Diagram::default());
+    }
+}

@@ -1,0 +1,25 @@
+//! Why a property was violated: one sentence that names the cause, and the story around it.
+//!
+//! | file | is |
+//! |---|---|
+//! | `story` | events and hops, and what one asks of them |
+//! | `log` | what stood where in the conversation, and who was a member |
+//! | `case` | a violation with the story around it |
+//! | `steps` | what each event says, in a lane, in words |
+//! | `diagram` | the story of a message as a diagram |
+//! | `cause/` | the rules: a file for each question that a violation asks |
+//!
+//! **Invariant:** this crate sees the history, identifiers and what a report is made of, and nothing else: not the system's code, not what was planted, not the scenario.
+//! Guarded by its manifest and `sim/cli/tests/layers.rs`.
+
+mod case;
+mod cause;
+mod diagram;
+mod log;
+mod steps;
+mod story;
+
+pub use case::{Case, Subject};
+pub use cause::cause;
+pub use diagram::diagram;
+pub use story::{Story, at};

@@ -1,0 +1,199 @@
+//! `squall explain`: what happened to a message, and the sentence that names the cause.
+//!
+//! What a record tells is found again by running the same seed once more, with the hops of one conversation followed. A bug that was planted
+//! is planted again; the explanation sees the history and nothing of the bug.
+
+mod replay;
+mod subject;
+
+use crate::exit::Exit;
+use crate::input;
+use crate::output;
+use replay::{ReplayError, replay};
+use squall_autopsy::{Case, Story, Subject, cause, diagram};
+use squall_history::Filter;
+use squall_protocol::{ClientMsgId, ConversationId, DeviceId};
+use squall_reports::RunRecord;
+use squall_reports::record::AutopsyRecord;
+use squall_reports::story::Diagram;
+use squall_scenarios::Scenario;
+use squall_world::plants::Bug;
+use std::path::{Path, PathBuf};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// A folder that `squall run --out` has written. Its first violation is explained, unless something else is asked for.
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+    /// Tell the way of this message, by its id.
+    #[arg(long, value_name = "ID", value_parser = subject::parse_message, group = "what")]
+    message: Option<ClientMsgId>,
+    /// Tell what happened to this device.
+    #[arg(long, value_name = "N", group = "what")]
+    device: Option<u64>,
+    /// Tell what happened in this conversation.
+    #[arg(long, value_name = "N", group = "what")]
+    conversation: Option<u128>,
+    /// Also write a page with the picture.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+/// Violations of a run that its report explains.
+const EXPLAINED: usize = 3;
+/// A run that took no longer is run again at once for its report.
+const SHORT_MS: u64 = 10_000;
+/// Steps of a story in a report, and on a terminal.
+const STEPS_IN_A_REPORT: usize = 90;
+const STEPS_IN_TEXT: usize = 400;
+
+pub fn main(args: Args) -> Exit {
+    match explain(&args) {
+        Ok(()) => Exit::Pass,
+        Err(exit) => exit,
+    }
+}
+
+/// What is told of: a sentence and a story.
+struct Told {
+    title: String,
+    cause: Option<String>,
+    diagram: Diagram,
+}
+
+fn explain(args: &Args) -> Result<(), Exit> {
+    let record = squall_reports::load(&args.dir).map_err(|error| bad(&error))?;
+    if record.interrupted {
+        return Err(bad(&format!(
+            "{}: this run was stopped before its end, and no other run comes to the same digest; make it again with --out: {}",
+            args.dir.display(),
+            record.reproduce
+        )));
+    }
+    let scenario = input::load(&args.dir.join(squall_reports::store::SCENARIO_FILE))?;
+    let plant = record.planted.as_deref().map(input::bug).transpose()?;
+    let subject = asked(args, &record)?;
+    let filter = match &subject {
+        Asked::Violation(subject) => subject::filter(std::slice::from_ref(subject)).expect("there is one"),
+        Asked::Message(message) => Filter::of_message(*message),
+        Asked::Device(device) => Filter::of_device(*device),
+        Asked::Conversation(conversation) => Filter::of_conversation(*conversation),
+    };
+    if record.wall_ms > 2_000 {
+        eprintln!("running it again, which took {:.0} s", record.wall_ms as f64 / 1e3);
+    }
+    let story = replay(&scenario, &record, plant, filter)
+        .map_err(|error| bad(&format!("{}: {error}", args.dir.display())))?;
+    let told = tell(&subject, &story).map_err(|problem| bad(&format!("{}: {problem}", args.dir.display())))?;
+    let mut text = format!("{}\n", told.title);
+    if let Some(cause) = &told.cause {
+        text.push_str(&format!("\n{cause}\n"));
+    }
+    text.push('\n');
+    squall_reports::story::write(&mut text, &told.diagram);
+    output::text(&text);
+    if let Some(path) = &args.html {
+        write_page(path, &told)?;
+    }
+    Ok(())
+}
+
+fn bad(problem: &dyn std::fmt::Display) -> Exit {
+    eprintln!("{problem}");
+    Exit::BadInput
+}
+
+enum Asked {
+    Violation(Subject),
+    Message(ClientMsgId),
+    Device(DeviceId),
+    Conversation(ConversationId),
+}
+
+/// What the user asks for: what is named, or the first violation.
+fn asked(args: &Args, record: &RunRecord) -> Result<Asked, Exit> {
+    if let Some(message) = args.message {
+        let violated = subject::violations(record).into_iter().find(|subject| subject.message == Some(message));
+        return Ok(violated.map_or(Asked::Message(message), Asked::Violation));
+    }
+    match (args.device, args.conversation) {
+        (Some(device), _) => return Ok(Asked::Device(DeviceId(device))),
+        (None, Some(conversation)) => return Ok(Asked::Conversation(ConversationId(conversation))),
+        (None, None) => {}
+    }
+    subject::violations(record).into_iter().next().map(Asked::Violation).ok_or_else(|| {
+        bad(&format!(
+            "{}: nothing was violated in this run that has to do with a message; name one with --message, or a device or conversation with --device or --conversation",
+            args.dir.display()
+        ))
+    })
+}
+
+/// The sentence and the story of what is asked for.
+fn tell(asked: &Asked, story: &Story) -> Result<Told, String> {
+    let nothing = |conversation, message, device| Subject {
+        property: String::new(),
+        t: 0,
+        conversation,
+        seq: None,
+        message,
+        device,
+    };
+    let (title, subject) = match asked {
+        Asked::Violation(subject) => {
+            let cause = Some(cause(story, subject));
+            let title = format!("{} was violated at {}", subject.property, squall_autopsy::at(subject.t));
+            let diagram = diagram(&Case::new(story, subject), STEPS_IN_TEXT);
+            return Ok(Told { title, cause, diagram });
+        }
+        Asked::Message(message) => {
+            let conversation = story
+                .conversation_of(*message)
+                .ok_or_else(|| format!("no device sent a message {message} in this run"))?;
+            (format!("message {message}"), nothing(conversation, Some(*message), None))
+        }
+        Asked::Device(device) => {
+            if story.user_of(*device).is_none() {
+                return Err(format!("no device {device} had part in this run"));
+            }
+            (format!("device {device}"), nothing(ConversationId(0), None, Some(*device)))
+        }
+        Asked::Conversation(conversation) => {
+            if !story.events.iter().any(|event| event.kind.conversation() == Some(*conversation)) {
+                return Err(format!("nothing was said in a conversation {conversation} in this run"));
+            }
+            (format!("conversation {conversation}"), nothing(*conversation, None, None))
+        }
+    };
+    Ok(Told { title, cause: None, diagram: diagram(&Case::new(story, &subject), STEPS_IN_TEXT) })
+}
+
+fn write_page(path: &Path, told: &Told) -> Result<(), Exit> {
+    let page = squall_reports::html::render_story(&told.title, told.cause.as_deref(), &told.diagram);
+    std::fs::write(path, page).map_err(|error| {
+        bad(&format!("{}: cannot write the page: {error}; name another file with --html", path.display()))
+    })
+}
+
+/// Whether a run is short enough to be run again for its report.
+pub fn is_short(record: &RunRecord) -> bool {
+    record.wall_ms <= SHORT_MS && !record.interrupted
+}
+
+/// Explains the first violations of a run.
+pub fn autopsies(
+    scenario: &Scenario,
+    record: &RunRecord,
+    plant: Option<&'static Bug>,
+) -> Result<Vec<AutopsyRecord>, ReplayError> {
+    let mut subjects = subject::violations(record);
+    subjects.truncate(EXPLAINED);
+    let Some(filter) = subject::filter(&subjects) else { return Ok(Vec::new()) };
+    let story = replay(scenario, record, plant, filter)?;
+    let explain = |subject: &Subject| AutopsyRecord {
+        check: subject.property.clone(),
+        cause: cause(&story, subject),
+        diagram: diagram(&Case::new(&story, subject), STEPS_IN_A_REPORT),
+    };
+    Ok(subjects.iter().map(explain).collect())
+}
