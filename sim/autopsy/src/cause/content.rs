@@ -92,9 +92,13 @@ fn changed(case: &Case<'_>, message: ClientMsgId) -> Option<String> {
         };
         return Some(format!("{came}, and stands on its disk at seq {} with {}{nul}", placed.seq, read.bytes));
     }
-    let shown = case
-        .events()
-        .find(|event| matches!(&event.kind, Kind::Display { client_msg_id, .. } if *client_msg_id == message))?;
+    let sent = match &case.sent(message)?.kind {
+        Kind::Send { body_hash, .. } => *body_hash,
+        _ => return None,
+    };
+    let shown = case.events().find(|event| {
+        matches!(&event.kind, Kind::Display { client_msg_id, body_hash, .. } if *client_msg_id == message && *body_hash != sent)
+    })?;
     Some(format!(
         "{came}, stands so on its disk, and was shown otherwise at {} by {}",
         at(shown.t),
