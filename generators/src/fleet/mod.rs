@@ -73,7 +73,9 @@ struct Client<C> {
     timer: Time,
     messages: u32,
     sessions: u32,
-    online_since: Time,
+    /// Since when its person means it to be connected. A connection that a fault has cost does not begin this anew: what comes late
+    /// for it is late.
+    present_since: Time,
     /// Since when it waits to be connected again, as its person sees it: it has noticed the loss, or has been taken up.
     lost_at: Time,
     /// Its person had put it away: what it waits for is no fault's doing.
@@ -149,7 +151,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                     timer: Time::NEVER,
                     messages: 0,
                     sessions: 0,
-                    online_since: Time::ZERO,
+                    present_since: Time::ZERO,
                     lost_at: Time::NEVER,
                     by_choice: false,
                     missing_since: Time::NEVER,
@@ -408,7 +410,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
         let read = clients.filter_map(|index| self.clients.get(index as usize)).fold(0, |read, client| {
             read ^ client.session.connect_count()
                 ^ client.timer.0
-                ^ client.online_since.0
+                ^ client.present_since.0
                 ^ u64::from(client.was_online)
                 ^ u64::from(client.session.is_online())
         });

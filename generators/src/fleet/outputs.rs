@@ -4,6 +4,7 @@ use super::{Corner, Delivered, Fleet, FrameFaults, LastMile, Latency, Sink, Wire
 use squall_core::Time;
 use squall_core::client::{Output, ResendCause, Shown, Via as ShownVia};
 use squall_history::{Entity, Event, Kind, Via, What, payload_hash};
+use squall_protocol::ids::Name;
 use squall_protocol::{ClientFrame, Payload, Refusal, Seq};
 
 impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
@@ -34,8 +35,10 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                 self.transmit(index, conn, frame, now, sink);
             }
             Output::Online => {
+                if client.by_choice || !client.was_online {
+                    client.present_since = now;
+                }
                 client.was_online = true;
-                client.online_since = now;
                 self.totals.online += 1;
                 self.totals.online_peak = self.totals.online_peak.max(self.totals.online);
                 self.totals.connects += 1;
@@ -111,10 +114,16 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
         }
         let client = &self.clients[index as usize];
         let Shown { conversation, entry, via } = shown;
-        if let (Payload::Text(text), ShownVia::Deliver) = (&entry.payload, via)
+        // What a page brings of a group may be from before this one joined; of two people nobody joins.
+        let is_counted = match via {
+            ShownVia::Deliver => true,
+            ShownVia::Page => matches!(conversation.name(), Some(Name::Direct { .. })),
+            ShownVia::Ack => false,
+        };
+        if let (Payload::Text(text), true) = (&entry.payload, is_counted)
             && entry.device != client.session.device()
             && !self.waited_by_choice.contains(&entry.client_msg_id)
-            && let Some(sent) = crate::text::sent_at(text).filter(|sent| *sent >= client.online_since.0)
+            && let Some(sent) = crate::text::sent_at(text).filter(|sent| *sent >= client.present_since.0)
         {
             let sending = self.clients.get((entry.device.0 as usize).wrapping_sub(1));
             sink.latency(Latency::SendToDeliver(Delivered {
