@@ -38,6 +38,8 @@ struct Debt {
     stride: u64,
     /// The last entry that is owed.
     last: Seq,
+    /// How far the device has shown the log since it owes something.
+    shown: Seq,
     tries: u8,
     due: Time,
     /// Which row of the queue is this debt's.
@@ -96,12 +98,13 @@ impl Debts {
                 self.queue.push_back((due, key, self.last_ticket));
                 let marks = VecDeque::new();
                 let ticket = self.last_ticket;
-                Debt { connect_count, marks, stride: 1, last: seq, tries: 0, due, ticket }
+                Debt { connect_count, marks, stride: 1, last: seq, shown: Seq::ZERO, tries: 0, due, ticket }
             });
             let before = debt.marks.front().copied();
             if connect_count > debt.connect_count {
                 // A later connection is told heads after it was registered: what an earlier one was owed is in them.
                 debt.connect_count = connect_count;
+                debt.shown = Seq::ZERO;
                 debt.marks.clear();
                 debt.stride = 1;
             }
@@ -117,6 +120,13 @@ impl Debts {
         if up_to >= debt.last {
             return self.end((who, conversation));
         }
+        // A device that pages through a long backlog comes to what is owed to this connection last of all.
+        if up_to <= debt.shown {
+            return;
+        }
+        debt.shown = up_to;
+        debt.tries = 0;
+        debt.due = now + REDELIVER_AFTER;
         let before = debt.marks.front().copied();
         if before.is_none_or(|(seq, _)| seq > up_to) {
             return;
@@ -127,8 +137,6 @@ impl Debts {
         {
             debt.marks.pop_front();
         }
-        debt.tries = 0;
-        debt.due = now + REDELIVER_AFTER;
         let after = debt.marks.front().copied();
         self.move_pin(before, after);
     }
@@ -322,6 +330,22 @@ mod tests {
         assert_eq!(debts.handle_timeout(at(10), MANY), vec![]);
         let again = Overdue::Redeliver { user: U, device: D, conversation: C, head: Seq(2) };
         assert_eq!(debts.handle_timeout(at(12), MANY), vec![again]);
+    }
+
+    #[test]
+    fn a_device_that_pages_through_a_long_backlog_is_left_alone_until_it_says_nothing_new() {
+        let mut debts = Debts::default();
+        debts.handle_published(0, C, Seq(900), [connection(1)], at(0));
+        for page in 1..=100 {
+            assert_eq!(debts.handle_timeout(at(4 * page), MANY), vec![], "page {page}");
+            debts.handle_ack((U, D), C, Seq(8 * page), at(4 * page));
+        }
+        assert_eq!(debts.first_owed(), Some(0), "nothing that it is owed is shown yet");
+        let tries = [405, 410, 415, 420].map(|s| {
+            debts.handle_ack((U, D), C, Seq(800), at(s));
+            debts.handle_timeout(at(s), MANY).pop()
+        });
+        assert_eq!(tries[3], Some(Overdue::Close { user: U, device: D }));
     }
 
     #[test]
