@@ -92,6 +92,20 @@ struct Client<C> {
 struct Buffers {
     input: Vec<u8>,
     output: Vec<u8>,
+    /// The network has taken so much of it.
+    taken: usize,
+}
+
+impl Buffers {
+    /// The network has taken so much more. What is left moves only when it is less than what goes, so that megabytes that a slow link takes
+    /// in small pieces are not moved for each.
+    fn take(&mut self, written: usize) {
+        self.taken += written;
+        if 2 * self.taken >= self.output.len() {
+            self.output.drain(..self.taken);
+            self.taken = 0;
+        }
+    }
 }
 
 impl<C> Client<C> {

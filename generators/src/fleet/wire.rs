@@ -155,28 +155,34 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
     /// Hands what waits to the network: what was kept before, then what has just been written.
     pub(super) fn flush(&mut self, index: u32) {
         let client = &mut self.clients[index as usize];
-        if let Some(buffers) = &mut client.buffers
-            && !buffers.output.is_empty()
-        {
-            buffers.output.append(&mut self.output);
-            std::mem::swap(&mut buffers.output, &mut self.output);
-        }
         let Some(conn) = client.conn else { return self.output.clear() };
-        if self.output.is_empty() {
+        let mut waiting = client.buffers.as_mut().filter(|buffers| !buffers.output.is_empty());
+        let unwritten = match &mut waiting {
+            Some(buffers) => {
+                buffers.output.append(&mut self.output);
+                &buffers.output[buffers.taken..]
+            }
+            None => &self.output,
+        };
+        if unwritten.is_empty() {
             return;
         }
         let written = match client.wire {
             Wire::Opening => Ok(0),
-            _ => self.last_mile.write(conn, &self.output),
+            _ => self.last_mile.write(conn, unwritten),
         };
         let written = match written {
             Ok(written) => written,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             // The network will say why; the session hears of it then.
-            Err(_) => self.output.len(),
+            Err(_) => unwritten.len(),
         };
-        if written < self.output.len() {
-            client.buffers.get_or_insert_default().output.extend_from_slice(&self.output[written..]);
+        match waiting {
+            Some(buffers) => buffers.take(written),
+            None if written < self.output.len() => {
+                client.buffers.get_or_insert_default().output.extend_from_slice(&self.output[written..]);
+            }
+            None => {}
         }
         self.output.clear();
         client.tidy();
