@@ -8,6 +8,7 @@ mod schema;
 
 use crate::campaign::Never;
 use crate::record::{CheckRecord, RunRecord, Verdict};
+use crate::sweep::Unlisted;
 use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ pub fn render_campaign<'a>(
     runs: impl IntoIterator<Item = &'a RunRecord>,
     unfinished: &[Unfinished],
     never: &Never,
+    unlisted: Unlisted,
 ) -> String {
     let mut report = report(runs, unfinished);
     let mut suite = TestSuite::new("the sweep");
@@ -44,6 +46,9 @@ pub fn render_campaign<'a>(
         ("pairs never met", &never.pairs),
     ] {
         suite.add_property(Property::new(name, list.join(", ")));
+    }
+    if let Some(words) = unlisted.in_words() {
+        suite.add_property(Property::new("not listed", words));
     }
     report.add_test_suite(suite);
     text(&report)
@@ -167,7 +172,7 @@ mod tests {
             reproduce: "squall run x.toml --seed 7".into(),
             message: "the disk is \"full\"\nand more".into(),
         };
-        let xml = render_campaign([&testing::passed()], &[run], &Never::default());
+        let xml = render_campaign([&testing::passed()], &[run], &Never::default(), Unlisted::default());
         let document = Markup::read(&xml);
         assert_eq!(document.count("testsuite"), 3);
         assert_eq!(document.all("testsuite")[1]["name"], "<dark> seed 7");
@@ -195,7 +200,10 @@ mod tests {
         };
         let never = Never { points: vec!["recovered".into()], ..Never::default() };
         let all = [testing::violated(), testing::passed(), inconclusive];
-        schema::assert_holds(&render_campaign(&all, &[unfinished], &never));
+        let unlisted = Unlisted { passed: 3, ..Unlisted::default() };
+        let xml = render_campaign(&all, &[unfinished], &never, unlisted);
+        assert!(xml.contains("Counted and not listed: 3 that passed."), "{xml}");
+        schema::assert_holds(&xml);
         schema::assert_holds(&render(&all));
         schema::assert_holds(&render([]));
     }

@@ -4,21 +4,26 @@
 //! |---|---|
 //! | `mod` | the record |
 //! | `page` | the page and its order |
+//! | `kept` | which runs are listed |
 //! | `failures` | what was violated, by property and cause |
 //! | `matrix` | scenario × seed |
 //! | `files` | what lies where in its folder |
 //!
-//! **Invariant:** a run without a record never looks like one that passed: its verdict is absent, and the page counts it among what failed.
+//! **Invariants:** a run without a record never looks like one that passed: its verdict is absent, and the page counts it among what failed.
+//! What is kept of a sweep has a bound, however many runs it makes: what is not listed is counted, and the page says so.
 
 mod failures;
 pub mod files;
+mod kept;
 mod matrix;
 mod page;
+
+pub use kept::{Kept, MOST_OTHERS, MOST_PASSED, Unlisted};
 
 use crate::campaign::Never;
 use crate::record::{FORMAT, RunRecord, Verdict};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// The record's file in a sweep's folder.
 pub const SWEEP_FILE: &str = "sweep.json";
@@ -38,6 +43,9 @@ pub struct SweepRecord {
     pub interrupted: bool,
     /// In the order of their numbers, whatever the order in which they ended.
     pub runs: Vec<SweepRun>,
+    /// Further runs, which a long sweep only counts.
+    #[serde(default, skip_serializing_if = "Unlisted::is_none")]
+    pub unlisted: Unlisted,
     pub never: Never,
 }
 
@@ -86,26 +94,29 @@ pub struct Violated {
 
 /// Makes the record of a sweep, run by run.
 pub struct SweepBuilder {
-    record: SweepRecord,
-    corners: Vec<(u64, Vec<String>)>,
+    started: String,
+    passed: Kept<SweepRun>,
+    /// Those that did not pass, and those that reached what none before them had.
+    others: Kept<SweepRun>,
+    unlisted: Unlisted,
+    /// By whom each corner was reached first.
+    corners: BTreeMap<String, u64>,
 }
 
 impl SweepBuilder {
     pub fn new(started: String) -> Self {
-        let record = SweepRecord {
-            format: FORMAT,
+        SweepBuilder {
             started,
-            wall_ms: 0,
-            asked: 0,
-            interrupted: false,
-            runs: Vec::new(),
-            never: Never::default(),
-        };
-        SweepBuilder { record, corners: Vec::new() }
+            passed: Kept::new(MOST_PASSED),
+            others: Kept::new(MOST_OTHERS),
+            unlisted: Unlisted::default(),
+            corners: BTreeMap::new(),
+        }
     }
 
     /// Adds a run that has ended, in any order.
     pub fn add(&mut self, mut run: SweepRun, record: Option<&RunRecord>) {
+        let mut is_worth_a_line = run.verdict != Some(Verdict::Pass);
         if let Some(record) = record {
             let violated = record.checks.iter().filter(|check| check.verdict == Verdict::Violated);
             run.violated = violated
@@ -119,34 +130,61 @@ impl SweepBuilder {
             run.violated.sort_by_key(|violated| violated.t);
             run.because.extend(record.inconclusive_because.iter().cloned());
             run.wall_ms = record.wall_ms;
-            let points = record.sometimes.iter().filter(|point| point.hits > 0).map(|point| point.name.clone());
-            let pairs = record.pairs.iter().filter(|pair| pair.hits > 0);
-            let pairs = pairs.map(|pair| format!("{} + {}", pair.first, pair.second));
-            self.corners.push((run.number, points.chain(pairs).collect()));
+            is_worth_a_line |= self.reach(run.number, record);
         }
-        self.record.runs.push(run);
+        let list = if is_worth_a_line { &mut self.others } else { &mut self.passed };
+        if let Some(left_out) = list.add(run.number, run) {
+            *match left_out.verdict {
+                Some(Verdict::Pass) => &mut self.unlisted.passed,
+                Some(Verdict::Violated) => &mut self.unlisted.violated,
+                Some(Verdict::Inconclusive) => &mut self.unlisted.inconclusive,
+                None => &mut self.unlisted.unfinished,
+            } += 1;
+        }
+    }
+
+    /// Notes the corners that a run reached; whether no run before it has reached one of them, as far as they have ended.
+    fn reach(&mut self, number: u64, record: &RunRecord) -> bool {
+        let points = record.sometimes.iter().filter(|point| point.hits > 0).map(|point| point.name.clone());
+        let pairs = record.pairs.iter().filter(|pair| pair.hits > 0);
+        let pairs = pairs.map(|pair| format!("{} + {}", pair.first, pair.second));
+        let mut is_new = false;
+        for corner in points.chain(pairs) {
+            let first = self.corners.entry(corner).or_insert(u64::MAX);
+            is_new |= number < *first;
+            *first = number.min(*first);
+        }
+        is_new
     }
 
     /// The record of all of them.
-    pub fn finish(mut self, asked: u64, wall_ms: u64, interrupted: bool, never: Never) -> SweepRecord {
-        self.record.runs.sort_by_key(|run| run.number);
-        self.corners.sort();
-        let mut known: BTreeSet<String> = BTreeSet::new();
-        for (number, corners) in self.corners {
-            let new: Vec<String> = corners.into_iter().filter(|corner| known.insert(corner.clone())).collect();
-            if let Some(run) = self.record.runs.iter_mut().find(|run| run.number == number) {
-                run.new_corners = new;
-            }
+    pub fn finish(self, asked: u64, wall_ms: u64, interrupted: bool, never: Never) -> SweepRecord {
+        let mut new: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+        for (corner, first) in self.corners {
+            new.entry(first).or_default().push(corner);
         }
-        SweepRecord { asked, wall_ms, interrupted, never, ..self.record }
+        let mut runs: Vec<SweepRun> = self.passed.into_values().chain(self.others.into_values()).collect();
+        runs.sort_by_key(|run| run.number);
+        for run in &mut runs {
+            run.new_corners = new.remove(&run.number).unwrap_or_default();
+        }
+        let (started, unlisted) = (self.started, self.unlisted);
+        SweepRecord { format: FORMAT, started, wall_ms, asked, interrupted, runs, unlisted, never }
     }
 }
 
 impl SweepRecord {
     /// How many runs passed, were violated, were inconclusive, did not finish.
-    pub fn counts(&self) -> [usize; 4] {
-        let count = |verdict| self.runs.iter().filter(|run| run.verdict == verdict).count();
-        [Some(Verdict::Pass), Some(Verdict::Violated), Some(Verdict::Inconclusive), None].map(count)
+    pub fn counts(&self) -> [u64; 4] {
+        let count = |verdict| self.runs.iter().filter(|run| run.verdict == verdict).count() as u64;
+        let listed = [Some(Verdict::Pass), Some(Verdict::Violated), Some(Verdict::Inconclusive), None].map(count);
+        let unlisted = self.unlisted.all();
+        std::array::from_fn(|index| listed[index] + unlisted[index])
+    }
+
+    /// How many runs have ended.
+    pub fn ended(&self) -> u64 {
+        self.counts().iter().sum()
     }
 }
 
@@ -205,5 +243,29 @@ pub(crate) mod tests {
         );
         let json = serde_json::to_string(&sweep).unwrap();
         assert_eq!(serde_json::from_str::<SweepRecord>(&json).unwrap(), sweep);
+    }
+
+    #[test]
+    fn of_a_long_sweep_the_first_runs_are_listed_with_all_that_is_new_and_the_others_counted() {
+        let mut builder = SweepBuilder::new("2026-01-01T00:00:00.000Z".into());
+        let (mut passed, mut late) = (testing::passed(), testing::passed());
+        passed.sometimes = vec![SometimesRecord { name: "committed".into(), hits: 3 }];
+        late.sometimes = vec![SometimesRecord { name: "recovered".into(), hits: 1 }];
+        let last = MOST_PASSED as u64 + 20;
+        for number in 0..last {
+            builder.add(run(number, "calm", Some(&passed)), Some(&passed));
+        }
+        let broken = testing::violated();
+        builder.add(run(last, "calm", Some(&late)), Some(&late));
+        builder.add(run(last + 1, "calm", Some(&broken)), Some(&broken));
+        let sweep = builder.finish(last + 2, 1, false, Never::default());
+        // The first of all is listed for what it reached.
+        assert_eq!(sweep.unlisted, Unlisted { passed: 19, ..Unlisted::default() });
+        assert_eq!((sweep.counts(), sweep.ended()), ([last + 1, 1, 0, 0], last + 2));
+        let [.., late, broken] = &sweep.runs[..] else { panic!("{sweep:?}") };
+        assert_eq!((late.new_corners.as_slice(), broken.violated.len()), (&["recovered".to_owned()][..], 1));
+        let page = sweep.html();
+        assert!(page.contains("Counted and not listed: 19 that passed."), "{page}");
+        assert!(page.contains(&format!("Of 5,022 runs {} passed; 1 broke a promise.", "5,021")), "{page}");
     }
 }

@@ -15,23 +15,25 @@ impl SweepRecord {
     /// The page.
     pub fn html(&self) -> String {
         let (class, word) = self.word();
-        let mut out = style::head(&format!("{word}: a sweep of {}", counted(self.runs.len(), "run")));
+        let runs = runs_in_words(self.ended());
+        let mut out = style::head(&format!("{word}: a sweep of {runs}"));
         let _ = writeln!(out, "<style>\n{}</style>", matrix::STYLE);
         let _ = writeln!(
             out,
-            "<h1><span class=\"badge {class}\">{word}</span> {}</h1>\n<p class=\"sentence\">{}</p>",
-            counted(self.runs.len(), "run"),
+            "<h1><span class=\"badge {class}\">{word}</span> {runs}</h1>\n<p class=\"sentence\">{}</p>",
             escape(&self.sentence())
         );
-        let hour = self.runs.len() as u64 * 3_600_000 / self.wall_ms.max(1);
+        let hour = self.ended().saturating_mul(3_600_000) / self.wall_ms.max(1);
         let _ = writeln!(
             out,
-            "<p class=\"under\">{}; {} in {}, {} an hour</p>",
+            "<p class=\"under\">{}; {runs} in {}, {} an hour</p>",
             escape(&self.started),
-            counted(self.runs.len(), "run"),
             seconds(self.wall_ms),
             grouped(hour)
         );
+        if let Some(words) = self.unlisted.in_words() {
+            let _ = writeln!(out, "<p class=\"under\">{}</p>", escape(&words));
+        }
         failures::render(&mut out, self);
         matrix::render(&mut out, self);
         self.corners(&mut out);
@@ -46,7 +48,7 @@ impl SweepRecord {
             [_, (1..), _, _] => ("violated", "violated"),
             [_, _, _, (1..)] => ("violated", "unfinished"),
             _ if self.interrupted => ("inconclusive", "interrupted"),
-            [_, _, (1..), _] => ("inconclusive", "inconclusive"),
+            [_, _, (1..), _] | [0, ..] => ("inconclusive", "inconclusive"),
             _ => ("pass", "pass"),
         }
     }
@@ -59,44 +61,53 @@ impl SweepRecord {
             [(violated, "broke a promise"), (unfinished, "did not finish"), (inconclusive, "proved too little")]
         {
             if count > 0 {
-                parts.push(format!("{count} {what}"));
+                parts.push(format!("{} {what}", grouped(count)));
             }
         }
-        let all = counted(self.runs.len(), "run");
+        let all = runs_in_words(self.ended());
         let stopped = match self.interrupted {
             true => format!(" The sweep was interrupted: {} runs were asked for.", grouped(self.asked)),
             false => String::new(),
         };
         match parts.is_empty() {
+            true if passed == 0 => format!("Nothing was judged: no run has ended.{stopped}"),
             true => format!("All of {all} passed.{stopped}"),
-            false => format!("Of {all} {passed} passed; {}.{stopped}", parts.join(", ")),
+            false => format!("Of {all} {} passed; {}.{stopped}", grouped(passed), parts.join(", ")),
         }
     }
 
     /// Whether new corners are still being found, or further runs of this kind would find nothing.
     fn corners(&self, out: &mut String) {
-        let total: usize = self.runs.iter().map(|run| run.new_corners.len()).sum();
-        if self.runs.len() < 2 || total == 0 {
+        let found = || self.runs.iter().filter(|run| !run.new_corners.is_empty());
+        let total: usize = found().map(|run| run.new_corners.len()).sum();
+        // Runs are listed by their numbers, and not all of a long sweep are.
+        let runs = self.runs.last().map_or(0, |run| run.number + 1).max(self.ended());
+        if runs < 2 || total == 0 {
             return;
         }
         section(out, "Are new corners still being found?");
-        let last = self.runs.iter().rposition(|run| !run.new_corners.is_empty()).unwrap_or(0);
-        let half = self.runs.len() / 2;
-        let late: usize = self.runs[half..].iter().map(|run| run.new_corners.len()).sum();
+        let last = found().next_back().map_or(0, |run| run.number);
+        let late: usize = found().filter(|run| run.number >= runs / 2).map(|run| run.new_corners.len()).sum();
         let words = format!(
             "{} (named points of the code, and pairs of faults that met) were reached; {late} of them by the second half of the runs, the last one in \
              run {} of {}.",
             counted(total, "corner"),
-            last + 1,
-            self.runs.len()
+            grouped(last + 1),
+            grouped(runs)
         );
         let _ = writeln!(out, "<p>{}</p>", escape(&words));
-        let sum = |run: usize| self.runs[..run].iter().map(|run| run.new_corners.len()).sum::<usize>();
-        let points = (0..=self.runs.len()).map(|run| (run as f64, sum(run) as f64)).collect();
+        // A step at each run that found any.
+        let (mut sum, mut points) = (0, vec![(0.0, 0.0)]);
+        for run in found() {
+            points.push((run.number as f64, sum as f64));
+            sum += run.new_corners.len();
+            points.push(((run.number + 1) as f64, sum as f64));
+        }
+        points.push((runs as f64, sum as f64));
         let plot = Plot {
             id: "corners".to_owned(),
             title: "Corners reached over the runs".to_owned(),
-            x: XAxis::Count(self.runs.len() as f64, "runs"),
+            x: XAxis::Count(runs as f64, "runs"),
             y: YAxis::Linear,
             unit: Unit::Count,
             lines: vec![Line { name: "corners".to_owned(), shape: Shape::Line, points }],
@@ -104,7 +115,7 @@ impl SweepRecord {
             words,
         };
         plots::render(out, &plot);
-        let newest = self.runs.iter().rev().filter(|run| !run.new_corners.is_empty()).take(5);
+        let newest = found().rev().take(5);
         let rows = newest.map(|run| {
             let new = run.new_corners.join(", ");
             vec![
@@ -154,6 +165,10 @@ impl SweepRecord {
             }
         }
     }
+}
+
+fn runs_in_words(runs: u64) -> String {
+    if runs == 1 { "1 run".to_owned() } else { format!("{} runs", grouped(runs)) }
 }
 
 #[cfg(test)]

@@ -216,9 +216,10 @@ pub fn stop_flag() -> Arc<AtomicBool> {
     stop
 }
 
-/// Processes at a time where the user does not say: one for each core.
-pub fn jobs(asked: Option<usize>) -> usize {
-    asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into)).max(1)
+/// Processes at a time for so many runs: as many as the user says, or one for each core, and no more than there are runs.
+pub fn jobs(asked: Option<usize>, runs: u64) -> usize {
+    let wanted = asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into));
+    wanted.min(usize::try_from(runs).unwrap_or(usize::MAX)).max(1)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Reading what the user named: scenario files, folders of them, ranges of seeds.
 
 use crate::exit::Exit;
-use squall_scenarios::Scenario;
+use squall_scenarios::{Scenario, Span};
 use squall_world::plants::{BUGS, Bug, find};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -96,10 +96,24 @@ pub fn id(text: &str) -> Result<u128, String> {
     })
 }
 
+/// The most processes at a time: more than any machine has cores for, and few enough to be started.
+const MOST_JOBS: usize = 1_024;
+
 /// How many processes.
 pub fn jobs(text: &str) -> Result<usize, String> {
-    let jobs = text.parse().ok().filter(|jobs| *jobs > 0);
-    jobs.ok_or_else(|| format!("{text:?} is no number of processes; write 1 or more, or leave it out"))
+    let jobs = text.parse().ok().filter(|jobs| (1..=MOST_JOBS).contains(jobs));
+    jobs.ok_or_else(|| {
+        format!("{text:?} is no number of processes; write 1 or more, at most {MOST_JOBS}, or leave it out")
+    })
+}
+
+/// Wall time in which something is to be done.
+pub fn wall_time(text: &str) -> Result<Span, String> {
+    let time: Span = text.parse().map_err(|error| format!("{error}"))?;
+    match time.is_zero() {
+        true => Err("in no time nothing can be done; write e.g. 10m".to_owned()),
+        false => Ok(time),
+    }
 }
 
 /// Seeds, written `A..B` (B is not one of them) or as one number.
@@ -134,14 +148,23 @@ impl FromStr for Seeds {
 /// One of the equal parts of a sweep, written `I/N`, from 1: for spreading it over machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shard {
-    index: usize,
-    of: usize,
+    index: u64,
+    of: u64,
 }
 
+/// Part I has the runs I-1, I-1+N and so on of those of the whole sweep, which are counted from 0: every run is in one part.
 impl Shard {
-    /// Whether the run with this number, from 0, is in this part. Every run is in one.
-    pub fn has(self, run: usize) -> bool {
-        run % self.of == self.index - 1
+    /// All runs.
+    pub const WHOLE: Shard = Shard { index: 1, of: 1 };
+
+    /// Which run of the whole sweep the n-th of this part is, both from 0.
+    pub fn place_of(self, n: u64) -> u128 {
+        u128::from(self.index - 1) + u128::from(n) * u128::from(self.of)
+    }
+
+    /// How many of the first `runs` runs of the whole sweep are in this part.
+    pub fn before(self, runs: u128) -> u128 {
+        runs.saturating_sub(u128::from(self.index - 1)).div_ceil(u128::from(self.of))
     }
 }
 
@@ -178,8 +201,11 @@ mod tests {
     #[test]
     fn the_parts_of_a_sweep_have_every_run_once() {
         let parts: Vec<Shard> = ["1/3", "2/3", "3/3"].map(|text| text.parse().unwrap()).into();
-        assert!((0..10).all(|run| parts.iter().filter(|part| part.has(run)).count() == 1));
-        assert!("1/1".parse::<Shard>().unwrap().has(7));
+        let mut runs: Vec<u128> =
+            parts.iter().flat_map(|part| (0..part.before(10) as u64).map(|n| part.place_of(n))).collect();
+        runs.sort();
+        assert_eq!(runs, (0..10).collect::<Vec<u128>>());
+        assert_eq!("1/1".parse(), Ok(Shard::WHOLE));
         for wrong in ["", "1", "0/3", "4/3", "1/0", "a/b", "-1/3"] {
             assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
         }

@@ -134,6 +134,61 @@ fn a_sweep_ends_when_its_time_is_up() {
     );
 }
 
+/// The most memory that a process has had, in MiB.
+fn peak_mib(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1_024
+}
+
+#[test]
+fn a_sweep_of_all_the_seeds_there_are_takes_no_memory_and_can_be_stopped() {
+    let dir = scratch("sweep-endless");
+    let sweep =
+        start(&dir, &["sweep", "quiet.toml", "--seeds", "0..10000000000", "--jobs", "1", "--junit", "a.xml"]);
+    std::thread::park_timeout(Duration::from_secs(2));
+    let peak = peak_mib(sweep.id());
+    Command::new("kill").args(["-INT", &sweep.id().to_string()]).status().unwrap();
+    let output = sweep.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output));
+    assert!(text(&output).contains(" of 10000000000 runs"), "{}", text(&output));
+    assert!(peak < 100, "{peak} MiB");
+    // The last part of very many begins with its first run, and not by counting to it.
+    let last = ["sweep", "quiet.toml", "--seeds", "0..10000000000", "--shard", "10000000000/10000000000"];
+    let output = squall(&dir, &last);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(text(&output).contains("1 of 1 runs: 1 passed"), "{}", text(&output));
+}
+
+#[test]
+fn a_sweep_in_which_nothing_was_judged_proves_nothing() {
+    let dir = scratch("sweep-nothing");
+    let refused = squall(&dir, &["sweep", "quiet.toml", "--for", "0s"]);
+    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused));
+    assert!(text(&refused).contains("in no time nothing can be done; write e.g. 10m"), "{}", text(&refused));
+    let short = squall(&dir, &["sweep", "quiet.toml", "--for", "1us", "--out", "night"]);
+    assert_eq!(short.status.code(), Some(3), "{}", text(&short));
+    assert!(
+        text(&short).contains("nothing was judged: no run ended in the time that --for gives"),
+        "{}",
+        text(&short)
+    );
+    assert!(std::fs::read_to_string(dir.join("night/report.html")).unwrap().contains("Nothing was judged"));
+    assert!(std::fs::read_to_string(dir.join("night/junit.xml")).unwrap().contains("nothing was judged: 0 of 0"));
+}
+
+#[test]
+fn no_more_processes_are_begun_than_there_are_runs() {
+    let dir = scratch("sweep-jobs");
+    std::fs::write(dir.join("long.toml"), SMALL.replace("\"4s\"", "\"10h\"")).unwrap();
+    let sweep = start(&dir, &["sweep", "long.toml", "--seeds", "0..2", "--jobs", "1000", "--out", "night"]);
+    std::thread::park_timeout(Duration::from_secs(1));
+    let threads = std::fs::read_dir(format!("/proc/{}/task", sweep.id())).unwrap().count();
+    Command::new("kill").args(["-TERM", &sweep.id().to_string()]).status().unwrap();
+    sweep.wait_with_output().unwrap();
+    assert!(threads <= 4, "{threads} threads for two runs");
+}
+
 /// Seconds since it was asked for.
 #[expect(clippy::disallowed_methods, reason = "a test of wall time looks at wall time")]
 fn stopwatch() -> impl Fn() -> f64 {

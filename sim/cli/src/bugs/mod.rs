@@ -33,7 +33,7 @@ pub struct Args {
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=1000))]
     seeds: u64,
     /// Starts: start S tries the seeds S000, S001, and so on.
-    #[arg(long, default_value_t = 3, requires = "check", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 3, requires = "check", value_parser = clap::value_parser!(u64).range(1..=1000))]
     starts: u64,
     /// Processes at a time; one for each core when absent.
     #[arg(long, value_parser = input::jobs, allow_negative_numbers = true)]
@@ -195,10 +195,11 @@ fn check(args: &Args, bugs: &[&'static Bug]) -> Exit {
     };
     let clean = scenarios.iter().flat_map(|s| (0..CLEAN_SEEDS).map(|seed| Task::Clean { scenario: s, seed }));
     let hunts = bugs.iter().flat_map(|bug| (0..args.starts).map(|start| Task::Hunt { bug, start }));
-    let work =
-        Work { args, children, tasks: Mutex::new(clean.chain(hunts).collect()), findings: Mutex::default() };
+    let tasks: VecDeque<Task> = clean.chain(hunts).collect();
+    let jobs = child::jobs(args.jobs, tasks.len() as u64);
+    let work = Work { args, children, tasks: Mutex::new(tasks), findings: Mutex::default() };
     std::thread::scope(|scope| {
-        for _ in 0..child::jobs(args.jobs) {
+        for _ in 0..jobs {
             scope.spawn(|| work.carry_out());
         }
     });

@@ -70,7 +70,7 @@ pub fn main(args: &Args, bugs: &[&'static Bug]) -> Exit {
 /// Shrinks the first run that finds the bug; its row, and whether it is small enough.
 fn one(args: &Args, bug: &'static Bug, children: &Children) -> io::Result<Option<(Vec<String>, bool)>> {
     let Some((failing, property)) = first_failing(args, bug, children)? else { return Ok(None) };
-    let limits = Limits { wall: args.limit.as_duration(), jobs: child::jobs(args.jobs) };
+    let limits = Limits { wall: args.limit.as_duration(), jobs: child::jobs(args.jobs, u64::MAX) };
     let mut meter = Meter::new(true);
     let (clients, faults) = (failing.clients(), failing.faults());
     let shrunk = shrink(children, failing, Some(bug.name), &property, limits, &mut meter)?;

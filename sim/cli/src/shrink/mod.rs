@@ -23,7 +23,7 @@ pub struct Args {
     #[arg(long)]
     swarm: bool,
     /// The seed that fails; the file's own, or 0, when absent.
-    #[arg(long)]
+    #[arg(long, value_parser = input::seed, allow_negative_numbers = true)]
     seed: Option<u64>,
     /// A planted bug, as for run: every run has it.
     #[arg(long, value_name = "BUG")]
@@ -35,7 +35,7 @@ pub struct Args {
     #[arg(long, value_name = "TIME", default_value = "5m")]
     limit: Span,
     /// Processes at a time; one for each core when absent.
-    #[arg(long)]
+    #[arg(long, value_parser = input::jobs, allow_negative_numbers = true)]
     jobs: Option<usize>,
     /// Show no progress.
     #[arg(long)]
@@ -75,7 +75,7 @@ fn shrink_and_tell(args: Args) -> Result<(), Exit> {
         );
         return Err(Exit::Inconclusive);
     };
-    let limits = Limits { wall: args.limit.as_duration(), jobs: child::jobs(args.jobs) };
+    let limits = Limits { wall: args.limit.as_duration(), jobs: child::jobs(args.jobs, u64::MAX) };
     let mut meter = Meter::new(args.quiet);
     meter.note(|| {
         format!("{} seed {seed} violates {property}; shrinking for at most {}", source.name(), args.limit)

@@ -175,7 +175,9 @@ impl Search<'_> {
         let file = self.children.folder().join("candidate.toml");
         std::fs::write(&file, candidate.scenario.to_toml())?;
         let source = Source::File(file);
-        let seeds = Mutex::new(self.seeds());
+        let seeds = self.seeds();
+        let threads = self.limits.jobs.min(seeds.len());
+        let seeds = Mutex::new(seeds);
         let found: Mutex<Option<io::Result<Failing>>> = Mutex::new(None);
         let settled = AtomicBool::new(false);
         let this = &*self;
@@ -202,7 +204,7 @@ impl Search<'_> {
             }
         };
         std::thread::scope(|scope| {
-            for _ in 0..this.limits.jobs {
+            for _ in 0..threads {
                 scope.spawn(work);
             }
         });

@@ -74,7 +74,7 @@ impl Folder {
         let drew = (run.source == Source::Swarm).then(|| swarm::in_words(&swarm::draw(run.seed)));
         let because = if record.is_none() { vec![outcome.text.clone()] } else { Vec::new() };
         let kept = SweepRun {
-            number: run.number as u64,
+            number: run.number,
             scenario: record.map_or_else(|| run.source.name(), |record| record.scenario.clone()),
             seed: run.seed,
             verdict: record.map(|record| record.verdict),
@@ -97,8 +97,7 @@ impl Folder {
     /// The disk is full or may only be read.
     pub fn finish(self, tally: &Tally, wall: Duration) -> Result<(), WriteError> {
         let builder = self.builder.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let sweep =
-            builder.finish(tally.asked() as u64, wall.as_millis() as u64, tally.interrupted(), tally.never());
+        let sweep = builder.finish(tally.asked(), wall.as_millis() as u64, tally.interrupted(), tally.never());
         files::write(&self.dir, &sweep, &tally.junit())
     }
 }

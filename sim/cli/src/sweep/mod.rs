@@ -13,7 +13,7 @@ use crate::progress::{Form, Meter, Stopwatch};
 use crate::source::Source;
 use folder::Folder;
 use pace::Pace;
-use plan::{Plan, Run};
+use plan::Plan;
 use serde_json::json;
 use squall_reports::store;
 use squall_reports::sweep::{RUNS_FOLDER, files};
@@ -34,7 +34,7 @@ pub struct Args {
     #[arg(long)]
     seeds: Option<Seeds>,
     /// Begin runs for this much wall time, seed by seed over all files; those under way then go on to their end.
-    #[arg(long = "for", value_name = "TIME")]
+    #[arg(long = "for", value_name = "TIME", value_parser = input::wall_time, allow_negative_numbers = true)]
     budget: Option<Span>,
     /// Processes at a time; one for each core when absent.
     #[arg(long, value_parser = input::jobs, allow_negative_numbers = true)]
@@ -84,15 +84,15 @@ pub fn main(args: Args) -> Exit {
         eprintln!("{}: lies in the folder that --out clears; copy it elsewhere first", file.display());
         return Exit::BadInput;
     }
-    let plan = || match (&args.seeds, args.budget) {
+    let plan = match (&args.seeds, args.budget) {
         (seeds, None) => {
             let seeds = seeds.as_ref().map_or(SEEDS, |seeds| seeds.0.clone());
-            plan::file_by_file(&sources, seeds, args.shard)
+            Plan::file_by_file(&sources, seeds, args.shard)
         }
-        (Some(seeds), Some(_)) => plan::seed_by_seed(&sources, seeds.0.clone(), args.shard),
-        (None, Some(_)) => plan::seed_by_seed(&sources, 0..u64::MAX, args.shard),
+        (Some(seeds), Some(_)) => Plan::seed_by_seed(&sources, seeds.0.clone(), args.shard),
+        (None, Some(_)) => Plan::seed_by_seed(&sources, 0..u64::MAX, args.shard),
     };
-    if plan().next().is_none() {
+    if plan.runs() == 0 {
         eprintln!("this part of the sweep has no runs; ask for more seeds, or for fewer parts");
         return Exit::BadInput;
     }
@@ -116,15 +116,16 @@ pub fn main(args: Args) -> Exit {
     if args.out.is_some() {
         children.explain();
     }
-    let jobs = child::jobs(args.jobs);
-    // Without an end there is nothing to count.
-    let known: Option<Vec<Run>> = args.budget.is_none().then(|| plan().collect());
-    let pace = Pace::new(jobs, known.iter().flatten().map(|run| &run.source));
+    let jobs = child::jobs(args.jobs, plan.runs());
+    // Where time decides there is nothing to count.
+    let has_end = args.budget.is_none();
+    let pace = Pace::new(jobs, has_end.then(|| plan.runs_of_each()).into_iter().flatten());
+    let asked = has_end.then(|| plan.runs());
     let sweep = Sweep {
         children: &children,
         folder: folder.as_ref(),
-        plan: Mutex::new(plan()),
-        tally: Mutex::new(Tally::new(known.map(|runs| runs.len()), args.junit.is_some() || args.out.is_some())),
+        plan: Mutex::new(plan),
+        tally: Mutex::new(Tally::new(asked, args.junit.is_some() || args.out.is_some())),
         pace: Mutex::new(pace),
         meter: Mutex::new(Meter::of(args.quiet, args.progress)),
         watch: Stopwatch::start(),

@@ -19,10 +19,10 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// For so many processes at a time, and these runs.
-    pub fn new<'s>(jobs: usize, runs: impl Iterator<Item = &'s Source>) -> Self {
+    /// For so many processes at a time, and so many runs of each of these.
+    pub fn new<'s>(jobs: usize, runs: impl Iterator<Item = (&'s Source, u64)>) -> Self {
         let mut sources: BTreeMap<String, OfSource> = BTreeMap::new();
-        runs.for_each(|source| sources.entry(source.name()).or_default().left += 1);
+        runs.for_each(|(source, count)| sources.entry(source.name()).or_default().left += count);
         Pace { sources, jobs: jobs.max(1) as u32 }
     }
 
@@ -55,8 +55,7 @@ mod tests {
     fn long_scenarios_that_come_last_are_counted_as_long() {
         let file = |name: &str| Source::File(PathBuf::from(name));
         let (short, long) = (file("short.toml"), file("long.toml"));
-        let runs: Vec<Source> = (0..10).map(|_| short.clone()).chain((0..10).map(|_| long.clone())).collect();
-        let mut pace = Pace::new(2, runs.iter());
+        let mut pace = Pace::new(2, [(&short, 10), (&long, 10)].into_iter());
         assert_eq!(pace.left(), None);
         (0..10).for_each(|_| pace.ended(&short, Duration::from_secs(1)));
         assert_eq!(pace.left(), Some(Duration::from_secs(5)), "nothing is known of the long one yet");

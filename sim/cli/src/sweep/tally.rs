@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use squall_reports::campaign::{Campaign, Known, Never};
 use squall_reports::junit::{self, Unfinished};
 use squall_reports::number::grouped;
+use squall_reports::sweep::{Kept, MOST_OTHERS, MOST_PASSED, Unlisted};
 use squall_reports::{RunRecord, Verdict};
 use squall_scenarios::FaultKind;
 use squall_world::{SIDES, limits_with_points};
@@ -17,24 +18,27 @@ use std::time::Duration;
 /// The counts of a sweep.
 pub struct Tally {
     /// Runs that were asked for; where time decides, those that were begun.
-    asked: usize,
+    asked: u64,
     is_open: bool,
     interrupted: bool,
-    passed: usize,
-    violated: usize,
-    inconclusive: usize,
-    failed: usize,
+    passed: u64,
+    violated: u64,
+    inconclusive: u64,
+    failed: u64,
     took: Duration,
     campaign: Campaign,
-    /// Records in the order of the runs, without what JUnit does not show; empty where no JUnit is asked for.
-    records: BTreeMap<usize, RunRecord>,
-    unfinished: BTreeMap<usize, Unfinished>,
+    /// Records of runs that passed, without what JUnit does not show; empty where no JUnit is asked for.
+    records: Kept<RunRecord>,
+    /// The same of the others.
+    others: Kept<RunRecord>,
+    unfinished: Kept<Unfinished>,
+    unlisted: Unlisted,
     keeps_records: bool,
 }
 
 impl Tally {
     /// For so many runs, or for as many as there is time for.
-    pub fn new(asked: Option<usize>, keeps_records: bool) -> Self {
+    pub fn new(asked: Option<u64>, keeps_records: bool) -> Self {
         Tally {
             asked: asked.unwrap_or(0),
             is_open: asked.is_none(),
@@ -45,15 +49,17 @@ impl Tally {
             failed: 0,
             took: Duration::ZERO,
             campaign: Campaign::default(),
-            records: BTreeMap::new(),
-            unfinished: BTreeMap::new(),
+            records: Kept::new(MOST_PASSED),
+            others: Kept::new(MOST_OTHERS),
+            unfinished: Kept::new(MOST_OTHERS),
+            unlisted: Unlisted::default(),
             keeps_records,
         }
     }
 
     /// A run begins.
     pub fn begun(&mut self) {
-        self.asked += usize::from(self.is_open);
+        self.asked += u64::from(self.is_open);
     }
 
     /// Counts a run that has ended, or says why it never began; what is to be said of it where it did not pass.
@@ -81,13 +87,14 @@ impl Tally {
             None => {
                 let (scenario, seed) = (run.source.name(), run.seed);
                 let unfinished = Unfinished { scenario, seed, reproduce, message: text };
-                self.unfinished.insert(run.number, unfinished);
+                let left_out = self.unfinished.add(run.number, unfinished);
+                self.unlisted.unfinished += u64::from(left_out.is_some());
             }
         }
         lines
     }
 
-    fn keep(&mut self, number: usize, mut record: RunRecord) {
+    fn keep(&mut self, number: u64, mut record: RunRecord) {
         self.campaign.add(&record);
         if self.keeps_records {
             // A night has many runs: what JUnit does not show is not kept.
@@ -98,7 +105,13 @@ impl Tally {
             record.latency_hdr = BTreeMap::new();
             record.series = None;
             record.memory.ledger = BTreeMap::new();
-            self.records.insert(number, record);
+            let list = if record.verdict == Verdict::Pass { &mut self.records } else { &mut self.others };
+            match list.add(number, record).map(|left_out| left_out.verdict) {
+                None => {}
+                Some(Verdict::Pass) => self.unlisted.passed += 1,
+                Some(Verdict::Violated) => self.unlisted.violated += 1,
+                Some(Verdict::Inconclusive) => self.unlisted.inconclusive += 1,
+            }
         }
     }
 
@@ -108,7 +121,7 @@ impl Tally {
         self.interrupted = stopped && (self.is_open || self.done() < self.asked);
     }
 
-    pub fn asked(&self) -> usize {
+    pub fn asked(&self) -> u64 {
         self.asked
     }
 
@@ -122,7 +135,7 @@ impl Tally {
         self.campaign.never(&known(&limits))
     }
 
-    pub fn done(&self) -> usize {
+    pub fn done(&self) -> u64 {
         self.passed + self.violated + self.inconclusive + self.failed
     }
 
@@ -132,7 +145,7 @@ impl Tally {
 
     /// The counts so far and what time is left, in one line of at most 66 columns.
     pub fn progress(&self, left: Option<Duration>) -> String {
-        let count = |count: usize, what: &str| if count > 0 { format!(", {count} {what}") } else { String::new() };
+        let count = |count: u64, what: &str| if count > 0 { format!(", {count} {what}") } else { String::new() };
         let of = if self.is_open { String::new() } else { format!(" of {}", self.asked) };
         format!(
             "{}{of} runs{}{}{}{}",
@@ -168,8 +181,13 @@ impl Tally {
         } else {
             String::new()
         };
+        let nothing = match self.done() {
+            0 if self.is_open => "nothing was judged: no run ended in the time that --for gives; give more\n",
+            0 => "nothing was judged: no run has ended\n",
+            _ => "",
+        };
         format!(
-            "{reached}{}{} of {} runs: {} passed, {} violated, {} inconclusive, {} did not finish; {}\n",
+            "{reached}{}{} of {} runs: {} passed, {} violated, {} inconclusive, {} did not finish; {}\n{nothing}",
             if self.interrupted { "interrupted: " } else { "" },
             self.done(),
             self.asked,
@@ -183,22 +201,27 @@ impl Tally {
 
     /// JUnit XML of all runs that have ended.
     pub fn junit(&self) -> String {
-        let mut unfinished: Vec<Unfinished> = self.unfinished.values().cloned().collect();
-        if self.interrupted || self.done() < self.asked {
-            // Or an interrupted sweep would look green.
+        let mut unfinished: Vec<Unfinished> = self.unfinished.iter().map(|(_, run)| run.clone()).collect();
+        if self.interrupted || self.done() < self.asked || self.done() == 0 {
+            // Or an interrupted sweep, or one of nothing, would look green.
+            let what = if self.done() == 0 { "nothing was judged" } else { "interrupted" };
             unfinished.push(Unfinished {
                 scenario: "the sweep".into(),
                 seed: 0,
                 reproduce: String::new(),
-                message: format!("interrupted: {} of {} runs", self.done(), self.asked),
+                message: format!("{what}: {} of {} runs", self.done(), self.asked),
             });
         }
-        junit::render_campaign(self.records.values(), &unfinished, &self.never())
+        let mut records: Vec<_> = self.records.iter().chain(self.others.iter()).collect();
+        records.sort_by_key(|(number, _)| *number);
+        let records = records.into_iter().map(|(_, record)| record);
+        junit::render_campaign(records, &unfinished, &self.never(), self.unlisted)
     }
 
     /// The worst of the runs. Some inconclusive ones may be let pass, where every run has ended.
     pub fn exit(&self, inconclusive_percent: f64) -> Exit {
-        let complete = !self.interrupted && self.done() == self.asked;
+        // Where nothing was judged nothing is proven.
+        let complete = !self.interrupted && self.done() == self.asked && self.done() > 0;
         let few = 100.0 * self.inconclusive as f64 <= inconclusive_percent * self.done() as f64;
         match (self.violated, self.failed) {
             (0, 0) if complete && few => Exit::Pass,
@@ -216,7 +239,7 @@ fn known<'a>(limits: &'a [(&'a str, &'a str)]) -> Known<'a> {
 }
 
 /// So many runs in this time, as seeds an hour.
-fn speed(runs: usize, wall: Duration) -> String {
+fn speed(runs: u64, wall: Duration) -> String {
     let hour = runs as f64 * 3_600.0 / wall.as_secs_f64().max(0.001);
     format!("{} seeds an hour", grouped(hour.round() as u64))
 }
@@ -226,9 +249,9 @@ mod tests {
     use super::*;
     use crate::source::Source;
 
-    fn tally(runs: &[Option<i32>], total: usize) -> Tally {
+    fn tally(runs: &[Option<i32>], total: u64) -> Tally {
         let mut tally = Tally::new(Some(total), true);
-        for (number, status) in runs.iter().enumerate() {
+        for (number, status) in (0..).zip(runs) {
             let run = Run { number, source: Source::Swarm, seed: 7, folder: "swarm-7".into() };
             let outcome = Outcome { status: *status, text: "what it said".into(), record: None };
             tally.add(&run, Ok(outcome));
@@ -272,6 +295,17 @@ mod tests {
     fn an_interrupted_sweep_does_not_look_green_in_junit() {
         assert!(tally(&[Some(3)], 4).junit().contains("interrupted: 1 of 4 runs"));
         assert!(!tally(&[Some(3)], 1).junit().contains("interrupted"));
+    }
+
+    #[test]
+    fn a_sweep_in_which_nothing_was_judged_proves_nothing() {
+        for asked in [None, Some(0), Some(4)] {
+            let mut tally = Tally::new(asked, true);
+            tally.ended(Duration::from_secs(1), false);
+            assert_eq!(tally.exit(100.0), Exit::Inconclusive);
+            assert!(tally.render().contains("nothing was judged: no run "), "{}", tally.render());
+            assert!(tally.junit().contains("type=\"unfinished\""), "{}", tally.junit());
+        }
     }
 
     #[test]
