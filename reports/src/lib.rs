@@ -23,6 +23,7 @@ pub mod sweep;
 #[cfg(test)]
 mod testing;
 pub mod text_table;
+pub mod trace;
 pub mod trend;
 
 pub use latency::{Histogram, Percentiles};

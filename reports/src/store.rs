@@ -105,8 +105,8 @@ fn is_file(path: &Path) -> bool {
 ///
 /// # Errors
 /// It cannot be written: the disk is full, or may only be read.
-pub fn write(path: &Path, text: &str) -> Result<(), WriteError> {
-    std::fs::write(path, text).map_err(|error| {
+pub fn write(path: &Path, bytes: &(impl AsRef<[u8]> + ?Sized)) -> Result<(), WriteError> {
+    std::fs::write(path, bytes).map_err(|error| {
         if is_file(path) {
             let _ = std::fs::remove_file(path);
         }

@@ -1,8 +1,10 @@
 //! The story of a message as a diagram: which steps belong to it, in which lanes, and which caused which.
 
 use crate::case::Case;
+use crate::links::{follows, leaves};
 use crate::steps::{Part, What, describe};
-use squall_history::{Asked, Entity, Event, Hop, Kind, Told};
+use crate::story::Story;
+use squall_history::{Event, Kind};
 use squall_protocol::{ClientMsgId, DeviceId, Seq};
 use squall_reports::story::{Diagram, Lane, LaneKind, Step, Tone};
 use std::collections::{BTreeMap, BTreeSet};
@@ -79,102 +81,10 @@ impl Lanes {
     }
 }
 
-/// What a step leaves behind for another one that follows from it.
-fn leaves(event: &Event) -> Vec<String> {
-    match (&event.kind, event.at) {
-        (Kind::Send { client_msg_id, .. } | Kind::Resend { client_msg_id, .. }, _) => {
-            vec![format!("up {client_msg_id}")]
-        }
-        (Kind::Ack { up_to, .. }, Entity::Device(device)) => vec![format!("up {device} ack {up_to}")],
-        (Kind::Sync { since, .. }, Entity::Device(device)) => vec![format!("up {device} sync {since}")],
-        (Kind::Hop(hop), at) => match hop {
-            Hop::Received { device, asked, .. } => vec![format!("{at:?} {}", asked_key(*device, *asked))],
-            Hop::Answered { device, told, .. } => vec![format!("down {device} {}", told_key(told))],
-            Hop::Handed { device, told, .. } => vec![format!("to {device} {}", told_key(told))],
-            Hop::Committing { seq, .. } => vec![format!("disk {seq}")],
-            Hop::Synced { seq, .. } => vec![format!("synced {seq}")],
-            Hop::Planned { seq, registry, .. } => vec![format!("asked {seq} {registry}")],
-            Hop::Forwarded { seq, gateway, .. } => vec![format!("bus {gateway} {seq}")],
-            Hop::Redelivered { head, gateway, .. } => vec![format!("bus {gateway} {head}")],
-            Hop::Carried { to, gateway, .. } => vec![format!("topic gateway-{gateway} {to}")],
-            Hop::HeadsTold { device, .. } => vec![format!("heads {device}")],
-            Hop::Registering { device, registry, .. } => vec![format!("register {device} {registry}")],
-            _ => Vec::new(),
-        },
-        _ => Vec::new(),
-    }
-}
-
-fn asked_key(device: DeviceId, asked: Asked) -> String {
-    match asked {
-        Asked::Send { client_msg_id, .. } => format!("up {client_msg_id}"),
-        Asked::Ack { up_to } => format!("up {device} ack {up_to}"),
-        Asked::Sync { since } => format!("up {device} sync {since}"),
-    }
-}
-
-fn told_key(told: &Told) -> String {
-    match told {
-        Told::Sent { client_msg_id, .. } => format!("sent {client_msg_id}"),
-        Told::Refused { client_msg_id, reason, .. } => format!("refused {client_msg_id} {reason}"),
-        Told::Deliver { to, .. } => format!("deliver {to}"),
-        Told::Page { to, .. } => format!("page {to}"),
-        Told::Error { code } => format!("error {code}"),
-    }
-}
-
-/// What a step follows from, in another lane: the first of these that was left.
-fn follows(case: &Case<'_>, event: &Event) -> Vec<String> {
-    match (&event.kind, event.at) {
-        (Kind::Sent { client_msg_id, .. }, Entity::Device(device)) => {
-            vec![format!("to {device} sent {client_msg_id}")]
-        }
-        (Kind::Refused { client_msg_id, reason, .. }, Entity::Device(device)) => {
-            vec![format!("to {device} refused {client_msg_id} {reason}")]
-        }
-        (Kind::Deliver { to, via, .. }, Entity::Device(device)) => {
-            let word = if *via == squall_history::Via::Page { "page" } else { "deliver" };
-            vec![format!("to {device} {word} {to}")]
-        }
-        (Kind::Append { seq, .. }, _) => vec![format!("synced {seq}")],
-        (Kind::Hop(hop), at) => match hop {
-            Hop::Received { device, asked, .. } => {
-                let key = asked_key(*device, *asked);
-                let is_shard = matches!(at, Entity::Host(host) if case.story.has_role(host, "messages-"));
-                let gateways = 0..case.story.hosts.len() as u16;
-                let passed = gateways.filter(|host| is_shard && case.story.has_role(*host, "gateway-"));
-                passed
-                    .map(|host| format!("{:?} {key}", Entity::Host(host)))
-                    .chain([key.clone()].into_iter().filter(|_| !is_shard))
-                    .collect()
-            }
-            Hop::Handed { device, told, .. } => {
-                let name = case.story.name(at);
-                let by_bus =
-                    if let Told::Deliver { to, .. } = told { Some(format!("topic {name} {to}")) } else { None };
-                by_bus.into_iter().chain([format!("down {device} {}", told_key(told))]).collect()
-            }
-            Hop::Astray { told: Told::Deliver { to, .. }, .. } => {
-                vec![format!("topic {} {to}", case.story.name(at))]
-            }
-            Hop::Synced { seq, .. } => vec![format!("disk {seq}")],
-            Hop::LookedUp { seq, registry, .. } => vec![format!("asked {seq} {registry}")],
-            Hop::Carried { to, gateway, .. } => vec![format!("bus {gateway} {to}")],
-            Hop::Registered { device, .. } => {
-                (0..8).map(|registry| format!("register {device} {registry}")).collect()
-            }
-            _ => Vec::new(),
-        },
-        _ => Vec::new(),
-    }
-}
-
 /// The diagram of what a case is about, with so many steps at the most: the first half of them and the last.
 pub fn diagram(case: &Case<'_>, most: usize) -> Diagram {
     let focus = Focus::of(case);
-    let steps: Vec<(&Event, What)> =
-        case.story.events.iter().filter_map(|event| Some((event, describe(case, &focus, event)?))).collect();
-    let steps = relevant(case, &focus, steps);
+    let steps = told(case, &focus);
     let mut lanes: Vec<Lane> = Vec::new();
     for (_, what) in &steps {
         if !lanes.iter().any(|lane| lane.name == what.lane) {
@@ -196,6 +106,13 @@ pub fn diagram(case: &Case<'_>, most: usize) -> Diagram {
     diagram.lanes = lanes.lanes;
     mark_violation(case, &focus, &mut diagram);
     bound(diagram, most)
+}
+
+/// The steps of a case, in their order.
+pub fn told<'a>(case: &Case<'a>, focus: &Focus) -> Vec<(&'a Event, What)> {
+    let story: &'a Story = case.story;
+    let steps = story.events.iter().filter_map(|event| Some((event, describe(case, focus, event)?)));
+    relevant(case, focus, steps.collect())
 }
 
 /// How long before the message and after the violation what befalls hosts and connections still says something, in µs.
@@ -264,9 +181,8 @@ fn bound(mut diagram: Diagram, most: usize) -> Diagram {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::story::Story;
     use crate::{Subject, cause};
-    use squall_history::{Extent, What as Content};
+    use squall_history::{Asked, Entity, Extent, Hop, Told, What as Content};
     use squall_protocol::{ClientSeq, ConversationId, UserId};
 
     const CONVERSATION: ConversationId = ConversationId::group(UserId(1), 1);

@@ -7,6 +7,8 @@
 //! | `case` | a violation with the story around it |
 //! | `steps` | what each event says, in a lane, in words |
 //! | `diagram` | the story of a message as a diagram |
+//! | `links` | which step follows from which |
+//! | `trace` | the same story on time axes, with what lasted |
 //! | `cause/` | the rules: a file for each question that a violation asks |
 //!
 //! **Invariant:** this crate sees the history, identifiers and what a report is made of, and nothing else: not the system's code, not what was planted, not the scenario.
@@ -15,11 +17,14 @@
 mod case;
 mod cause;
 mod diagram;
+mod links;
 mod log;
 mod steps;
 mod story;
+mod trace;
 
 pub use case::{Case, Subject};
 pub use cause::cause;
 pub use diagram::diagram;
 pub use story::{Story, at};
+pub use trace::trace;

@@ -10,12 +10,14 @@ use crate::exit::Exit;
 use crate::input;
 use crate::output;
 use replay::{ReplayError, replay};
-use squall_autopsy::{Case, Story, Subject, cause, diagram};
+use squall_autopsy::{Case, Story, Subject, cause, diagram, trace};
 use squall_history::Filter;
 use squall_protocol::{ClientMsgId, ConversationId, DeviceId};
 use squall_reports::RunRecord;
 use squall_reports::record::AutopsyRecord;
+use squall_reports::store;
 use squall_reports::story::Diagram;
+use squall_reports::trace::Trace;
 use squall_scenarios::Scenario;
 use squall_world::plants::Bug;
 use std::path::{Path, PathBuf};
@@ -37,6 +39,9 @@ pub struct Args {
     /// Also write a page with the picture.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Also write it as a trace for https://ui.perfetto.dev: a track for each host and device, with arrows for what caused what.
+    #[arg(long, value_name = "FILE")]
+    perfetto: Option<PathBuf>,
 }
 
 /// Violations of a run that its report explains.
@@ -59,6 +64,7 @@ struct Told {
     title: String,
     cause: Option<String>,
     diagram: Diagram,
+    trace: Trace,
 }
 
 fn explain(args: &Args) -> Result<(), Exit> {
@@ -70,7 +76,7 @@ fn explain(args: &Args) -> Result<(), Exit> {
             record.reproduce
         )));
     }
-    let scenario = input::load(&args.dir.join(squall_reports::store::SCENARIO_FILE))?;
+    let scenario = input::load(&args.dir.join(store::SCENARIO_FILE))?;
     let plant = record.planted.as_deref().map(input::bug).transpose()?;
     let subject = asked(args, &record)?;
     let filter = match &subject {
@@ -93,7 +99,11 @@ fn explain(args: &Args) -> Result<(), Exit> {
     squall_reports::story::write(&mut text, &told.diagram);
     output::text(&text);
     if let Some(path) = &args.html {
-        write_page(path, &told)?;
+        let page = squall_reports::html::render_story(&told.title, told.cause.as_deref(), &told.diagram);
+        write(path, page.as_bytes(), "--html")?;
+    }
+    if let Some(path) = &args.perfetto {
+        write(path, &told.trace.bytes(), "--perfetto")?;
     }
     Ok(())
 }
@@ -143,8 +153,9 @@ fn tell(asked: &Asked, story: &Story) -> Result<Told, String> {
         Asked::Violation(subject) => {
             let cause = Some(cause(story, subject));
             let title = format!("{} was violated at {}", subject.property, squall_autopsy::at(subject.t));
-            let diagram = diagram(&Case::new(story, subject), STEPS_IN_TEXT);
-            return Ok(Told { title, cause, diagram });
+            let case = Case::new(story, subject);
+            let (diagram, trace) = (diagram(&case, STEPS_IN_TEXT), trace(&case, cause.as_deref()));
+            return Ok(Told { title, cause, diagram, trace });
         }
         Asked::Message(message) => {
             let conversation = story
@@ -165,14 +176,12 @@ fn tell(asked: &Asked, story: &Story) -> Result<Told, String> {
             (format!("conversation {conversation}"), nothing(*conversation, None, None))
         }
     };
-    Ok(Told { title, cause: None, diagram: diagram(&Case::new(story, &subject), STEPS_IN_TEXT) })
+    let case = Case::new(story, &subject);
+    Ok(Told { title, cause: None, diagram: diagram(&case, STEPS_IN_TEXT), trace: trace(&case, None) })
 }
 
-fn write_page(path: &Path, told: &Told) -> Result<(), Exit> {
-    let page = squall_reports::html::render_story(&told.title, told.cause.as_deref(), &told.diagram);
-    std::fs::write(path, page).map_err(|error| {
-        bad(&format!("{}: cannot write the page: {error}; name another file with --html", path.display()))
-    })
+fn write(path: &Path, bytes: &[u8], option: &str) -> Result<(), Exit> {
+    store::write(path, bytes).map_err(|error| bad(&format!("{error}; name another file with {option}")))
 }
 
 /// Whether a run is short enough to be run again for its report.
