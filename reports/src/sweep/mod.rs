@@ -64,7 +64,7 @@ pub struct SweepRun {
     /// Why it proves too little, or why there is no record.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub because: Vec<String>,
-    /// The autopsy's sentence: what caused the first violation. Absent where nobody has asked.
+    /// The autopsy's sentence: what caused the first violation. Absent where the run was too long to be explained at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
     /// What the seed drew, where the scenario is drawn from it.
@@ -128,6 +128,9 @@ impl SweepBuilder {
                 })
                 .collect();
             run.violated.sort_by_key(|violated| violated.t);
+            let first = run.violated.first().map(|violated| violated.check.as_str());
+            let explained = record.autopsies.iter().find(|autopsy| Some(autopsy.check.as_str()) == first);
+            run.cause = explained.map(|autopsy| autopsy.cause.clone());
             run.because.extend(record.inconclusive_because.iter().cloned());
             run.wall_ms = record.wall_ms;
             is_worth_a_line |= self.reach(run.number, record);
@@ -191,7 +194,8 @@ impl SweepRecord {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::record::SometimesRecord;
+    use crate::record::{AutopsyRecord, SometimesRecord};
+    use crate::story::Diagram;
     use crate::testing;
 
     pub fn run(number: u64, scenario: &str, record: Option<&RunRecord>) -> SweepRun {
@@ -227,6 +231,30 @@ pub(crate) mod tests {
         builder.add(run(1, "storm", Some(&broken)), Some(&broken));
         builder.add(run(0, "storm", Some(&first)), Some(&first));
         builder.finish(4, 12_000, false, Never { points: vec!["topic_dropped".into()], ..Never::default() })
+    }
+
+    #[test]
+    fn the_cause_is_that_of_the_first_violation_whatever_else_was_explained() {
+        let explained = |check: &str| AutopsyRecord {
+            check: check.into(),
+            cause: format!("why {check} was broken"),
+            diagram: Diagram::default(),
+        };
+        let mut record = testing::violated();
+        let mut other = record.checks.iter().find(|check| check.name == "no-loss").unwrap().clone();
+        other.name = "no-duplicates".into();
+        other.first.as_mut().unwrap().t = 40_000_000;
+        record.checks.insert(0, other);
+        let cause_with = |autopsies: Vec<AutopsyRecord>| {
+            let record = RunRecord { autopsies, ..record.clone() };
+            let mut builder = SweepBuilder::new(String::new());
+            builder.add(run(0, "storm", Some(&record)), Some(&record));
+            builder.finish(1, 0, false, Never::default()).runs.remove(0).cause
+        };
+        let both = vec![explained("no-duplicates"), explained("no-loss")];
+        assert_eq!(cause_with(both).as_deref(), Some("why no-loss was broken"));
+        assert_eq!(cause_with(vec![explained("no-duplicates")]), None);
+        assert_eq!(cause_with(Vec::new()), None);
     }
 
     #[test]
