@@ -47,6 +47,23 @@ pub struct LatencySeries {
     pub hdr: Vec<String>,
 }
 
+impl LatencySeries {
+    /// All of these together, point by point, by their histograms; `None` where one cannot be read, or has not so many points.
+    pub fn merged(all: &[&LatencySeries], points: usize) -> Option<LatencySeries> {
+        let mut together = vec![interval(); points];
+        for series in all {
+            if series.hdr.len() != points {
+                return None;
+            }
+            for (into, text) in together.iter_mut().zip(&series.hdr).filter(|(_, text)| !text.is_empty()) {
+                into.add(decode(&BASE64.decode(text).ok()?)?).ok()?;
+            }
+        }
+        let encoded: Vec<Vec<u8>> = together.iter().map(encode).collect();
+        Some(over_time(&encoded))
+    }
+}
+
 impl Series {
     pub fn points(&self) -> usize {
         let columns = self.levels.values().chain(self.counts.values()).map(Vec::len);
@@ -297,6 +314,26 @@ mod tests {
         assert_eq!(fine.count.iter().sum::<u64>(), coarse.count.iter().sum::<u64>());
         // Seconds 25 to 28: the slowest is the 28th, and the median lies in the 27th.
         assert!((coarse.max[6] - 28.0).abs() < 0.3 && (coarse.p50[6] - 27.0).abs() < 0.3, "{coarse:?}");
+    }
+
+    #[test]
+    fn latencies_of_several_runs_are_those_of_one_that_measured_all_of_it() {
+        let (short, long, both) = (of_seconds(3, 8), of_seconds(5, 8), {
+            let mut builder = SeriesBuilder::with_most(&["send_to_ack"], 8);
+            for second in 1..=5u64 {
+                let twice = if second <= 3 { 2 } else { 1 };
+                (0..second * twice).for_each(|_| builder.record_us(0, second * 1_000));
+                builder.end_second(sample(second));
+            }
+            builder.finish()
+        });
+        let of = |series: &Series| series.latency_ms["send_to_ack"].clone();
+        let mut padded = of(&short);
+        assert_eq!(LatencySeries::merged(&[&padded, &of(&long)], 5), None, "they have not as many points");
+        padded.hdr.resize(5, String::new());
+        assert_eq!(LatencySeries::merged(&[&padded, &of(&long)], 5), Some(of(&both)));
+        padded.hdr[1] = "no histogram".into();
+        assert_eq!(LatencySeries::merged(&[&padded, &of(&long)], 5), None);
     }
 
     #[test]

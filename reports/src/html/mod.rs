@@ -40,6 +40,10 @@ pub fn render(run: &RunRecord, scenario: Option<&str>) -> String {
         }
         plots.iter().for_each(|plot| plots::render(&mut out, plot));
     }
+    if !run.merged.is_empty() && run.series.is_none() {
+        section(&mut out, "What happened when");
+        out.push_str("<p>These runs are not of one length, or some have kept nothing of it: what happened when cannot be added up.</p>\n");
+    }
     tables::latencies(&mut out, run);
     tables::gateways(&mut out, run);
     tables::work(&mut out, run);

@@ -6,6 +6,8 @@
 
 mod series;
 
+pub use series::Apart;
+
 use crate::folder::Found;
 use crate::latency::Histogram;
 use crate::record::*;
@@ -89,12 +91,18 @@ pub fn merge(runs: &[Found]) -> Result<RunRecord, MergeError> {
         pairs: pairs(&records),
         latency_ms,
         latency_hdr,
-        series: series::merged(&records),
+        series: series::merged(&records).ok(),
         memory: largest.memory.clone(),
         format: FORMAT,
         about: about(&records),
         merged,
     })
+}
+
+/// Why what happened when cannot be told of all of these together, where it cannot.
+pub fn apart(runs: &[Found]) -> Option<Apart> {
+    let records: Vec<&RunRecord> = runs.iter().map(|run| &run.record).collect();
+    series::merged(&records).err()
 }
 
 /// The record that holds a run which is in another one as well, where one of the two was merged: what was merged must not be merged again

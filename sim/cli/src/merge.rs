@@ -40,6 +40,9 @@ fn make(args: &Args) -> Result<Exit, Box<dyn Error>> {
     let record = merge::merge(&runs)?;
     store::clear(&args.out)?;
     output::text(&summary::render(&record, std::io::stdout().is_terminal()));
+    if let Some(why) = merge::apart(&runs) {
+        eprintln!("what happened when is not in the merged record: {why}");
+    }
     store::write_merged(&args.out, &record)?;
     Ok(record.verdict.into())
 }
