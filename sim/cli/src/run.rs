@@ -11,7 +11,7 @@ use squall_history::Filter;
 use squall_reports::{RunRecord, store};
 use squall_scenarios::Scenario;
 use squall_world::memory::{MemoryEstimate, available_bytes, size};
-use squall_world::{RunOptions, SecondDigest};
+use squall_world::{RunError, RunOptions, SecondDigest};
 use std::cell::RefCell;
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -141,17 +141,21 @@ pub fn main(args: Args) -> Exit {
             };
             let result = squall_world::run(&scenario, options);
             display.borrow().finish();
-            result.map(|record| (record, scenario))
+            (result, scenario)
         })
         .expect("a thread can be started")
         .join();
-    let (mut record, scenario) = match result {
-        Ok(Ok(ended)) => ended,
-        Ok(Err(error)) => {
+    let (result, scenario) = result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    // What a run came to is told also where its history could not be written.
+    let (mut record, lost) = match result {
+        Ok(record) => (record, None),
+        Err(RunError::History { path, source, ended: Some(record) }) => {
+            (*record, Some(RunError::History { path, source, ended: None }))
+        }
+        Err(error) => {
             eprintln!("the run could not be finished and proves nothing: {error}");
             return Exit::Unfinished;
         }
-        Err(panic) => std::panic::resume_unwind(panic),
     };
     if !args.no_autopsy && !machine_readable && explain::is_short(&record) {
         match explain::autopsies(&scenario, &record, plant) {
@@ -169,6 +173,13 @@ pub fn main(args: Args) -> Exit {
         output::text(&squall_reports::summary::render(&record, std::io::stdout().is_terminal()));
     }
     // After the verdict was printed: a full disk takes the files and not the answer.
+    if let Some(error) = lost {
+        eprintln!("{error}; nothing of the run was kept");
+        if let Some(Err(error)) = args.out.as_deref().map(store::clear_results) {
+            eprintln!("{error}");
+        }
+        return Exit::Unfinished;
+    }
     if let Some(out) = &args.out {
         record.about = Some(about(started));
         if let Err(error) = squall_reports::write_all(out, &record, &said) {

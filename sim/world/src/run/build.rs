@@ -163,7 +163,7 @@ impl<'a> World<'a> {
         let recorder = match &options.history {
             Some(path) => Some(
                 Recorder::create(path, names.clone(), options.filter.clone())
-                    .map_err(|source| RunError::History { path: path.clone(), source })?,
+                    .map_err(|source| RunError::History { path: path.clone(), source, ended: None })?,
             ),
             None => None,
         };

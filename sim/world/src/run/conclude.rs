@@ -67,10 +67,8 @@ impl World<'_> {
             });
         }
         drop(charged);
-        self.observatory.finish_history().map_err(|source| RunError::History {
-            path: self.options.history.clone().unwrap_or_default(),
-            source,
-        })?;
+        let history = self.observatory.finish_history();
+        let history_path = self.options.history.clone().unwrap_or_default();
         let mut checks: Vec<CheckRecord> = checks.finish().into_iter().map(check_record).collect();
         let faults = self.nemesis.records(self.scenario);
         let latency_ms = self.latencies();
@@ -118,7 +116,7 @@ impl World<'_> {
         let simulated_ms = self.now / 1_000;
         let peak_rss_bytes = resident_bytes("VmHWM:");
         let clients = u64::from(self.fleet.population().devices());
-        Ok(RunRecord {
+        let record = RunRecord {
             verdict: overall_verdict(&checks, &because),
             inconclusive_because: because,
             scenario: self.scenario.name.clone(),
@@ -167,7 +165,11 @@ impl World<'_> {
             format: FORMAT,
             about: None,
             merged: Vec::new(),
-        })
+        };
+        match history {
+            Ok(()) => Ok(record),
+            Err(source) => Err(RunError::History { path: history_path, source, ended: Some(Box::new(record)) }),
+        }
     }
 
     /// Why a fault proves nothing.

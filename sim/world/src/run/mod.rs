@@ -41,7 +41,14 @@ pub fn run(scenario: &Scenario, options: RunOptions) -> Result<RunRecord, RunErr
         return run_once(scenario, options, None).map(|(record, _)| record);
     };
     let (seed, threads, stop) = (options.seed, options.threads, Arc::clone(&options.stop));
-    let (mut record, with) = run_once(scenario, options, Some(Bystanders::new(scenario, None)))?;
+    let ended = run_once(scenario, options, Some(Bystanders::new(scenario, None)));
+    let (mut record, with) = ended.map_err(|error| match error {
+        RunError::History { path, source, ended: Some(mut record) } => {
+            record.add_reason("nobody-harmed was not judged, for the history of the run could not be written");
+            RunError::History { path, source, ended: Some(record) }
+        }
+        other => other,
+    })?;
     let Some(with) = with.filter(|_| !record.interrupted) else { return Ok(record) };
     let bystanders = Bystanders::new(scenario, Some(with.touched.clone()));
     let without_faults = Scenario { faults: Vec::new(), ..scenario.clone() };

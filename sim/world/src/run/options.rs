@@ -3,6 +3,7 @@
 use super::audit::AuditError;
 use crate::plants::Bug;
 use squall_history::{Event, Filter};
+use squall_reports::RunRecord;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -71,8 +72,13 @@ pub struct SecondDigest {
 /// Why a run could not be finished. None of these says anything of the properties.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    #[error("cannot write the history to {path}: {source}")]
-    History { path: PathBuf, source: std::io::Error },
+    #[error("{}: cannot write the history: {source}", path.display())]
+    History {
+        path: PathBuf,
+        source: std::io::Error,
+        /// What the run came to all the same, where it has ended: its verdict does not need the file.
+        ended: Option<Box<RunRecord>>,
+    },
     #[error("a host failed: {0}")]
     Host(String),
     #[error("the audit cannot read the disk of {host}: {source}")]
