@@ -46,6 +46,23 @@ pub fn records(path: &Path) -> Result<Vec<Found>, FolderError> {
     }
 }
 
+/// The files that reading these folders would read, whatever is wrong with some of them.
+pub fn files<'p>(paths: impl IntoIterator<Item = &'p Path>) -> Vec<PathBuf> {
+    fn list(path: &Path, depth: usize, files: &mut Vec<PathBuf>) {
+        files.extend(
+            [RECORD_FILE, SCENARIO_FILE].map(|name| path.join(name)).into_iter().filter(|file| file.exists()),
+        );
+        if depth < DEEPEST {
+            let folders = std::fs::read_dir(path).into_iter().flatten().flatten();
+            let folders = folders.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+            folders.for_each(|folder| list(&folder.path(), depth + 1, files));
+        }
+    }
+    let mut files = Vec::new();
+    paths.into_iter().for_each(|path| list(path, 0, &mut files));
+    files
+}
+
 fn collect(path: &Path, depth: usize, found: &mut Vec<Found>) -> Result<(), FolderError> {
     let failed = |source| FolderError::Read { path: path.to_owned(), source };
     let mut folders = Vec::new();

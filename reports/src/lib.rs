@@ -10,6 +10,7 @@ pub mod folder;
 pub mod html;
 pub mod junit;
 pub mod latency;
+pub mod lock;
 pub mod merge;
 pub mod number;
 pub mod plots;

@@ -52,6 +52,9 @@ pub const JUNIT_FILE: &str = "junit.xml";
 /// The events in a run's folder, where they were asked for.
 pub const HISTORY_FILE: &str = "history.jsonl";
 
+/// All files of a run's folder.
+pub const RUN_FILES: [&str; 5] = [RECORD_FILE, SCENARIO_FILE, JUNIT_FILE, PAGE_FILE, HISTORY_FILE];
+
 fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> WriteError {
     let path = path.to_owned();
     move |source| WriteError { path, what, source }

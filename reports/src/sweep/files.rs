@@ -1,6 +1,6 @@
 //! The files of a sweep: `sweep.json`, `junit.xml`, `report.html`, and a folder for each run.
 
-use super::{RUNS_FOLDER, SWEEP_FILE, SweepRecord};
+use super::{RUNS_FOLDER, SWEEP_FILE, SWEEP_FILES, SweepRecord};
 use crate::record::RunRecord;
 use crate::store::{self, JUNIT_FILE, PAGE_FILE, RECORD_FILE, RenderError, WriteError};
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ pub fn clear(dir: &Path) -> Result<(), WriteError> {
 /// # Errors
 /// A file cannot be removed.
 pub fn clear_results(dir: &Path) -> Result<(), WriteError> {
-    [SWEEP_FILE, JUNIT_FILE, PAGE_FILE].iter().try_for_each(|name| store::remove(&dir.join(name)))
+    SWEEP_FILES.iter().try_for_each(|name| store::remove(&dir.join(name)))
 }
 
 /// Keeps of a run that passed what a comparison needs, without what happened when: a night has thousands of them. Its page can be made again.

@@ -49,6 +49,9 @@ pub struct SweepRecord {
     pub never: Never,
 }
 
+/// The files of a sweep, beside those of its runs.
+pub const SWEEP_FILES: [&str; 3] = [SWEEP_FILE, crate::store::JUNIT_FILE, crate::store::PAGE_FILE];
+
 /// One run of a sweep.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SweepRun {

@@ -206,16 +206,6 @@ pub fn dies_with_its_parent(command: &mut Command) {
     }
 }
 
-/// Set when the user asks to stop, by Ctrl-C or SIGTERM.
-pub fn stop_flag() -> Arc<AtomicBool> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        // Where it cannot be watched for, a signal ends everything without a count: no reason not to begin.
-        let _ = signal_hook::flag::register(signal, Arc::clone(&stop));
-    }
-    stop
-}
-
 /// Processes at a time for so many runs: as many as the user says, or one for each core, and no more than there are runs.
 pub fn jobs(asked: Option<usize>, runs: u64) -> usize {
     let wanted = asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into));

@@ -2,6 +2,7 @@
 
 use crate::exit::Exit;
 use crate::output;
+use crate::overwrite::{self, Written};
 use squall_reports::compare::{Answer, Bounds, Side, compare};
 use squall_reports::{folder, store};
 use std::error::Error;
@@ -28,17 +29,24 @@ pub struct Args {
 }
 
 pub fn main(args: Args) -> Exit {
+    let mut input = folder::files([args.a.as_path(), &args.b]);
+    input.extend(args.bounds.clone());
+    let written =
+        [Written::file("--markdown", args.markdown.as_deref()), Written::file("--html", args.html.as_deref())];
+    if let Err(exit) = overwrite::refuse(&input, &written) {
+        return exit;
+    }
     // A page of an earlier comparison must not be taken for that of one that failed.
     for file in [&args.markdown, &args.html].into_iter().flatten() {
         if let Err(error) = store::remove(file) {
-            eprintln!("{error}");
+            output::complaint!("{error}");
             return Exit::BadInput;
         }
     }
     let comparison = match read(&args) {
         Ok(comparison) => comparison,
         Err(error) => {
-            eprintln!("{error}");
+            output::complaint!("{error}");
             return Exit::BadInput;
         }
     };
@@ -47,7 +55,7 @@ pub fn main(args: Args) -> Exit {
     let html = args.html.as_ref().map(|file| (file, comparison.html()));
     for (file, text) in markdown.into_iter().chain(html) {
         if let Err(error) = store::write(file, &text) {
-            eprintln!("{error}");
+            output::complaint!("{error}");
             return Exit::BadInput;
         }
     }

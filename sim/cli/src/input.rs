@@ -1,8 +1,10 @@
 //! Reading what the user named: scenario files, folders of them, ranges of seeds.
 
 use crate::exit::Exit;
+use crate::output;
 use squall_scenarios::{Scenario, Span};
 use squall_world::plants::{BUGS, Bug, find};
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -14,19 +16,24 @@ const PROBLEMS_SHOWN: usize = 20;
 pub fn load(file: &Path) -> Result<Scenario, Exit> {
     if file.is_dir() {
         let name = quoted(file);
-        eprintln!("{}: is a folder; `squall sweep {name}` runs all of it", file.display());
+        output::complaint!("{}: is a folder; `squall sweep {name}` runs all of it", file.display());
         return Err(Exit::BadInput);
     }
-    if !file.exists() {
-        eprintln!("{}: there is no such file; {}", file.display(), instead_of(file));
+    let found = std::fs::metadata(file).map_err(|error| error.kind());
+    if file.is_symlink() && !matches!(found, Ok(_) | Err(ErrorKind::PermissionDenied)) {
+        output::complaint!("{}: this link leads nowhere; mend it, or name another file", file.display());
+        return Err(Exit::BadInput);
+    }
+    if matches!(found, Err(ErrorKind::NotFound)) {
+        output::complaint!("{}: there is no such file; {}", file.display(), instead_of(file));
         return Err(Exit::BadInput);
     }
     squall_scenarios::load(file).map_err(|problems| {
         for problem in problems.iter().take(PROBLEMS_SHOWN) {
-            eprintln!("{problem}");
+            output::complaint!("{problem}");
         }
         if let Some(more) = problems.len().checked_sub(PROBLEMS_SHOWN).filter(|more| *more > 0) {
-            eprintln!("{}: and {more} more; is this a scenario file?", file.display());
+            output::complaint!("{}: and {more} more; is this a scenario file?", file.display());
         }
         Exit::BadInput
     })
@@ -51,7 +58,10 @@ pub fn bug(name: &str) -> Result<&'static Bug, Exit> {
         let names: Vec<&str> = BUGS.iter().map(|bug| bug.name).collect();
         let meant = squall_scenarios::nearest(name, &names).map(|near| format!("; did you mean {near}?"));
         let count = names.len();
-        eprintln!("no bug is named {name:?}{}\n`squall bugs` lists all {count}", meant.unwrap_or_default());
+        output::complaint!(
+            "no bug is named {name:?}{}\n`squall bugs` lists all {count}",
+            meant.unwrap_or_default()
+        );
         Exit::BadInput
     })
 }
@@ -62,11 +72,14 @@ pub fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Exit> {
     for path in paths {
         if path.is_dir() {
             let found = squall_scenarios::files_in(path).map_err(|error| {
-                eprintln!("{error}");
+                output::complaint!("{error}");
                 Exit::BadInput
             })?;
             if found.is_empty() {
-                eprintln!("{}: no scenario files (*.toml) here; name a file or another folder", path.display());
+                output::complaint!(
+                    "{}: no scenario files (*.toml) here; name a file or another folder",
+                    path.display()
+                );
                 return Err(Exit::BadInput);
             }
             files.extend(found);

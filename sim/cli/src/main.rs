@@ -1,6 +1,8 @@
 //! `squall`: runs scenarios, sweeps seeds, shrinks failures, proves determinism, checks scenario files.
 //!
-//! `exit` says with which status each ends.
+//! `exit` says with which status each ends, `output` what becomes of it where nothing can be written.
+
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod about;
 mod bugs;
@@ -12,11 +14,13 @@ mod explain;
 mod input;
 mod merge;
 mod output;
+mod overwrite;
 mod progress;
 mod report;
 mod run;
 mod shrink;
 mod source;
+mod stop;
 mod sweep;
 mod time_left;
 mod trend;
@@ -68,7 +72,11 @@ enum Command {
 
 fn main() -> ExitCode {
     squall_ledger::tune();
-    let exit = match Cli::parse().command {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return output::ending(help(&error)).into(),
+    };
+    let exit = match cli.command {
         Command::Run(args) => run::main(args),
         Command::Sweep(args) => sweep::main(args),
         Command::Shrink(args) => shrink::main(args),
@@ -85,5 +93,17 @@ fn main() -> ExitCode {
             exit::Exit::Pass
         }
     };
-    exit.into()
+    output::ending(exit).into()
+}
+
+/// Prints what was asked for, or what is wrong with the command line.
+fn help(error: &clap::Error) -> exit::Exit {
+    let printed = error.print();
+    match error.use_stderr() {
+        true => exit::Exit::BadInput,
+        false => {
+            output::written(printed);
+            exit::Exit::Pass
+        }
+    }
 }

@@ -2,6 +2,8 @@
 
 use crate::exit::Exit;
 use crate::output;
+use crate::overwrite::{self, Written};
+use squall_reports::lock::FolderLock;
 use squall_reports::{folder, merge, store, summary};
 use std::error::Error;
 use std::io::IsTerminal;
@@ -18,30 +20,34 @@ pub struct Args {
 }
 
 pub fn main(args: Args) -> Exit {
+    let read = folder::files(args.dirs.iter().map(PathBuf::as_path));
+    if let Err(exit) = overwrite::refuse(&read, &[Written::folder("--out", Some(&args.out), &store::RUN_FILES)]) {
+        return exit;
+    }
     match make(&args) {
         Ok(exit) => exit,
         Err(error) => {
-            eprintln!("{error}");
-            // A record of an earlier merge must not be taken for that of one that failed.
-            if let Err(error) = store::clear_results(&args.out) {
-                eprintln!("{error}");
-            }
+            output::complaint!("{error}");
             Exit::BadInput
         }
     }
 }
 
 fn make(args: &Args) -> Result<Exit, Box<dyn Error>> {
+    let lock = FolderLock::if_there(&args.out)?;
+    // A record of an earlier merge must not be taken for that of one that failed.
+    store::clear_results(&args.out)?;
     // Found before anything is written, so that what an earlier merge left in one of these folders is no part of this one by accident.
     let mut runs = Vec::new();
     for dir in &args.dirs {
         runs.extend(folder::records(dir)?);
     }
     let record = merge::merge(&runs)?;
+    let _lock = lock.map_or_else(|| FolderLock::take(&args.out), Ok)?;
     store::clear(&args.out)?;
     output::text(&summary::render(&record, std::io::stdout().is_terminal()));
     if let Some(why) = merge::apart(&runs) {
-        eprintln!("what happened when is not in the merged record: {why}");
+        output::complaint!("what happened when is not in the merged record: {why}");
     }
     store::write_merged(&args.out, &record)?;
     Ok(record.verdict.into())

@@ -1,5 +1,6 @@
 //! What is shown while something goes on: a bar on a terminal, a line now and then elsewhere, or JSON for whoever watches by program.
 
+use crate::output;
 use crate::time_left::{TimeLeft, in_words};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
@@ -54,21 +55,21 @@ impl Meter {
             bar.set_position((share * 1_000.0) as u64);
             bar.set_message(text());
         } else if !self.quiet && self.is_time(wall, LINE_INTERVAL) {
-            eprintln!("{}", text());
+            output::complaint!("{}", text());
         }
     }
 
     /// The same for a program, where one watches.
     pub fn report(&mut self, wall: Duration, progress: impl FnOnce() -> Value) {
         if self.form == Form::Json && self.is_time(wall, JSON_INTERVAL) {
-            eprintln!("{}", progress());
+            output::complaint!("{}", progress());
         }
     }
 
     /// Something that a program that watches must not miss.
     pub fn event(&self, event: impl FnOnce() -> Value) {
         if self.form == Form::Json {
-            eprintln!("{}", event());
+            output::complaint!("{}", event());
         }
     }
 
@@ -91,7 +92,7 @@ impl Meter {
     /// Says something that stays, on standard error.
     pub fn note(&self, text: impl FnOnce() -> String) {
         if !self.quiet {
-            self.aside(|| eprintln!("{}", text()));
+            self.aside(|| output::complaint!("{}", text()));
         }
     }
 

@@ -3,6 +3,7 @@
 use crate::exit::Exit;
 use crate::output;
 use clap::Args as ClapArgs;
+use squall_reports::lock::FolderLock;
 use squall_reports::sweep::{SWEEP_FILE, files};
 use std::path::PathBuf;
 
@@ -17,6 +18,12 @@ pub struct Args {
 pub fn main(args: Args) -> Exit {
     let mut exit = Exit::Pass;
     for dir in args.dirs {
+        let lock = FolderLock::if_there(&dir);
+        if let Err(error) = &lock {
+            output::complaint!("{error}");
+            exit = Exit::BadInput;
+            continue;
+        }
         let made = match dir.join(SWEEP_FILE).exists() {
             true => files::render_again(&dir),
             false => squall_reports::render_again(&dir),
@@ -24,7 +31,7 @@ pub fn main(args: Args) -> Exit {
         match made {
             Ok(path) => output::line!("{}", path.display()),
             Err(error) => {
-                eprintln!("{error}");
+                output::complaint!("{error}");
                 exit = Exit::BadInput;
             }
         }

@@ -5,19 +5,20 @@ use crate::exit::Exit;
 use crate::explain;
 use crate::input;
 use crate::output;
+use crate::overwrite::{self, Written};
 use crate::progress::{Display, Form};
 use crate::source::Source;
+use crate::stop;
 use squall_history::Filter;
+use squall_reports::lock::{FolderLock, LockError};
 use squall_reports::{RunRecord, store};
 use squall_scenarios::Scenario;
 use squall_world::memory::{MemoryEstimate, available_bytes, size};
 use squall_world::{RunError, RunOptions, SecondDigest};
 use std::cell::RefCell;
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
 #[derive(clap::Args)]
@@ -78,16 +79,29 @@ pub fn main(args: Args) -> Exit {
         Ok(loaded) => loaded,
         Err(exit) => {
             // Whoever looks into the folder after this must not find that an earlier run has passed.
-            if let Some(Err(error)) = args.out.as_deref().map(store::clear_results) {
-                eprintln!("{error}");
+            if let Some(Err(error)) = args.out.as_deref().map(clear_results) {
+                output::complaint!("{error}");
             }
             return exit;
+        }
+    };
+    if let Source::File(file) = &source {
+        let out = Written::folder("--out", args.out.as_deref(), &store::RUN_FILES);
+        if let Err(exit) = overwrite::refuse(std::slice::from_ref(file), &[out]) {
+            return exit;
+        }
+    }
+    let _lock = match args.out.as_deref().map(FolderLock::take).transpose() {
+        Ok(lock) => lock,
+        Err(error) => {
+            output::complaint!("{error}");
+            return Exit::BadInput;
         }
     };
     if let Some(out) = &args.out
         && let Err(error) = store::clear(out)
     {
-        eprintln!("{error}; name another folder with --out");
+        output::complaint!("{error}; name another folder with --out");
         return Exit::BadInput;
     }
     let form = args.progress;
@@ -96,7 +110,7 @@ pub fn main(args: Args) -> Exit {
         return exit;
     }
     if source == Source::Swarm && !quiet {
-        eprintln!("seed {seed} draws: {}", squall_generators::swarm::in_words(&scenario));
+        output::complaint!("seed {seed} draws: {}", squall_generators::swarm::in_words(&scenario));
     }
     let said = Scenario { seed: Some(seed), ..scenario.clone() }.to_short_toml();
     let planted = plant.map_or_else(String::new, |bug| format!(" --plant {}", bug.name));
@@ -104,14 +118,7 @@ pub fn main(args: Args) -> Exit {
     let machine_readable = args.digests || args.trace_second.is_some();
     let wants_history = args.history || !args.history_of.is_empty();
     let history = args.out.as_ref().filter(|_| wants_history).map(|out| out.join(store::HISTORY_FILE));
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        // The second signal ends the process at once.
-        let twice = signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop));
-        if twice.and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop))).is_err() {
-            eprintln!("cannot watch for Ctrl-C; an interrupted run will print nothing");
-        }
-    }
+    let stop = stop::flag_or_end();
     #[expect(clippy::disallowed_methods, reason = "when a run was made is told in its record and enters no run")]
     let started = SystemTime::now();
     // A thread of its own: what libraries keep for a thread then belongs to the run.
@@ -153,14 +160,14 @@ pub fn main(args: Args) -> Exit {
             (*record, Some(RunError::History { path, source, ended: None }))
         }
         Err(error) => {
-            eprintln!("the run could not be finished and proves nothing: {error}");
+            output::complaint!("the run could not be finished and proves nothing: {error}");
             return Exit::Unfinished;
         }
     };
     if !args.no_autopsy && !machine_readable && explain::is_short(&record) {
         match explain::autopsies(&scenario, &record, plant) {
             Ok(autopsies) => record.autopsies = autopsies,
-            Err(error) => eprintln!("violations are not explained: {error}"),
+            Err(error) => output::complaint!("violations are not explained: {error}"),
         }
     }
     if digests && !record.interrupted {
@@ -174,20 +181,26 @@ pub fn main(args: Args) -> Exit {
     }
     // After the verdict was printed: a full disk takes the files and not the answer.
     if let Some(error) = lost {
-        eprintln!("{error}; nothing of the run was kept");
+        output::complaint!("{error}; nothing of the run was kept");
         if let Some(Err(error)) = args.out.as_deref().map(store::clear_results) {
-            eprintln!("{error}");
+            output::complaint!("{error}");
         }
         return Exit::Unfinished;
     }
     if let Some(out) = &args.out {
         record.about = Some(about(started));
         if let Err(error) = squall_reports::write_all(out, &record, &said) {
-            eprintln!("{error}");
+            output::complaint!("{error}");
             return Exit::Unfinished;
         }
     }
     record.verdict.into()
+}
+
+/// Removes what an earlier run has come to, unless another one is about to come to something in this folder.
+fn clear_results(out: &Path) -> Result<(), LockError> {
+    let _lock = FolderLock::if_there(out)?;
+    Ok(store::clear_results(out)?)
 }
 
 /// Says what memory the run is expected to take, and refuses where the machine cannot hold it.
@@ -197,7 +210,7 @@ fn fits(scenario: &Scenario, name: &str, quiet: bool) -> Result<(), Exit> {
     let expected_size = size(expected as f64);
     match available {
         Some(available) if expected > available => {
-            eprintln!(
+            output::complaint!(
                 "{}: this run is expected to take {expected_size} of memory, but {} are available:\n{estimate}\n\
                  set fewer users in [population], a shorter load in [phases] or a longer send_interval in [workload], or free memory",
                 name,
@@ -206,9 +219,9 @@ fn fits(scenario: &Scenario, name: &str, quiet: bool) -> Result<(), Exit> {
             return Err(Exit::BadInput);
         }
         Some(available) if !quiet => {
-            eprintln!("memory: about {expected_size} expected, {} available", size(available as f64));
+            output::complaint!("memory: about {expected_size} expected, {} available", size(available as f64));
         }
-        None if !quiet => eprintln!("memory: about {expected_size} expected"),
+        None if !quiet => output::complaint!("memory: about {expected_size} expected"),
         _ => {}
     }
     Ok(())

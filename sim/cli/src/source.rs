@@ -2,6 +2,7 @@
 
 use crate::exit::Exit;
 use crate::input;
+use crate::output;
 use squall_generators::swarm;
 use squall_scenarios::Scenario;
 use std::ffi::OsString;
@@ -100,14 +101,14 @@ impl Source {
 
 fn both(files: &[PathBuf]) -> Exit {
     let first = files.first().map_or_else(String::new, |file| file.display().to_string());
-    eprintln!(
+    output::complaint!(
         "--swarm draws its scenarios from the seeds and reads no file: leave out {first}, or leave out --swarm"
     );
     Exit::BadInput
 }
 
 fn neither() -> Exit {
-    eprintln!(
+    output::complaint!(
         "nothing to run: name a scenario file, e.g. scenarios/smoke.toml, or let the seed draw one with --swarm"
     );
     Exit::BadInput

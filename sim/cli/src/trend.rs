@@ -2,6 +2,7 @@
 
 use crate::exit::Exit;
 use crate::output;
+use crate::overwrite::{self, Written};
 use squall_reports::{folder, store, trend};
 use std::error::Error;
 use std::path::PathBuf;
@@ -17,10 +18,14 @@ pub struct Args {
 }
 
 pub fn main(args: Args) -> Exit {
+    let read = folder::files(args.dirs.iter().map(PathBuf::as_path));
+    if let Err(exit) = overwrite::refuse(&read, &[Written::file("--html", args.html.as_deref())]) {
+        return exit;
+    }
     match show(&args) {
         Ok(()) => Exit::Pass,
         Err(error) => {
-            eprintln!("{error}");
+            output::complaint!("{error}");
             Exit::BadInput
         }
     }

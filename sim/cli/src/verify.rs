@@ -58,7 +58,7 @@ pub fn main(args: Args) -> Exit {
                 worst = Exit::Violated;
             }
             Err(error) => {
-                eprintln!("{}: cannot run it twice: {error}", source.name());
+                output::complaint!("{}: cannot run it twice: {error}", source.name());
                 return Exit::Unfinished;
             }
         }

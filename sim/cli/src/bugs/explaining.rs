@@ -1,19 +1,20 @@
 //! `squall bugs --explain`: the sentence that an autopsy comes to for each bug, which it knows nothing of.
 
 use super::{Args, Caught, caught, file_of};
-use crate::child::{self, Children};
+use crate::child::Children;
 use crate::exit::Exit;
 use crate::output;
 use crate::shrink::search::plant_arguments;
 use crate::source::Source;
+use crate::stop;
 use squall_world::plants::Bug;
 use std::io;
 
 pub fn main(args: &Args, bugs: &[&'static Bug]) -> Exit {
-    let mut children = match Children::new(child::stop_flag()) {
+    let mut children = match Children::new(stop::flag()) {
         Ok(children) => children,
         Err(error) => {
-            eprintln!("cannot start runs in processes of their own: {error}");
+            output::complaint!("cannot start runs in processes of their own: {error}");
             return Exit::BadInput;
         }
     };
@@ -30,7 +31,7 @@ pub fn main(args: &Args, bugs: &[&'static Bug]) -> Exit {
                 output::line!("{}: not found, so not explained", bug.name);
             }
             Err(error) => {
-                eprintln!("{}: {error}", bug.name);
+                output::complaint!("{}: {error}", bug.name);
                 return Exit::BadInput;
             }
         }

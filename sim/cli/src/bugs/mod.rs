@@ -11,7 +11,9 @@ use crate::child::{self, Children};
 use crate::exit::Exit;
 use crate::input;
 use crate::output;
+use crate::overwrite;
 use crate::source::Source;
+use crate::stop;
 use squall_reports::RunRecord;
 use squall_reports::record::Verdict;
 use squall_reports::text_table::TextTable;
@@ -71,6 +73,13 @@ pub fn main(args: Args) -> Exit {
         Err(exit) => return exit,
     };
     if (args.check || args.shrink || args.explain) && !has_scenarios(&args) {
+        return Exit::BadInput;
+    }
+    if args.out.as_deref().is_some_and(|out| overwrite::is_same(out, &args.scenarios)) {
+        output::complaint!(
+            "{}: --out would write over the scenarios that are read; name another folder",
+            args.scenarios.display()
+        );
         return Exit::BadInput;
     }
     if args.explain {
@@ -167,7 +176,7 @@ struct Work<'a> {
 fn has_scenarios(args: &Args) -> bool {
     let there = args.scenarios.is_dir();
     if !there {
-        eprintln!(
+        output::complaint!(
             "{}: no such folder; run this in a checkout, or name the folder of scenarios/bugs with --scenarios",
             args.scenarios.display()
         );
@@ -186,10 +195,10 @@ fn check(args: &Args, bugs: &[&'static Bug]) -> Exit {
             return exit;
         }
     }
-    let children = match Children::new(child::stop_flag()) {
+    let children = match Children::new(stop::flag()) {
         Ok(children) => children,
         Err(error) => {
-            eprintln!("cannot start runs in processes of their own: {error}");
+            output::complaint!("cannot start runs in processes of their own: {error}");
             return Exit::BadInput;
         }
     };

@@ -7,6 +7,7 @@ use crate::output;
 use crate::progress::Meter;
 use crate::shrink::search::{Failing, Limits, first_violated, plant_arguments, shrink};
 use crate::source::Source;
+use crate::stop;
 use squall_reports::text_table::TextTable;
 use squall_world::plants::Bug;
 use std::io;
@@ -19,10 +20,10 @@ const LEAST_CLIENTS: u32 = 2;
 
 pub fn main(args: &Args, bugs: &[&'static Bug]) -> Exit {
     let made = args.out.as_ref().map_or(Ok(()), std::fs::create_dir_all);
-    let children = match made.and_then(|()| Children::new(child::stop_flag())) {
+    let children = match made.and_then(|()| Children::new(stop::flag())) {
         Ok(children) => children,
         Err(error) => {
-            eprintln!("cannot start runs, or write what they come to: {error}");
+            output::complaint!("cannot start runs, or write what they come to: {error}");
             return Exit::BadInput;
         }
     };
@@ -54,7 +55,7 @@ pub fn main(args: &Args, bugs: &[&'static Bug]) -> Exit {
             }
             Ok(None) => table.row(vec![bug.name.into(), "not found".into()]),
             Err(error) => {
-                eprintln!("{}: {error}", bug.name);
+                output::complaint!("{}: {error}", bug.name);
                 return Exit::BadInput;
             }
         }

@@ -9,6 +9,7 @@ mod subject;
 use crate::exit::Exit;
 use crate::input;
 use crate::output;
+use crate::overwrite::{self, Written};
 use replay::{ReplayError, replay};
 use squall_autopsy::{Case, Story, Subject, cause, diagram, trace};
 use squall_history::Filter;
@@ -68,6 +69,10 @@ struct Told {
 }
 
 fn explain(args: &Args) -> Result<(), Exit> {
+    overwrite::refuse(
+        &squall_reports::folder::files([args.dir.as_path()]),
+        &[Written::file("--html", args.html.as_deref()), Written::file("--perfetto", args.perfetto.as_deref())],
+    )?;
     let record = squall_reports::load(&args.dir).map_err(|error| bad(&error))?;
     if record.interrupted {
         return Err(bad(&format!(
@@ -86,7 +91,7 @@ fn explain(args: &Args) -> Result<(), Exit> {
         Asked::Conversation(conversation) => Filter::of_conversation(*conversation),
     };
     if record.wall_ms > 2_000 {
-        eprintln!("running it again, which took {:.0} s", record.wall_ms as f64 / 1e3);
+        output::complaint!("running it again, which took {:.0} s", record.wall_ms as f64 / 1e3);
     }
     let story = replay(&scenario, &record, plant, filter)
         .map_err(|error| bad(&format!("{}: {error}", args.dir.display())))?;
@@ -109,7 +114,7 @@ fn explain(args: &Args) -> Result<(), Exit> {
 }
 
 fn bad(problem: &dyn std::fmt::Display) -> Exit {
-    eprintln!("{problem}");
+    output::complaint!("{problem}");
     Exit::BadInput
 }
 

@@ -7,8 +7,10 @@ use crate::child::{self, Children};
 use crate::exit::Exit;
 use crate::input;
 use crate::output;
+use crate::overwrite::{self, Written};
 use crate::progress::Meter;
 use crate::source::Source;
+use crate::stop;
 use search::{Ended, Failing, Limits, Shrunk, first_violated, plant_arguments, shrink};
 use squall_reports::number::grouped;
 use squall_scenarios::{Scenario, Span};
@@ -53,10 +55,13 @@ fn shrink_and_tell(args: Args) -> Result<(), Exit> {
     let source = Source::of(args.file, args.swarm)?;
     let (scenario, seed) = source.load(args.seed)?;
     let out = args.out.unwrap_or_else(|| PathBuf::from(format!("{}-shrunk.toml", source.stem(seed))));
+    if let Source::File(file) = &source {
+        overwrite::refuse(std::slice::from_ref(file), &[Written::file("--out", Some(&out))])?;
+    }
     let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty());
     if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
         // Found out now rather than when the time is up.
-        eprintln!(
+        output::complaint!(
             "{}: there is no folder {}; make it, or name another file with --out",
             out.display(),
             folder.display()
@@ -64,11 +69,10 @@ fn shrink_and_tell(args: Args) -> Result<(), Exit> {
         return Err(Exit::BadInput);
     }
     let plant = args.plant.as_deref();
-    let children =
-        Children::new(child::stop_flag()).map_err(told("cannot start runs in processes of their own"))?;
+    let children = Children::new(stop::flag()).map_err(told("cannot start runs in processes of their own"))?;
     let failing = first_run(&children, &source, scenario, seed, plant)?;
     let Some(property) = first_violated(&failing.record).map(|check| check.name.clone()) else {
-        eprintln!(
+        output::complaint!(
             "{} seed {seed} violates nothing ({}), so there is nothing to shrink; `squall sweep` finds seeds that do",
             source.name(),
             failing.record.verdict
@@ -86,7 +90,7 @@ fn shrink_and_tell(args: Args) -> Result<(), Exit> {
     let file = smallest_file(&shrunk.smallest, &property, &from, &out, plant);
     confirm(&file, &out, &property, plant)?;
     std::fs::write(&out, &file).map_err(|error| {
-        eprintln!("{}: cannot write it: {error}; name another file with --out", out.display());
+        output::complaint!("{}: cannot write it: {error}; name another file with --out", out.display());
         output::text(&file);
         Exit::BadInput
     })?;
@@ -97,7 +101,7 @@ fn shrink_and_tell(args: Args) -> Result<(), Exit> {
 /// Says what failed and gives the exit status of it.
 fn told(what: &str) -> impl Fn(std::io::Error) -> Exit {
     move |error| {
-        eprintln!("{what}: {error}");
+        output::complaint!("{what}: {error}");
         Exit::BadInput
     }
 }
@@ -116,12 +120,16 @@ pub fn first_run(
         Some(outcome) => match outcome.record {
             Some(record) => Ok(Failing { scenario, seed, record }),
             None => {
-                eprintln!("{}\nthe run of {} seed {seed} could not be finished", outcome.text, source.name());
+                output::complaint!(
+                    "{}\nthe run of {} seed {seed} could not be finished",
+                    outcome.text,
+                    source.name()
+                );
                 Err(Exit::BadInput)
             }
         },
         None => {
-            eprintln!("interrupted before anything was known");
+            output::complaint!("interrupted before anything was known");
             Err(Exit::Inconclusive)
         }
     }
@@ -156,7 +164,7 @@ fn with_plant(command: String, plant: Option<&str>) -> String {
 /// Runs the file as a user would, with the seed in it.
 fn confirm(file: &str, out: &Path, property: &str, plant: Option<&str>) -> Result<(), Exit> {
     // Its own flag: the one before may be set, and the smallest scenario is wanted nevertheless.
-    let children = Children::new(child::stop_flag()).map_err(told("cannot confirm what was found"))?;
+    let children = Children::new(stop::flag()).map_err(told("cannot confirm what was found"))?;
     let path = children.folder().join(out.file_name().unwrap_or("shrunk.toml".as_ref()));
     std::fs::write(&path, file).map_err(told("cannot confirm what was found"))?;
     let scenario = input::load(&path)?;
@@ -165,14 +173,14 @@ fn confirm(file: &str, out: &Path, property: &str, plant: Option<&str>) -> Resul
         .run(&Source::File(path), seed, &plant_arguments(plant), &|| false)
         .map_err(told("cannot confirm what was found"))?;
     let Some(outcome) = outcome else {
-        eprintln!("interrupted again: {} is written without a last run of it", out.display());
+        output::complaint!("interrupted again: {} is written without a last run of it", out.display());
         return Ok(());
     };
     let found = outcome.record.as_ref().and_then(first_violated).map(|check| check.name.as_str());
     if found == Some(property) {
         return Ok(());
     }
-    eprintln!(
+    output::complaint!(
         "the smallest scenario does not violate {property} when it runs again, which should not be: is the build the same, \
          and does `squall verify-determinism` pass?\n{}\n{file}",
         outcome.text

@@ -9,14 +9,17 @@ use crate::child::{self, Children};
 use crate::exit::Exit;
 use crate::input::{self, Seeds, Shard};
 use crate::output;
+use crate::overwrite::{self, Written};
 use crate::progress::{Form, Meter, Stopwatch};
 use crate::source::Source;
+use crate::stop;
 use folder::Folder;
 use pace::Pace;
 use plan::Plan;
 use serde_json::json;
+use squall_reports::lock::FolderLock;
 use squall_reports::store;
-use squall_reports::sweep::{RUNS_FOLDER, files};
+use squall_reports::sweep::{RUNS_FOLDER, SWEEP_FILES, files};
 use squall_scenarios::Span;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -66,24 +69,14 @@ const SEEDS: std::ops::Range<u64> = 0..20;
 
 pub fn main(args: Args) -> Exit {
     // Before anything else can fail: until the sweep is over nobody must take for green what an earlier one has left.
-    if let Some(junit) = &args.junit
-        && let Err(error) = std::fs::write(junit, "")
-    {
-        eprintln!("{}: cannot write it: {error}; name another file with --junit", junit.display());
-        return Exit::BadInput;
-    }
-    if let Some(Err(error)) = args.out.as_deref().map(files::clear_results) {
-        eprintln!("{error}; name another folder with --out");
-        return Exit::BadInput;
-    }
+    let lock = match clear_results(&args) {
+        Ok(lock) => lock,
+        Err(exit) => return exit,
+    };
     let sources = match Source::all_of(&args.files, args.swarm) {
         Ok(sources) => sources,
         Err(exit) => return exit,
     };
-    if let Some(file) = args.out.as_deref().and_then(|out| lies_in(&sources, &out.join(RUNS_FOLDER))) {
-        eprintln!("{}: lies in the folder that --out clears; copy it elsewhere first", file.display());
-        return Exit::BadInput;
-    }
     let plan = match (&args.seeds, args.budget) {
         (seeds, None) => {
             let seeds = seeds.as_ref().map_or(SEEDS, |seeds| seeds.0.clone());
@@ -93,23 +86,33 @@ pub fn main(args: Args) -> Exit {
         (None, Some(_)) => Plan::seed_by_seed(&sources, 0..u64::MAX, args.shard),
     };
     if plan.runs() == 0 {
-        eprintln!("this part of the sweep has no runs; ask for more seeds, or for fewer parts");
+        output::complaint!("this part of the sweep has no runs; ask for more seeds, or for fewer parts");
         return Exit::BadInput;
     }
+    let _lock = match (lock, args.out.as_deref()) {
+        (None, Some(out)) => match FolderLock::take(out) {
+            Ok(lock) => Some(lock),
+            Err(error) => {
+                output::complaint!("{error}");
+                return Exit::BadInput;
+            }
+        },
+        (lock, _) => lock,
+    };
     #[expect(clippy::disallowed_methods, reason = "when a sweep was made is told in its record and enters no run")]
     let started = crate::about::when(SystemTime::now());
     let folder = match args.out.as_ref().map(|out| Folder::new(out, started)).transpose() {
         Ok(folder) => folder,
         Err(error) => {
-            eprintln!("{error}; name another folder with --out");
+            output::complaint!("{error}; name another folder with --out");
             return Exit::BadInput;
         }
     };
-    let stop = child::stop_flag();
+    let stop = stop::flag();
     let mut children = match Children::new(stop) {
         Ok(children) => children,
         Err(error) => {
-            eprintln!("cannot start runs in processes of their own: {error}");
+            output::complaint!("cannot start runs in processes of their own: {error}");
             return Exit::BadInput;
         }
     };
@@ -135,15 +138,40 @@ pub fn main(args: Args) -> Exit {
     conclude(&args, folder, &tally, wall)
 }
 
-/// The file among these that lies in a folder.
-fn lies_in<'s>(sources: &'s [Source], folder: &Path) -> Option<&'s Path> {
-    let folder = std::fs::canonicalize(folder).ok()?;
-    let file = |source: &'s Source| match source {
-        Source::File(file) => Some(file.as_path()),
-        Source::Swarm => None,
+/// Refuses to write over what is to be run, and removes what an earlier sweep has come to. The folder of it is then ours, where it is there.
+fn clear_results(args: &Args) -> Result<Option<FolderLock>, Exit> {
+    // What cannot be read is said when it is.
+    let named = args.files.iter().flat_map(|path| match path.is_dir() {
+        true => squall_scenarios::files_in(path).unwrap_or_default(),
+        false => vec![path.clone()],
+    });
+    let read: Vec<PathBuf> = named.collect();
+    let out = args.out.as_deref();
+    let written = [Written::file("--junit", args.junit.as_deref()), Written::folder("--out", out, &SWEEP_FILES)];
+    overwrite::refuse(&read, &written)?;
+    let bad = |problem: String| {
+        output::complaint!("{problem}");
+        Exit::BadInput
     };
-    let mut files = sources.iter().filter_map(file);
-    files.find(|file| std::fs::canonicalize(file).is_ok_and(|file| file.starts_with(&folder)))
+    let lock = out.map(FolderLock::if_there).transpose().map_err(|error| bad(error.to_string()))?.flatten();
+    if let Some(junit) = &args.junit {
+        std::fs::write(junit, "").map_err(|error| {
+            bad(format!("{}: cannot write it: {error}; name another file with --junit", junit.display()))
+        })?;
+    }
+    out.map_or(Ok(()), files::clear_results)
+        .map_err(|error| bad(format!("{error}; name another folder with --out")))?;
+    if let Some(file) = out.and_then(|out| lies_in(&read, &out.join(RUNS_FOLDER))) {
+        output::complaint!("{}: lies in the folder that --out clears; copy it elsewhere first", file.display());
+        return Err(Exit::BadInput);
+    }
+    Ok(lock)
+}
+
+/// The file among these that lies in a folder.
+fn lies_in<'f>(files: &'f [PathBuf], folder: &Path) -> Option<&'f PathBuf> {
+    let folder = std::fs::canonicalize(folder).ok()?;
+    files.iter().find(|file| std::fs::canonicalize(file).is_ok_and(|file| file.starts_with(&folder)))
 }
 
 /// Says what a sweep came to, and then writes it down: a full disk takes the files and not the answer.
@@ -153,11 +181,11 @@ fn conclude(args: &Args, folder: Option<Folder>, tally: &Tally, wall: Duration) 
     if let Some(junit) = &args.junit
         && let Err(error) = store::write(junit, &tally.junit())
     {
-        eprintln!("{error}");
+        output::complaint!("{error}");
         written = false;
     }
     if let Some(Err(error)) = folder.map(|folder| folder.finish(tally, wall)) {
-        eprintln!("{error}");
+        output::complaint!("{error}");
         written = false;
     }
     if written { tally.exit(args.inconclusive_at_most) } else { Exit::Unfinished }
