@@ -56,7 +56,7 @@ pub fn merge(runs: &[Found]) -> Result<RunRecord, MergeError> {
         return Err(MergeError::Twice { path });
     }
     let records: Vec<&RunRecord> = runs.iter().map(|run| &run.record).collect();
-    let Some(worst) = records.iter().copied().min_by_key(|run| severity(run.verdict)) else {
+    let Some(worst) = records.iter().copied().min_by_key(|run| severity(verdict_of(run))) else {
         return Err(MergeError::Nothing);
     };
     let (latency_ms, latency_hdr) = latencies(runs)?;
@@ -68,7 +68,7 @@ pub fn merge(runs: &[Found]) -> Result<RunRecord, MergeError> {
     Ok(RunRecord {
         // Whose message it was is told by the record of its own run.
         autopsies: Vec::new(),
-        verdict: worst.verdict,
+        verdict: worse(verdict_of(worst), overall_verdict(&checks, &[])),
         inconclusive_because: reasons(&records),
         scenario: scenarios(&records),
         seed: worst.seed,
@@ -129,6 +129,15 @@ fn severity(verdict: Verdict) -> u8 {
     }
 }
 
+fn worse(a: Verdict, b: Verdict) -> Verdict {
+    if severity(b) < severity(a) { b } else { a }
+}
+
+/// What a record came to: what it says, or worse, if its checks or reasons say worse.
+fn verdict_of(run: &RunRecord) -> Verdict {
+    worse(run.verdict, overall_verdict(&run.checks, &run.inconclusive_because))
+}
+
 fn sum(records: &[&RunRecord], of: impl Fn(&RunRecord) -> u64) -> u64 {
     records.iter().map(|run| of(run)).sum()
 }
@@ -146,7 +155,7 @@ fn of_which(run: &RunRecord) -> Vec<MergedRun> {
         true => vec![MergedRun {
             scenario: run.scenario.clone(),
             seed: run.seed,
-            verdict: run.verdict,
+            verdict: verdict_of(run),
             digest: run.digest.clone(),
             reproduce: run.reproduce.clone(),
         }],
@@ -189,9 +198,7 @@ fn checks(records: &[&RunRecord]) -> Vec<CheckRecord> {
             known.evaluated += check.evaluated;
             known.exposed += check.exposed;
             known.violations += check.violations;
-            if severity(check.verdict) < severity(known.verdict) {
-                known.verdict = check.verdict;
-            }
+            known.verdict = worse(known.verdict, check.verdict);
             known.first = [known.first.take(), first].into_iter().flatten().min_by_key(|first| first.t);
         }
     }
@@ -235,9 +242,7 @@ fn service_levels(records: &[&RunRecord], hdr: &BTreeMap<String, String>) -> Vec
             None => merged.push(level.clone()),
             Some(known) => {
                 known.count += level.count;
-                if severity(level.verdict) < severity(known.verdict) {
-                    known.verdict = level.verdict;
-                }
+                known.verdict = worse(known.verdict, level.verdict);
             }
         }
     }
@@ -387,6 +392,18 @@ mod tests {
         run.latency_ms.insert("send_to_ack".into(), histogram.percentiles());
         run.latency_hdr.insert("send_to_ack".into(), histogram.to_base64());
         run
+    }
+
+    #[test]
+    fn a_record_that_says_pass_beside_a_violated_check_is_violated() {
+        let mut wrong = run(1, 1, 900);
+        wrong.checks[0].verdict = Verdict::Violated;
+        let merged = merge(&[found("a", wrong), found("b", run(2, 1, 900))]).unwrap();
+        assert_eq!((merged.verdict, merged.seed), (Verdict::Violated, 1));
+        assert_eq!(
+            merged.merged.iter().map(|run| run.verdict).collect::<Vec<_>>(),
+            [Verdict::Violated, Verdict::Pass]
+        );
     }
 
     #[test]
