@@ -44,7 +44,8 @@ impl Sink for Nobody {
 
     fn latency(&mut self, _: Latency) {}
 
-    fn waits_by_choice(&mut self, _: ClientMsgId) {}
+    fn was_away(&mut self, _: ClientMsgId, _: u64) {}
+    fn is_no_sample(&mut self, _: ClientMsgId) {}
 }
 
 fn fleet(seed: u64) -> Fleet<Opened, NoFrameFaults> {

@@ -74,7 +74,8 @@ impl Sink for Seen {
 
     fn latency(&mut self, _: Latency) {}
 
-    fn waits_by_choice(&mut self, _: ClientMsgId) {}
+    fn was_away(&mut self, _: ClientMsgId, _: u64) {}
+    fn is_no_sample(&mut self, _: ClientMsgId) {}
 }
 
 /// One client that has just had its handshake answered, and its gateway.

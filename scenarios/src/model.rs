@@ -310,9 +310,11 @@ pub struct ServiceLevel {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Measure {
-    /// From a device's send to its ack. A message that waits for a person who has put the device away is not measured.
+    /// From a device's send to its ack, without the time that its person had put the device away. Whoever gives up before the ack
+    /// comes has waited as well.
     SendToAck,
-    /// From a device's send to another device's display, neither put away by its person between, and the other connected all the time.
+    /// From a device's send to the display by another device whose person was there when it was sent, without the time that either had
+    /// put their device away.
     SendToDeliver,
     /// From the moment that a device notices a lost connection to its next welcome. Only losses that its person did not choose.
     Reconnect,

@@ -10,6 +10,7 @@ mod frames;
 mod last_mile;
 mod missing;
 mod outputs;
+mod presence;
 mod sink;
 mod totals;
 mod wire;
@@ -28,13 +29,14 @@ use crate::workload::{Act, Workload};
 use balancer::Balancer;
 use frames::KeptFrames;
 use missing::Missing;
+use presence::{Presence, Waited};
 use squall_core::Time;
 use squall_core::client::{ClientSession, Output, Phase};
 use squall_history::{Arrived, Entity, Event, Kind, What, payload_hash};
 use squall_protocol::token::TokenSecret;
 use squall_protocol::{ClientMsgId, Codec, Payload, Seq};
 use squall_scenarios::model::Scenario;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What becomes due in the fleet.
@@ -73,10 +75,10 @@ struct Client<C> {
     timer: Time,
     messages: u32,
     sessions: u32,
-    /// Since when its person means it to be connected. A connection that a fault has cost does not begin this anew: what comes late
-    /// for it is late.
-    present_since: Time,
-    /// Since when it waits to be connected again, as its person sees it: it has noticed the loss, or has been taken up.
+    /// When its person meant it to be connected. A connection that a fault has cost is no absence: what comes late for it is late.
+    presence: Presence,
+    /// Since when it waits to be connected again, as its person sees it: it has noticed the loss, or has been taken up; later by
+    /// what its person was away since.
     lost_at: Time,
     /// Its person had put it away: what it waits for is no fault's doing.
     by_choice: bool,
@@ -137,8 +139,8 @@ pub struct Fleet<L: LastMile, F> {
     arrived_to: Seq,
     /// The entries of that span, for the history.
     arriving: Vec<Arrived>,
-    /// Messages that waited for a person who had put their device away: how long they took says nothing of the system.
-    waited_by_choice: BTreeSet<ClientMsgId>,
+    /// Messages that have waited for a person who had put their device away.
+    waited: BTreeMap<ClientMsgId, Waited>,
     scratch: Vec<Output>,
     /// What a client reads and writes passes through these; what cannot stays in its own buffers.
     input: Vec<u8>,
@@ -165,7 +167,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                     timer: Time::NEVER,
                     messages: 0,
                     sessions: 0,
-                    present_since: Time::ZERO,
+                    presence: Presence::default(),
                     lost_at: Time::NEVER,
                     by_choice: false,
                     missing_since: Time::NEVER,
@@ -192,7 +194,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
             kept: KeptFrames::new(scenario),
             arrived_to: Seq::ZERO,
             arriving: Vec::new(),
-            waited_by_choice: BTreeSet::new(),
+            waited: BTreeMap::new(),
             scratch: Vec::new(),
             input: Vec::new(),
             output: Vec::new(),
@@ -315,10 +317,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                 Timer::ComeBack(client) => {
                     let taken_up = &mut self.clients[client as usize];
                     if taken_up.session.phase() == Phase::Away {
-                        self.missing.add(&mut taken_up.missing_since, now);
-                        if taken_up.by_choice && taken_up.lost_at != Time::NEVER {
-                            taken_up.lost_at = now;
-                        }
+                        self.is_taken_up(client, now, sink);
                     }
                     self.act(client, now, sink, |session, out| session.come_back(now, out));
                     let n = self.clients[client as usize].sessions;
@@ -328,15 +327,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                     }
                 }
                 Timer::GoAway(client) if self.sessions_end => {
-                    self.act(client, now, sink, |session, out| session.go_away(out));
-                    let put_away = &mut self.clients[client as usize];
-                    put_away.failed = false;
-                    put_away.by_choice = true;
-                    self.missing.remove(&mut put_away.missing_since);
-                    for message in put_away.session.unanswered_messages() {
-                        sink.waits_by_choice(message);
-                        self.waited_by_choice.insert(message);
-                    }
+                    self.put_away(client, now, sink);
                     let n = self.clients[client as usize].sessions;
                     let away = Duration::from_micros(self.workload.away_length(client, n));
                     self.queue.push(now + away, Timer::ComeBack(client));
@@ -363,12 +354,54 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
         }
     }
 
+    fn is_taken_up(&mut self, client: u32, now: Time, sink: &mut impl Sink) {
+        let taken_up = &mut self.clients[client as usize];
+        match taken_up.missing_since {
+            Time::NEVER => self.missing.add(&mut taken_up.missing_since, now),
+            since => self.missing.resume(since),
+        }
+        if let Some(since) = taken_up.presence.begins(now)
+            && taken_up.lost_at != Time::NEVER
+        {
+            taken_up.lost_at += now.since(since);
+        }
+        for message in taken_up.session.unanswered_messages() {
+            if let Some(waited) = self.waited.get_mut(&message) {
+                sink.was_away(message, now.since(waited.since).as_micros() as u64);
+                *waited = Waited { since: Time::NEVER, before: waited.until(now) };
+            }
+        }
+    }
+
+    fn put_away(&mut self, client: u32, now: Time, sink: &mut impl Sink) {
+        let put_away = &mut self.clients[client as usize];
+        put_away.presence.ends(now);
+        // Whoever gives up while it waits for a connection that a fault has cost waits for that one still.
+        put_away.by_choice |= put_away.was_online;
+        let before = put_away.missing_since;
+        self.act(client, now, sink, |session, out| session.go_away(out));
+        let put_away = &mut self.clients[client as usize];
+        put_away.failed = false;
+        match before {
+            Time::NEVER => self.missing.remove(&mut put_away.missing_since),
+            since => self.missing.suspend(since),
+        }
+        for message in put_away.session.unanswered_messages() {
+            let waited = self.waited.entry(message).or_insert(Waited { since: now, before: Duration::ZERO });
+            waited.since = now;
+        }
+    }
+
     /// A person acts: creates the conversation first if this device knows nothing of it. Nobody can write into a group of
-    /// which they have not heard: its owner, who alone may create it, does so in their place.
+    /// which they have not heard: its owner, who alone may create it, does both the first time, and then they wait until they hear.
     fn perform(&mut self, act: Act, now: Time, sink: &mut impl Sink) {
         let Act { mut device, conversation, payload } = act;
         if let Some(owner) = conversation.owner.filter(|_| !self.knows(device, conversation.id)) {
-            device = self.population.first_device(owner);
+            let first = self.population.first_device(owner);
+            if device != first && self.knows(first, conversation.id) {
+                return;
+            }
+            device = first;
         }
         if !self.knows(device, conversation.id) {
             let create =
@@ -410,8 +443,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
             },
         });
         if self.clients[device as usize].session.phase() == Phase::Away {
-            sink.waits_by_choice(client_msg_id);
-            self.waited_by_choice.insert(client_msg_id);
+            self.waited.insert(client_msg_id, Waited { since: now, before: Duration::ZERO });
         }
         let text = if let Payload::Text(text) = &payload { Some(text.clone()) } else { None };
         self.act(device, now, sink, |session, out| session.send(conversation, client_msg_id, payload, now, out));
@@ -424,7 +456,6 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
         let read = clients.filter_map(|index| self.clients.get(index as usize)).fold(0, |read, client| {
             read ^ client.session.connect_count()
                 ^ client.timer.0
-                ^ client.present_since.0
                 ^ u64::from(client.was_online)
                 ^ u64::from(client.session.is_online())
         });

@@ -6,6 +6,7 @@ use squall_core::client::{Output, ResendCause, Shown, Via as ShownVia};
 use squall_history::{Entity, Event, Kind, Via, What, payload_hash};
 use squall_protocol::ids::Name;
 use squall_protocol::{ClientFrame, Payload, Refusal, Seq};
+use std::time::Duration;
 
 impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
     pub(super) fn carry_out(&mut self, index: u32, output: Output, now: Time, sink: &mut impl Sink) {
@@ -35,9 +36,6 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                 self.transmit(index, conn, frame, now, sink);
             }
             Output::Online => {
-                if client.by_choice || !client.was_online {
-                    client.present_since = now;
-                }
                 client.was_online = true;
                 self.totals.online += 1;
                 self.totals.online_peak = self.totals.online_peak.max(self.totals.online);
@@ -122,12 +120,13 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
         };
         if let (Payload::Text(text), true) = (&entry.payload, is_counted)
             && entry.device != client.session.device()
-            && !self.waited_by_choice.contains(&entry.client_msg_id)
-            && let Some(sent) = crate::text::sent_at(text).filter(|sent| *sent >= client.present_since.0)
+            && let Some(sent) = crate::text::sent_at(text)
+            && let Some(there) = client.presence.between(Time(sent), now)
         {
+            let waited = self.waited.get(&entry.client_msg_id).map_or(Duration::ZERO, |waited| waited.until(now));
             let sending = self.clients.get((entry.device.0 as usize).wrapping_sub(1));
             sink.latency(Latency::SendToDeliver(Delivered {
-                took_us: now.0.saturating_sub(sent),
+                took_us: there.saturating_sub(waited).as_micros() as u64,
                 sent_at_us: sent,
                 conversation,
                 sender: entry.sender,

@@ -7,18 +7,21 @@ use squall_protocol::{ClientMsgId, ConversationId, UserId};
 pub trait Sink {
     fn event(&mut self, event: Event);
     fn latency(&mut self, latency: Latency);
-    /// This has no answer yet and waits for a person who has put the device away: how long it takes says nothing of the system.
-    fn waits_by_choice(&mut self, message: ClientMsgId);
+    /// This has no answer yet, and its person is back who had put the device away for so many µs: that time is not the system's.
+    fn was_away(&mut self, message: ClientMsgId, us: u64);
+    /// How long this takes says nothing of the service.
+    fn is_no_sample(&mut self, message: ClientMsgId);
 }
 
 /// A latency that the fleet has measured, in µs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Latency {
-    /// From a person's send to another device's display, both connected all the time between.
+    /// From a person's send to the display by another device whose person was there when it was sent, without the time that either
+    /// had put their device away.
     SendToDeliver(Delivered),
-    /// From the moment that a device noticed that it had lost its connection, to its next welcome.
+    /// From the moment that a device noticed that it had lost its connection, to its next welcome, as long as its person was there.
     Reconnect(u64),
-    /// From the moment that a person took up a device that they had put away, to its next welcome.
+    /// From the moment that a person took up a device that they had put away, to its next welcome, as long as they were there.
     ReconnectByChoice(u64),
     /// From the end of a fault to the moment when everybody who was missing then was connected.
     AllBack(u64),

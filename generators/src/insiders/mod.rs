@@ -566,5 +566,5 @@ fn send_event(
     let kind = Kind::Send { conversation, sender, client_msg_id, body_hash, what, members };
     sink.event(Event { t: now.0, at, kind });
     // How long an attack takes says nothing of the service.
-    sink.waits_by_choice(client_msg_id);
+    sink.is_no_sample(client_msg_id);
 }

@@ -295,7 +295,8 @@ fn told_words(focus: &Focus, device: DeviceId, told: &Told, verb: &str) -> Optio
 
 /// Faults, in the lanes of the hosts that they strike.
 fn of_world(case: &Case<'_>, kind: &Kind) -> Option<What> {
-    let Kind::Fault { name, active, hosts, .. } = kind else { return None };
+    let Kind::Fault { name, active, harm, .. } = kind else { return None };
+    let hosts = &harm.hosts;
     let shard = case.shard.filter(|shard| hosts.contains(shard));
     let host = shard.or(hosts.first().copied())?;
     let others = if hosts.len() > 1 { format!(" on {} hosts", hosts.len()) } else { String::new() };

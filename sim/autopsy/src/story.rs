@@ -182,9 +182,9 @@ impl Story {
     pub fn faults_on(&self, host: u16, t: u64) -> Vec<(String, u64)> {
         let mut active: Vec<(String, u64)> = Vec::new();
         for event in self.events.iter().take_while(|event| event.t <= t) {
-            if let Kind::Fault { name, active: begins, hosts, .. } = &event.kind {
+            if let Kind::Fault { name, active: begins, harm, .. } = &event.kind {
                 match begins {
-                    true if hosts.contains(&host) => active.push((name.clone(), event.t)),
+                    true if harm.hosts.contains(&host) => active.push((name.clone(), event.t)),
                     true => {}
                     false => active.retain(|(known, _)| known != name),
                 }

@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn after_a_fault_the_server_has_longer_to_notice() {
         let mut history = History::chat();
-        history.fault("cut", true).leave(2).fault("cut", false);
+        history.fault("cut", true, &[]).leave(2).fault("cut", false, &[]);
         history.wait(149 * SECOND).publish(2, &[2]);
         assert_eq!(history.audit().report(NAME).verdict, Verdict::Pass);
         history.wait(2 * SECOND).publish(2, &[2]);

@@ -21,7 +21,7 @@ fn judge(fact: &Fact, facts: &Facts, tally: &mut Tally) {
     match fact {
         // An insider acks what it likes, and loses what it has not seen.
         Fact::Cursor { pair, .. } | Fact::AckedAhead { pair, .. }
-            if facts.devices[facts.pairs[*pair].device].insider => {}
+            if facts.is_insider(*pair) => {}
         Fact::Cursor { pair, up_to } => judge_cursor(*pair, *up_to, facts, tally),
         Fact::StrayCursor { who: (user, number), conversation } => tally.violate(|| {
             let id = facts.conversations[*conversation].id;

@@ -27,12 +27,12 @@ fn judge(fact: &Fact, _: &Facts, tally: &mut Tally) {
 }
 
 fn conclude(facts: &Facts, tally: &mut Tally) {
-    for (late, start) in facts.late() {
-        tally.violate(|| too_late(late, start, facts));
+    for (late, (start, bound)) in facts.late() {
+        tally.violate(|| too_late(late, start, bound, facts));
     }
 }
 
-fn too_late(late: &Late, start: u64, facts: &Facts) -> Violation {
+fn too_late(late: &Late, start: u64, bound: u64, facts: &Facts) -> Violation {
     let pair = &facts.pairs[late.pair];
     let sentence = format!(
         "{} was there to be seen by {} from {:.1} s on; the device was connected until {:.1} s and had not displayed it, {:.1} s beyond the {:.1} s that it may take; it did at {:.1} s.",
@@ -40,8 +40,8 @@ fn too_late(late: &Late, start: u64, facts: &Facts) -> Violation {
         facts.name_device(pair.device),
         start as f64 / 1e6,
         late.until as f64 / 1e6,
-        (late.until - start - late.bound) as f64 / 1e6,
-        late.bound as f64 / 1e6,
+        (late.until - start - bound) as f64 / 1e6,
+        bound as f64 / 1e6,
         late.t as f64 / 1e6,
     );
     let seq = Some(Seq(u64::from(late.place)));
@@ -55,8 +55,8 @@ mod tests {
     use super::NAME;
     use crate::Verdict;
     use crate::testing::{Change, History};
-    use squall_history::Via;
-    use squall_protocol::limits;
+    use squall_history::{Harm, Via};
+    use squall_protocol::{DeviceId, limits};
 
     const BOUND: u64 = limits::prompt_bound().as_micros() as u64;
 
@@ -93,11 +93,30 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_stops_the_clock_and_its_end_starts_it_anew() {
+    fn a_fault_on_a_device_stops_its_clock_and_its_end_starts_it_anew() {
         for (after, verdict) in [(BOUND / 2, Verdict::Pass), (BOUND + 2_000_000, Verdict::Violated)] {
             let mut history = History::chat();
-            history.send(1, 5).acked(1, 5, 3).log(5).display(1, 5, 3).fault("x", true).wait(2 * BOUND);
-            history.fault("x", false).wait(after).display(2, 5, 3);
+            history.send(1, 5).acked(1, 5, 3).log(5).display(1, 5, 3).fault("x", true, &[2]).wait(2 * BOUND);
+            history.fault("x", false, &[2]).wait(after).display(2, 5, 3);
+            assert_eq!(history.audit().report(NAME).verdict, verdict);
+        }
+    }
+
+    #[test]
+    fn a_fault_on_one_device_is_no_excuse_for_another() {
+        let mut history = History::chat();
+        history.send(1, 5).acked(1, 5, 3).log(5).display(1, 5, 3).fault("x", true, &[1]).wait(2 * BOUND);
+        history.fault("x", false, &[1]).display(2, 5, 3);
+        history.audit().violated(NAME, 5);
+    }
+
+    #[test]
+    fn a_slower_way_is_allowed_what_it_costs_and_no_more() {
+        for (delay_us, verdict) in [(1, Verdict::Violated), (200_000, Verdict::Pass)] {
+            let harm = Harm { delay_us: Some(delay_us), devices: vec![DeviceId(2)], ..Harm::default() };
+            let mut history = History::chat();
+            history.fault_of("x", true, harm).send(1, 5).acked(1, 5, 3).log(5).display(1, 5, 3);
+            history.wait(BOUND + 2_000_000).display(2, 5, 3);
             assert_eq!(history.audit().report(NAME).verdict, verdict);
         }
     }

@@ -3,7 +3,7 @@
 //! Messages are named by small numbers. Times are the numbers of the events.
 
 use crate::{AuditDevice, AuditEntry, CheckReport, Checks, Config, Verdict, Violation};
-use squall_history::{Arrived, Entity, Event, Kind, Via, What};
+use squall_history::{Arrived, Entity, Event, Harm, Kind, Via, What};
 use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId};
 use std::collections::BTreeMap;
 
@@ -325,13 +325,19 @@ impl History {
         self
     }
 
-    /// A fault begins or ends.
-    pub fn fault(&mut self, name: &str, active: bool) -> &mut Self {
+    /// A fault begins or ends that may harm these devices.
+    pub fn fault(&mut self, name: &str, active: bool, devices: &[u64]) -> &mut Self {
+        let devices = devices.iter().map(|device| DeviceId(*device)).collect();
+        self.fault_of(name, active, Harm { devices, connections: true, ..Harm::default() })
+    }
+
+    /// A fault begins or ends that does this.
+    pub fn fault_of(&mut self, name: &str, active: bool, harm: Harm) -> &mut Self {
         let t = self.waited + self.events.len() as u64;
         self.events.push(Event {
             t,
             at: Entity::World,
-            kind: Kind::Fault { name: name.into(), active, targets: Vec::new(), hosts: Vec::new(), devices: true },
+            kind: Kind::Fault { name: name.into(), active, targets: Vec::new(), harm },
         });
         self
     }

@@ -48,6 +48,19 @@ pub struct Arrived {
     pub stored_at_ms: u64,
 }
 
+/// Whom a fault may harm while it lasts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Harm {
+    /// Hosts by their index; of a link with devices only the other end, for whoever is not connected there is not concerned.
+    pub hosts: Vec<u16>,
+    /// Single devices that it is about.
+    pub devices: Vec<DeviceId>,
+    /// Whether it is about connections of devices at all, those to a host among them.
+    pub connections: bool,
+    /// All that it does is to make everything between them so much slower, in µs. `None`: nothing may come at all.
+    pub delay_us: Option<u64>,
+}
+
 /// What happened. Events of a device unless said otherwise.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -133,11 +146,9 @@ pub enum Kind {
         active: bool,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         targets: Vec<String>,
-        /// The same for a check: the hosts by their index, and whether any device may be harmed.
+        /// The same for a check.
         #[serde(skip)]
-        hosts: Vec<u16>,
-        #[serde(skip)]
-        devices: bool,
+        harm: Harm,
     },
     /// A phase began: `ramp`, `load`, `heal`, `quiet`, `audit`.
     Phase { name: &'static str },

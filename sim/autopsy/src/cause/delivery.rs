@@ -448,7 +448,9 @@ impl Way<'_> {
 /// The last fault that struck single devices before a time, for what is said of a silent connection.
 pub fn silent_fault(case: &Case<'_>, from: u64, until: u64) -> String {
     let fault = case.story.events.iter().rev().find_map(|event| match &event.kind {
-        Kind::Fault { name, active: true, devices: true, .. } if from <= event.t && event.t <= until => {
+        Kind::Fault { name, active: true, harm, .. }
+            if harm.connections && from <= event.t && event.t <= until =>
+        {
             Some((name, event.t))
         }
         _ => None,

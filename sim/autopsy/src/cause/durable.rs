@@ -83,8 +83,10 @@ pub fn misread(case: &Case<'_>, seq: Seq) -> Option<String> {
     let by_stamps = stored_stamp.is_some_and(|other| (stamp < other) == (own.0 > seq));
     let order = if by_stamps { ", in the order of their time stamps" } else { "" };
     let clock = case.story.events.iter().rev().find_map(|event| match &event.kind {
-        Kind::Fault { name, active: true, hosts, .. }
-            if event.t < t && case.shard.is_some_and(|shard| hosts.contains(&shard)) && name.contains("clock") =>
+        Kind::Fault { name, active: true, harm, .. }
+            if event.t < t
+                && case.shard.is_some_and(|shard| harm.hosts.contains(&shard))
+                && name.contains("clock") =>
         {
             Some(format!(", after the fault {name} had set its clock at {}", at(event.t)))
         }

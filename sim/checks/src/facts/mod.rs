@@ -128,6 +128,11 @@ impl Facts {
         }
     }
 
+    /// Whether a member attacks with the device of a pair: what it does to itself is its own.
+    pub fn is_insider(&self, pair: u32) -> bool {
+        pair != NONE && self.devices[self.pairs[pair].device].insider
+    }
+
     /// The message that stands at this place, as far as anybody has seen.
     pub fn at(&self, conversation: u32, seq: u32) -> Option<u32> {
         let log = &self.conversations[conversation].log;

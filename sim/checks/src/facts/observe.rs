@@ -29,10 +29,10 @@ impl Facts {
             Entity::Device(device) => self.observe_device(device, &event.kind),
             Entity::Host(host) => self.observe_host(host, &event.kind),
             Entity::World => {
-                if let Kind::Fault { name, active, hosts, devices, .. } = &event.kind {
+                if let Kind::Fault { name, active, harm, .. } = &event.kind {
                     match active {
-                        true => self.promptness.begins(event.t, name, hosts, *devices),
-                        false => self.promptness.ends(event.t, name, hosts, *devices),
+                        true => self.fault_begins(name, harm),
+                        false => self.fault_ends(name, harm),
                     }
                     self.faulted |= active;
                     self.active_faults = if *active { self.active_faults + 1 } else { self.active_faults - 1 };

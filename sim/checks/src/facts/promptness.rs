@@ -1,9 +1,9 @@
 //! When each entry should have been on a device at the latest, and what came later than that.
 //!
 //! The clock of an entry and a device starts at the latest of: the first ack or display of the entry anywhere; the device's
-//! connection; the end of the last fault on what lies between them: the device's gateway, the entry's shard, any registry or
-//! bus, any last mile. From there it may take [`limits::prompt_bound`], a second for each page of a backlog, and what the last
-//! mile adds of itself.
+//! connection; the end of the last fault on what lies between them: the device itself, its gateway, the entry's shard, any registry
+//! or bus. From there it may take [`limits::prompt_bound`], a second for each page of a backlog, and what the last mile adds of
+//! itself. A fault that only makes a link slower stops no clock: it adds what it costs on the way there and back, [`CROSSINGS`] times.
 //!
 //! An entry that a device did not get in time is met when it is displayed at last: by a later message, by a page after a
 //! reconnect. So nothing is kept of what has not come, but the long connections that each device has had. Who may see an entry
@@ -16,12 +16,16 @@ use super::Facts;
 use super::rows::CONNECTED;
 use crate::Config;
 use rustc_hash::FxHashMap;
-use squall_protocol::{UserId, limits};
+use squall_history::Harm;
+use squall_protocol::{DeviceId, UserId, limits};
 
 /// Late entries that are kept; more would say nothing new.
 const MAX_LATE: usize = 65_536;
 const BOUND_US: u64 = limits::prompt_bound().as_micros() as u64;
 const PAGE_US: u64 = limits::PROMPT_PAGE.as_micros() as u64;
+/// How often an entry that comes late crosses a slow link at most, both ways counted: a link or connection is asked for a sign of life,
+/// opened anew, a look-up, heads and a page are asked for, and come.
+const CROSSINGS: u64 = 16;
 /// Pages that come with longer pauses than this between are no backlog.
 const PAUSE_MS: u32 = 2_000;
 
@@ -30,13 +34,14 @@ pub(super) fn ms(us: u64) -> u32 {
 }
 
 /// A fault while it lasted, with whom it may have harmed.
-struct Harm {
+struct Harmful {
     name: String,
     from: u64,
     /// `u64::MAX` while it lasts.
     to: u64,
-    hosts: Vec<u16>,
-    devices: bool,
+    harm: Harm,
+    /// Its devices by their rows, sorted.
+    devices: Vec<u32>,
 }
 
 /// A connection that is over, as far as it was surely alive, in µs.
@@ -59,8 +64,8 @@ pub(crate) struct Late {
     connected: u64,
     pub until: u64,
     gateway: u16,
-    /// How much it might take, in µs.
-    pub bound: u64,
+    /// How much it might take if no fault slowed it down, in µs.
+    bound: u64,
 }
 
 /// What is kept of connections and faults, and what seems late.
@@ -70,7 +75,7 @@ pub(crate) struct Promptness {
     noticed_us: u64,
     bound_us: u64,
     /// In order of their beginnings.
-    harms: Vec<Harm>,
+    harms: Vec<Harmful>,
     sessions: FxHashMap<u32, Vec<Session>>,
     late: Vec<Late>,
 }
@@ -88,35 +93,53 @@ impl Promptness {
         }
     }
 
-    /// A fault begins.
-    pub fn begins(&mut self, t: u64, name: &str, hosts: &[u16], devices: bool) {
-        let (name, hosts) = (name.to_owned(), hosts.to_vec());
-        self.harms.push(Harm { name, from: t, to: u64::MAX, hosts, devices });
-    }
-
-    /// A fault ends.
-    pub fn ends(&mut self, t: u64, name: &str, hosts: &[u16], devices: bool) {
-        let is_it = |h: &&mut Harm| h.to == u64::MAX && h.name == name && h.hosts == hosts && h.devices == devices;
-        if let Some(harm) = self.harms.iter_mut().find(is_it) {
-            harm.to = t;
-        }
-    }
-
-    /// When a clock that would start at `start` does so in truth: after the last fault on this gateway and this shard that left
-    /// it no time.
-    fn starts(&self, start: u64, bound: u64, gateway: u16, shard_host: Option<u16>) -> u64 {
-        let gateway = self.gateways.get(usize::from(gateway)).copied();
+    /// When a clock that would start at `late.connected` or `visible` does so in truth, and how long it runs: after the last fault on
+    /// this device, this gateway and this shard that left it no time, and longer by what others cost.
+    fn clock(&self, late: &Late, device: u32, visible: u64, shard_host: Option<u16>) -> (u64, u64) {
+        let gateway = self.gateways.get(usize::from(late.gateway)).copied();
         let concerns =
             |host: &u16| Some(*host) == gateway || Some(*host) == shard_host || self.shared.contains(host);
-        let harms = self.harms.iter().filter(|harm| harm.devices || harm.hosts.iter().any(concerns));
-        harms.fold(start, |start, harm| {
-            let meets = harm.from <= start.saturating_add(bound) && harm.to > start;
-            if meets { harm.to } else { start }
-        })
+        let harms: Vec<&Harmful> = self
+            .harms
+            .iter()
+            .filter(|h| h.devices.binary_search(&device).is_ok() || h.harm.hosts.iter().any(concerns))
+            .collect();
+        let meets = |h: &Harmful, start: u64, bound: u64| h.from <= start.saturating_add(bound) && h.to > start;
+        let delayed = |start: u64| {
+            let delays = harms.iter().filter(|h| meets(h, start, late.bound)).filter_map(|h| h.harm.delay_us);
+            late.bound + CROSSINGS * delays.sum::<u64>()
+        };
+        let start = harms.iter().fold(visible.max(late.connected), |start, h| {
+            let stops = h.harm.delay_us.is_none() && meets(h, start, delayed(start));
+            if stops { h.to } else { start }
+        });
+        (start, delayed(start))
     }
 }
 
 impl Facts {
+    fn rows_of(&mut self, devices: &[DeviceId]) -> Vec<u32> {
+        let mut rows: Vec<u32> = devices.iter().map(|device| self.device(*device, None)).collect();
+        rows.sort_unstable();
+        rows
+    }
+
+    pub(super) fn fault_begins(&mut self, name: &str, harm: &Harm) {
+        let devices = self.rows_of(&harm.devices);
+        let harm = Harm { devices: Vec::new(), ..harm.clone() };
+        self.promptness.harms.push(Harmful { name: name.to_owned(), from: self.now, to: u64::MAX, harm, devices });
+    }
+
+    pub(super) fn fault_ends(&mut self, name: &str, harm: &Harm) {
+        let devices = self.rows_of(&harm.devices);
+        let is_it = |h: &&mut Harmful| {
+            h.to == u64::MAX && h.name == name && h.harm.hosts == harm.hosts && h.devices == devices
+        };
+        if let Some(harm) = self.promptness.harms.iter_mut().find(is_it) {
+            harm.to = self.now;
+        }
+    }
+
     pub(super) fn connected(&mut self, device: u32, gateway: u16) {
         let now = self.now;
         let row = &mut self.devices[device];
@@ -174,27 +197,29 @@ impl Facts {
         self.promptness.late.extend(late);
     }
 
-    /// When the clock of a late entry started, if it is late for somebody who might see it from `visible` on.
-    fn late_since(&self, late: &Late, visible: u64) -> Option<u64> {
+    /// When the clock of a late entry started and how long it might take, if it is late for somebody who might see it from `visible`
+    /// on.
+    fn late_since(&self, late: &Late, visible: u64) -> Option<(u64, u64)> {
         let start = visible.max(late.connected);
         if late.until <= start.saturating_add(late.bound) {
             return None;
         }
         let shard = usize::from(self.conversations[self.pairs[late.pair].conversation].shard);
         let host = self.shards.get(shard).map(|shard| shard.host);
-        let start = self.promptness.starts(start, late.bound, late.gateway, host);
-        (late.until > start.saturating_add(late.bound)).then_some(start)
+        let device = self.pairs[late.pair].device;
+        let (start, bound) = self.promptness.clock(late, device, visible, host);
+        (late.until > start.saturating_add(bound)).then_some((start, bound))
     }
 
-    /// What came late, with the time when its clock started, once the audit has said who may see it.
-    pub fn late(&self) -> impl Iterator<Item = (&Late, u64)> {
+    /// What came late, with the time when its clock started and how much it might take, once the audit has said who may see it.
+    pub fn late(&self) -> impl Iterator<Item = (&Late, (u64, u64))> {
         self.promptness.late.iter().filter_map(|late| {
             let pair = &self.pairs[late.pair];
             let device = &self.devices[pair.device];
             // What befalls a device that is owed nothing, such as an attacker's, is its own doing.
             let user = device.user.filter(|_| device.reachable)?;
             let visible = self.visible_since(user, pair.conversation, late)?;
-            self.late_since(late, visible).map(|start| (late, start))
+            self.late_since(late, visible).map(|clock| (late, clock))
         })
     }
 

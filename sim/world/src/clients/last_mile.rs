@@ -27,7 +27,7 @@ pub struct SimulatedLastMile {
 }
 
 impl SimulatedLastMile {
-    fn site(&self, client: u32) -> &Site {
+    pub fn site(&self, client: u32) -> &Site {
         let draw = below(mix(self.seed ^ mix(u64::from(client))), 1 << 32);
         self.sites.iter().find(|site| draw < site.below).unwrap_or(&self.sites[self.sites.len() - 1])
     }

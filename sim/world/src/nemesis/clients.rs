@@ -9,7 +9,7 @@ use crate::clients::faults::{ClientFault, Cohort};
 use crate::memory::accounts::Account;
 use squall_core::Time;
 use squall_generators::insiders::Attack;
-use squall_network::{ConnId, Network};
+use squall_network::{ConnId, HostId, Network};
 use squall_scenarios::{FaultKind, Profile};
 
 /// What a strike on clients holds.
@@ -30,18 +30,55 @@ pub(in crate::nemesis) enum Held {
     },
 }
 
-/// Devices that are online lose their connection, or find it half-open; a share of them.
+/// The devices that a strike is about, drawn when it begins.
+pub(in crate::nemesis) enum Whom {
+    /// It is about no single devices.
+    Nobody,
+    /// Those that were online then.
+    These(Vec<u32>),
+    /// A share of all, as long as it lasts.
+    Cohort(Cohort),
+}
+
+impl Whom {
+    /// Them, one by one; with a carrier that is gone, all of its site.
+    pub fn clients(&self, carrier: Option<HostId>, stage: &Stage<'_>) -> Vec<u32> {
+        let all = 0..stage.fleet.clients();
+        match (self, carrier) {
+            (_, Some(site)) => all.filter(|client| stage.fleet.last_mile.site(*client).host == site).collect(),
+            (Whom::Nobody, None) => Vec::new(),
+            (Whom::These(clients), None) => clients.clone(),
+            (Whom::Cohort(cohort), None) => all.filter(|client| cohort.has(*client)).collect(),
+        }
+    }
+}
+
+/// Draws the devices that a strike is about.
+pub(super) fn draw(fault: usize, strike: &mut Strike, stage: &Stage<'_>) -> Whom {
+    match strike.kind {
+        FaultKind::SlowReader { share } | FaultKind::ProfileChange { share, .. } => {
+            Whom::Cohort(Cohort { fault, key: strike.stream.next_u64(), share })
+        }
+        FaultKind::Disconnect { share } | FaultKind::HalfOpen { share } => {
+            let clients = 0..stage.fleet.clients();
+            Whom::These(
+                clients.filter(|client| strike.stream.chance(share) && stage.fleet.is_online(*client)).collect(),
+            )
+        }
+        _ => Whom::Nobody,
+    }
+}
+
+/// Devices that are online lose their connection, or find it half-open.
 fn each_connection(
+    whom: Whom,
     strike: &mut Strike,
-    share: f64,
     stage: &mut Stage<'_>,
     hit: impl Fn(&Network, ConnId) -> bool,
 ) -> Held {
     let mut hits = 0;
-    for client in 0..stage.fleet.clients() {
-        if strike.stream.chance(share)
-            && stage.fleet.is_online(client)
-            && let Some(conn) = stage.fleet.conn(client)
+    for client in whom.clients(None, stage) {
+        if let Some(conn) = stage.fleet.conn(client)
             && hit(stage.network, conn)
         {
             hits += 1;
@@ -53,12 +90,12 @@ fn each_connection(
     Held::Nothing
 }
 
-pub(super) fn disconnect(strike: &mut Strike, share: f64, stage: &mut Stage<'_>) -> Held {
-    each_connection(strike, share, stage, Network::cut)
+pub(super) fn disconnect(whom: Whom, strike: &mut Strike, stage: &mut Stage<'_>) -> Held {
+    each_connection(whom, strike, stage, Network::cut)
 }
 
-pub(super) fn half_open(strike: &mut Strike, share: f64, stage: &mut Stage<'_>) -> Held {
-    each_connection(strike, share, stage, Network::freeze)
+pub(super) fn half_open(whom: Whom, strike: &mut Strike, stage: &mut Stage<'_>) -> Held {
+    each_connection(whom, strike, stage, Network::freeze)
 }
 
 pub(super) fn resend_everything(strike: &mut Strike, share: f64, stage: &Stage<'_>) -> Held {
@@ -75,29 +112,23 @@ pub(super) fn resend(clients: &[u32], strike: &mut Strike, stage: &mut Stage<'_>
     }
 }
 
-fn touch(cohort: &Cohort, stage: &mut Stage<'_>) {
-    let cohort = *cohort;
-    stage.touch_clients((0..stage.fleet.clients()).filter(move |client| cohort.has(*client)));
+fn touch(whom: Whom, stage: &mut Stage<'_>) -> Option<Cohort> {
+    stage.touch_clients(whom.clients(None, stage));
+    if let Whom::Cohort(cohort) = whom { Some(cohort) } else { None }
 }
 
-pub(super) fn slow_reader(fault: usize, strike: &mut Strike, share: f64, stage: &mut Stage<'_>) -> Held {
-    let cohort = Cohort { fault, key: strike.stream.next_u64(), share };
-    touch(&cohort, stage);
-    stage.client_faults.begin(ClientFault::SlowReaders(cohort));
+pub(super) fn slow_reader(whom: Whom, stage: &mut Stage<'_>) -> Held {
+    if let Some(cohort) = touch(whom, stage) {
+        stage.client_faults.begin(ClientFault::SlowReaders(cohort));
+    }
     Held::SlowReaders
 }
 
-pub(super) fn profile_change(
-    fault: usize,
-    strike: &mut Strike,
-    share: f64,
-    to: Profile,
-    stage: &mut Stage<'_>,
-) -> Held {
-    let cohort = Cohort { fault, key: strike.stream.next_u64(), share };
-    touch(&cohort, stage);
-    let profile = stage.sites.profiles[&to];
-    stage.client_faults.begin(ClientFault::ProfileChange { cohort, profile });
+pub(super) fn profile_change(whom: Whom, strike: &mut Strike, to: Profile, stage: &mut Stage<'_>) -> Held {
+    if let Some(cohort) = touch(whom, stage) {
+        let profile = stage.sites.profiles[&to];
+        stage.client_faults.begin(ClientFault::ProfileChange { cohort, profile });
+    }
     strike.count("connections", apply_profiles(stage));
     Held::ProfileChange
 }

@@ -144,6 +144,8 @@ impl Nemesis {
             FaultKind::CarrierGone { carrier } => Some(links::draw_carrier(strike, carrier, stage)),
             _ => None,
         };
+        let whom = clients::draw(index, strike, stage);
+        strike.harm = targets::harmed(&strike.kind, &whom.clients(carrier, stage), stage);
         tell(strike, true, stage);
         if let Some(bystanders) = &mut stage.observatory.bystanders {
             bystanders.handle_fault(&strike.kind, stage.now);
@@ -226,12 +228,12 @@ impl Nemesis {
             }
             FaultKind::Liars { .. } => Held::Clients(clients::liars(stage)),
             FaultKind::Insiders { .. } => Held::Clients(clients::insiders(stage)),
-            FaultKind::SlowReader { share } => Held::Clients(clients::slow_reader(index, strike, *share, stage)),
-            FaultKind::ProfileChange { share, to } => {
-                Held::Clients(clients::profile_change(index, strike, *share, *to, stage))
+            FaultKind::SlowReader { .. } => Held::Clients(clients::slow_reader(whom, stage)),
+            FaultKind::ProfileChange { to, .. } => {
+                Held::Clients(clients::profile_change(whom, strike, *to, stage))
             }
-            FaultKind::Disconnect { share } => Held::Clients(clients::disconnect(strike, *share, stage)),
-            FaultKind::HalfOpen { share } => Held::Clients(clients::half_open(strike, *share, stage)),
+            FaultKind::Disconnect { .. } => Held::Clients(clients::disconnect(whom, strike, stage)),
+            FaultKind::HalfOpen { .. } => Held::Clients(clients::half_open(whom, strike, stage)),
             FaultKind::RollingRestart { .. } | FaultKind::Swizzle { .. } | FaultKind::Flap { .. } => {
                 unreachable!("these are taken apart before they strike")
             }
@@ -420,7 +422,7 @@ impl Nemesis {
 }
 
 fn tell(strike: &Strike, active: bool, stage: &mut Stage<'_>) {
-    let (hosts, devices) = targets::harmed(&strike.kind, stage);
-    let kind = Kind::Fault { name: strike.name.clone(), active, targets: strike.targets.clone(), hosts, devices };
+    let (name, targets, harm) = (strike.name.clone(), strike.targets.clone(), strike.harm.clone());
+    let kind = Kind::Fault { name, active, targets, harm };
     stage.tell(Event { t: stage.now, at: Entity::World, kind });
 }

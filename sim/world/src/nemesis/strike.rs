@@ -3,6 +3,7 @@
 use super::Stage;
 use squall_generators::rng::Stream;
 use squall_generators::{Latency, Sink};
+use squall_history::Harm;
 use squall_scenarios::{Fault, FaultKind};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,6 +21,8 @@ pub(super) struct Strike {
     pub stream: Stream,
     /// The hosts that it is on, for people.
     pub targets: Vec<String>,
+    /// Whom it may harm, for the checks, once it has begun.
+    pub harm: Harm,
     /// Everybody whom its fault names, if this is the first strike of an occurrence and they are known before the run.
     pub must_strike: Vec<String>,
     /// Those of its targets that it has hit.
@@ -40,6 +43,7 @@ impl Strike {
             length: ends - begins,
             stream,
             targets: Vec::new(),
+            harm: Harm::default(),
             must_strike: Vec::new(),
             struck: BTreeSet::new(),
             hits: BTreeMap::new(),

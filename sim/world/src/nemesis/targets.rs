@@ -3,9 +3,13 @@
 use super::Stage;
 use super::strike::Strike;
 use squall_generators::rng::{Stream, shuffle};
+use squall_history::Harm;
 use squall_network::HostId;
 use squall_protocol::Role;
 use squall_scenarios::{FaultKind, Scenario, Target, Targets};
+
+/// A link that is slower by up to this still carries everything; beyond, what waits for an answer may give up first.
+const SLOW_US: u64 = 250_000;
 
 /// Draws the hosts of targets that say how many are meant, and finds those that are known by what they do.
 pub(super) fn resolve(strike: &mut Strike, stage: &Stage<'_>) {
@@ -32,14 +36,23 @@ pub(super) fn each_of(scenario: &Scenario, targets: &Targets) -> Vec<Target> {
     hosts.chain(targets.clients().then_some(Target::Clients)).collect()
 }
 
-/// Whom a fault may harm, for the checks: hosts by their place, and whether devices are among them. Liars harm nobody.
-pub(super) fn harmed(kind: &FaultKind, stage: &Stage<'_>) -> (Vec<u16>, bool) {
+/// Whom a fault may harm, for the checks. `struck` are the devices that have been drawn for it. Liars and insiders harm nobody, nor
+/// does who says something twice; whose connection is cut with a frame learns of it.
+pub(super) fn harmed(kind: &FaultKind, struck: &[u32], stage: &Stage<'_>) -> Harm {
     let sides = kind.targets();
     let hosts = sides.iter().flat_map(|(_, targets)| stage.machines_of(targets));
-    let clients = sides.iter().any(|(_, targets)| targets.clients());
-    // What names nobody strikes devices or their frames.
-    let devices = clients || (sides.is_empty() && !matches!(kind, FaultKind::Liars { .. }));
-    (hosts.map(|machine| machine as u16).collect(), devices)
+    let population = stage.fleet.population();
+    Harm {
+        hosts: hosts.map(|machine| machine as u16).collect(),
+        devices: struck.iter().map(|client| population.device(*client)).collect(),
+        connections: sides.iter().any(|(_, targets)| targets.clients())
+            || (sides.is_empty() && !matches!(kind, FaultKind::Liars { .. })),
+        delay_us: match kind {
+            FaultKind::Latency { add, jitter, .. } => Some(add.as_micros() + jitter.as_micros()),
+            _ => None,
+        }
+        .filter(|delay| *delay <= SLOW_US),
+    }
 }
 
 /// Whom targets mean, with those drawn that are to be drawn. `busiest` is the shard with the busiest conversation.

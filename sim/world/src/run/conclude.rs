@@ -368,6 +368,17 @@ mod tests {
     }
 
     #[test]
+    fn an_outage_counts_though_everybody_gives_up() {
+        let stays = "session_length = [{ share = 1, from = \"2s\", to = \"6s\" }]\naway_length = \"500ms\"\n";
+        let fault = "[[faults]]\nkind = \"crash\"\ntarget = [\"gateway-*\"]\nat = \"5s\"\nfor = \"20s\"\n";
+        let measures = ["send-to-ack", "send-to-deliver", "reconnect"];
+        let record = record(stays, &(fault.to_owned() + &measures.map(|measure| level(measure, "8s")).concat()));
+        for level in &record.service_levels {
+            assert_eq!(level.verdict, Verdict::Violated, "{level:?}");
+        }
+    }
+
+    #[test]
     fn after_a_fault_everybody_is_back_and_the_record_says_where() {
         let fault = "[[faults]]\nkind = \"power-loss\"\ntarget = [\"gateway-0\"]\nat = \"5s\"\nfor = \"1s\"\n";
         let record = record("", &format!("{fault}{}{}", level("all-back", "1ms"), level("reconnect", "20s")));

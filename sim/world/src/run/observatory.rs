@@ -138,7 +138,13 @@ impl Sink for Observatory {
         }
     }
 
-    fn waits_by_choice(&mut self, message: ClientMsgId) {
+    fn was_away(&mut self, message: ClientMsgId, us: u64) {
+        if let Some(sent) = self.sent_at.get_mut(&message) {
+            *sent += us;
+        }
+    }
+
+    fn is_no_sample(&mut self, message: ClientMsgId) {
         self.sent_at.remove(&message);
     }
 }

@@ -51,6 +51,8 @@ pub struct Outbox {
     not_before: Time,
     /// The number of the front message is a guess, or the one before it was refused: nothing may overtake it.
     one_at_a_time: bool,
+    /// How many messages may be on the way: one more for each that is stored since the user was told to wait.
+    pace: u8,
     /// Why what has no answer was last called back to go out again.
     rewound_for: ResendCause,
 }
@@ -70,6 +72,7 @@ impl Outbox {
             answered_at: Time::ZERO,
             not_before: Time::ZERO,
             one_at_a_time: false,
+            pace: MAX_SENDS_IN_FLIGHT as u8,
             rewound_for: ResendCause::Connected,
         }
     }
@@ -143,7 +146,7 @@ impl Outbox {
 
     /// How many messages may be on the way.
     fn window(&self) -> usize {
-        if self.one_at_a_time { 1 } else { MAX_SENDS_IN_FLIGHT }
+        if self.one_at_a_time { 1 } else { usize::from(self.pace) }
     }
 
     /// What goes out now: unsent messages inside the window, and those whose ack is overdue.
@@ -183,6 +186,7 @@ impl Outbox {
         let pending = &mut self.queue[index];
         pending.stored = true;
         self.one_at_a_time = false;
+        self.pace = (self.pace + 1).min(MAX_SENDS_IN_FLIGHT as u8);
         let payload = pending.payload.clone();
         while self.queue.pop_front_if(|p| p.stored).is_some() {
             self.base = self.base.next();
@@ -239,7 +243,9 @@ impl Outbox {
         self.note_answer(id, now);
     }
 
-    /// The user has done too much: everything goes out again, in order, when the wait is over.
+    /// The user has done too much: everything goes out again, in order, when the wait is over. Until then there is room for one
+    /// message, so one goes first, and each that is stored lets one more be on the way: a whole window at once would mostly be told
+    /// to wait again.
     pub fn handle_too_often(&mut self, id: ClientMsgId, wait: Duration, now: Time) {
         self.note_answer(id, now);
         let wait = if planted(Plant::WaitInSeconds) { wait * 1_000 } else { wait };
@@ -248,6 +254,7 @@ impl Outbox {
         }
         self.not_before = self.not_before.max(now + wait.min(RETRY_AFTER_MAX));
         self.waiting_since = None;
+        self.pace = 1;
         self.rewind(ResendCause::Refused);
     }
 
@@ -427,6 +434,27 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_of_one_a_second_costs_two_copies_a_message_at_most() {
+        let mut o = outbox(40);
+        let (mut now, mut allowed_at, mut copies) = (0, 0, 0);
+        while !o.is_empty() {
+            let mut went = sent(&mut o, at(now));
+            copies += went.len();
+            for (id, _, _) in went.drain(..) {
+                if now >= allowed_at {
+                    allowed_at = now + 1_000;
+                    o.handle_stored(ClientMsgId(id), at(now));
+                } else if o.unanswered().next() == Some(ClientMsgId(id)) {
+                    o.handle_too_often(ClientMsgId(id), Duration::from_millis(allowed_at - now), at(now));
+                }
+            }
+            now += 1_000;
+            assert!(now < 100_000);
+        }
+        assert!(copies <= 40 * 2 + MAX_SENDS_IN_FLIGHT, "{copies} copies of 40 messages");
+    }
+
+    #[test]
     fn whoever_is_told_to_wait_sends_nothing_before_on_whatever_connection_and_then_all_in_order() {
         let mut o = outbox(3);
         sent(&mut o, at(0));
@@ -437,8 +465,10 @@ mod tests {
         o.handle_connected();
         assert_eq!(sent(&mut o, at(509)), []);
         assert_eq!(o.poll_timeout(), at(510));
-        assert_eq!(sent(&mut o, at(510)), [(1, 1, true), (2, 2, true), (3, 3, true)]);
+        assert_eq!(sent(&mut o, at(510)), [(1, 1, true)]);
         assert_eq!(o.poll_timeout(), at(3_510));
+        assert!(o.handle_stored(ClientMsgId(1), at(520)).is_some());
+        assert_eq!(sent(&mut o, at(520)), [(2, 2, true), (3, 3, true)]);
         // No server keeps a conversation shut for ever.
         o.handle_too_often(ClientMsgId(1), Duration::MAX, at(600));
         assert_eq!(o.poll_timeout(), at(600) + RETRY_AFTER_MAX);

@@ -565,7 +565,9 @@ impl ClientSession {
         if silent {
             return self.give_up("no answer", now, out);
         }
-        let doubtful = unheard.is_some_and(|unheard| unheard >= RESEND_AFTER);
+        // So does a page that has not come, if nothing else has.
+        let unpaged = |t: &Thread| matches!(t.lack, Lack::Asked { at, .. } if at >= heard) && t.is_lack_due(now);
+        let doubtful = unheard.is_some_and(|unheard| unheard >= RESEND_AFTER) || self.threads.iter().any(unpaged);
         if ping_sent.is_none() && (now >= next_ping || doubtful) {
             let ping_sent = Some(now).filter(|_| !planted(Plant::HalfOpenNeverNoticed));
             self.phase = Phase::Online { next_ping: now + self.heartbeat_interval(), ping_sent, heard };
