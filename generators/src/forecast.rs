@@ -81,7 +81,7 @@ impl Forecast {
         let work = rate.work_between(0, load_us) / workload.send_interval.as_micros() as f64;
         // A conversation that falls silent does so in the middle of the load, by and large.
         let said = 1.0 - population.silent_share / 2.0;
-        let texts = f64::from(population.users) * work * (1.0 + workload.follow_up_share) * said;
+        let texts = f64::from(population.users) * work * (1.0 + workload.mean_follow_ups()) * said;
         let clients = people.devices();
         let devices = f64::from(clients) / f64::from(population.users);
         let traffic = traffic(scenario, &people, texts, devices);

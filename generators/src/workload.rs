@@ -202,9 +202,13 @@ impl Workload {
         }
     }
 
-    /// Whether the `n`th send of a user is followed by another one at once.
-    pub fn has_follow_up(&self, user: u32, n: u32) -> bool {
-        unit(self.bits(3, user, n)) < self.model.follow_up_share
+    /// How many sends follow at once upon the `n`th of a user.
+    pub fn follow_ups(&self, user: u32, n: u32) -> u32 {
+        let follows = |nth: u32| {
+            let bits = self.bits(3, user, n);
+            unit(if nth == 0 { bits } else { mix(bits ^ u64::from(nth)) }) < self.model.follow_up_share
+        };
+        (0..self.model.follow_ups).find(|nth| !follows(*nth)).unwrap_or(self.model.follow_ups)
     }
 
     /// How long the `n`th session of a device lasts, in µs; `None`: for ever.
@@ -294,6 +298,16 @@ mod tests {
             }
         }
         assert!(direct > 300 && group > 100, "{direct} {group}");
+    }
+
+    #[test]
+    fn so_many_follow_at_once_as_was_asked_for_by_and_large() {
+        let (_, w) = people(|s| (s.workload.follow_up_share, s.workload.follow_ups) = (0.9, 40));
+        let all: Vec<u32> =
+            (0..50).flat_map(|user| (0..40).map(move |n| (user, n))).map(|(u, n)| w.follow_ups(u, n)).collect();
+        let mean = f64::from(all.iter().sum::<u32>()) / all.len() as f64;
+        assert!((mean / w.model().mean_follow_ups() - 1.0).abs() < 0.1, "{mean}");
+        assert!(all.iter().all(|n| *n <= 40) && all.iter().any(|n| *n > 20));
     }
 
     #[test]

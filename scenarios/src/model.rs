@@ -164,6 +164,8 @@ pub struct Workload {
     pub text: Text,
     /// A second send follows at once, as when someone types in two bursts, with this chance. It makes sends of one device overlap.
     pub follow_up_share: f64,
+    /// How many follow at most, each upon the one before with that chance.
+    pub follow_ups: u32,
     /// Mean time between two membership changes of one group; `0s` means never.
     pub membership_interval: Span,
     /// Who changes the members of a group, and how.
@@ -177,6 +179,13 @@ pub struct Workload {
     pub codec: Codec,
     /// How often a device sends a heartbeat.
     pub heartbeat_interval: Span,
+}
+
+impl Workload {
+    /// How many sends follow upon one at once, on average.
+    pub fn mean_follow_ups(&self) -> f64 {
+        (1..=self.follow_ups.min(1_000)).map(|n| self.follow_up_share.powi(n as i32)).sum()
+    }
 }
 
 impl Default for Workload {
@@ -195,6 +204,7 @@ impl Default for Workload {
             body_bytes: Bodies::One(200),
             text: Text::Plain,
             follow_up_share: 0.2,
+            follow_ups: 1,
             membership_interval: Span::ZERO,
             membership: Membership::Guest,
             session_length: Lengths::One(Span::ZERO),

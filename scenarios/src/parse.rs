@@ -156,6 +156,7 @@ fn workload(table: &mut Table<'_, '_>, workload: &mut Workload) {
     table.field("body_bytes", &mut workload.body_bytes);
     table.field("text", &mut workload.text);
     table.field("follow_up_share", &mut workload.follow_up_share);
+    table.field("follow_ups", &mut workload.follow_ups);
     table.field("membership_interval", &mut workload.membership_interval);
     table.field("membership", &mut workload.membership);
     table.field("session_length", &mut workload.session_length);

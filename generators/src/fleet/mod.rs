@@ -336,7 +336,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                 Timer::Send(user, n) => {
                     let act = self.workload.send(&self.population, user, n, at.0);
                     if let Some(act) = act {
-                        if self.workload.has_follow_up(user, n) {
+                        for _ in 0..self.workload.follow_ups(user, n) {
                             self.perform(act.clone(), now, sink);
                         }
                         self.perform(act, now, sink);

@@ -79,6 +79,9 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                 self.kept.forget(index, conversation, client_msg_id);
                 event(Kind::Refused { conversation, client_msg_id, reason: refusal_name(reason) });
             }
+            Output::ToldToWait { conversation, client_msg_id, retry_after_ms } => {
+                event(Kind::Wait { conversation, client_msg_id, retry_after_ms });
+            }
             Output::Arrived { conversation, from, to, entries, via } => {
                 self.totals.delivered += u64::from(entries);
                 if via == ShownVia::Page {

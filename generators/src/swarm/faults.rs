@@ -76,7 +76,7 @@ pub(super) fn draw(draws: &mut Draws, scenario: &Scenario, mood: Mood) -> Vec<Fa
     let hits = |kind: KindName| match mood {
         Mood::Busy | Mood::Crowd => true,
         // Pages that are freed hold what little is said.
-        Mood::Sparse => kind != KindName::DiskFull,
+        Mood::Sparse | Mood::LargeGroups => kind != KindName::DiskFull,
         Mood::Quiet => WITHOUT_TRAFFIC.contains(&kind),
         // There are so few people that a carrier may have none of them.
         Mood::ManyConversations => kind != KindName::CarrierGone,
@@ -144,6 +144,10 @@ fn sides(draws: &mut Draws, scenario: &Scenario, mood: Mood) -> (Targets, Target
             let some = if one == Target::All(Role::Gateway) { one.into() } else { some };
             (some, hosts.collect())
         }
+        // One host of many is out of reach of one of many, and everybody else sees both.
+        (Target::All(_), Target::All(role)) if mood != Mood::Quiet && draws.chance(0.3) => {
+            (some, Target::OneOf(role).into())
+        }
         _ => (some, other.into()),
     }
 }
@@ -188,6 +192,11 @@ fn add(draws: &mut Draws, scenario: &Scenario, mood: Mood, kind: KindName, fault
         }
         KindName::Partition => {
             let (between, and) = sides(draws, scenario, mood);
+            if draws.chance(0.3) {
+                // Whoever connects meanwhile, and stays, must hear of everything in the end.
+                let share = draws.share(50, 100);
+                faults.push(fault(at + Span::from_secs(1), None, FaultKind::Disconnect { share }));
+            }
             at_any_time(FaultKind::Partition { between, and })
         }
         KindName::PartitionOneWay => {

@@ -20,6 +20,8 @@ pub(super) enum Mood {
     Crowd,
     /// People with hundreds of conversations, which is more than one part of heads.
     ManyConversations,
+    /// Groups of many people in which little is said.
+    LargeGroups,
 }
 
 impl Mood {
@@ -30,6 +32,7 @@ impl Mood {
             7 => Just(Mood::Quiet),
             12 => Just(Mood::Crowd),
             6 => Just(Mood::ManyConversations),
+            8 => Just(Mood::LargeGroups),
         ])
     }
 }
@@ -91,6 +94,20 @@ pub(super) fn draw(draws: &mut Draws, scenario: &mut Scenario) -> Mood {
         Mood::Quiet => quiet(draws, scenario),
         Mood::Crowd => crowd(draws, scenario),
         Mood::ManyConversations => many_conversations(draws, scenario),
+        Mood::LargeGroups => large_groups(draws, scenario),
+    }
+    if matches!(mood, Mood::Sparse | Mood::LargeGroups) && draws.chance(0.3) {
+        // Much at once, and then silence: what the last of it needs, no later message brings.
+        let workload = &mut scenario.workload;
+        workload.follow_up_share = draws.share(80, 95);
+        workload.follow_ups = draws.of(20..=40u32);
+        workload.send_interval = workload.send_interval * 4;
+    }
+    if scenario.workload.membership_interval > Span::ZERO && draws.chance(0.3) {
+        // So little that those who change groups are told to wait.
+        let limits = &mut scenario.limits;
+        (limits.additions_per_second, limits.additions_burst) = (1, draws.of(4..=12u32));
+        (limits.changes_per_second, limits.changes_burst) = (1, draws.of(4..=12u32));
     }
     mood
 }
@@ -152,6 +169,22 @@ fn crowd(draws: &mut Draws, scenario: &mut Scenario) {
         population.group_size_min = population.users;
         population.group_size_max = population.users;
     }
+}
+
+fn large_groups(draws: &mut Draws, scenario: &mut Scenario) {
+    sparse(draws, scenario);
+    scenario.network.last_mile = [(Profile::Wifi, 1.0), (Profile::Lte, 1.0)].into();
+    let (population, workload) = (&mut scenario.population, &mut scenario.workload);
+    population.users = draws.of(50..=90u32);
+    population.devices_per_user = Devices::One(1);
+    population.direct_conversations_per_user = Conversations::One(1);
+    population.groups = draws.of(3..=8u32);
+    (population.group_size_min, population.group_size_max) = (33, population.users);
+    workload.direct_share = 0.1;
+    workload.send_interval = draws.ms(15_000, 40_000);
+    workload.partner_popularity = Popularity::Uniform;
+    workload.membership_interval = draws.ms(2_000, 10_000);
+    workload.membership = Membership::Restless;
 }
 
 /// Everybody is in more groups than one part of the heads holds, and in most of them little was ever said.

@@ -18,6 +18,7 @@ mod differential;
 mod every_send_answered;
 mod facts;
 mod in_time;
+mod limits_hold;
 mod members_only;
 mod no_duplicates;
 mod no_loss;
@@ -58,8 +59,26 @@ pub struct Config {
     pub noticed_us: u64,
     /// What the last mile may add to a delivery of itself, in µs: the longest outage of its path that a connection outlives.
     pub last_mile_us: u64,
+    /// What one user may do.
+    pub limits: Limits,
     /// What every host's clock shows when the run starts, in ms since the Unix epoch; 0 when a fault may have one show something else.
     pub epoch_ms: u64,
+}
+
+/// So many a second in the long run, and so many at once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Allowance {
+    pub per_second: u32,
+    pub at_once: u32,
+}
+
+/// What one user may do; without an allowance of sends nothing is judged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Sends, at each gateway.
+    pub sends: Allowance,
+    /// Conversations created, people put into conversations, and joins and leaves, at each shard.
+    pub growth: [Allowance; 3],
 }
 
 /// A device at the end of a run.

@@ -3,8 +3,8 @@
 use crate::property::Property;
 use crate::{
     acked_is_durable, bounded, current_routes, cursor_behind_acks, cursor_never_back, dense_sequence,
-    every_send_answered, in_time, members_only, no_duplicates, no_loss, nothing_unsent, same_order, same_stamps,
-    sender_order, tables_agree, wire_privacy,
+    every_send_answered, in_time, limits_hold, members_only, no_duplicates, no_loss, nothing_unsent, same_order,
+    same_stamps, sender_order, tables_agree, wire_privacy,
 };
 
 /// All properties, in the order of reports.
@@ -26,6 +26,7 @@ pub(crate) const TABLE: &[Property] = &[
     wire_privacy::PROPERTY,
     same_stamps::PROPERTY,
     bounded::PROPERTY,
+    limits_hold::PROPERTY,
 ];
 
 #[cfg(test)]
@@ -55,6 +56,7 @@ mod tests {
                 "wire-privacy",
                 "same-stamps",
                 "bounded-and-back",
+                "limits-hold",
             ]
         );
         for property in TABLE {

@@ -2,7 +2,7 @@
 //!
 //! Messages are named by small numbers. Times are the numbers of the events.
 
-use crate::{AuditDevice, AuditEntry, CheckReport, Checks, Config, Verdict, Violation};
+use crate::{Allowance, AuditDevice, AuditEntry, CheckReport, Checks, Config, Limits, Verdict, Violation};
 use squall_history::{Arrived, Entity, Event, Harm, Kind, Via, What};
 use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId};
 use std::collections::BTreeMap;
@@ -45,6 +45,7 @@ pub(crate) struct History {
     /// The user of each device.
     devices: BTreeMap<u64, u64>,
     away: Vec<u64>,
+    limits: Limits,
 }
 
 /// What the checks said of a history.
@@ -68,6 +69,19 @@ impl History {
         history.acked(1, 1, 1).log(1).display(1, 1, 1).display(2, 1, 1);
         history.send(1, 2).acked(1, 2, 2).log(2).display(1, 2, 2).display(2, 2, 2);
         history
+    }
+
+    /// A user may send and do so much at once, and hardly anything afterwards.
+    pub fn limited(&mut self, sends: u32, growth: u32) -> &mut Self {
+        let of = |at_once| Allowance { per_second: 1, at_once };
+        self.limits = Limits { sends: of(sends), growth: [of(growth); 3] };
+        self
+    }
+
+    /// A device is told to wait.
+    pub fn told_to_wait(&mut self, device: u64, message: u64) -> &mut Self {
+        let (conversation, client_msg_id) = (CONVERSATION, id(message));
+        self.push(device, Kind::Wait { conversation, client_msg_id, retry_after_ms: 5 })
     }
 
     /// A device that stays to the end.
@@ -277,7 +291,8 @@ impl History {
     }
 
     fn observed(&self) -> Checks {
-        let mut checks = Checks::new(Config { shards: vec![SHARD_HOST], ..Config::default() });
+        let mut checks =
+            Checks::new(Config { shards: vec![SHARD_HOST], limits: self.limits, ..Config::default() });
         self.events.iter().for_each(|event| checks.observe(event));
         checks
     }

@@ -114,6 +114,8 @@ pub enum Kind {
         #[serde(skip_serializing_if = "Vec::is_empty")]
         held: Vec<Arrived>,
     },
+    /// The server told the device that its user has done too much at once, and to wait for so long.
+    Wait { conversation: ConversationId, client_msg_id: ClientMsgId, retry_after_ms: u64 },
     /// The person sees this entry.
     Display {
         user: UserId,
@@ -189,6 +191,7 @@ impl Kind {
             | Kind::Resend { conversation, .. }
             | Kind::Sent { conversation, .. }
             | Kind::Refused { conversation, .. }
+            | Kind::Wait { conversation, .. }
             | Kind::Append { conversation, .. }
             | Kind::Publish { conversation, .. }
             | Kind::Cursor { conversation, .. }
@@ -251,6 +254,9 @@ impl Event {
             }
             Kind::Refused { conversation, client_msg_id, .. } => {
                 [6, conversation.spread(), client_msg_id.0 as u64].into_iter().for_each(add)
+            }
+            Kind::Wait { conversation, client_msg_id, retry_after_ms } => {
+                [22, conversation.spread(), client_msg_id.0 as u64, *retry_after_ms].into_iter().for_each(add)
             }
             Kind::Append { conversation, seq, client_msg_id, .. } => {
                 [7, conversation.spread(), seq.0, client_msg_id.0 as u64].into_iter().for_each(add)

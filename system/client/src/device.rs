@@ -61,6 +61,12 @@ pub enum Event {
         conversation: ConversationId,
         client_msg_id: ClientMsgId,
     },
+    /// The user has done too much at once: the message goes out again after this.
+    ToldToWait {
+        conversation: ConversationId,
+        client_msg_id: ClientMsgId,
+        retry_after_ms: u64,
+    },
     /// An entry came that had been shown before.
     Discarded {
         conversation: ConversationId,
@@ -304,6 +310,9 @@ impl Driver {
                 }
                 Output::Online => Event::Online,
                 Output::Stopped => Event::Stopped,
+                Output::ToldToWait { conversation, client_msg_id, retry_after_ms } => {
+                    Event::ToldToWait { conversation, client_msg_id, retry_after_ms }
+                }
                 Output::Resent { conversation, client_msg_id, .. } => {
                     Event::Resent { conversation, client_msg_id }
                 }

@@ -67,6 +67,9 @@ pub enum Plant {
     DebtEvicted,
     LeaverTakesAway,
     DirectNamesWhoever,
+    LargeGroupForgetsTheJoin,
+    HeadsAskedAgainOnce,
+    AdditionsChargedToTheAdded,
 }
 
 /// Whether this bug is planted in the process.

@@ -164,6 +164,10 @@ impl Growth {
 
     /// It has become an entry.
     pub fn spend(&mut self, user: UserId, payload: &Payload, now: Time) {
+        let user = match payload {
+            Payload::Joined(added) if planted(Plant::AdditionsChargedToTheAdded) => *added,
+            _ => user,
+        };
         let cost = Cost::of(payload);
         let each = [
             (&mut self.creations, cost.creations),

@@ -61,6 +61,7 @@ fn brief(out: &[Output]) -> Vec<String> {
             Output::Connect => Some("connect".into()),
             Output::Transmit(frame) => Some(format!("{frame:?}")),
             Output::Stopped => Some("stopped".into()),
+            Output::ToldToWait { retry_after_ms, .. } => Some(format!("wait {retry_after_ms} ms")),
             Output::Online | Output::Resent { .. } | Output::Refused { .. } | Output::Arrived { .. } => None,
         })
         .collect()

@@ -42,6 +42,8 @@ impl Facts {
         if self.epoch_ms > 0 && !self.is_stored_in_time(message, entry.stored_at_ms) {
             self.wrong_time(message, conversation, entry.seq);
         }
+        let shard = self.conversations[conversation].shard;
+        self.spent.entry(shard, message, entry);
         let row = &mut self.messages[message];
         let again = row.is(known::LOGGED);
         row.known |= known::LOGGED;
@@ -90,6 +92,7 @@ impl Facts {
     /// Closes the fold, so that membership can be asked for.
     pub fn settle(&mut self) {
         self.membership.settle();
+        self.spent.settle();
     }
 
     /// The conversations of a user, in order, with the entries that they may see and that are in the log.

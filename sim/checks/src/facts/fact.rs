@@ -19,6 +19,12 @@ pub(crate) enum Fact {
         message: u32,
         reason: &'static str,
     },
+    /// A device was told to wait. `too_early`: its user had not sent so much that any limit could have been reached.
+    ToldToWait {
+        message: u32,
+        device: u32,
+        too_early: bool,
+    },
     Shown(Shown),
     /// An entry came again to a device that had it. `taken`: what everybody else has seen at that place instead.
     Discarded {

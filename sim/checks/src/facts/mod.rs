@@ -18,6 +18,7 @@ mod observe;
 mod promptness;
 mod refusals;
 mod rows;
+mod spent;
 mod table;
 
 pub(crate) use arrivals::Astray;
@@ -26,6 +27,7 @@ use fact::row;
 pub(crate) use fact::{Fact, Logged, Origin, Shown, Suspect};
 pub(crate) use promptness::Late;
 pub(crate) use rows::{NONE, known};
+use spent::Spent;
 
 use crate::{AuditLevel, Config};
 use arrivals::Arrivals;
@@ -97,6 +99,8 @@ pub(crate) struct Facts {
     /// Of a pair, the runs of displayed entries before the current one, and what was skipped.
     earlier_runs: FxHashMap<u32, Vec<Range>>,
     skips: FxHashMap<u32, Vec<Range>>,
+    /// What each user has done of what is limited.
+    pub spent: Spent,
 }
 
 impl Facts {
@@ -125,6 +129,7 @@ impl Facts {
             far: FxHashMap::default(),
             earlier_runs: FxHashMap::default(),
             skips: FxHashMap::default(),
+            spent: Spent::new(config),
         }
     }
 
@@ -188,6 +193,7 @@ impl Facts {
             id,
             user: None,
             connects: 0,
+            transmissions: 0,
             gone_since: rows::CONNECTED,
             connected_ms: 0,
             page_ms: 0,

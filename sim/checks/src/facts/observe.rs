@@ -63,6 +63,7 @@ impl Facts {
                 Some(Fact::CursorMoved { pair, before, up_to: *up_to })
             }
             Kind::Restart => {
+                self.spent.restarts(host);
                 for shard in self.shards.iter_mut().filter(|shard| shard.host == host) {
                     shard.restarts = shard.restarts.saturating_add(1);
                 }
@@ -99,15 +100,18 @@ impl Facts {
                 self.devices[device].left = reason == "away";
                 None
             }
-            Kind::Send { conversation, sender, client_msg_id, body_hash, what, .. } => {
+            Kind::Send { conversation, sender, client_msg_id, body_hash, what, ref members } => {
                 let content = content(conversation, sender, body_hash, what);
                 let fact = self.send(device, conversation, sender, client_msg_id, content)?;
                 self.note_kind(client_msg_id, what);
+                self.sends(device, what, members.len());
                 Some(fact)
             }
             Kind::Resend { client_msg_id, .. } => {
                 let message = self.messages.find(client_msg_id)?;
                 self.messages[message].known |= known::RESENT;
+                let device = self.device(device, None);
+                self.devices[device].transmissions += 1;
                 None
             }
             Kind::Sent { conversation, client_msg_id, seq, stored_at_ms } => {
@@ -117,6 +121,7 @@ impl Facts {
                 self.ack_stamp(device, conversation, client_msg_id, seq, stored_at_ms);
                 Some(Fact::Acked(acked))
             }
+            Kind::Wait { client_msg_id, .. } => self.told_to_wait(device, client_msg_id),
             Kind::Refused { client_msg_id, reason, .. } => self.refused(client_msg_id, reason),
             Kind::Display { user, conversation, seq, sender, client_msg_id, body_hash, what, via } => {
                 let pair = self.pair(device, conversation, Some(user));

@@ -23,6 +23,15 @@ impl Facts {
         };
     }
 
+    /// What a message is, as it was sent.
+    pub(super) fn kind_of(&self, message: u32) -> What {
+        match &self.messages[message] {
+            row if row.is(known::CREATION) => What::Created,
+            row if row.is(known::CHANGE) => self.changes.get(&message).copied().unwrap_or(What::Text),
+            _ => What::Text,
+        }
+    }
+
     /// The prefixes of a log at which a refusal may have been decided.
     fn prefixes(&self, refusal: &RefusedSend, conversation: u32) -> Range {
         let sent_ms = self.messages[refusal.message].sent_ms;

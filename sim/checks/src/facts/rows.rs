@@ -116,6 +116,8 @@ pub(crate) struct Device {
     pub id: DeviceId,
     pub user: Option<UserId>,
     pub connects: u32,
+    /// Sends and resends.
+    pub transmissions: u32,
     /// When the device lost or left its connection; `CONNECTED` while it has one, or has never had one.
     pub gone_since: u64,
     /// When its latest connection began.

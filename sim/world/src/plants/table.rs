@@ -282,6 +282,18 @@ bugs! {
         "A conversation of two has the members that its creator names, if the creator is one: the other one is left out of what is theirs."
         ["members-only"] in "insiders", 1 devices, 1 faults:
         "One of two people, who creates their conversation for themselves."
+    LargeGroupForgetsTheJoin "large-group-forgets-the-join":
+        "Where a group has many members, the stay that begins with an entry is looked for before it."
+        ["no-loss", "members-only"] in "large-groups", 2 devices, 0 faults:
+        "A group of more than 32, and somebody who joins it."
+    HeadsAskedAgainOnce "heads-asked-again-once":
+        "A gateway asks a shard for a device's heads, once more if no answer comes, and never again; the device stays connected and knows of nothing."
+        ["no-loss", "in-time"] in "one-out-of-reach", 2 devices, 1 faults:
+        "A shard that one gateway cannot reach for longer than two questions take, and a device that connects meanwhile."
+    AdditionsChargedToTheAdded "additions-charged-to-the-added":
+        "A limit of additions is counted against the person who is added: whoever others put into many groups may add nobody, and who adds is never limited."
+        ["limits-hold"] in "restless-limits", 2 devices, 0 faults:
+        "Somebody who adds others more often than the limit allows."
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::hosts::probe::Probe;
 use crate::hosts::threads;
 use crate::memory::accounts::{Account, Peak};
 use crate::nemesis::{Nemesis, Place, Sites};
-use squall_checks::{Checks, Config};
+use squall_checks::{Allowance, Checks, Config, Limits};
 use squall_core::rate::{Rate, UserLimits};
 use squall_generators::rng::key;
 use squall_generators::{Fleet, Insiders, Liars};
@@ -225,8 +225,23 @@ fn judged(scenario: &Scenario, machines: &[Machine]) -> Config {
         gateways: of(&[Role::Gateway]),
         shared: of(&[Role::Registry, Role::Bus]),
         noticed_us: (heartbeat + limits::ANSWER_LIMIT).as_micros() as u64,
+        limits: allowed(scenario),
         epoch_ms: if clocks_hold { EPOCH_US / 1_000 } else { 0 },
         last_mile_us: profiles.map(|profile| profile.longest_delay()).max().unwrap_or(0),
+    }
+}
+
+/// What one user may do.
+fn allowed(scenario: &Scenario) -> Limits {
+    let of = |per_second, at_once| Allowance { per_second, at_once };
+    let l = &scenario.limits;
+    Limits {
+        sends: of(l.sends_per_second, l.sends_burst),
+        growth: [
+            of(l.creations_per_second, l.creations_burst),
+            of(l.additions_per_second, l.additions_burst),
+            of(l.changes_per_second, l.changes_burst),
+        ],
     }
 }
 

@@ -221,6 +221,11 @@ impl Chat {
                     eprintln!("* not stored in [{}]: {}", title(conversation, self.user), words_for(reason));
                 }
             }
+            Event::ToldToWait { conversation, retry_after_ms, .. } => eprintln!(
+                "* too much at once: what waits for [{}] goes out in {:.1} s",
+                title(conversation, self.user),
+                retry_after_ms as f64 / 1e3
+            ),
             Event::Resent { .. } | Event::Discarded { .. } => {}
         }
         true

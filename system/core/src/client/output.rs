@@ -59,6 +59,12 @@ pub enum Output {
         client_msg_id: ClientMsgId,
         reason: Refusal,
     },
+    /// The user has done too much at once: the message waits, with all others of its conversation.
+    ToldToWait {
+        conversation: ConversationId,
+        client_msg_id: ClientMsgId,
+        retry_after_ms: u64,
+    },
     Arrived {
         conversation: ConversationId,
         from: Seq,

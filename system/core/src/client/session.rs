@@ -397,7 +397,8 @@ impl ClientSession {
         match reason {
             Refusal::Busy => return outbox.handle_busy(id, now),
             Refusal::TooOften { retry_after_ms } => {
-                return outbox.handle_too_often(id, Duration::from_millis(retry_after_ms), now);
+                outbox.handle_too_often(id, Duration::from_millis(retry_after_ms), now);
+                return out.push(Output::ToldToWait { conversation, client_msg_id: id, retry_after_ms });
             }
             Refusal::ExpectedClientSeq(expected) => {
                 if !outbox.handle_expected(id, expected, now) {

@@ -3,6 +3,7 @@
 //! **Invariant:** what is asked of one user costs a search, however many members there are and however often they have come
 //! and gone. The many conversations of a few people are a short sorted list and pay for nothing else.
 
+use crate::plant::{Plant, planted};
 use squall_protocol::{Seq, UserId};
 use std::collections::BTreeMap;
 
@@ -75,6 +76,10 @@ impl Stretches {
                 list[..end].last().filter(|s| s.user == user)
             }
             Stretches::Many(map) => {
+                let joined_by = match planted(Plant::LargeGroupForgetsTheJoin) {
+                    true => Seq(joined_by.0.saturating_sub(1)),
+                    false => joined_by,
+                };
                 map.range((user, Seq::ZERO)..=(user, joined_by)).next_back().map(|(_, stretch)| stretch)
             }
         }

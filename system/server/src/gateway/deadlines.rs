@@ -5,6 +5,7 @@ use super::table::{ConnectionId, Deadline};
 use crate::level::Level;
 use crate::links::{Queue, tell_fill};
 use crate::observer::Point;
+use squall_core::plant::{Plant, planted};
 use squall_protocol::close::CloseReason;
 use squall_protocol::limits;
 use std::sync::Arc;
@@ -47,7 +48,9 @@ fn handle(gateway: &Gateway, id: ConnectionId, deadline: Deadline) {
             gateway.ask_heads(id, peer);
         }
         (Deadline::Heads, Some(peer)) if row.heads_awaited != 0 => {
-            table.schedule(now + limits::HEADS_RETRY_AFTER, id, Deadline::Heads);
+            if !planted(Plant::HeadsAskedAgainOnce) {
+                table.schedule(now + limits::HEADS_RETRY_AFTER, id, Deadline::Heads);
+            }
             drop(table);
             gateway.observer.passed(&Point::HeadsAskedAgain { device: peer.device });
             gateway.ask_heads_again(id, peer);
