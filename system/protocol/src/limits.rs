@@ -141,6 +141,11 @@ pub const MAX_PLANNED_BYTES: usize = 64 * 1024 * 1024;
 /// Entries that a shard reads at once to plan what it has not planned yet, and times that it does so before it does anything else.
 pub const PLAN_READ_ENTRIES: usize = 128;
 pub const PLAN_READS: usize = 16;
+/// Members of large groups whose lists a shard keeps from one entry to the next, groups with fewer having none kept, and changes that are
+/// noted beside such a list before it is written anew.
+pub const MAX_READERS_KEPT: usize = 1024 * 1024;
+pub const FEW_READERS: usize = 32;
+pub const MAX_READER_CHANGES: usize = 32;
 /// Places of owed entries that a debt remembers; beyond that it remembers every other one.
 pub const DEBT_MARKS: usize = 16;
 /// Devices that a shard tells at once how far their logs go, and such look-ups that it has open at one registry.

@@ -7,6 +7,7 @@
 //! **Invariant:** a hop is told where its step is taken and changes nothing: a run with and one without a follower are the
 //! same. Guarded by `sim/cli/tests/explain.rs`.
 
+use crate::messages::readers::Readers;
 use crate::storage::Batch;
 use squall_core::registry::Location;
 use squall_protocol::frames::Head;
@@ -49,17 +50,11 @@ pub enum Hop<'a> {
     /// A shard has read what its disk holds: so many entries, of which those from `dispatched` on are planned anew.
     Recovered { entries: u64, dispatched: u64 },
     /// A registry is asked where these people are, for this entry.
-    Planned { conversation: ConversationId, seq: Seq, registry: u32, users: &'a [UserId] },
+    Planned { conversation: ConversationId, seq: Seq, registry: u32, readers: &'a Readers },
     /// The same question once more.
     PlannedAgain { conversation: ConversationId, seq: Seq, registry: u32 },
     /// The registry has said where, of all people that this look-up asked for.
-    LookedUp {
-        conversation: ConversationId,
-        seq: Seq,
-        registry: u32,
-        members: &'a [UserId],
-        found: &'a [Location],
-    },
+    LookedUp { conversation: ConversationId, seq: Seq, registry: u32, readers: &'a Readers, found: &'a [Location] },
     /// An entry has been handed to the bus for these connections of a gateway.
     Published { conversation: ConversationId, entry: &'a Entry, gateway: u32, targets: &'a [Location] },
     /// A device that has not acked is told how far the log goes.

@@ -26,7 +26,7 @@ pub enum Work {
     Entry,
     /// Bytes of bodies in these entries.
     EntryByte,
-    /// Members looked at: those whom a creation names, and those who are to receive an entry.
+    /// Members looked at: those whom a creation names, those who are listed as readers, and those who are to receive an entry.
     Member,
     /// Publications handed to a bus, taken by one, or taken from one.
     Publication,

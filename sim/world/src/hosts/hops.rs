@@ -238,17 +238,26 @@ impl Probe {
                 }
             }
             Hop::Recovered { entries, dispatched } => self.say(voice, Told::Recovered { entries, dispatched }),
-            Hop::Planned { conversation, seq, registry, users } => {
+            Hop::Planned { conversation, seq, registry, readers } => {
                 if voice.followed.ask(|filter| filter.wants_conversation(conversation)) {
-                    self.say(voice, Told::Planned { conversation, seq, registry, users: users.to_vec() });
+                    self.say(
+                        voice,
+                        Told::Planned {
+                            conversation,
+                            seq,
+                            registry,
+                            users: readers.of(registry as usize).collect(),
+                        },
+                    );
                 }
             }
             Hop::PlannedAgain { conversation, seq, registry } => {
                 self.say(voice, Told::PlannedAgain { conversation, seq, registry });
             }
-            Hop::LookedUp { conversation, seq, registry, members, found } => {
+            Hop::LookedUp { conversation, seq, registry, readers, found } => {
                 if voice.followed.ask(|filter| filter.wants_conversation(conversation)) {
-                    let found = found.iter().filter(|location| members.contains(&location.user));
+                    let is_reader = |location: &&Location| readers.contains(registry as usize, location.user);
+                    let found = found.iter().filter(is_reader);
                     let found = found.map(place).collect();
                     self.say(voice, Told::LookedUp { conversation, seq, registry, found });
                 }

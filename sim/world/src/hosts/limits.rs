@@ -78,6 +78,9 @@ pub const LIMITS: &[(&str, Reached)] = &[
     ("MAX_PLANNED_BYTES", Never(TOO_MANY)),
     ("PLAN_READ_ENTRIES", Never(A_PACE)),
     ("PLAN_READS", Never(A_PACE)),
+    ("MAX_READERS_KEPT", Never(TOO_MANY)),
+    ("FEW_READERS", Never("nothing of it is seen: a list that is not kept is made again")),
+    ("MAX_READER_CHANGES", Never("nothing of it is seen: messages/readers.rs meets it")),
     (
         "DEBT_MARKS",
         Never(

@@ -7,7 +7,8 @@
 
 use super::backoff::Backoff;
 use super::dispatch;
-use super::dispatcher::SharedReaders;
+use super::dispatcher::Plan;
+use super::readers::Readers;
 use super::shard::Shard;
 use crate::hop::Hop;
 use crate::observer::Point;
@@ -141,41 +142,46 @@ fn cut(shard: &Shard, cursors_written: &mut Time) -> Batch {
     batch
 }
 
-/// The batch is durable: tell the senders, then plan the fan-out.
+/// The batch is durable: tell the senders, all of them, and then plan the fan-out.
 fn finish(shard: &Shard, batch: Batch) {
     for new in &batch.entries {
         shard.observer.passed(&Point::Committed { conversation: new.conversation, entry: &new.entry });
     }
-    let mut state = shard.state();
     let unseen = if planted(Plant::NewcomerMissesRacingEntry) { newcomers(&batch) } else { Vec::new() };
-    let mut plans = Vec::with_capacity(batch.entries.len());
-    let mut readers = SharedReaders::default();
-    for new in batch.entries {
-        let (conversation, seq) = (new.conversation, new.entry.seq);
-        state.staged.handle_durable(&new.entry);
-        let log = state.cache.peek_mut(conversation).expect("a conversation with staged entries stays in memory");
-        log.handle_durable(seq);
-        let members = match unseen.is_empty() {
-            true => readers.of(&shard.dispatcher, log, &new.entry),
-            false => {
-                let members = log.membership().members_at(seq);
-                shard.dispatcher.readers(members.filter(|user| !unseen.contains(&(*user, conversation))))
-            }
-        };
-        for waiter in state.waiters.remove(&(conversation, seq)).unwrap_or_default() {
-            waiter.answer(shard.observer.as_ref(), conversation, seq, new.entry.stored_at_ms);
+    let registries = shard.dispatcher.registries.len();
+    let mut guard = shard.state();
+    let state = &mut *guard;
+    for NewEntry { conversation, entry, .. } in &batch.entries {
+        state.staged.handle_durable(entry);
+        let log = state.cache.peek_mut(*conversation).expect("a conversation with staged entries stays in memory");
+        log.handle_durable(entry.seq);
+        for waiter in state.waiters.remove(&(*conversation, entry.seq)).unwrap_or_default() {
+            waiter.answer(shard.observer.as_ref(), *conversation, entry.seq, entry.stored_at_ms);
             shard.observer.passed(&Point::Acked {
-                conversation,
+                conversation: *conversation,
                 device: waiter.device,
                 client_msg_id: waiter.client_msg_id,
-                seq,
+                seq: entry.seq,
             });
         }
-        state.planner.handle_committed(new.position);
-        plans.push(shard.dispatcher.plan(new, members));
     }
+    let mut plans = Vec::with_capacity(batch.entries.len());
+    for new in batch.entries {
+        let conversation = new.conversation;
+        let log = state.cache.peek(conversation).expect("a conversation with staged entries stays in memory");
+        let readers = match unseen.is_empty() {
+            true => state.readers.of(log, &new.entry, registries),
+            false => {
+                let members = log.membership().members_at(new.entry.seq);
+                Readers::new(members.filter(|user| !unseen.contains(&(*user, conversation))), registries)
+            }
+        };
+        state.planner.handle_committed(new.position);
+        plans.push(Plan { new, readers });
+    }
+    shard.observer.worked(Work::Member, state.readers.take_listed());
     state.fences.handle_durable();
-    dispatch::plan(shard, &mut state, plans);
+    dispatch::plan(shard, state, plans);
 }
 
 /// Who joins in this batch. The bug `newcomer-misses-racing-entry` reads who is a member before the commit, without them.

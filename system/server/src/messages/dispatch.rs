@@ -4,7 +4,8 @@
 //! at once, whatever the others do. A look-up without an answer is asked again; what a lane has not taken up, because the shard
 //! has just started or for want of room, is read from the disk in pieces. What the bus loses, the debts bring back.
 
-use super::dispatcher::{Plan, SharedReaders, target};
+use super::dispatcher::{Plan, target};
+use super::readers::SharedReaders;
 use super::shard::Shard;
 use super::state::ShardState;
 use crate::hop::Hop;
@@ -41,7 +42,7 @@ pub fn plan(shard: &Shard, state: &mut ShardState, plans: Vec<Plan>) {
 pub fn plan_unwritten(shard: &Shard, state: &mut ShardState, plan: Plan) {
     let plan = Arc::new(plan);
     for registry in 0..shard.dispatcher.registries.len() as u32 {
-        let users = plan.members[registry as usize].clone();
+        let users = plan.readers.of(registry as usize).collect();
         let part = Part { first: Position::MAX, end: 0, plans: vec![Arc::clone(&plan)], bytes: 0, users };
         tell_planned(shard, registry, &part);
         if let Some(id) = state.planner.take_up(registry, part, shard.clock.now()) {
@@ -57,12 +58,19 @@ fn take_up(shard: &Shard, state: &mut ShardState, registry: u32, plans: &[Arc<Pl
     while state.planner.has_room(registry) {
         let (mut taken, mut bytes) = (Vec::new(), 0);
         let mut users = BTreeSet::new();
+        // The list of the entry before: a group's entries have mostly the same.
+        let mut listed: *const [UserId] = &[];
         let mut count = 0;
         for plan in rest {
-            let members = &plan.members[registry as usize];
-            if !members.is_empty() {
-                users.extend(members.iter().copied());
-                bytes += plan.new.entry.payload.size() + size_of_val(members.as_slice());
+            if plan.readers.len(registry as usize) > 0 {
+                let (list, changed) = plan.readers.asked(registry as usize);
+                if !std::ptr::eq(list, listed) {
+                    listed = list;
+                    users.extend(list.iter().copied());
+                    bytes += size_of_val(list);
+                }
+                users.extend(changed);
+                bytes += plan.new.entry.payload.size();
                 taken.push(Arc::clone(plan));
             }
             count += 1;
@@ -91,8 +99,7 @@ fn take_up(shard: &Shard, state: &mut ShardState, registry: u32, plans: &[Arc<Pl
 fn tell_planned(shard: &Shard, registry: u32, part: &Part<Arc<Plan>>) {
     for plan in &part.plans {
         let (conversation, seq) = (plan.new.conversation, plan.new.entry.seq);
-        let users = &plan.members[registry as usize];
-        shard.observer.hop(&Hop::Planned { conversation, seq, registry, users });
+        shard.observer.hop(&Hop::Planned { conversation, seq, registry, readers: &plan.readers });
     }
 }
 
@@ -128,8 +135,8 @@ pub fn catch_up(shard: &Shard) {
                     new.entry.stored_at_ms = shard.clock.wall_ms();
                 }
                 let log = state.cache.get(new.conversation, storage.as_ref())?;
-                let members = readers.of(&shard.dispatcher, log, &new.entry);
-                Ok(shard.dispatcher.plan(new, members))
+                let readers = readers.of(log, &new.entry, shard.dispatcher.registries.len());
+                Ok(Plan { new, readers })
             });
             match planned {
                 Ok(plan) => plans.push(Arc::new(plan)),
@@ -142,6 +149,7 @@ pub fn catch_up(shard: &Shard) {
                 }
             }
         }
+        shard.observer.worked(Work::Member, readers.take_listed());
         for (registry, cursor) in behind {
             let own = plans.partition_point(|plan| plan.new.position < cursor);
             if cursor < end {
@@ -203,11 +211,26 @@ fn fan_out(shard: &Shard, registry: u32, id: u64, locations: &[Location]) -> Vec
     let plans = state.planner.handle_answer(registry, id).unwrap_or_default();
     let mut fan_outs = Vec::with_capacity(plans.len());
     for plan in plans {
-        let (new, members) = (&plan.new, &plan.members[registry as usize]);
-        shard.observer.worked(Work::Member, members.len());
+        let (new, readers) = (&plan.new, &plan.readers);
+        // Of the few who are connected, or of the few who are asked for: what there is less of is looked through.
+        let by_place = by_user.len() < readers.len(registry as usize);
+        let looked_at = if by_place { by_user.len() } else { readers.len(registry as usize) };
+        shard.observer.worked(Work::Member, looked_at);
         let (conversation, seq) = (new.conversation, new.entry.seq);
-        shard.observer.hop(&Hop::LookedUp { conversation, seq, registry, members, found: locations });
-        let places = members.iter().filter_map(|user| by_user.get(user)).flatten().copied();
+        shard.observer.hop(&Hop::LookedUp { conversation, seq, registry, readers, found: locations });
+        let places: Vec<Location> = match by_place {
+            // In whatever order: the targets are sorted.
+            true => by_user
+                .iter()
+                .filter(|(user, _)| readers.contains(registry as usize, **user))
+                .flat_map(|(_, places)| places)
+                .copied()
+                .collect(),
+            false => {
+                let members = readers.of(registry as usize);
+                members.filter_map(|user| by_user.get(&user)).flatten().copied().collect()
+            }
+        };
         let by_gateway = targets_by_gateway(places, Some((new.entry.sender, new.entry.device)));
         let targets = by_gateway.values().flatten().filter(|_| !planted(Plant::BusDropsSilently));
         let debtors = targets.map(|l| Debtor { user: l.user, device: l.device, connect_count: l.connect_count });

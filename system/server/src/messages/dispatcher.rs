@@ -3,12 +3,11 @@
 //! **Invariant:** look-ups in progress are bounded. Those for entries are `core::messages::Planner`'s; those for debts
 //! (`MAX_REMINDERS_OPEN`) are not waited for, for each debt comes again by itself. Guarded by `sim/checks/src/no_loss.rs`.
 
+use super::readers::Readers;
 use crate::links::Queue;
 use crate::storage::NewEntry;
 use prost::Message;
-use rustc_hash::FxHashMap;
 use squall_core::Time;
-use squall_core::messages::Conversation;
 use squall_core::messages::Overdue;
 use squall_core::registry::Location;
 use squall_protocol::frames::{Entry, LogSpan};
@@ -17,31 +16,12 @@ use squall_protocol::wire::bus::{Delivery, Publication, Target, ToGateway, to_ga
 use squall_protocol::wire::registry as wire;
 use squall_protocol::{ConversationId, Seq, UserId, limits, protobuf};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A durable entry and those who were members when it was stored, by the registry that knows where they are.
+/// A durable entry and those who were members when it was stored.
 pub struct Plan {
     pub new: NewEntry,
-    pub members: Readers,
-}
-
-/// People by the registry that knows where they are, shared by the entries that have the same readers.
-pub type Readers = Arc<[Vec<UserId>]>;
-
-/// The readers of entries that follow each other: a group's members are listed once for all that is said between two changes.
-#[derive(Default)]
-pub struct SharedReaders(FxHashMap<ConversationId, Readers>);
-
-impl SharedReaders {
-    /// Those who were members when this entry was stored.
-    pub fn of(&mut self, dispatcher: &Dispatcher, log: &Conversation, entry: &Entry) -> Readers {
-        let list = || dispatcher.readers(log.membership().members_at(entry.seq));
-        if entry.payload.changes_membership() {
-            self.0.remove(&log.id());
-            return list();
-        }
-        Arc::clone(self.0.entry(log.id()).or_insert_with(list))
-    }
+    pub readers: Readers,
 }
 
 /// Debts that are due, whose devices a registry has been asked for.
@@ -83,18 +63,6 @@ impl Dispatcher {
     /// Drops the look-ups for debts: the shard starts from its disk.
     pub fn forget(&self) {
         self.reminders().open.clear();
-    }
-
-    /// The plan of a durable entry.
-    pub fn plan(&self, new: NewEntry, members: Readers) -> Plan {
-        Plan { new, members }
-    }
-
-    /// People by their registries.
-    pub fn readers(&self, members: impl IntoIterator<Item = UserId>) -> Readers {
-        let mut by_registry = vec![Vec::new(); self.registries.len()];
-        members.into_iter().for_each(|user| by_registry[self.registry_of(user) as usize].push(user));
-        by_registry.into()
     }
 
     fn registry_of(&self, user: UserId) -> u32 {

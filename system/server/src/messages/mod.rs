@@ -11,6 +11,7 @@ mod dispatch;
 mod dispatcher;
 mod fences;
 mod pages;
+pub mod readers;
 mod requests;
 mod session;
 mod shard;

@@ -8,7 +8,9 @@
 //! `tests.rs` beside this file and `server/tests/names.rs`.
 
 use super::dispatch;
+use super::dispatcher::Plan;
 use super::pages::{handle_heads, handle_sync};
+use super::readers::Readers;
 use super::shard::Shard;
 use super::state::{ShardState, Waiter};
 use crate::hop::Hop;
@@ -251,8 +253,9 @@ fn handle_send(
             state.next_position += 1;
             let new = NewEntry { position, conversation, entry };
             if planted(Plant::DeliverBeforePersist) {
-                let members = shard.dispatcher.readers(log.membership().members_at(new.entry.seq));
-                dispatch::plan_unwritten(shard, state, shard.dispatcher.plan(new.clone(), members));
+                let members = log.membership().members_at(new.entry.seq);
+                let readers = Readers::new(members, shard.dispatcher.registries.len());
+                dispatch::plan_unwritten(shard, state, Plan { new: new.clone(), readers });
             }
             state.staged.push(new);
             shard.work.notify_one();

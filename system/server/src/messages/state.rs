@@ -6,6 +6,7 @@
 use super::cache::Cache;
 use super::dispatcher::Plan;
 use super::fences::Fences;
+use super::readers::SharedReaders;
 use super::staged::Staged;
 use crate::hop::Hop;
 use crate::links::Queue;
@@ -46,6 +47,8 @@ pub struct ShardState {
     pub next_position: Position,
     /// What registries are still to be asked for.
     pub planner: Planner<Arc<Plan>>,
+    /// Of the next entry of each large group.
+    pub readers: SharedReaders,
     pub debts: Debts,
     /// Cursors that have moved since the last commit.
     pub cursors: BTreeMap<(Who, ConversationId), Seq>,
@@ -66,6 +69,7 @@ impl ShardState {
             fences: Fences::default(),
             next_position: 0,
             planner: Planner::new(registries, 0, 0, 0),
+            readers: SharedReaders::default(),
             debts: Debts::default(),
             cursors: BTreeMap::new(),
             dispatched: 0,
