@@ -247,7 +247,7 @@ impl Author {
         };
         match event {
             Event::Online => drop(world.connects.fetch_add(1, Relaxed)),
-            Event::Offline { .. } => {}
+            Event::Offline { .. } | Event::ToldToWait { .. } => {}
             Event::Stopped => panic!("nobody has a device of this test open twice"),
             Event::Stored { conversation, client_msg_id, seq } => {
                 history.stored.push((conversation.0, answered(client_msg_id), seq.0));
