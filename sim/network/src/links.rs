@@ -146,6 +146,12 @@ impl Links {
         removed
     }
 
+    /// Whether this fault is there and bounds the speed of links.
+    pub fn is_slow(&self, id: FaultId) -> bool {
+        let fault = self.entries.get(id.0 as usize).and_then(|entry| entry.fault.as_ref());
+        fault.is_some_and(|fault| matches!(fault.kind, FaultKind::Slow { .. }))
+    }
+
     pub fn hits(&self, id: FaultId) -> Hits {
         self.entries.get(id.0 as usize).map_or_else(Hits::default, |entry| entry.hits)
     }

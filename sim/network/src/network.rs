@@ -169,8 +169,12 @@ impl Network {
     pub fn remove_fault(&self, id: FaultId) -> bool {
         self.with(|state| {
             state.assert_between_turns();
+            let was_slow = state.links.is_slow(id);
             let removed = state.links.remove(id);
             if removed {
+                if was_slow {
+                    state.repace();
+                }
                 state.retry_stalled();
             }
             removed

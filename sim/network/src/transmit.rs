@@ -56,6 +56,18 @@ pub(crate) fn retransmission_at(since: Micros, now: Micros) -> Micros {
     at
 }
 
+/// Bytes a second of a link, if they are bounded.
+fn rate(profile: &Profile, path: &Path) -> Option<u64> {
+    match (profile.bandwidth_bytes_per_s, path.bytes_per_s) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+fn bytes_on_link(payload: u32) -> u64 {
+    u64::from(payload) + HEADER_BYTES
+}
+
 /// The wire under one direction at one moment.
 struct Wire<'a> {
     now: Micros,
@@ -67,13 +79,9 @@ struct Wire<'a> {
 
 impl Wire<'_> {
     fn push(&mut self, queue: &mut Queue, kind: SegmentKind, len: usize, rng: &mut Rng, extra: Micros) {
-        let rate = match (self.profile.bandwidth_bytes_per_s, self.path.bytes_per_s) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
         let mut departs = self.now;
-        if let Some(rate) = rate {
-            departs = departs.max(queue.busy_until) + (len as u64 + HEADER_BYTES) * 1_000_000 / rate.max(1);
+        if let Some(rate) = rate(self.profile, self.path) {
+            departs = departs.max(queue.busy_until) + bytes_on_link(len as u32) * 1_000_000 / rate.max(1);
             queue.busy_until = departs;
         }
         departs += self.loss_delay(queue, rng);
@@ -329,6 +337,41 @@ impl NetworkState {
             queue.grace_until = due;
         }
         self.schedule_head(slot, sender);
+    }
+
+    /// What waits for its turn on a link goes on at the speed that the link has now, after a fault ended.
+    pub fn repace(&mut self) {
+        let now = self.now;
+        let waits = |queue: &Option<Box<Queue>>| queue.as_ref().is_some_and(|queue| queue.busy_until > now);
+        let waiting = self.conns.iter().flat_map(|(slot, conn)| {
+            (0..2).filter(move |sender| waits(&conn.queues[*sender])).map(move |sender| (slot, sender))
+        });
+        let waiting: Vec<(u32, usize)> = waiting.collect();
+        for (slot, sender) in waiting {
+            self.repace_direction(slot, sender);
+        }
+    }
+
+    fn repace_direction(&mut self, slot: u32, sender: usize) {
+        let rate = rate(self.profile_of(slot), &self.path(slot, sender));
+        let now = self.now;
+        let Some(queue) = &mut self.conns.at_mut(slot).queues[sender] else { return };
+        let (mut free_at, mut last_due) = (now, 0);
+        for segment in queue.segments.iter_mut() {
+            if segment.departs > now {
+                let takes = rate.map_or(0, |rate| bytes_on_link(segment.len) * 1_000_000 / rate.max(1));
+                let travels = segment.due - segment.departs;
+                free_at = (free_at + takes).min(segment.departs);
+                segment.departs = free_at;
+                segment.due = (free_at + travels).max(last_due);
+            }
+            last_due = segment.due;
+        }
+        queue.busy_until = free_at;
+        queue.last_due = last_due;
+        if queue.scheduled != 0 {
+            self.schedule_head(slot, sender);
+        }
     }
 
     /// Looks at every stalled direction again, after a fault ended or a host returned.

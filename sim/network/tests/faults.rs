@@ -274,6 +274,15 @@ fn latency_and_slow_links_delay() {
     world.pass(2 * S);
     assert_eq!(first + read_all(&mut stream).len(), 20_000);
     assert!(world.net.fault_hits(slow).segments_delayed > 1);
+
+    // What waits when the link is fast again does not wait as if it were slow still.
+    world.net.write(conn, &[0; 60_000]).unwrap();
+    world.pass(S);
+    let before = read_all(&mut stream).len();
+    world.net.remove_fault(slow);
+    world.pass(100 * MS);
+    assert!(before <= 10_000);
+    assert_eq!(before + read_all(&mut stream).len(), 60_000);
 }
 
 #[test]
