@@ -14,8 +14,8 @@ use futures_util::StreamExt;
 use rustc_hash::FxHashMap;
 use squall_core::plant::{Plant, planted};
 use squall_protocol::cluster_secret::ClusterSecret;
-use squall_protocol::limits;
 use squall_protocol::wire::bus as wire;
+use squall_protocol::{UserId, limits};
 use std::sync::{Arc, Mutex, PoisonError};
 use tonic::{Request, Response, Status, Streaming};
 
@@ -34,7 +34,11 @@ impl BusService {
             let topic = topic.filter(|topic| !planted(Plant::BusDropsSilently) || topic.is_empty());
             let (gateway, payload) = (publication.gateway, publication.payload);
             self.observer.hop(&Hop::Carried { gateway, payload: &payload, subscribed: topic.is_some() });
-            if !topic.is_some_and(|topic| topic.push(payload) == Pushed::Queued) {
+            let push = |topic: &Queue<Vec<u8>>| match publication.user {
+                Some(user) => topic.push_for(UserId(user), payload),
+                None => topic.push(payload),
+            };
+            if topic.map(push) != Some(Pushed::Queued) {
                 self.observer.passed(&Point::TopicDropped { gateway });
             }
         }
@@ -100,4 +104,29 @@ pub async fn run(
     });
     let server = BusServer::new(service).max_decoding_message_size(limits::MAX_INTERNAL_MESSAGE_BYTES);
     incoming(serve_grpc().add_service(guarded(server, &secret, &observer)), listener).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observer::Unobserved;
+
+    fn publication(user: u64) -> wire::Publication {
+        wire::Publication { gateway: 0, payload: vec![user as u8], user: Some(user) }
+    }
+
+    #[tokio::test]
+    async fn whoever_fills_a_topic_leaves_room_for_what_others_have_caused() {
+        let bus = BusService { topics: Mutex::default(), observer: Arc::new(Unobserved) };
+        let mut taken = Box::pin(bus.subscribe(0).batches());
+        bus.publish((0..2 * limits::MAX_LINK_SHARE).map(|_| publication(1)).collect());
+        bus.publish(vec![publication(2)]);
+        let mut counts = [0; 3];
+        while counts[2] == 0 {
+            for payload in taken.next().await.expect("an open topic") {
+                counts[usize::from(payload[0])] += 1;
+            }
+        }
+        assert_eq!(counts, [0, limits::MAX_LINK_SHARE, 1]);
+    }
 }

@@ -110,7 +110,8 @@ impl Dispatcher {
         let payload = ToGateway { message: Some(message) }.encode_to_vec();
         let bus = rendezvous(u64::from(gateway), self.buses.len() as u32);
         // A full queue is a bus that is away: at most once, the debt remains.
-        let (queue, publication) = (&self.buses[bus as usize], Publication { gateway, payload });
+        let (queue, publication) =
+            (&self.buses[bus as usize], Publication { gateway, payload, user: cause.map(|user| user.0) });
         match cause {
             Some(user) => queue.offer_for(user, publication),
             None => queue.offer(publication),
