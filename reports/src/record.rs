@@ -44,6 +44,9 @@ pub struct RunRecord {
     /// The scenario's name or file.
     pub scenario: String,
     pub seed: u64,
+    /// The salt of what the network drew, where it was not the seed's own.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub salt: u64,
     /// The bug that was planted for this run, by its name in `squall bugs`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub planted: Option<String>,
@@ -100,6 +103,10 @@ pub struct RunRecord {
     /// The runs that this record is of, where `squall merge` has made it of several; empty where it is of one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub merged: Vec<MergedRun>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// The format of records that are written today.
@@ -263,6 +270,7 @@ impl RunRecord {
     /// Which run this is among those of its scenario: its seed, or how many were merged.
     pub fn which(&self) -> String {
         match self.merged.len() {
+            0 if self.salt > 0 => format!("seed {} salt {}", self.seed, self.salt),
             0 => format!("seed {}", self.seed),
             n => format!("{n} runs merged"),
         }

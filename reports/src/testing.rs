@@ -23,6 +23,7 @@ pub(crate) fn passed() -> RunRecord {
         inconclusive_because: Vec::new(),
         scenario: "scenarios/smoke.toml".into(),
         seed: 7,
+        salt: 0,
         planted: None,
         interrupted: false,
         digest: "8c3f00d1a2b3c4d5".into(),

@@ -7,6 +7,7 @@
 //! | `style` | how it looks, and the one script, which copies a line |
 //! | `verdict` | what a run came to, in a sentence and in full |
 //! | `tables` | everything that was counted |
+//! | `why` | which fault was necessary, as `squall explain --why` found it |
 //! | `markup` | pieces of markup, everything escaped |
 //!
 //! **Invariants:** every value of the record is escaped, and the page's own policy forbids whatever it does not bring itself: a
@@ -16,12 +17,14 @@ pub(crate) mod markup;
 pub(crate) mod style;
 mod tables;
 mod verdict;
+mod why;
 
 use crate::plots;
 use crate::record::RunRecord;
 use crate::story;
 use markup::{escape, section};
 use std::fmt::Write;
+pub use why::{WhyCurve, WhyPage, render_why};
 
 /// The page of a run. `scenario` is the file that was run, if it is at hand.
 pub fn render(run: &RunRecord, scenario: Option<&str>) -> String {

@@ -72,6 +72,7 @@ pub fn merge(runs: &[Found]) -> Result<RunRecord, MergeError> {
         inconclusive_because: reasons(&records),
         scenario: scenarios(&records),
         seed: worst.seed,
+        salt: worst.salt,
         planted: common(records.iter().map(|run| run.planted.clone())).flatten(),
         interrupted: records.iter().any(|run| run.interrupted),
         digest: format!("none: {} runs", merged.len()),

@@ -204,7 +204,9 @@ fn y_axis(plot: &Plot) -> Axis {
             let most = if most > 0.0 { most * 1.05 } else { 1.0 };
             let ticks = match plot.unit {
                 Unit::Bytes | Unit::BytesPerSecond => binary_steps(most, 5),
-                Unit::Count | Unit::PerSecond | Unit::Milliseconds | Unit::Times => round_steps(most, 5),
+                Unit::Count | Unit::PerSecond | Unit::Milliseconds | Unit::Times | Unit::Percent => {
+                    round_steps(most, 5)
+                }
             };
             Axis { range: 0.0..most, logarithmic: false, ticks }
         }

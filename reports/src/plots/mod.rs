@@ -77,6 +77,8 @@ pub enum Unit {
     BytesPerSecond,
     /// Simulated time over real time.
     Times,
+    /// A share.
+    Percent,
 }
 
 /// The time in which a fault was in force, in seconds of the run.
@@ -112,6 +114,7 @@ impl Unit {
             Unit::Bytes => "bytes",
             Unit::BytesPerSecond => "bytes a second",
             Unit::Times => "times real time",
+            Unit::Percent => "of a hundred",
         }
     }
 
@@ -123,6 +126,7 @@ impl Unit {
             Unit::Milliseconds => format!("{} ms", trimmed(value)),
             Unit::Bytes | Unit::BytesPerSecond => short(value, 1_024.0, &[" B", " KiB", " MiB", " GiB", " TiB"]),
             Unit::Times => format!("{} \u{d7}", trimmed(value)),
+            Unit::Percent => format!("{} %", trimmed(value)),
         }
     }
 }

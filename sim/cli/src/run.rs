@@ -31,6 +31,9 @@ pub struct Args {
     /// The seed that decides everything random; the file's own, or 0, when absent.
     #[arg(long, value_parser = input::seed, allow_negative_numbers = true)]
     seed: Option<u64>,
+    /// Let everything that the network draws be drawn anew: jitter, losses and drops, and nothing else. `squall explain --why` does.
+    #[arg(long, hide = true, value_name = "N", default_value_t = 0)]
+    salt: u64,
     /// Plant this bug in the system under test and see whether the checks catch it; `squall bugs` lists them.
     #[arg(long, value_name = "NAME")]
     plant: Option<String>,
@@ -114,7 +117,9 @@ pub fn main(args: Args) -> Exit {
     }
     let said = Scenario { seed: Some(seed), ..scenario.clone() }.to_short_toml();
     let planted = plant.map_or_else(String::new, |bug| format!(" --plant {}", bug.name));
-    let reproduce = source.command("run", seed) + &planted;
+    let salt = args.salt;
+    let salted = if salt > 0 { format!(" --salt {salt}") } else { String::new() };
+    let reproduce = source.command("run", seed) + &planted + &salted;
     let machine_readable = args.digests || args.trace_second.is_some();
     let wants_history = args.history || !args.history_of.is_empty();
     let history = args.out.as_ref().filter(|_| wants_history).map(|out| out.join(store::HISTORY_FILE));
@@ -132,6 +137,7 @@ pub fn main(args: Args) -> Exit {
             let on_progress = Rc::clone(&display);
             let options = RunOptions {
                 seed,
+                salt,
                 history,
                 filter: Filter::of_numbers(&args.history_of),
                 follow: !args.history_of.is_empty(),

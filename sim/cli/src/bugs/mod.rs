@@ -6,6 +6,7 @@
 
 mod explaining;
 mod shrinking;
+mod why;
 
 use crate::child::{self, Children};
 use crate::exit::Exit;
@@ -47,16 +48,19 @@ pub struct Args {
     #[arg(long, requires = "check")]
     swarm: bool,
     /// Shrink a failing run of each bug, and compare with the least that can show it.
-    #[arg(long, conflicts_with = "check")]
+    #[arg(long, conflicts_with = "check", group = "shrinks")]
     shrink: bool,
     /// Explain the first run that finds each bug, as `squall explain` does, which knows nothing of the bug.
     #[arg(long, conflicts_with_all = ["check", "shrink"])]
     explain: bool,
-    /// Wall time that shrinking one bug may take.
-    #[arg(long, value_name = "TIME", default_value = "90s", requires = "shrink")]
+    /// Shrink a failing run of each bug, and see whether `squall explain --why` names the fault, where one is left.
+    #[arg(long, conflicts_with_all = ["check", "explain"], group = "shrinks")]
+    why: bool,
+    /// Wall time that shrinking one bug may take, and asking why.
+    #[arg(long, value_name = "TIME", default_value = "90s", requires = "shrinks")]
     limit: Span,
     /// Write each shrunk scenario into this folder.
-    #[arg(long, value_name = "DIR", requires = "shrink")]
+    #[arg(long, value_name = "DIR", requires = "shrinks")]
     out: Option<PathBuf>,
 }
 
@@ -72,7 +76,7 @@ pub fn main(args: Args) -> Exit {
         Ok(named) => named,
         Err(exit) => return exit,
     };
-    if (args.check || args.shrink || args.explain) && !has_scenarios(&args) {
+    if (args.check || args.shrink || args.explain || args.why) && !has_scenarios(&args) {
         return Exit::BadInput;
     }
     if args.out.as_deref().is_some_and(|out| overwrite::is_same(out, &args.scenarios)) {
@@ -84,6 +88,9 @@ pub fn main(args: Args) -> Exit {
     }
     if args.explain {
         return explaining::main(&args, &bugs);
+    }
+    if args.why {
+        return why::main(&args, &bugs);
     }
     match (args.check, args.shrink) {
         (true, _) => check(&args, &bugs),

@@ -5,12 +5,13 @@ use crate::child::{self, Children};
 use crate::exit::Exit;
 use crate::output;
 use crate::progress::Meter;
-use crate::shrink::search::{Failing, Limits, first_violated, plant_arguments, shrink};
+use crate::shrink::search::{Case, Failing, Limits, first_violated, plant_arguments, shrink};
 use crate::source::Source;
 use crate::stop;
 use squall_reports::text_table::TextTable;
 use squall_world::plants::Bug;
 use std::io;
+use std::sync::atomic::AtomicU64;
 
 /// How much larger than the least a shrunk scenario may be.
 const MORE_CLIENTS: u32 = 3;
@@ -70,8 +71,8 @@ pub fn main(args: &Args, bugs: &[&'static Bug]) -> Exit {
 
 /// Shrinks the first run that finds the bug; its row, and whether it is small enough.
 fn one(args: &Args, bug: &'static Bug, children: &Children) -> io::Result<Option<(Vec<String>, bool)>> {
-    let Some((failing, property)) = first_failing(args, bug, children)? else { return Ok(None) };
-    let limits = Limits { wall: args.limit.as_duration(), jobs: child::jobs(args.jobs, u64::MAX) };
+    let Some((failing, property)) = first_failing(args, bug, children, 0)? else { return Ok(None) };
+    let limits = Limits { wall: args.limit.as_duration(), jobs: child::jobs(args.jobs, u64::MAX), steady: 0 };
     let mut meter = Meter::new(true);
     let (clients, faults) = (failing.clients(), failing.faults());
     let shrunk = shrink(children, failing, Some(bug.name), &property, limits, &mut meter)?;
@@ -102,8 +103,18 @@ fn one(args: &Args, bug: &'static Bug, children: &Children) -> io::Result<Option
     Ok(Some((row.into(), is_small)))
 }
 
-/// The first seed of the bug's scenario with which the right check catches it, and that check.
-fn first_failing(args: &Args, bug: &'static Bug, children: &Children) -> io::Result<Option<(Failing, String)>> {
+/// Seeds that catch a bug, but not under other salts, that are passed over.
+const UNSTEADY_SEEDS: usize = 5;
+
+/// The first seed of the bug's scenario with which the right check catches it, and that check. It does so under so many other salts of
+/// the network as well, if such a seed is among the first that catch it.
+pub fn first_failing(
+    args: &Args,
+    bug: &'static Bug,
+    children: &Children,
+    steady: u64,
+) -> io::Result<Option<(Failing, String)>> {
+    let mut unsteady = Vec::new();
     let source = Source::File(file_of(&args.scenarios, bug.scenario));
     for seed in 0..args.seeds {
         let Ok((scenario, seed)) = source.load(Some(seed)) else { return Ok(None) };
@@ -114,8 +125,17 @@ fn first_failing(args: &Args, bug: &'static Bug, children: &Children) -> io::Res
         let first = first_violated(&record).map(|check| check.name.clone());
         let first = first.filter(|name| bug.caught_by.contains(&name.as_str()));
         if let (Caught::By(..), Some(property)) = (caught(bug, &record), first) {
-            return Ok(Some((Failing { scenario, seed, record }, property)));
+            let case = Case { children, source: &source, seed, plant: Some(bug.name), property: &property };
+            let is_steady = case.is_steady(steady, &AtomicU64::new(0), &|| false)?;
+            let found = (Failing { scenario, seed, record }, property);
+            if is_steady {
+                return Ok(Some(found));
+            }
+            unsteady.push(found);
+            if unsteady.len() == UNSTEADY_SEEDS {
+                break;
+            }
         }
     }
-    Ok(None)
+    Ok(unsteady.into_iter().next())
 }

@@ -1,10 +1,11 @@
 //! `squall explain`: what happened to a message, and the sentence that names the cause.
 //!
 //! What a record tells is found again by running the same seed once more, with the hops of one conversation followed. A bug that was planted
-//! is planted again; the explanation sees the history and nothing of the bug.
+//! is planted again; the explanation sees the history and nothing of the bug. `why` asks something else: which fault was necessary.
 
 mod replay;
 mod subject;
+pub mod why;
 
 use crate::exit::Exit;
 use crate::input;
@@ -19,7 +20,7 @@ use squall_reports::record::AutopsyRecord;
 use squall_reports::store;
 use squall_reports::story::Diagram;
 use squall_reports::trace::Trace;
-use squall_scenarios::Scenario;
+use squall_scenarios::{Scenario, Span};
 use squall_world::plants::Bug;
 use std::path::{Path, PathBuf};
 
@@ -43,6 +44,15 @@ pub struct Args {
     /// Also write it as a trace for https://ui.perfetto.dev: a track for each host and device, with arrows for what caused what.
     #[arg(long, value_name = "FILE")]
     perfetto: Option<PathBuf>,
+    /// Tell which fault the first violation needed: the run is replayed with and without each, under other draws of the network.
+    #[arg(long, group = "what", conflicts_with = "perfetto")]
+    why: bool,
+    /// Wall time that --why may take.
+    #[arg(long, value_name = "TIME", default_value = "3m", requires = "why")]
+    limit: Span,
+    /// Show no progress of --why.
+    #[arg(long, requires = "why")]
+    quiet: bool,
 }
 
 /// Violations of a run that its report explains.
@@ -54,10 +64,18 @@ const STEPS_IN_A_REPORT: usize = 90;
 const STEPS_IN_TEXT: usize = 400;
 
 pub fn main(args: Args) -> Exit {
-    match explain(&args) {
+    let told = refuse_to_overwrite(&args).and_then(|()| if args.why { why::main(&args) } else { explain(&args) });
+    match told {
         Ok(()) => Exit::Pass,
         Err(exit) => exit,
     }
+}
+
+fn refuse_to_overwrite(args: &Args) -> Result<(), Exit> {
+    overwrite::refuse(
+        &squall_reports::folder::files([args.dir.as_path()]),
+        &[Written::file("--html", args.html.as_deref()), Written::file("--perfetto", args.perfetto.as_deref())],
+    )
 }
 
 /// What is told of: a sentence and a story.
@@ -69,10 +87,6 @@ struct Told {
 }
 
 fn explain(args: &Args) -> Result<(), Exit> {
-    overwrite::refuse(
-        &squall_reports::folder::files([args.dir.as_path()]),
-        &[Written::file("--html", args.html.as_deref()), Written::file("--perfetto", args.perfetto.as_deref())],
-    )?;
     let record = squall_reports::load(&args.dir).map_err(|error| bad(&error))?;
     if record.interrupted {
         return Err(bad(&format!(

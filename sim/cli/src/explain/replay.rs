@@ -38,7 +38,7 @@ pub fn replay(
     filter: Filter,
 ) -> Result<Story, ReplayError> {
     let filter = if scenario.population.devices() <= FEW_DEVICES { filter.and_every_device() } else { filter };
-    let (hosts, seed) = (scenario.host_names(), record.seed);
+    let (hosts, seed, salt) = (scenario.host_names(), record.seed, record.salt);
     let scenario = scenario.clone();
     // A thread of its own: what libraries keep for a thread then belongs to the run.
     let run = std::thread::Builder::new().name("replay".into()).stack_size(16 << 20).spawn(move || {
@@ -46,6 +46,7 @@ pub fn replay(
         let keep = Rc::clone(&kept);
         let options = RunOptions {
             seed,
+            salt,
             plant,
             filter,
             follow: true,

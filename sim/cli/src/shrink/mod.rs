@@ -79,7 +79,7 @@ fn shrink_and_tell(args: Args) -> Result<(), Exit> {
         );
         return Err(Exit::Inconclusive);
     };
-    let limits = Limits { wall: args.limit.as_duration(), jobs: child::jobs(args.jobs, u64::MAX) };
+    let limits = Limits { wall: args.limit.as_duration(), jobs: child::jobs(args.jobs, u64::MAX), steady: 0 };
     let mut meter = Meter::new(args.quiet);
     meter.note(|| {
         format!("{} seed {seed} violates {property}; shrinking for at most {}", source.name(), args.limit)

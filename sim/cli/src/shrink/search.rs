@@ -49,7 +49,13 @@ pub struct Limits {
     pub wall: Duration,
     /// Processes at a time.
     pub jobs: usize,
+    /// Under so many other salts of the network what is taken must be violated as well: it is then no race that luck has won. 0 takes
+    /// what fails as it is.
+    pub steady: u64,
 }
+
+/// Salts for that, far from those under which anybody judges what was found.
+const FIRST_SALT: u64 = 1_000;
 
 /// Why a search ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -196,7 +202,18 @@ impl Search<'_> {
                         return;
                     }
                 };
-                if let Some(record) = shown.filter(|record| this.shows(candidate, record)) {
+                let Some(record) = shown.filter(|record| this.shows(candidate, record)) else { continue };
+                let Search { children, plant, property, .. } = *this;
+                let case = Case { children, source: &source, seed, plant, property };
+                let steady = match case.is_steady(this.limits.steady, &this.runs, &enough) {
+                    Ok(steady) => steady,
+                    Err(error) => {
+                        settled.store(true, Ordering::Relaxed);
+                        *found.lock().unwrap_or_else(PoisonError::into_inner) = Some(Err(error));
+                        return;
+                    }
+                };
+                if steady {
                     settled.store(true, Ordering::Relaxed);
                     let failing = Failing { scenario: candidate.scenario.clone(), seed, record };
                     found.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(Ok(failing));
@@ -215,14 +232,11 @@ impl Search<'_> {
     /// Whether a run of the candidate fails as the first one did.
     fn shows(&self, candidate: &Candidate, record: &RunRecord) -> bool {
         let same = first_violated(record).is_some_and(|check| check.name == self.property);
-        let violated = |record: &RunRecord, name: &str| {
-            record.checks.iter().any(|check| check.name == name && check.verdict == Verdict::Violated)
-        };
         let accuses = || {
             record
                 .checks
                 .iter()
-                .any(|check| violated(record, &check.name) && !violated(&self.smallest.record, &check.name))
+                .any(|check| violates(record, &check.name) && !violates(&self.smallest.record, &check.name))
         };
         same && !(candidate.may_accuse && accuses())
     }
@@ -246,6 +260,38 @@ impl Search<'_> {
         let size = self.smallest.size();
         self.meter.show(share, elapsed, || format!("{size}; {runs} runs, tried: {tried}; {left} left"));
     }
+}
+
+/// A run that is asked whether other draws of the network violate the same.
+pub struct Case<'a> {
+    pub children: &'a Children,
+    pub source: &'a Source,
+    pub seed: u64,
+    pub plant: Option<&'a str>,
+    pub property: &'a str,
+}
+
+impl Case<'_> {
+    /// Whether it is violated under so many other salts; each run that it takes is counted.
+    pub fn is_steady(&self, salts: u64, runs: &AtomicU64, enough: &dyn Fn() -> bool) -> io::Result<bool> {
+        for salt in FIRST_SALT..FIRST_SALT + salts {
+            runs.fetch_add(1, Ordering::Relaxed);
+            let salt = salt.to_string();
+            let mut extra = plant_arguments(self.plant);
+            extra.extend(["--salt".as_ref(), OsStr::new(&salt)]);
+            let outcome = self.children.run(self.source, self.seed, &extra, enough)?;
+            let record = outcome.and_then(|outcome| outcome.record);
+            if !record.is_some_and(|record| violates(&record, self.property)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Whether a run violates this property, before or after others.
+pub fn violates(record: &RunRecord, property: &str) -> bool {
+    record.checks.iter().any(|check| check.name == property && check.verdict == Verdict::Violated)
 }
 
 /// The arguments that plant a bug.

@@ -53,12 +53,20 @@ fn link_profile(profile: Profile) -> LinkProfile {
     }
 }
 
+/// What everything that the network draws follows from, and nothing else.
+fn network_key(seed: u64, salt: u64) -> u64 {
+    match salt {
+        0 => key(seed, "network"),
+        salt => key(seed, &format!("network salt {salt}")),
+    }
+}
+
 impl<'a> World<'a> {
     pub(crate) fn build(scenario: &'a Scenario, mut options: RunOptions) -> Result<Self, RunError> {
         #[expect(clippy::disallowed_methods, reason = "wall time is shown to the user and enters no run")]
         let started = Instant::now();
         let seed = options.seed;
-        let network = Network::new(key(seed, "network"));
+        let network = Network::new(network_key(seed, options.salt));
         let clock = SimulatedClock::default();
         let now_cell = Arc::new(AtomicU64::new(0));
         let targets = scenario.faults.iter().flat_map(|fault| fault.kind.targets());

@@ -121,6 +121,7 @@ impl World<'_> {
             inconclusive_because: because,
             scenario: self.scenario.name.clone(),
             seed: self.options.seed,
+            salt: self.options.salt,
             planted: self.options.plant.map(|bug| bug.name.to_owned()),
             interrupted: self.stopped,
             digest: format!("{:016x}", self.digest),

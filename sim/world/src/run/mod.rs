@@ -40,7 +40,7 @@ pub fn run(scenario: &Scenario, options: RunOptions) -> Result<RunRecord, RunErr
     let Some(level) = scenario.checks.bystanders.filter(|_| !scenario.faults.is_empty()) else {
         return run_once(scenario, options, None).map(|(record, _)| record);
     };
-    let (seed, threads, stop) = (options.seed, options.threads, Arc::clone(&options.stop));
+    let (seed, salt, threads, stop) = (options.seed, options.salt, options.threads, Arc::clone(&options.stop));
     let ended = run_once(scenario, options, Some(Bystanders::new(scenario, None)));
     let (mut record, with) = ended.map_err(|error| match error {
         RunError::History { path, source, ended: Some(mut record) } => {
@@ -53,7 +53,7 @@ pub fn run(scenario: &Scenario, options: RunOptions) -> Result<RunRecord, RunErr
     let bystanders = Bystanders::new(scenario, Some(with.touched.clone()));
     let without_faults = Scenario { faults: Vec::new(), ..scenario.clone() };
     let again = std::thread::spawn(move || {
-        let options = RunOptions { seed, threads, stop, ..RunOptions::default() };
+        let options = RunOptions { seed, salt, threads, stop, ..RunOptions::default() };
         run_once(&without_faults, options, Some(bystanders))
             .map(|(record, bystanders)| bystanders.filter(|_| !record.interrupted))
     });

@@ -16,6 +16,8 @@ pub type Listener<T> = Box<dyn FnMut(&T)>;
 #[derive(Default)]
 pub struct RunOptions {
     pub seed: u64,
+    /// Draws of the network of their own: jitter, losses and drops are others, and nothing else that is drawn. 0 is the seed's own.
+    pub salt: u64,
     /// Write `history.jsonl` here.
     pub history: Option<PathBuf>,
     /// What of it is wanted: everything, if nothing is named.
