@@ -2,6 +2,7 @@
 //!
 //! Needs Chromium; where there is none the test says so and judges nothing.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -10,6 +11,7 @@ const WIDTHS: [u32; 2] = [390, 1_280];
 /// Chromium's numbers of the schemes that a page is shown in.
 const SCHEMES: [(&str, &str); 2] = [("dark", "0"), ("light", "1")];
 const SCENARIOS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scenarios");
+const MILLION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../reports/tests/data/million-clients");
 
 fn scratch(name: &str) -> PathBuf {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -24,6 +26,22 @@ fn page_of(dir: &Path, run: &str, file: &str, options: &[&str]) -> PathBuf {
     let mut squall = Command::new(env!("CARGO_BIN_EXE_squall"));
     squall.args(["run", &format!("{SCENARIOS}/{file}"), "--quiet", "--out"]).arg(&out).args(options);
     squall.output().expect("squall starts");
+    out.join("report.html")
+}
+
+/// The page of a run of a million clients, which takes too long for a test: its record is kept, and the page is made of it by this program.
+fn page_of_a_million(dir: &Path) -> PathBuf {
+    let out = dir.join("million");
+    std::fs::create_dir_all(&out).expect("there is room for a folder");
+    let packed = std::fs::File::open(format!("{MILLION}/run.json.gz")).expect("the record is in the repository");
+    let mut record = String::new();
+    flate2::read::GzDecoder::new(packed).read_to_string(&mut record).expect("it is whole");
+    std::fs::write(out.join("run.json"), record).expect("there is room");
+    std::fs::copy(format!("{SCENARIOS}/large/million-clients.toml"), out.join("scenario.toml"))
+        .expect("there is room");
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_squall")).arg("report").arg(&out).output().expect("squall starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     out.join("report.html")
 }
 
@@ -95,6 +113,19 @@ fn wrong(dom: &str) -> String {
 }
 
 #[test]
+fn the_record_of_a_million_clients_is_read_and_drawn() {
+    let page = page_of_a_million(&scratch("million-page"));
+    let record = std::fs::read_to_string(page.with_file_name("run.json")).unwrap();
+    let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+    assert_eq!(record["clients"]["virtual"], 1_000_000);
+    assert!(record["clients"]["connected_peak"].as_u64().unwrap() > 990_000, "{}", record["clients"]);
+    let page = std::fs::read_to_string(page).unwrap();
+    for plot in ["percentiles", "latency-send-to-ack", "connected", "messages", "memory", "speed"] {
+        assert!(page.contains(&format!("<figure id=\"{plot}\">")), "there is no plot {plot}");
+    }
+}
+
+#[test]
 fn pages_can_be_read_on_a_telephone_and_at_a_desk_by_day_and_by_night() {
     let Some(browser) = browser() else {
         eprintln!("skipped: there is no Chromium on this machine, and nothing of the pages was judged");
@@ -105,6 +136,7 @@ fn pages_can_be_read_on_a_telephone_and_at_a_desk_by_day_and_by_night() {
     let pages = [
         ("passed", page_of(&dir, "passed", "deploy.toml", &[])),
         ("violated", page_of(&dir, "violated", "smoke.toml", &["--plant", "no-client-dedup"])),
+        ("million", page_of_a_million(&dir)),
         ("swept", before.join("report.html")),
         ("compared", page_about(&dir, "compare", &[&before, &after])),
         ("trend", page_about(&dir, "trend", &[&before, &after])),
