@@ -162,9 +162,9 @@ fn messages(run: &RunRecord, series: &Series) -> Option<Plot> {
 }
 
 fn backlog(run: &RunRecord, series: &Series) -> Option<Plot> {
-    let lines: Vec<Line> = level(series, "backlog", "entries owed").into_iter().collect();
-    let words = format!("Entries that devices have not shown yet: {}.", told(&lines, Unit::Count));
-    over_time(run, "backlog", "Backlog: entries that devices have not shown yet", Unit::Count, lines, words)
+    let lines: Vec<Line> = level(series, "backlog", "owed").into_iter().collect();
+    let words = format!("Entries owed to devices that are not connected: {}.", told(&lines, Unit::Count));
+    over_time(run, "backlog", "Backlog owed to absent devices", Unit::Count, lines, words)
 }
 
 /// How often disks were synced and for how many entries, and what was written: with the syncs this is the size of a commit.

@@ -147,6 +147,12 @@ impl Checks {
         self.facts.levels.push(level);
     }
 
+    /// Entries that are owed now to devices which are not connected: of each conversation in which such a device has shown something, what
+    /// others have seen since.
+    pub fn owed_to_absent(&self) -> u64 {
+        self.facts.owed_to_absent()
+    }
+
     /// Counts what a check was exposed to without an event of its own: lies that were told, each of which it had to miss.
     ///
     /// # Panics

@@ -3,12 +3,13 @@
 //! **Invariant:** the reference comes from outside the system under test: what devices sent, were acked and displayed, and
 //! what the audit read from the disks. `Append` events, a server's word, change nothing here.
 //!
-//! Memory: about 70 bytes a message (52 the row, 4 its place in the log, the rest index), about 75 a device in a
-//! conversation, about 60 a conversation. The simulated disks hold every message anyway, several times larger; in return
+//! Memory: about 70 bytes a message (52 the row, 4 its place in the log, the rest index), about 85 a device in a
+//! conversation, about 70 a conversation. The simulated disks hold every message anyway, several times larger; in return
 //! a violation is named at once, by message, not by a sum that no longer adds up.
 
 mod arrivals;
 mod audit;
+mod backlog;
 mod fact;
 mod guesses;
 pub(crate) mod intervals;
@@ -101,6 +102,8 @@ pub(crate) struct Facts {
     skips: FxHashMap<u32, Vec<Range>>,
     /// What each user has done of what is limited.
     pub spent: Spent,
+    /// Entries owed to devices that are away.
+    owed: u64,
 }
 
 impl Facts {
@@ -130,6 +133,7 @@ impl Facts {
             earlier_runs: FxHashMap::default(),
             skips: FxHashMap::default(),
             spent: Spent::new(config),
+            owed: 0,
         }
     }
 
@@ -202,6 +206,7 @@ impl Facts {
             left: false,
             reachable: false,
             insider: false,
+            first_pair: NONE,
         });
         if self.devices[device].user.is_none() {
             self.devices[device].user = user;
@@ -223,6 +228,8 @@ impl Facts {
             shard: rendezvous(id.spread(), shards) as u16,
             first_epoch: 0,
             last_epoch: 0,
+            first_pair: NONE,
+            absent: 0,
         })
     }
 
@@ -233,7 +240,10 @@ impl Facts {
             return pair;
         }
         let device_row = self.device(device, user);
-        self.pairs.find_or_insert((device, conversation), || Pair::new(device, device_row, conversation))
+        let pair =
+            self.pairs.find_or_insert((device, conversation), || Pair::new(device, device_row, conversation));
+        self.link(pair);
+        pair
     }
 
     /// The same for what the system says of a user's device. A number that another person's device has is no device of theirs,
@@ -276,15 +286,21 @@ impl Facts {
             self.far.insert((conversation, seq), message);
             return;
         }
-        let before = row.log.capacity();
-        if place >= row.log.len() {
+        let (before, length) = (row.log.capacity(), row.log.len());
+        if place >= length {
             // A log outgrows its room by half, not by its double: there are as many logs as conversations.
             if place >= before {
                 let room = (place + 1).max(before + before / 2).max(4);
-                row.log.reserve_exact(room - row.log.len());
+                row.log.reserve_exact(room - length);
             }
             row.log.resize(place + 1, NONE);
         }
         row.log[place] = message;
+        self.owe(conversation, (place + 1).saturating_sub(length));
+        if self.messages[message].is(known::CHANGE)
+            && let Some(what) = self.changes.get(&message).copied()
+        {
+            self.membership_changed(conversation, what);
+        }
     }
 }

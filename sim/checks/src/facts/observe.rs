@@ -80,6 +80,7 @@ impl Facts {
                 self.connected(device, gateway);
                 self.devices[device].connects += 1;
                 self.devices[device].gone_since = CONNECTED;
+                self.owe_no_more(device);
                 // It was on its way: the registry knows of a connection a little before its device does.
                 let now = self.now;
                 self.suspects.retain(|s| s.device != device || now - s.t > CONNECTING_US);
@@ -98,6 +99,7 @@ impl Facts {
                 self.disconnected(device);
                 self.devices[device].gone_since = self.now;
                 self.devices[device].left = reason == "away";
+                self.owe_from_now(device);
                 None
             }
             Kind::Send { conversation, sender, client_msg_id, body_hash, what, ref members } => {

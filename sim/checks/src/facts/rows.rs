@@ -3,6 +3,7 @@
 //! Rows are small and hold no heap of their own but a conversation's reference log. Sequence numbers are kept in 32 bits;
 //! one beyond that is taken for 2³² − 1, which no log reaches.
 
+use super::backlog::{Links, Owed};
 use super::intervals::Range;
 use super::table::Row;
 use squall_history::What;
@@ -133,6 +134,8 @@ pub(crate) struct Device {
     pub reachable: bool,
     /// A member attacks with it: what it does to itself is its own.
     pub insider: bool,
+    /// The latest of its conversations.
+    pub first_pair: u32,
 }
 
 impl Row for Device {
@@ -166,6 +169,9 @@ pub(crate) struct Conversation {
     /// How often the shard had restarted when the first and the latest entry were first seen.
     pub first_epoch: u16,
     pub last_epoch: u16,
+    /// The latest of its devices, and how many are away and owed what it gets.
+    pub first_pair: u32,
+    pub absent: u32,
 }
 
 impl Row for Conversation {
@@ -198,6 +204,8 @@ pub(crate) struct Pair {
     pub acked_seq: u32,
     /// The latest of its sends that the audit has found in the log.
     pub logged_order: u32,
+    pub links: Links,
+    pub owed: Owed,
 }
 
 impl Pair {
@@ -215,6 +223,8 @@ impl Pair {
             acked_order: 0,
             acked_seq: 0,
             logged_order: 0,
+            links: Links::default(),
+            owed: Owed::NO,
         }
     }
 }

@@ -72,9 +72,9 @@ impl MemoryEstimate {
                 "checks",
                 &[
                     (f.sends, 68.0, "messages"),
-                    (f.memberships, 78.0, "conversations of a device"),
-                    (f.conversations, 65.0, "conversations"),
-                    (clients, 61.0, "clients"),
+                    (f.memberships, 90.0, "conversations of a device"),
+                    (f.conversations, 73.0, "conversations"),
+                    (clients, 65.0, "clients"),
                 ],
             ),
         ];

@@ -48,7 +48,7 @@ impl World<'_> {
         let disks = self.machines.iter().filter_map(|machine| machine.probe.disk.as_ref()).map(Disk::written);
         let (syncs, bytes) = disks.fold((0, 0), |all, disk| (all.0 + disk.0, all.1 + disk.1));
         let sample = Sample {
-            levels: vec![("connected", totals.online)],
+            levels: vec![("connected", totals.online), ("backlog", self.observatory.checks.owed_to_absent())],
             totals: vec![
                 ("connects", totals.connects),
                 ("reconnects", totals.reconnects),
