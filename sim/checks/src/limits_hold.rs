@@ -38,11 +38,16 @@ fn conclude(facts: &Facts, tally: &mut Tally) {
     for excess in facts.spent.excesses(facts.now) {
         tally.violate(|| {
             let last = excess.message.map_or(String::new(), |message| format!(", with {}", facts.name(message)));
-            let message = format!(
+            let sentence = format!(
                 "User {} has {} more {} in the logs than they may have{last}.",
                 excess.user, excess.beyond, excess.what
             );
-            let conversation = ConversationId(0);
+            if let Some(message) = excess.message {
+                let pair = &facts.pairs[facts.messages[message].pair];
+                let device = Some(pair.device);
+                return facts.violation(NAME, pair.conversation, device, None, Some(message), sentence);
+            }
+            let (conversation, message) = (ConversationId(0), sentence);
             Violation {
                 t: facts.now,
                 check: NAME,

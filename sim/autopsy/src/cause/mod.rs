@@ -3,6 +3,7 @@
 //!
 //! **Invariant:** a rule reads the history only, and a sentence says nothing that the history does not.
 
+mod admission;
 mod content;
 mod cursors;
 mod delivery;
@@ -29,7 +30,10 @@ pub fn cause(story: &Story, subject: &Subject) -> String {
         "acked-is-durable" | "same-order" => durable::cause(&case),
         "dense-sequence" => durable::cause(&case).or_else(|| shown::ahead(&case)),
         "no-duplicates" => twice::cause(&case),
-        "members-only" => shown::cause(&case).or_else(|| content::cause(&case)),
+        "members-only" => {
+            admission::cause(&case).or_else(|| shown::cause(&case)).or_else(|| content::cause(&case))
+        }
+        "limits-hold" => admission::beyond_a_limit(&case),
         "wire-privacy" => shown::on_the_wire(&case),
         "nothing-unsent" => content::cause(&case),
         "cursor-behind-acks" | "cursor-never-back" => cursors::cause(&case),

@@ -1,0 +1,124 @@
+//! What was stored and ought to have been refused: of whoever was no member, against a conversation's name, or beyond a limit.
+
+use crate::case::Case;
+use crate::story::at;
+use squall_history::{Kind, What};
+use squall_protocol::{ClientMsgId, Name, UserId};
+use std::collections::BTreeMap;
+
+/// In words, what somebody did.
+fn deed(what: What) -> String {
+    match what {
+        What::Text => "a text".to_owned(),
+        What::Created => "a creation".to_owned(),
+        What::Joined(user) => format!("that they add user {user}"),
+        What::Left(user) => format!("that they take away user {user}"),
+    }
+}
+
+/// An entry of somebody who might not make it.
+pub fn cause(case: &Case<'_>) -> Option<String> {
+    let message = case.subject.message?;
+    let placed =
+        case.places(message).into_iter().rfind(|placed| placed.committed.is_some() || placed.logged.is_some())?;
+    let user = case.sender(message).and_then(|device| case.story.user_of(device))?;
+    let (shard, seq) = (case.shard_name(), placed.seq);
+    let stored = placed.committed.or(placed.staged).map_or(String::new(), |t| format!(" at {}", at(t)));
+    let what = case.what(message)?;
+    if what == What::Created {
+        let members = named(case, message)?;
+        return against_the_name(case, user, &members)
+            .map(|wrong| format!("{shard} stored{stored} a creation of user {user} that {wrong}: nobody compared whom it names with the conversation's name"));
+    }
+    let stays = case.stays(user);
+    // A leaver's own leaving is the last entry of their stay.
+    let was_member = stays.iter().any(|stay| stay.joined < seq && stay.left.is_none_or(|left| seq <= left));
+    if was_member {
+        return None;
+    }
+    let before = stays.iter().rev().find(|stay| stay.left.is_some_and(|left| left < seq));
+    Some(match before.and_then(|stay| Some((stay.joined, stay.left?))) {
+        Some((joined, left)) => format!(
+            "{shard} stored{stored}, as seq {seq}, {} of user {user}, who had been a member from seq {joined} on and had left at seq {left}: it was asked whether they ever were one, not whether they are",
+            deed(what)
+        ),
+        None => format!(
+            "{shard} stored{stored}, as seq {seq}, {} of user {user}, who had never been a member: nobody asked whether they are",
+            deed(what)
+        ),
+    })
+}
+
+fn named(case: &Case<'_>, message: ClientMsgId) -> Option<Vec<UserId>> {
+    case.sent(message).and_then(|event| match &event.kind {
+        Kind::Send { members, .. } => Some(members.clone()),
+        _ => None,
+    })
+}
+
+fn list(users: &[UserId]) -> String {
+    users.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
+}
+
+fn against_the_name(case: &Case<'_>, user: UserId, members: &[UserId]) -> Option<String> {
+    match case.subject.conversation.name()? {
+        Name::Direct { low, high } if *members != [low, high] && *members != [high, low] => Some(format!(
+            "names {} in the conversation of {low} and {high}",
+            if members.len() > 5 { format!("{} people", members.len()) } else { list(members) }
+        )),
+        Name::Group { creator, .. } if creator != user => {
+            Some(format!("takes the name of a group that only user {creator} may create"))
+        }
+        Name::Group { .. } if !members.contains(&user) => Some("does not name its creator".to_owned()),
+        Name::Direct { .. } | Name::Group { .. } => None,
+    }
+}
+
+/// Somebody who has done more than they may, or was told to wait who had not.
+pub fn beyond_a_limit(case: &Case<'_>) -> Option<String> {
+    let message = case.subject.message?;
+    let user = case.sender(message).and_then(|device| case.story.user_of(device))?;
+    let shard = case.shard_name();
+    let mut waits: BTreeMap<UserId, u64> = BTreeMap::new();
+    for event in case.events() {
+        if let (Kind::Wait { .. }, squall_history::Entity::Device(device)) = (&event.kind, event.at)
+            && let Some(user) = case.story.user_of(device)
+        {
+            *waits.entry(user).or_default() += 1;
+        }
+    }
+    let own = waits.remove(&user).unwrap_or_default();
+    let changes = case.events().filter_map(|event| match &event.kind {
+        Kind::Send { sender, client_msg_id, what: what @ (What::Joined(_) | What::Left(_)), .. }
+            if *sender == user =>
+        {
+            let placed = case.places(*client_msg_id).into_iter().find_map(|placed| placed.committed)?;
+            Some((placed, *what))
+        }
+        _ => None,
+    });
+    let mut stored: Vec<u64> = changes.map(|(t, _)| t).collect();
+    stored.sort_unstable();
+    if let Some(told) = case.events().find(|event| {
+        matches!(event.kind, Kind::Wait { client_msg_id, .. } if client_msg_id == message)
+            && event.t == case.subject.t
+    }) {
+        return Some(format!(
+            "user {user} was told to wait at {}, though {shard} had stored {} of their changes by then: what others did was counted for them",
+            at(told.t),
+            stored.iter().filter(|t| **t < told.t).count()
+        ));
+    }
+    let (first, last) = (stored.first()?, stored.last()?);
+    let others: u64 = waits.values().sum();
+    let elsewhere = match own < others {
+        true => format!(", while it told others {others} times: what somebody does is counted for somebody else"),
+        false => ", and not often enough".to_owned(),
+    };
+    Some(format!(
+        "{shard} stored more changes of user {user} than it may: in this conversation alone {}, sent from {} to {}; it told them to wait {own} times there{elsewhere}",
+        stored.len(),
+        at(*first),
+        at(*last),
+    ))
+}
