@@ -69,4 +69,4 @@ pub use schema::json_schema;
 pub use span::{Span, SpanError};
 pub use target::{Target, TargetError, Targets};
 pub use validate::Finding;
-pub use words::nearest;
+pub use words::{nearest, printable};

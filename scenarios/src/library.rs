@@ -32,7 +32,8 @@ pub fn files_in(folder: &Path) -> Result<Vec<PathBuf>, FolderError> {
         match std::fs::metadata(&path) {
             Ok(found) if found.is_dir() => {}
             Ok(_) => files.push(path),
-            Err(source) if source.kind() == io::ErrorKind::NotFound && path.is_symlink() => {
+            // To nothing, or in a circle.
+            Err(source) if source.kind() != io::ErrorKind::PermissionDenied && path.is_symlink() => {
                 return Err(FolderError::BrokenLink { link: path });
             }
             Err(source) => return Err(FolderError::Unreadable { entry: path, source }),

@@ -108,7 +108,7 @@ impl Reader {
     pub fn into_flaws(mut self) -> Vec<Flaw> {
         for unknown in std::mem::take(&mut self.unknown) {
             let help = self.help_for(&unknown);
-            let message = format!("unknown key {:?} {}", unknown.key, unknown.title);
+            let message = format!("unknown key {} {}", quote(&unknown.key), unknown.title);
             self.flaws.push(Flaw { at: unknown.at, message, help });
         }
         self.flaws.sort_by_key(|flaw| flaw.at.start);

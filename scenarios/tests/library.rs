@@ -132,7 +132,7 @@ fn what_the_keys_of_faults_can_say_survives_a_round_trip() {
             add: Span::from_micros(1_001),
             jitter: Span::ZERO,
         },
-        FaultKind::SlowLink { between: one.clone(), and: other.clone(), bytes_per_s: u64::from(u32::MAX) },
+        FaultKind::SlowLink { between: one.clone(), and: other.clone(), bytes_per_s: 10_000_000 },
         FaultKind::Loss { between: one.clone(), and: other.clone(), share: 0.5 },
         FaultKind::Refuse { from: side("clients"), to: one.clone() },
         FaultKind::Pause { target: one },
@@ -154,7 +154,7 @@ fn what_the_keys_of_faults_can_say_survives_a_round_trip() {
     let fault = |(index, kind): (usize, FaultKind)| {
         let lasts = (!kind.is_instant()).then(|| Span::from_millis(1_500));
         Fault {
-            name: format!("\"{index}\"\n"),
+            name: format!("\"{index}\" é\\"),
             at: Span::from_millis(7),
             within: (index % 2 == 0).then(|| Span::from_millis(40)),
             lasts,

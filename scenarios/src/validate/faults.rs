@@ -16,6 +16,7 @@ pub(super) fn faults(scenario: &Scenario, findings: &mut Findings) {
         times(scenario, fault, &place, findings);
         targets::targets(scenario, fault, &place, findings);
         kinds::particulars(scenario, fault, &place, findings);
+        findings.name(&format!("{place}.name"), &fault.name);
         if !fault.name.is_empty() && names.insert(fault.name.as_str(), index).is_some() {
             let message = format!("name is {}, and so is another fault's", quote(&fault.name));
             findings.add(&format!("{place}.name"), &[], message, "give each fault a name of its own, or none");
@@ -33,6 +34,13 @@ fn times(scenario: &Scenario, fault: &Fault, place: &str, findings: &mut Finding
             message,
             "choose an earlier time, or a longer load in [phases]",
         );
+    } else if !fault.kind.is_instant() && fault.at + tick > load {
+        let message = format!(
+            "at is \"{}\", but the load phase ends at \"{load}\": a fault lasts at least one tick, \"{tick}\"",
+            fault.at
+        );
+        let help = "choose an earlier time, or a longer load in [phases]";
+        findings.add(&format!("{place}.at"), &["phases", "tick"], message, help);
     }
     within(scenario, fault, place, findings);
     let key = format!("{place}.for");

@@ -46,6 +46,14 @@ impl Findings {
         self.0.push(Finding { place: place.to_owned(), message, help: help.into(), depends });
     }
 
+    /// A name stands in reports, in XML and on terminals, which take control characters for commands, or not at all.
+    pub fn name(&mut self, place: &str, name: &str) {
+        if let Some(control) = name.chars().find(|c| c.is_control()) {
+            let message = format!("{} has a control character, {control:?}", label(place));
+            self.add(place, &[], message, "write it without");
+        }
+    }
+
     pub fn count(&mut self, place: &str, value: u32, within: RangeInclusive<u32>) {
         self.bound(place, value, within, |value| value.to_string());
     }

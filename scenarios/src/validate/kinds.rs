@@ -1,13 +1,19 @@
 //! What the kinds of faults must satisfy, each by itself.
 
 use super::findings::Findings;
-use crate::model::{Backbone, Fault, FaultKind, Point, Scenario, Strikes, Topology};
+use crate::model::{Backbone, Fault, FaultKind, Point, Profile, Scenario, Strikes, Topology};
 use crate::span::Span;
 use crate::target::{Target, Targets};
 use squall_protocol::{HostName, Role};
 
 /// So many people are left beside insiders.
 const LEAST_OTHERS: u32 = 2;
+
+/// A change that is shorter changes nothing that people, devices or hosts could see: their clocks and timers count milliseconds.
+const LEAST_CHANGE: Span = Span::from_millis(1);
+
+/// A link that carries more a second is no slow one: a frame passes it within a millisecond or so.
+const MOST_OF_A_SLOW_LINK: u64 = 10_000_000;
 
 /// A fault of which something is said: where it stands and what it is in.
 struct Particulars<'a> {
@@ -35,14 +41,17 @@ pub(super) fn particulars(scenario: &Scenario, fault: &Fault, place: &str, findi
         FaultKind::RollingRestart { .. } | FaultKind::Swizzle { .. } => of.laid_out_before_the_run(),
         FaultKind::Flap { down, up, .. } => {
             of.laid_out_before_the_run();
+            let least = scenario.tick.0.max(LEAST_CHANGE);
             for (key, span) in [("down", down), ("up", up)] {
                 let place = format!("{place}.{key}");
-                of.findings.span(&place, *span, Span::from_millis(1)..=Span::from_secs(86_400));
+                of.findings.span(&place, *span, least..=Span::from_secs(86_400));
             }
         }
         FaultKind::Latency { add, jitter, .. } => {
-            if of.reaches_a_link() && add.is_zero() && jitter.is_zero() {
-                let message = "add and jitter are both \"0s\", so this fault would change nothing";
+            if of.reaches_a_link() && *add + *jitter < LEAST_CHANGE {
+                let message = format!(
+                    "add is \"{add}\" and jitter is \"{jitter}\", but together they must be at least \"{LEAST_CHANGE}\": less changes nothing"
+                );
                 of.add("add", &["faults"], message, "write e.g. add = \"200ms\"");
             }
         }
@@ -54,6 +63,11 @@ pub(super) fn particulars(scenario: &Scenario, fault: &Fault, place: &str, findi
                     "bytes_per_s is 0, which is a partition",
                     "write e.g. bytes_per_s = 20_000",
                 );
+            } else if *bytes_per_s > MOST_OF_A_SLOW_LINK {
+                let message = format!(
+                    "bytes_per_s is {bytes_per_s}, but must be at most {MOST_OF_A_SLOW_LINK}: more slows nothing down"
+                );
+                of.add("bytes_per_s", &[], message, "write e.g. bytes_per_s = 20_000");
             }
         }
         FaultKind::Loss { .. } | FaultKind::Refuse { .. } => {
@@ -65,9 +79,16 @@ pub(super) fn particulars(scenario: &Scenario, fault: &Fault, place: &str, findi
         FaultKind::Clock { target, ahead, behind, drift_ppm } => {
             if of.has_a_clock_of_its_own("none can be wrong") {
                 of.findings.number(&format!("{place}.drift_ppm"), *drift_ppm, -100_000.0..=100_000.0);
-                if ahead == behind && *drift_ppm == 0.0 {
+                let (wrong, drifts) = ((*ahead - *behind).max(*behind - *ahead), drift_ppm.abs());
+                let drifted = drifts * scenario.phases.load.as_secs_f64();
+                if wrong.is_zero() && drifts == 0.0 {
                     let message = "this clock is neither ahead nor behind and does not drift";
                     of.add("ahead", &["faults"], message, "write e.g. ahead = \"2s\"");
+                } else if wrong < LEAST_CHANGE && drifted < LEAST_CHANGE.as_micros() as f64 {
+                    let message = format!(
+                        "this clock is never wrong by \"{LEAST_CHANGE}\", the least that anybody can read from it"
+                    );
+                    of.add("ahead", &["faults", "phases"], message, "write e.g. ahead = \"2s\"");
                 }
             }
             let hosts = target.hosts(&scenario.topology).into_iter();
@@ -80,9 +101,15 @@ pub(super) fn particulars(scenario: &Scenario, fault: &Fault, place: &str, findi
             }
         }
         FaultKind::DelayAcks { by, .. } => {
-            if by.is_zero() {
-                let message = "by is \"0s\", so this fault would change nothing";
-                of.add("by", &[], message, "write e.g. by = \"2s\"");
+            let least = scenario.tick.0.max(LEAST_CHANGE);
+            of.at_least("by", *by, least, "write e.g. by = \"2s\"");
+        }
+        FaultKind::SlowDisk { add, .. } => of.at_least("add", *add, LEAST_CHANGE, "write e.g. add = \"200ms\""),
+        FaultKind::ProfileChange { to, .. } => {
+            let elsewhere = |(profile, share): (&Profile, &f64)| profile != to && *share > 0.0;
+            if !scenario.network.last_mile.iter().any(elsewhere) {
+                let message = "every device of this scenario is on that last-mile profile already";
+                of.add("to", &["network"], message, "name another one, or give devices others in last_mile");
             }
         }
         FaultKind::Liars { count } => of.findings.count(&format!("{place}.count"), *count, 1..=1_000),
@@ -106,7 +133,6 @@ pub(super) fn particulars(scenario: &Scenario, fault: &Fault, place: &str, findi
         | FaultKind::Hold { .. }
         | FaultKind::DiskErrors { .. }
         | FaultKind::DiskFull { .. }
-        | FaultKind::SlowDisk { .. }
         | FaultKind::StalledDisk { .. }
         | FaultKind::DropSentAcks { .. }
         | FaultKind::DropDeviceAcks { .. }
@@ -114,7 +140,6 @@ pub(super) fn particulars(scenario: &Scenario, fault: &Fault, place: &str, findi
         | FaultKind::DuplicateSends { .. }
         | FaultKind::ResendEverything { .. }
         | FaultKind::SlowReader { .. }
-        | FaultKind::ProfileChange { .. }
         | FaultKind::CarrierGone { carrier: None }
         | FaultKind::Disconnect { .. }
         | FaultKind::HalfOpen { .. } => {}
@@ -124,6 +149,14 @@ pub(super) fn particulars(scenario: &Scenario, fault: &Fault, place: &str, findi
 impl Particulars<'_> {
     fn add(&mut self, key: &str, depends: &'static [&'static str], message: impl Into<String>, help: &str) {
         self.findings.add(&format!("{}.{key}", self.place), depends, message.into(), help);
+    }
+
+    /// A length of time below the least that changes anything.
+    fn at_least(&mut self, key: &str, found: Span, least: Span, help: &str) {
+        if found < least {
+            let message = format!("{key} is \"{found}\", but must be at least \"{least}\": less changes nothing");
+            self.add(key, &["tick"], message, help);
+        }
     }
 
     fn share(&mut self) {

@@ -18,6 +18,7 @@ impl Scenario {
     /// that are built or changed in code.
     pub fn findings(&self) -> Vec<Finding> {
         let mut findings = Findings::default();
+        findings.name("name", &self.name);
         findings.span("tick", self.tick.0, Span::from_micros(100)..=Span::from_millis(100));
         topology(self, &mut findings);
         limits(self, &mut findings);

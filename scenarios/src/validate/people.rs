@@ -154,6 +154,7 @@ fn giants(scenario: &Scenario, findings: &mut Findings) {
             let help = format!("write members = {users}, or set users to {} or more", giant.members);
             findings.add(&format!("{place}.members"), &["population"], message, help);
         }
+        findings.name(&format!("{place}.name"), &giant.name);
         if giant.name.is_empty() || !names.insert(&giant.name) {
             let message = format!("two giants are named {:?}, or one has no name", giant.name);
             findings.add(&format!("{place}.name"), &["population"], message, "give each a name of its own");

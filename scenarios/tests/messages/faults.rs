@@ -35,7 +35,7 @@ fn a_target_must_exist_and_suit_the_fault() {
         ),
         (
             "kind = \"latency\"\nat = \"1s\"\nbetween = [\"bus-0\"]\nand = [\"messages-*\"]\nadd = \"0s\"",
-            "6:7: add and jitter are both \"0s\", so this fault would change nothing; write e.g. add = \"200ms\"",
+            "6:7: add is \"0s\" and jitter is \"0s\", but together they must be at least \"1ms\": less changes nothing; write e.g. add = \"200ms\"",
         ),
     ]);
 }
@@ -153,7 +153,7 @@ fn faults_that_are_drawn_or_compound_are_checked_too() {
         ),
         (
             "kind = \"delay-acks\"\nshare = 0.1\nat = \"1s\"\nby = \"0s\"",
-            "5:6: by is \"0s\", so this fault would change nothing; write e.g. by = \"2s\"",
+            "5:6: by is \"0s\", but must be at least \"1ms\": less changes nothing; write e.g. by = \"2s\"",
         ),
         (
             "kind = \"liars\"\ncount = 0\nat = \"1s\"",
@@ -168,6 +168,53 @@ fn faults_that_are_drawn_or_compound_are_checked_too() {
             "3:12: between[0] is \"130% of gateway-*\", but a share of hosts is above 0% and at most 100%; write e.g. \"30% of gateway-*\"",
         ),
     ]);
+}
+
+#[test]
+fn a_fault_that_would_change_nothing_is_refused() {
+    let link = "at = \"1s\"\nbetween = [\"clients\"]\nand = [\"gateway-*\"]";
+    let say = |kind: &str, keys: &str| format!("kind = \"{kind}\"\n{link}\n{keys}");
+    assert_each_fault_says(&[
+        (
+            &say("latency", "add = \"1us\""),
+            "6:7: add is \"1us\" and jitter is \"0s\", but together they must be at least \"1ms\": less changes nothing; write e.g. add = \"200ms\"",
+        ),
+        (
+            &say("slow-link", "bytes_per_s = 9_000_000_000"),
+            "6:15: bytes_per_s is 9000000000, but must be at most 10000000: more slows nothing down; write e.g. bytes_per_s = 20_000",
+        ),
+        (
+            &say("flap", "down = \"10us\"\nup = \"1s\""),
+            "6:8: down is \"10us\", but must be within \"1ms\" and \"1d\"; write e.g. down = \"1ms\"",
+        ),
+        (
+            "kind = \"slow-disk\"\nat = \"1s\"\ntarget = [\"messages-0\"]\nadd = \"0s\"",
+            "5:7: add is \"0s\", but must be at least \"1ms\": less changes nothing; write e.g. add = \"200ms\"",
+        ),
+        (
+            "kind = \"profile-change\"\nat = \"1s\"\nshare = 1.0\nto = \"wifi\"",
+            "5:6: every device of this scenario is on that last-mile profile already; name another one, or give devices others in last_mile",
+        ),
+        (
+            "kind = \"clock\"\nat = \"1s\"\ntarget = [\"messages-0\"]\nahead = \"1us\"",
+            "5:9: this clock is never wrong by \"1ms\", the least that anybody can read from it; write e.g. ahead = \"2s\"",
+        ),
+        (
+            "kind = \"hold\"\nat = \"29.9999s\"\nbetween = [\"clients\"]\nand = [\"gateway-*\"]",
+            "3:6: at is \"29999.9ms\", but the load phase ends at \"30s\": a fault lasts at least one tick, \"1ms\"; choose an earlier time, or a longer load in [phases]",
+        ),
+        (
+            "name = \"\\u001b[2J\"\nkind = \"disconnect\"\nshare = 0.1\nat = \"1s\"",
+            "2:8: name has a control character, '\\u{1b}'; write it without",
+        ),
+    ]);
+    // A jitter alone is a change, and so is drift that adds up.
+    for sound in [
+        say("latency", "add = \"0s\"\njitter = \"1ms\""),
+        "kind = \"clock\"\nat = \"1s\"\ntarget = [\"messages-0\"]\ndrift_ppm = 100.0".to_owned(),
+    ] {
+        assert_eq!(headlines(&format!("[[faults]]\n{sound}")), [""; 0]);
+    }
 }
 
 #[test]

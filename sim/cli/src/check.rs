@@ -61,7 +61,7 @@ fn explain(scenario: &Scenario, f: &Forecast) -> String {
         let _ = writeln!(out, "  {what:<12} {text}");
     };
     if !scenario.description.is_empty() {
-        line("puts to test", scenario.description.clone());
+        line("puts to test", squall_scenarios::printable(&scenario.description).into_owned());
     }
     line("seed", format!("{}; without what faults add", scenario.seed.unwrap_or(0)));
     line("phases", format!("ramp {}, load {}, quiet {}", phases.ramp, phases.load, phases.quiet()));

@@ -107,6 +107,13 @@ fn a_folder_is_taken_whole_or_refused() {
         folder
     };
     std::os::unix::fs::symlink("nowhere.toml", folder("link").join("gone.toml")).unwrap();
+    std::os::unix::fs::symlink("loop.toml", folder("circle").join("loop.toml")).unwrap();
+    let run = squall(&dir, &["run", "circle/loop.toml"]);
+    assert!(
+        text(&run).contains("circle/loop.toml: this link leads nowhere; mend it, or name another file"),
+        "{}",
+        text(&run)
+    );
     std::fs::write(folder("link").join("a.toml"), SMALL).unwrap();
     std::fs::write(folder("upper").join("UPPER.TOML"), "[population]\nusers = 1\n").unwrap();
     std::fs::write(folder("empty").join("empty.toml"), "# nothing yet\n\n").unwrap();
@@ -115,6 +122,7 @@ fn a_folder_is_taken_whole_or_refused() {
     std::fs::write(folder("share").join("share.toml"), share).unwrap();
     for (folder, hint) in [
         ("link", "link/gone.toml: this link leads nowhere; mend it or delete it"),
+        ("circle", "circle/loop.toml: this link leads nowhere; mend it or delete it"),
         ("upper", "users = 2"),
         ("empty", "write e.g. [population] with users = 40 under it"),
         ("none", "no scenario files (*.toml) here; name a file or another folder"),

@@ -8,7 +8,8 @@ pub fn fit(scenario: &mut Scenario) {
     people(scenario);
     workload(scenario);
     let load = scenario.phases.load;
-    scenario.faults.retain(|fault| fault.at < load);
+    let tick = scenario.tick.0;
+    scenario.faults.retain(|fault| fault.at + tick <= load);
     let others = scenario.population.users.saturating_sub(2);
     for fault in &mut scenario.faults {
         if let FaultKind::Insiders { count, guessing } = &mut fault.kind {
