@@ -49,6 +49,8 @@ pub struct Forecast {
     /// Bytes a second of load between devices and gateways: from devices, and to them.
     pub up_bytes_per_s: f64,
     pub down_bytes_per_s: f64,
+    /// Bytes that are sent to all devices together of what comes while everybody away would be: a backlog is the share of who is away.
+    pub backlog_bytes: f64,
     /// Mean length of a body.
     pub body_bytes: f64,
     /// Mean devices of a user.
@@ -115,6 +117,7 @@ impl Forecast {
                 + sends_per_s * wire.sent
                 + deliveries_per_s * wire.deliver
                 + returns * (wire.welcome + HANDSHAKE_BYTES),
+            backlog_bytes: wire.deliver * traffic.recipients * away_part(scenario),
             body_bytes,
             devices_per_user: devices,
             group_members: match people.groups() {
@@ -124,6 +127,12 @@ impl Forecast {
             largest_group: (0..people.groups()).map(|g| people.group_size(g)).max().unwrap_or(0),
         }
     }
+}
+
+/// The part of the load that is over when devices that are away come back.
+fn away_part(scenario: &Scenario) -> f64 {
+    let (phases, until) = (&scenario.phases, scenario.population.away_until);
+    ((until - phases.ramp).as_secs_f64() / phases.load.as_secs_f64()).min(1.0)
 }
 
 /// Devices whose sessions are walked through to learn how often people come and go, and how many sessions of each.

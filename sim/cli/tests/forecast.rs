@@ -3,6 +3,7 @@
 use serde_json::Value;
 use squall_scenarios::load;
 use squall_world::Forecast;
+use squall_world::memory::MemoryEstimate;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -85,6 +86,38 @@ fn a_run_does_what_was_expected_and_its_ledger_adds_up() {
     let memory = &record["memory"];
     let ledger: f64 = memory["ledger"].as_object().unwrap().values().map(n).sum();
     close("ledger", ledger, n(&memory["peak_rss_bytes"]), 0.15);
+}
+
+/// What takes memory beside people and messages: bodies on the way to many, members who are named to all of a group, backlogs.
+#[test]
+fn a_run_takes_about_the_memory_that_was_expected() {
+    let dir = scratch("memory");
+    let people = |users: u32, size: u32, interval: &str, body: u32, away: &str| {
+        format!(
+            "tick = \"5ms\"\n[population]\nusers = {users}\ndirect_conversations_per_user = 0\ngroups = {}\n\
+             group_size_min = {size}\ngroup_size_max = {size}\n{away}\n[workload]\nsend_interval = \"{interval}\"\n\
+             direct_share = 0.0\nbody_bytes = {body}\n[phases]\nload = \"12s\"\nliveness_bound = \"20s\"\n",
+            users / size
+        )
+    };
+    let away = "away_share = 0.5\naway_until = \"14s\"";
+    for (name, text) in [
+        ("small", people(100, 20, "2s", 200, "")),
+        ("long bodies in small groups", people(200, 20, "2s", 16_384, "")),
+        ("long bodies in larger groups", people(200, 100, "3s", 16_384, "")),
+        ("long bodies for people who are away", people(200, 20, "2s", 16_384, away)),
+        ("a large group", people(2_000, 2_000, "200s", 200, "")),
+    ] {
+        let file = dir.join("people.toml");
+        std::fs::write(&file, text).unwrap();
+        let run = squall(&["run", file.to_str().unwrap(), "--quiet", "--out", dir.to_str().unwrap()]);
+        assert_eq!(run.status.code(), Some(0), "{name}: {}", String::from_utf8_lossy(&run.stdout));
+        let record: Value = serde_json::from_str(&std::fs::read_to_string(dir.join("run.json")).unwrap()).unwrap();
+        let taken = record["memory"]["peak_rss_bytes"].as_f64().unwrap();
+        let expected = MemoryEstimate::of(&load(&file).unwrap());
+        let of_taken = expected.bytes() as f64 / taken;
+        assert!((0.7..2.0).contains(&of_taken), "{name}: {:.0} MiB taken\n{expected}", taken / 1_048_576.0);
+    }
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! What memory a run will take, before it takes it: so many of each thing, so many bytes each.
 //!
 //! The bytes were read from the ledgers of runs of 50,000 to 3,000,000 clients (`run.json`, `memory.ledger`); see
-//! `sim/ARCHITECTURE.md`. An estimate is within a fifth of what such runs took. Faults that make backlogs are not in it.
+//! `sim/ARCHITECTURE.md`. An estimate is within a fifth of what such runs took. What is on its way at once was read from small runs with groups of
+//! 20 to 5,000 members and bodies of 200 B to 16 KiB; there an estimate is between 0.7 and 2 times what they took, as a test holds
+//! (`sim/cli/tests/forecast.rs`). Faults that make backlogs are not in it; that people are away is.
 
 use squall_generators::Forecast;
+use squall_protocol::limits;
 use squall_scenarios::Scenario;
 use std::fmt;
 
@@ -29,6 +32,18 @@ pub struct MemoryEstimate {
 }
 
 const MIB: f64 = 1_048_576.0;
+/// How long what is sent to a device is somewhere between its shard and its screen, copies and blocks that it leaves free included.
+const ON_ITS_WAY_S: f64 = 0.25;
+/// What the first entry of a group takes for each member that it names, at each device that is told of it: text, lists and copies.
+const MEMBER_TOLD: f64 = 48.0;
+/// Buffers of a device that is written to at the same moment as all others of its group.
+const AT_ONCE: f64 = 40_000.0;
+/// So many copies of a message are there at a time for each device of the largest group, when it reaches all of them.
+const COPIES: f64 = 4.0;
+/// Bodies that a shard and its links hold while they are committed and sent on, blocks that they leave free included.
+const BODIES_A_SHARD: f64 = 1_500.0;
+/// Pages that are on their way to a device that comes back to a backlog, with their copies.
+const PAGES: f64 = 6.0;
 /// Blocks that the allocator holds free at the peak: at least so much, more for the first clients, and a share of the rest.
 const FREE_AT_LEAST: f64 = 30.0 * MIB;
 const FREE_A_CLIENT: f64 = 600.0;
@@ -45,6 +60,10 @@ impl MemoryEstimate {
         // A link between two hosts has its streams and windows at either end.
         let [gateways, shards, registries, buses] =
             [topology.gateways, topology.messages, topology.registries, topology.buses].map(f64::from);
+        // Everybody whom one entry reaches is written to at once.
+        let at_once = (f64::from(f.largest_group) * f.devices_per_user).min(clients);
+        let all_away = clients * scenario.population.away_share;
+        let page = (f.backlog_bytes / clients.max(1.0)).min(limits::PAGE_BYTES as f64);
         let line = |component, terms: &[(f64, f64, &'static str)]| Line { component, terms: terms.to_vec() };
         let mut lines = vec![
             line("program", &[(1.0, 12.0 * MIB, "binary and its libraries"), (hosts, 0.1 * MIB, "hosts")]),
@@ -64,6 +83,7 @@ impl MemoryEstimate {
                 "disks",
                 &[
                     (texts, 1.05 * f.body_bytes + 120.0, "messages"),
+                    (texts, 0.8 * f.body_bytes, "messages while they are read at the end"),
                     (f.conversations, 230.0, "conversations"),
                     (f.memberships, 24.0, "conversations of a device"),
                 ],
@@ -78,6 +98,16 @@ impl MemoryEstimate {
                 ],
             ),
         ];
+        lines.push(line(
+            "on the way",
+            &[
+                (f.down_bytes_per_s * ON_ITS_WAY_S, 1.0, "bytes"),
+                (at_once, AT_ONCE + COPIES * f.body_bytes, "devices of a group at once"),
+                (at_once * f64::from(f.largest_group), MEMBER_TOLD, "members told to them"),
+                (shards, BODIES_A_SHARD * f.body_bytes, "shards"),
+                (all_away, PAGES * page, "devices that come back at once"),
+            ],
+        ));
         let used: f64 = lines.iter().map(Line::bytes).sum();
         lines.push(line(
             "free blocks",
