@@ -298,12 +298,12 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
         }
     }
 
-    /// Does what is due up to `now`.
     /// When a client next has something to do of itself; never, if none has.
     pub fn next_due(&mut self) -> Time {
         self.queue.next_due().unwrap_or(Time::NEVER)
     }
 
+    /// Does what is due up to `now`.
     pub fn step(&mut self, now: Time, sink: &mut impl Sink) {
         while let Some((at, timer)) = self.queue.pop_due(now) {
             match timer {

@@ -3,7 +3,6 @@
 use crate::facts::Facts;
 use crate::property::Property;
 use crate::report::{Tally, Violation};
-use squall_protocol::ConversationId;
 
 const NAME: &str = "bounded-and-back";
 
@@ -48,8 +47,15 @@ fn conclude(facts: &Facts, tally: &mut Tally) {
 }
 
 fn violation(facts: &Facts, message: String) -> Violation {
-    let conversation = ConversationId(0);
-    Violation { t: facts.now, check: NAME, conversation, seq: None, client_msg_id: None, device: None, message }
+    Violation {
+        t: facts.now,
+        check: NAME,
+        conversation: None,
+        seq: None,
+        client_msg_id: None,
+        device: None,
+        message,
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 use crate::facts::{Fact, Facts};
 use crate::property::Property;
 use crate::report::{Tally, Violation};
-use squall_protocol::ConversationId;
 
 pub(crate) const NAME: &str = "limits-hold";
 
@@ -47,15 +46,14 @@ fn conclude(facts: &Facts, tally: &mut Tally) {
                 let device = Some(pair.device);
                 return facts.violation(NAME, pair.conversation, device, None, Some(message), sentence);
             }
-            let (conversation, message) = (ConversationId(0), sentence);
             Violation {
                 t: facts.now,
                 check: NAME,
-                conversation,
+                conversation: None,
                 seq: None,
                 client_msg_id: None,
                 device: None,
-                message,
+                message: sentence,
             }
         });
     }
@@ -92,6 +90,23 @@ mod tests {
         history.device(9, 1).limited(40, 8).send(9, 6).resend(9, 6).change(1, 5, Change::Joined(3));
         history.told_to_wait(1, 5).acked(1, 5, 3).log(5).acked(9, 6, 4).log(6);
         assert_eq!(history.audit().report(NAME).verdict, Verdict::Pass);
+    }
+
+    #[test]
+    fn whoever_has_more_in_the_log_than_they_may_is_named() {
+        let mut history = History::chat();
+        history.limited(40, 2);
+        for message in 5..30 {
+            history.change(1, message, Change::Joined(message)).log(message);
+        }
+        let found = history.audit().report(NAME).first.expect("a violation");
+        assert!(found.message.starts_with("User 1 has "), "{}", found.message);
+        assert!(found.client_msg_id.is_some(), "the entry with which it was too much");
+    }
+
+    #[test]
+    fn an_empty_history_is_inconclusive() {
+        assert_eq!(History::empty().audit().report(NAME).verdict, Verdict::Inconclusive);
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub struct Violation {
     /// Microseconds since the start of the run; the end of the run for what only the audit could tell.
     pub t: u64,
     pub check: &'static str,
-    pub conversation: ConversationId,
+    pub conversation: Option<ConversationId>,
     pub seq: Option<Seq>,
     pub client_msg_id: Option<ClientMsgId>,
     /// The device that saw it; for what stands in a log, the device that sent it.

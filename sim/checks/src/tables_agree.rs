@@ -34,18 +34,18 @@ pub(crate) fn judge(tables: &Tables, restarted: bool, t: u64, tally: &mut Tally)
     for (seq, sentence) in disagreements(tables) {
         let conversation = tables.conversation;
         let told = format!("Conversation {conversation} on disk: {sentence}.");
-        tally.violate(|| violation(t, conversation, seq, None, told));
+        tally.violate(|| violation(t, Some(conversation), seq, None, told));
     }
 }
 
 /// A row that is not as it was written, or belongs to nothing.
 pub(crate) fn damaged(t: u64, what: String, tally: &mut Tally) {
-    tally.violate(|| violation(t, ConversationId::default(), None, None, what));
+    tally.violate(|| violation(t, None, None, None, what));
 }
 
 fn violation(
     t: u64,
-    conversation: ConversationId,
+    conversation: Option<ConversationId>,
     seq: Option<Seq>,
     device: Option<DeviceId>,
     message: String,

@@ -62,7 +62,7 @@ impl Facts {
         Violation {
             t: self.now,
             check,
-            conversation: self.conversations[conversation].id,
+            conversation: Some(self.conversations[conversation].id),
             seq,
             client_msg_id: message.map(|message| self.messages[message].id()),
             device: device.map(|device| self.devices[device].id),

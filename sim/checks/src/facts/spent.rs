@@ -57,6 +57,7 @@ pub(crate) struct Spent {
     /// The most members that a creation has named.
     largest: u32,
     judged: u32,
+    /// What the hosts' clocks show when the run starts; 0 when a fault may make them show anything.
     epoch_ms: u64,
     texts: FxHashMap<UserId, u32>,
     growth: Vec<Growth>,
@@ -109,7 +110,8 @@ impl Spent {
         }
     }
 
-    /// Whoever has done more than they may, each user once for each limit.
+    /// Whoever has done more than they may by `now`, in µs of the run: each user once for sends, and once at each shard for the first limit
+    /// that they have passed there.
     pub fn excesses(&self, now: u64) -> Vec<Excess> {
         let mut found = Vec::new();
         let buckets = self.gateways.len().max(1) as u64;

@@ -325,7 +325,7 @@ fn check_record(report: squall_checks::CheckReport) -> CheckRecord {
         violations: report.violations,
         first: report.first.map(|v| FirstViolation {
             t: v.t,
-            conversation: v.conversation.to_string(),
+            conversation: v.conversation.map_or(String::new(), |conversation| conversation.to_string()),
             seq: v.seq.map(|seq| seq.0),
             client_msg_id: v.client_msg_id.map(|id| id.to_string()),
             device: v.device.map(|device| device.to_string()),

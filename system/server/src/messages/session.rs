@@ -1,7 +1,8 @@
 //! A gateway's session with a shard: what is quick is done as it comes; what reads the disk waits for its user's turn.
 //!
 //! **Invariants:** nobody's send, ack or page stands behind more than one page of another user, however many that one has asked
-//! for; nothing is read for a gateway that does not take its answers. Guarded by the tests below.
+//! for; nothing is read for a gateway that does not take its answers. Guarded by
+//! `whoever_asks_for_a_thousand_pages_waits_behind_himself` in `tests.rs`.
 
 use super::requests;
 use super::shard::Shard;
