@@ -157,7 +157,11 @@ async fn a_device_that_is_told_to_wait_does_and_loses_nothing() {
         while let Some(event) = events.recv().await {
             match event {
                 Event::Stored { client_msg_id, .. } if client_msg_id.0 < MESSAGES => stored.push(client_msg_id.0),
-                Event::Stored { .. } | Event::Online | Event::Shown(_) | Event::Resent { .. } => {}
+                Event::Stored { .. }
+                | Event::Online
+                | Event::Shown(_)
+                | Event::Resent { .. }
+                | Event::ToldToWait { .. } => {}
                 other => panic!("{other:?}"),
             }
             if stored.len() == MESSAGES as usize {
