@@ -10,6 +10,18 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
 use std::str::FromStr;
 
+/// Why a text is no number.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("a number has decimal digits, no sign and no leading zeros, and is not too large")]
+struct NotANumber;
+
+/// A number, of which there is one spelling.
+fn number<N: FromStr>(text: &str) -> Result<N, NotANumber> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    let shortest = !text.starts_with('0') || text == "0";
+    if digits && shortest { text.parse().map_err(|_| NotANumber) } else { Err(NotANumber) }
+}
+
 macro_rules! identifier {
     ($(#[$doc:meta])* $name:ident: $number:ty) => {
         $(#[$doc])*
@@ -34,7 +46,7 @@ macro_rules! identifier {
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-                text.parse().map($name).map_err(de::Error::custom)
+                number(&text).map($name).map_err(de::Error::custom)
             }
         }
     };
@@ -299,6 +311,19 @@ mod tests {
         assert_eq!(serde_json::to_string(&id).unwrap(), "\"18446744073709551618\"");
         let last = ConversationId(u128::MAX);
         assert_eq!(serde_json::from_str::<ConversationId>(&serde_json::to_string(&last).unwrap()).unwrap(), last);
+    }
+
+    #[test]
+    fn a_number_has_one_spelling() {
+        let read = |text: &str| serde_json::from_str::<ConversationId>(&format!("\"{text}\"")).ok();
+        assert_eq!([read("0"), read("10")], [Some(ConversationId(0)), Some(ConversationId(10))]);
+        assert_eq!(read(&u128::MAX.to_string()), Some(ConversationId(u128::MAX)));
+        for wrong in
+            ["", "+1", "-1", "01", "00", " 1", "1 ", "1_0", "0x1", "340282366920938463463374607431768211456"]
+        {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+        assert!(serde_json::from_str::<UserId>("\"+7\"").is_err());
     }
 
     #[test]

@@ -58,9 +58,10 @@ impl TokenSecret {
     }
 }
 
+/// Bytes of their one spelling: digits in lower case.
 pub(crate) fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u8>> = text.chars().map(|c| c.to_digit(16).map(|d| d as u8)).collect();
-    let digits = digits?;
+    let digit = |c: char| c.to_digit(16).filter(|_| !c.is_ascii_uppercase()).map(|d| d as u8);
+    let digits: Vec<u8> = text.chars().map(digit).collect::<Option<_>>()?;
     digits.len().is_multiple_of(2).then(|| digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
 }
 
@@ -78,6 +79,9 @@ mod tests {
         let beyond = secret.issue(UserId(UserId::LIMIT), DeviceId(71));
         assert_eq!(secret.check(&beyond), Err(TokenError::NoSuchUser));
         assert!(secret.check(&secret.issue(UserId(UserId::LIMIT - 1), DeviceId(71))).is_ok());
+        let (claims, mac) = token.rsplit_once('.').unwrap();
+        assert_ne!(mac, mac.to_uppercase());
+        assert_eq!(secret.check(&format!("{claims}.{}", mac.to_uppercase())), Err(TokenError::Malformed));
         for wrong in ["", "7", "7.71", "7.71.zz", "x.71.00", "7.71.é"] {
             assert!(secret.check(wrong).is_err(), "{wrong}");
         }

@@ -22,12 +22,14 @@ pub struct Upgraded {
 pub async fn accept(mut stream: BoxStream) -> io::Result<Upgraded> {
     let mut bytes = Vec::with_capacity(512);
     let head_len = loop {
-        if let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") {
-            break end + 4;
-        }
-        if bytes.len() > limits::MAX_HANDSHAKE_BYTES {
+        let head_len = bytes.windows(4).position(|w| w == b"\r\n\r\n").map(|end| end + 4);
+        // What comes behind the head is not part of it.
+        if head_len.unwrap_or(bytes.len()) > limits::MAX_HANDSHAKE_BYTES {
             return refuse(stream, "431 Request Header Fields Too Large", "the request's headers are too long")
                 .await;
+        }
+        if let Some(head_len) = head_len {
+            break head_len;
         }
         if stream.read_buf(&mut bytes).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
