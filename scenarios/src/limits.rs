@@ -35,6 +35,10 @@ macro_rules! limits {
 }
 
 limits! {
+    /// Frames of one user, by weight, that each gateway reads a second in the long run; at least four for each send.
+    frames_per_second = limits::USER_FRAMES.0;
+    /// The most of them at once; at least four for each send.
+    frames_burst = limits::USER_FRAMES.1;
     /// Sends of one user, resends included, that each gateway takes a second in the long run.
     sends_per_second = limits::USER_SENDS.0;
     /// The most of them at once.

@@ -22,6 +22,11 @@ pub struct Rate {
 }
 
 impl Rate {
+    /// What an empty bucket takes to fill.
+    pub fn fills_in(self) -> Duration {
+        Duration::from_micros(self.micros(self.burst))
+    }
+
     /// One after the other, and what a whole burst takes to come back.
     fn micros(self, tokens: u32) -> u64 {
         u64::from(tokens) * 1_000_000 / u64::from(self.per_second.max(1))
@@ -49,6 +54,9 @@ impl std::str::FromStr for Rate {
 /// What one user may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UserLimits {
+    /// Frames of all sorts, at each gateway, by weight: whoever sends more is read more slowly. Never fewer than a few a send
+    /// ([`UserLimits::frames`]).
+    pub frames: Rate,
     /// Sends, at each gateway.
     pub sends: Rate,
     /// Conversations created, at each shard.
@@ -63,10 +71,22 @@ impl Default for UserLimits {
     fn default() -> Self {
         let rate = |(per_second, burst)| Rate { per_second, burst };
         UserLimits {
+            frames: rate(limits::USER_FRAMES),
             sends: rate(limits::USER_SENDS),
             creations: rate(limits::USER_CREATIONS),
             additions: rate(limits::USER_ADDITIONS),
             changes: rate(limits::USER_CHANGES),
+        }
+    }
+}
+
+impl UserLimits {
+    /// Frames that one user may send: as many as they are given, and enough for all the sends that they are given.
+    pub fn frames(&self) -> Rate {
+        let for_sends = |sends: u32| sends.saturating_mul(limits::FRAMES_A_SEND);
+        Rate {
+            per_second: self.frames.per_second.max(for_sends(self.sends.per_second)),
+            burst: self.frames.burst.max(for_sends(self.sends.burst)),
         }
     }
 }
@@ -118,6 +138,22 @@ impl Rates {
             self.spend(user, tokens, now);
         }
         checked
+    }
+
+    /// Takes `tokens`, whether or not they are there, and says how long their taker has to pause. What is owed is a bucket at most, so
+    /// that no pause is longer than two buckets take to fill.
+    pub fn draw(&mut self, user: UserId, tokens: u32, now: Time) -> Duration {
+        self.spend(user, tokens, now);
+        let most = now + Duration::from_micros(2 * self.rate.micros(self.rate.burst));
+        if let Some(full_at) = self.full_at.get_mut(&user) {
+            *full_at = (*full_at).min(most);
+        }
+        self.pause(user, now)
+    }
+
+    /// How long whoever draws has to pause before the next one.
+    pub fn pause(&self, user: UserId, now: Time) -> Duration {
+        self.check(user, 1, now).err().unwrap_or_default()
     }
 
     fn tidy(&mut self, now: Time) {
@@ -245,6 +281,28 @@ mod tests {
         rates.spend(A, 5, ms(0));
         rates.spend(A, 5, ms(0));
         assert_eq!(rates.check(A, 1, ms(0)), Err(Duration::from_millis(600)));
+    }
+
+    #[test]
+    fn whoever_draws_more_than_there_is_pauses_for_it_and_owes_no_more_than_a_bucket() {
+        let mut rates = Rates::new(RATE);
+        assert_eq!(rates.draw(A, 4, ms(0)), Duration::ZERO);
+        assert_eq!(rates.draw(A, 1, ms(0)), Duration::from_millis(100));
+        assert_eq!(rates.draw(A, 3, ms(0)), Duration::from_millis(400));
+        assert_eq!(rates.pause(A, ms(399)), Duration::from_millis(1));
+        assert_eq!(rates.pause(A, ms(400)), Duration::ZERO);
+        for _ in 0..100 {
+            rates.draw(A, 5, ms(400));
+        }
+        assert_eq!(rates.pause(A, ms(400)), Duration::from_millis(600));
+    }
+
+    #[test]
+    fn whoever_may_send_much_has_the_frames_for_it() {
+        let sends = Rate { per_second: 10_000, burst: 20_000 };
+        let plenty = UserLimits { sends, ..UserLimits::default() };
+        assert_eq!(plenty.frames(), Rate { per_second: 40_000, burst: 80_000 });
+        assert_eq!(UserLimits::default().frames(), UserLimits::default().frames);
     }
 
     #[test]

@@ -159,6 +159,22 @@ pub const MAX_DAMAGED_ROWS_TOLD: usize = 1_024;
 /// Cursors are written at the latest this long after the ack.
 pub const CURSOR_FLUSH_INTERVAL: Duration = Duration::from_millis(500);
 
+/// Frames of one user that a gateway reads by default, a second in the long run and at once, by weight: whoever sends more is not
+/// read meanwhile. What a device answers to deliveries comes on top.
+pub const USER_FRAMES: (u32, u32) = (500, 5_000);
+/// However few frames a user is given, they are so many for each of their sends.
+pub const FRAMES_A_SEND: u32 = 4;
+/// What weighs as much as a frame: so many bytes of one, so many entries of a page, and so many bytes of their bodies.
+pub const FRAME_WEIGHT_BYTES: usize = 4 * 1024;
+pub const FRAME_WEIGHT_ENTRIES: usize = 20;
+/// Frames of one connection, by weight, before others have a turn.
+pub const FRAMES_A_TURN: u32 = 64;
+/// The shortest time that whoever sends too many is not read, if their bucket does not fill before.
+pub const FRAMES_PAUSE: Duration = Duration::from_millis(50);
+/// Acks of a connection that are nothing its user has caused: one for each frame that it was sent, and no more than this.
+pub const MAX_ACKS_OWED: u32 = USER_FRAMES.1;
+/// WebSocket frames that a connection may send before its `hello`, pings and fragments: beyond, it is closed.
+pub const MAX_FRAMES_BEFORE_HELLO: u8 = 64;
 /// What one user may do by default, a second in the long run and at once. Far above what people and their devices do, also when
 /// they come back with a backlog, and of the order that public services allow bots: 30 to 80 messages a second.
 pub const USER_SENDS: (u32, u32) = (50, 500);

@@ -185,6 +185,7 @@ impl Observer for Stderr {
             | Point::ClientSeqGap { .. }
             | Point::StaleSend { .. }
             | Point::TooOften { .. }
+            | Point::HeldBack { .. }
             | Point::Published { .. }
             | Point::Redelivered { .. }
             | Point::UnackedClosed { .. }

@@ -37,6 +37,8 @@ pub enum Point<'a> {
     StaleSend { device: DeviceId },
     /// A user sends, creates or adds more than they may, and is told to wait.
     TooOften { user: UserId },
+    /// A user has sent more frames than they may, and nothing of this connection of theirs is read for a while.
+    HeldBack { user: UserId },
     /// A send came ahead of its turn.
     ClientSeqGap { conversation: ConversationId, device: DeviceId },
     /// The entry has been handed to the bus for these connections.

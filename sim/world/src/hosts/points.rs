@@ -22,6 +22,7 @@ pub const SOMETIMES: &[&str] = &[
     "client_seq_gap",
     "stale_count_told",
     "told_to_wait",
+    "held_back",
     "published",
     "redelivered",
     "unacked_closed",
@@ -90,6 +91,7 @@ pub(super) fn names(point: &Point<'_>) -> &'static [&'static str] {
         Point::ClientSeqGap { .. } => &["client_seq_gap"],
         Point::StaleSend { .. } => &["stale_count_told"],
         Point::TooOften { .. } => &["told_to_wait"],
+        Point::HeldBack { .. } => &["held_back"],
         Point::Published { .. } => &["published"],
         Point::Redelivered { .. } => &["redelivered"],
         Point::UnackedClosed { .. } => &["unacked_closed"],
@@ -138,6 +140,7 @@ pub(super) fn scenario_point(point: &Point<'_>) -> Option<model::Point> {
         | Point::ClientSeqGap { .. }
         | Point::StaleSend { .. }
         | Point::TooOften { .. }
+        | Point::HeldBack { .. }
         | Point::Redelivered { .. }
         | Point::UnackedClosed { .. }
         | Point::LookupRetried

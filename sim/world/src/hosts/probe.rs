@@ -150,6 +150,7 @@ impl Probe {
             | Point::ClientSeqGap { .. }
             | Point::StaleSend { .. }
             | Point::TooOften { .. }
+            | Point::HeldBack { .. }
             | Point::Redelivered { .. }
             | Point::UnackedClosed { .. }
             | Point::LookupRetried

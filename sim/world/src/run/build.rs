@@ -302,6 +302,7 @@ fn profiles_of_faults(scenario: &Scenario, network: &Network) -> BTreeMap<Profil
 fn user_limits(limits: &squall_scenarios::model::Limits) -> UserLimits {
     let rate = |per_second, burst| Rate { per_second, burst };
     UserLimits {
+        frames: rate(limits.frames_per_second, limits.frames_burst),
         sends: rate(limits.sends_per_second, limits.sends_burst),
         creations: rate(limits.creations_per_second, limits.creations_burst),
         additions: rate(limits.additions_per_second, limits.additions_burst),

@@ -50,7 +50,10 @@ struct Serve {
     /// Shards, each with a database; fixed by the first start on a data directory.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=limits::MAX_SHARDS as i64), value_name = "N")]
     shards: u32,
-    /// Sends of one user at each gateway: so many a second, so many at once.
+    /// Frames of one user, by weight, that each gateway reads: so many a second, so many at once; at least four for each send.
+    #[arg(long, default_value_t = UserLimits::default().frames, value_name = "N/N")]
+    limit_frames: Rate,
+    /// Sends of one user at each gateway.
     #[arg(long, default_value_t = UserLimits::default().sends, value_name = "N/N")]
     limit_sends: Rate,
     /// Conversations that one user creates at each shard.
@@ -147,6 +150,7 @@ async fn run(serve: Serve, data: PathBuf) -> Result<ExitCode, String> {
         data,
         secret: serve.secret.read()?,
         limits: UserLimits {
+            frames: serve.limit_frames,
             sends: serve.limit_sends,
             creations: serve.limit_creations,
             additions: serve.limit_additions,

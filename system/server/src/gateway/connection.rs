@@ -3,12 +3,13 @@
 //! What others see of it is its row in `table`, through which they also reach it: frames to send, and why to close.
 //!
 //! **Invariants:** while nothing happens it holds no buffer; nothing follows a close frame; whoever reads nothing is dropped
-//! after `LINGER`. Guarded by `server/tests/protocol.rs`.
+//! after `LINGER`. Guarded by `server/tests/protocol.rs`. Whoever sends more frames than a user may is not read meanwhile, on any
+//! of their connections, and nobody is read for longer than a turn. Guarded by `server/tests/floods.rs`.
 
 use super::handshake::Upgraded;
 use super::state::Gateway;
 use super::table::{ConnectionId, Deadline, Taken};
-use super::websocket::{self, Fault, Incoming, Reader};
+use super::websocket::{self, Fault, Flow, Incoming, Reader};
 use crate::hop::Hop;
 use crate::links::Pushed;
 use crate::net::BoxStream;
@@ -17,19 +18,21 @@ use crate::work::Work;
 use bytes::Bytes;
 use squall_core::Time;
 use squall_core::gateway::{Peer, ServerSession, Step};
+use squall_core::plant::{Plant, planted};
 use squall_core::rate::retry_after_ms;
 use squall_protocol::Codec;
 use squall_protocol::close::CloseReason;
+use squall_protocol::frames::ErrorCode;
 use squall_protocol::{ClientFrame, Refusal, ServerFrame, limits};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::mem::MaybeUninit;
-use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
 /// Where the closing handshake stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,7 +46,7 @@ enum Closing {
     Answered,
 }
 
-/// What waits to be written. A connection has one only while something does.
+/// What waits to be written, and what to be read. A connection has one only while something does.
 #[derive(Default)]
 struct Backlog {
     frames: VecDeque<Bytes>,
@@ -54,6 +57,10 @@ struct Backlog {
     written: usize,
     /// All is written and the stream has not flushed it yet.
     flushing: bool,
+    /// The reader may have whole frames, whose turn has not come.
+    held_back: bool,
+    /// Until then nothing is read: the user has sent more than they may.
+    pause: Option<Pin<Box<Sleep>>>,
 }
 
 /// One device's connection. While nothing happens it is all that there is, beside its row in the table.
@@ -66,6 +73,9 @@ struct Connection {
     backlog: Option<Box<Backlog>>,
     codec: Codec,
     closing: Closing,
+    frames_before_hello: u8,
+    /// Frames that it was sent by others than this gateway and that it has not acked: so many acks are nothing that its user has caused.
+    acks_owed: u32,
 }
 
 /// Starts the task of a fresh WebSocket. What its handshake has taken since `accepted` is gone from the time for `hello`.
@@ -81,9 +91,12 @@ pub fn spawn(gateway: Arc<Gateway>, upgraded: Upgraded, accepted: Time) {
         backlog: None,
         codec,
         closing: Closing::No,
+        frames_before_hello: 0,
+        acks_owed: 0,
     };
     let mut backlog = Backlog::default();
-    connection.take_in(&mut rest, &mut backlog);
+    let mut turn = limits::FRAMES_A_TURN;
+    connection.take_in(&mut rest, &mut backlog, &mut turn);
     connection.keep(backlog);
     tokio::spawn(connection);
 }
@@ -110,15 +123,26 @@ fn reason_for(fault: Fault) -> CloseReason {
     }
 }
 
+/// What a frame weighs in its user's budget and in a turn: reading and decoding it is dearer for each few KiB of it.
+fn weight(incoming: &Incoming<'_>) -> u32 {
+    let bytes = match incoming {
+        Incoming::Text(bytes) | Incoming::Binary(bytes) => bytes.len(),
+        Incoming::Fragment | Incoming::Ping(_) | Incoming::Pong | Incoming::Close(_) => 0,
+    };
+    1 + (bytes / limits::FRAME_WEIGHT_BYTES) as u32
+}
+
 impl Connection {
-    /// Reads and writes until nothing more can be done.
+    /// Reads and writes until nothing more can be done, or until it is the turn of others.
     fn work(&mut self, cx: &mut Context<'_>, backlog: &mut Backlog) -> Poll<()> {
+        let mut turn = limits::FRAMES_A_TURN;
         loop {
             let Some(taken) = self.gateway.table().take(self.id, cx.waker()) else { return Poll::Ready(()) };
             let Taken { frames, close, ended } = taken;
             if ended {
                 return Poll::Ready(());
             }
+            self.acks_owed = limits::MAX_ACKS_OWED.min(self.acks_owed + frames.len() as u32);
             match self.closing {
                 // Nothing follows a close frame (RFC 6455, section 5.5.1).
                 Closing::Lingering | Closing::Answered => drop(frames),
@@ -141,20 +165,39 @@ impl Connection {
                 Closing::Requested(_) => continue,
                 Closing::No => {}
             }
+            ready!(self.poll_may_read(cx, backlog));
+            if turn == 0 {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if std::mem::take(&mut backlog.held_back) {
+                self.take_in(&mut [], backlog, &mut turn);
+                continue;
+            }
             let mut scratch = [MaybeUninit::uninit(); limits::READ_BYTES];
             let mut buffer = ReadBuf::uninit(&mut scratch);
             match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
-                Ok(()) if !buffer.filled().is_empty() => self.take_in(buffer.filled_mut(), backlog),
+                Ok(()) if !buffer.filled().is_empty() => self.take_in(buffer.filled_mut(), backlog, &mut turn),
                 _ => return Poll::Ready(()),
             }
         }
     }
 
-    /// Keeps what could not be written; nothing, mostly.
+    /// Keeps what could not be written or is not to be read yet; nothing, mostly.
     fn keep(&mut self, backlog: Backlog) {
-        if !backlog.frames.is_empty() || !backlog.wire.is_empty() || backlog.flushing {
+        let unwritten = !backlog.frames.is_empty() || !backlog.wire.is_empty() || backlog.flushing;
+        if unwritten || backlog.held_back || backlog.pause.is_some() {
             self.backlog = Some(Box::new(backlog));
         }
+    }
+
+    /// Ready when this connection's user may be read. Another connection of theirs may have been first to what there was.
+    fn poll_may_read(&mut self, cx: &mut Context<'_>, backlog: &mut Backlog) -> Poll<()> {
+        while let (Some(pause), Some(peer)) = (&mut backlog.pause, self.session.peer()) {
+            ready!(pause.as_mut().poll(cx));
+            backlog.pause = self.gateway.pause_of(peer.user).map(|wait| Box::pin(sleep(wait)));
+        }
+        Poll::Ready(())
     }
 
     /// Puts waiting frames on the wire, then the close frame if one is asked for. Ready when nothing waits any more.
@@ -216,19 +259,43 @@ impl Connection {
         }
     }
 
-    /// Takes what has arrived.
-    fn take_in(&mut self, bytes: &mut [u8], backlog: &mut Backlog) {
+    /// Takes what has arrived, as much of it as is left of the turn and of what its user may send.
+    fn take_in(&mut self, bytes: &mut [u8], backlog: &mut Backlog, turn: &mut u32) {
         let mut reader = std::mem::take(&mut self.reader);
         let fed = reader.feed(bytes, self.max_message_bytes(), |incoming| {
+            let (weight, owed) = (weight(&incoming), self.acks_owed);
             self.handle(incoming, backlog);
+            *turn = turn.saturating_sub(weight);
+            if self.acks_owed == owed {
+                self.count(weight, backlog);
+            }
             match self.closing {
-                Closing::No => ControlFlow::Continue(self.max_message_bytes()),
-                Closing::Requested(_) | Closing::Lingering | Closing::Answered => ControlFlow::Break(()),
+                Closing::No if *turn == 0 || backlog.pause.is_some() => {
+                    backlog.held_back = true;
+                    Flow::Pause
+                }
+                Closing::No => Flow::Next(self.max_message_bytes()),
+                Closing::Requested(_) | Closing::Lingering | Closing::Answered => Flow::Stop,
             }
         });
         self.reader = reader;
         if let Err(fault) = fed {
             self.close(reason_for(fault), backlog);
+        }
+    }
+
+    /// Counts a frame, which has been handled: to its user, who pauses when there are too many of them.
+    fn count(&mut self, weight: u32, backlog: &mut Backlog) {
+        let Some(peer) = self.session.peer() else {
+            self.frames_before_hello += 1;
+            if self.frames_before_hello > limits::MAX_FRAMES_BEFORE_HELLO {
+                self.close(CloseReason::HelloExpected, backlog);
+            }
+            return;
+        };
+        if let Some(wait) = self.gateway.draw_frame(peer.user, weight) {
+            self.gateway.observer.passed(&Point::HeldBack { user: peer.user });
+            backlog.pause = Some(Box::pin(sleep(wait)));
         }
     }
 
@@ -264,6 +331,7 @@ impl Connection {
                 return self.heard();
             }
             (Incoming::Pong, _) => return self.heard(),
+            (Incoming::Fragment, _) => return,
             (Incoming::Close(payload), _) => {
                 websocket::write_close(&mut backlog.wire, payload);
                 backlog.frames = VecDeque::new();
@@ -294,11 +362,26 @@ impl Connection {
         }
     }
 
-    /// Hands a frame on, unless it is a send too many: a flood ends here, before it takes room in the queue that all devices of this
-    /// gateway share.
+    /// Hands a frame on, unless it is a send too many, or the name of its conversation says that it is none of this user's: that ends
+    /// here, before it takes room in the queue that all devices of this gateway share.
     fn forward(&mut self, peer: Peer, frame: ClientFrame, backlog: &mut Backlog) {
         let (user, device) = (peer.user, peer.device);
         self.gateway.observer.hop(&Hop::Asked { user, device, frame: &frame });
+        if matches!(frame, ClientFrame::Ack { .. }) {
+            self.acks_owed = self.acks_owed.saturating_sub(1);
+        }
+        match frame {
+            // It would have no answer anyway.
+            ClientFrame::Ack { conversation, .. } if !conversation.is_open_to(user) => return,
+            ClientFrame::Sync { conversation, .. }
+                if !conversation.is_open_to(user) && !planted(Plant::PagesForWhoeverAsks) =>
+            {
+                let error = ServerFrame::Error { code: ErrorCode::NotAMember, conversation };
+                self.gateway.observer.hop(&Hop::Answered { device, frame: &error });
+                return self.push(error, backlog);
+            }
+            _ => {}
+        }
         if let ClientFrame::Send { conversation, client_msg_id, .. } = frame
             && let Err(wait) = self.gateway.take_send(peer.user)
         {

@@ -11,8 +11,9 @@ use crate::links::services::messages::messages_client::MessagesClient;
 use crate::links::{Dialler, LinkError, dial, keep_open};
 use crate::observer::Point;
 use futures_util::StreamExt;
+use squall_protocol::frames::LogSpan;
 use squall_protocol::wire::messages::{Requests, reply};
-use squall_protocol::{DeviceId, limits, protobuf, relay};
+use squall_protocol::{DeviceId, ServerFrame, limits, protobuf, relay};
 use std::sync::Arc;
 
 /// Opens a link to each shard.
@@ -27,6 +28,13 @@ pub fn start(gateway: &Arc<Gateway>, dialler: &Dialler, shards: &[String]) {
             }),
         );
     }
+}
+
+/// What a page weighs beside the frame that asked for it.
+fn page_weight(span: &LogSpan) -> u32 {
+    let read = span.to.0.saturating_sub(span.from.0).saturating_add(1).min(limits::PAGE_ENTRIES as u64) as usize;
+    let bytes: usize = span.entries.iter().map(|entry| entry.payload.size()).sum();
+    (read / limits::FRAME_WEIGHT_ENTRIES).max(bytes / limits::FRAME_WEIGHT_BYTES) as u32
 }
 
 async fn run(gateway: Arc<Gateway>, dialler: Dialler, address: String, index: usize) -> Result<(), LinkError> {
@@ -56,6 +64,10 @@ async fn run(gateway: Arc<Gateway>, dialler: Dialler, address: String, index: us
             // A frame that a shard of ours cannot have sent: nothing a device could do with it.
             if let Some(Ok(Some(frame))) = reply.reply.map(relay::reply_from_wire) {
                 gateway.observer.hop(&Hop::Handed { device, frame: &frame });
+                // A page costs its reading, whatever of it this user may see. How long to pause for it, the next frame is told.
+                if let ServerFrame::Page { span, .. } = &frame {
+                    let _later = gateway.draw_frame(peer.user, page_weight(span));
+                }
                 row.push(&mut Outgoing::new(frame));
             }
             // A device that reads slowly is told the next part later: `Deadline::Heads` asks for it.

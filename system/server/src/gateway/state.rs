@@ -12,6 +12,7 @@ use crate::observer::{Observer, Point};
 use crate::tasks::Tasks;
 use squall_core::gateway::Peer;
 use squall_core::rate::{Rates, UserLimits};
+use squall_protocol::limits::FRAMES_PAUSE;
 use squall_protocol::token::TokenSecret;
 use squall_protocol::wire::registry::SnapshotEnd;
 use squall_protocol::wire::registry::session_request::Request as SessionKind;
@@ -27,6 +28,9 @@ pub struct Gateway {
     pub secret: TokenSecret,
     pub uplinks: Uplinks,
     pub tasks: Tasks,
+    /// Frames of each user, and sends. Locked after the table, if both are.
+    frames: Mutex<Rates>,
+    shortest_pause: Duration,
     sends: Mutex<Rates>,
     table: Mutex<Table>,
 }
@@ -42,8 +46,40 @@ impl Gateway {
         tasks: Tasks,
         limits: UserLimits,
     ) -> Self {
-        let sends = Mutex::new(Rates::new(limits.sends));
-        Gateway { index, clock, observer, secret, uplinks, tasks, sends, table: Mutex::default() }
+        Gateway {
+            index,
+            clock,
+            observer,
+            secret,
+            uplinks,
+            tasks,
+            frames: Mutex::new(Rates::new(limits.frames())),
+            shortest_pause: limits.frames().fills_in().min(FRAMES_PAUSE),
+            sends: Mutex::new(Rates::new(limits.sends)),
+            table: Mutex::default(),
+        }
+    }
+
+    fn frames(&self) -> MutexGuard<'_, Rates> {
+        self.frames.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts what a user has made this gateway do; how long none of their connections is to be read for it, if not at all.
+    pub fn draw_frame(&self, user: UserId, weight: u32) -> Option<Duration> {
+        let wait = self.frames().draw(user, weight, self.clock.now());
+        self.pause(wait)
+    }
+
+    /// How long none of a user's connections is to be read.
+    pub fn pause_of(&self, user: UserId) -> Option<Duration> {
+        let wait = self.frames().pause(user, self.clock.now());
+        self.pause(wait)
+    }
+
+    /// Long enough to read a few frames after it, for a user may have a thousand connections that pause, and short enough for none to
+    /// find the bucket full.
+    fn pause(&self, wait: Duration) -> Option<Duration> {
+        (!wait.is_zero()).then(|| wait.max(self.shortest_pause))
     }
 
     /// Takes a send from its user's budget; an error says how long the user has to wait.

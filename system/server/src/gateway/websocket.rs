@@ -8,7 +8,6 @@
 
 use squall_protocol::limits::MAX_CONTROL_FRAME_BYTES;
 use std::io::Cursor;
-use std::ops::ControlFlow;
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
@@ -18,10 +17,23 @@ pub enum Incoming<'a> {
     /// UTF-8.
     Text(&'a [u8]),
     Binary(&'a [u8]),
+    /// A piece of a message that is not whole yet.
+    Fragment,
     Ping(&'a [u8]),
     Pong,
     /// The payload to echo: a code and a reason, or nothing.
     Close(&'a [u8]),
+}
+
+/// Whether to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// With so many bytes at most in the next message.
+    Next(usize),
+    /// What has arrived is kept until the reader is fed again.
+    Pause,
+    /// What has arrived is nobody's.
+    Stop,
 }
 
 /// Why a client is not understood.
@@ -47,7 +59,7 @@ struct Incomplete {
 pub struct Reader(Option<Box<Incomplete>>);
 
 impl Reader {
-    /// Takes bytes that have arrived; calls `take` for each message that is whole, until it breaks. The bytes are unmasked
+    /// Takes bytes that have arrived; calls `take` for each message that is whole, until it pauses or stops. The bytes are unmasked
     /// in place. The first message has at most `max` bytes, and each further one as many as `take` says.
     pub fn feed(
         &mut self,
@@ -74,10 +86,7 @@ impl Reader {
     }
 }
 
-/// Whether to go on, and with how many bytes at most in the next message.
-type Flow = ControlFlow<(), usize>;
-
-/// Handles every whole frame at the beginning of `bytes`: how many bytes they were, `None` when `take` has broken off.
+/// Handles the whole frames at the beginning of `bytes` until `take` pauses: how many bytes they were, `None` when it has stopped.
 fn take_frames(
     bytes: &mut [u8],
     message: &mut Option<(bool, Vec<u8>)>,
@@ -86,11 +95,12 @@ fn take_frames(
 ) -> Result<Option<usize>, Fault> {
     let mut used = 0;
     while let Some((len, flow)) = take_frame(&mut bytes[used..], message, *max, take)? {
-        match flow {
-            ControlFlow::Break(()) => return Ok(None),
-            ControlFlow::Continue(next) => *max = next,
-        }
         used += len;
+        match flow {
+            Flow::Next(next) => *max = next,
+            Flow::Pause => break,
+            Flow::Stop => return Ok(None),
+        }
     }
     Ok(Some(used))
 }
@@ -133,7 +143,7 @@ fn take_frame(
         }
         OpCode::Data(kind @ (Data::Text | Data::Binary)) => {
             *message = Some((kind == Data::Text, payload.to_vec()));
-            ControlFlow::Continue(max)
+            take(Incoming::Fragment)
         }
         OpCode::Data(Data::Continue) => {
             let Some((_, fragments)) = message else { return Err(Fault::Protocol) };
@@ -143,7 +153,7 @@ fn take_frame(
             fragments.extend_from_slice(payload);
             match message.take_if(|_| header.is_final) {
                 Some((is_text, fragments)) => take(whole(is_text, &fragments)?),
-                None => ControlFlow::Continue(max),
+                None => take(Incoming::Fragment),
             }
         }
         OpCode::Control(Control::Reserved(_)) | OpCode::Data(Data::Reserved(_)) => return Err(Fault::Protocol),
@@ -218,6 +228,7 @@ mod tests {
         for piece in bytes.chunks(pieces) {
             let fed = reader.feed(&mut piece.to_vec(), MAX_CLIENT_FRAME_BYTES, |incoming| {
                 seen.push(match incoming {
+                    Incoming::Fragment => return Flow::Next(MAX_CLIENT_FRAME_BYTES),
                     Incoming::Text(text) => Seen::Text(text.to_vec()),
                     Incoming::Binary(bytes) => Seen::Binary(bytes.to_vec()),
                     Incoming::Ping(payload) => Seen::Ping(payload.to_vec()),
@@ -225,7 +236,7 @@ mod tests {
                     Incoming::Close(payload) => Seen::Close(payload.to_vec()),
                 });
                 let is_over = matches!(seen.last(), Some(Seen::Close(_)));
-                if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(MAX_CLIENT_FRAME_BYTES) }
+                if is_over { Flow::Stop } else { Flow::Next(MAX_CLIENT_FRAME_BYTES) }
             });
             if let Err(fault) = fed {
                 seen.push(Seen::Fault(fault));
@@ -363,19 +374,40 @@ mod tests {
         let mut reader = Reader::default();
         let mut frame = vec![0x82, 0x83, 1, 2, 3, 4, b'a' ^ 1, b'b' ^ 2, b'c' ^ 3];
         let mut seen = 0;
-        reader
-            .feed(&mut frame[..4], MAX_CLIENT_FRAME_BYTES, |_| ControlFlow::Continue(MAX_CLIENT_FRAME_BYTES))
-            .unwrap();
+        reader.feed(&mut frame[..4], MAX_CLIENT_FRAME_BYTES, |_| Flow::Next(MAX_CLIENT_FRAME_BYTES)).unwrap();
         assert!(reader.0.is_some());
         reader
             .feed(&mut frame[4..], MAX_CLIENT_FRAME_BYTES, |incoming| {
                 assert_eq!(incoming, Incoming::Binary(b"abc"));
                 seen += 1;
-                ControlFlow::Continue(MAX_CLIENT_FRAME_BYTES)
+                Flow::Next(MAX_CLIENT_FRAME_BYTES)
             })
             .unwrap();
         assert!(reader.0.is_none());
         assert_eq!(seen, 1);
+    }
+
+    #[test]
+    fn what_comes_behind_a_pause_is_kept_and_read_later_each_frame_once() {
+        let ping = |byte: u8| [0x89, 0x81, 1, 2, 3, 4, byte ^ 1];
+        let mut wire: Vec<u8> = (0..10).flat_map(ping).collect();
+        let (half, rest) = wire.split_at_mut(45);
+        let (mut reader, mut seen) = (Reader::default(), Vec::new());
+        let mut feed = |bytes: &mut [u8]| {
+            reader
+                .feed(bytes, MAX_CLIENT_FRAME_BYTES, |incoming| {
+                    let Incoming::Ping([byte]) = incoming else { panic!("{incoming:?}") };
+                    seen.push(*byte);
+                    Flow::Pause
+                })
+                .unwrap();
+            seen.len()
+        };
+        assert_eq!(feed(half), 1);
+        assert_eq!([feed(&mut []), feed(&mut []), feed(rest), feed(&mut [])], [2, 3, 4, 5]);
+        (0..8).for_each(|_| assert!(feed(&mut []) > 5));
+        assert_eq!(seen, (0..10).collect::<Vec<_>>());
+        assert!(reader.0.is_none());
     }
 
     #[test]

@@ -75,6 +75,12 @@ fn message_of(request: &relay::Request) -> Option<(ConversationId, ClientMsgId)>
     }
 }
 
+/// Whether it is an ack of a conversation that by its name is not its user's. It would have no answer.
+fn is_vain(from: &Requester<'_>, request: &relay::Request) -> bool {
+    matches!(request, relay::Request::Frame(ClientFrame::Ack { conversation, .. })
+        if !conversation.is_open_to(from.user()))
+}
+
 /// Takes one request of a gateway.
 pub fn handle(shard: &Shard, request: Request, replies: &Queue<Reply>) {
     let (Some(caller), Some(request)) = (request.caller, request.request) else { return };
@@ -84,6 +90,9 @@ pub fn handle(shard: &Shard, request: Request, replies: &Queue<Reply>) {
     let from = Requester { caller: &caller, replies, observer: shard.observer.as_ref() };
     shard.observer.worked(Work::Member, named_members(&request));
     from.tell_asked(&request);
+    if is_vain(&from, &request) {
+        return;
+    }
     if let Err(refused) = admitted(&from, &request) {
         replies.offer(from.reply(&refused));
         return;

@@ -1,0 +1,156 @@
+//! Whoever sends without end, on real sockets: they are read more slowly, lose nothing by it, and nobody else notices.
+
+mod common;
+
+use common::{PATIENCE, Raw, SECRET, TempDir};
+use futures_util::{SinkExt, StreamExt};
+use squall_core::rate::{Rate, UserLimits};
+use squall_protocol::limits::MAX_CONTROL_FRAME_BYTES;
+use squall_protocol::token::TokenSecret;
+use squall_protocol::{
+    ClientFrame, ClientMsgId, ClientSeq, Codec, ConversationId, Payload, Seq, ServerFrame, UserId,
+};
+use squall_server::local::{Local, LocalConfig};
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+use tokio_tungstenite::tungstenite::Message;
+
+const ANNE: UserId = UserId(1);
+const BERT: UserId = UserId(2);
+const EVE: UserId = UserId(3);
+
+/// Each user has a hundred frames a second, and fifty at once.
+async fn start(dir: &TempDir) -> Local {
+    let rate = |per_second, burst| Rate { per_second, burst };
+    let limits = UserLimits { frames: rate(100, 50), sends: rate(5, 10), ..UserLimits::default() };
+    let config = LocalConfig {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        gateways: 1,
+        shards: 1,
+        data: dir.path().join("data"),
+        secret: TokenSecret::new(SECRET),
+        limits,
+        cache_bytes: 1 << 20,
+    };
+    Local::start(config).await.unwrap()
+}
+
+fn text(conversation: ConversationId, number: u64, payload: Payload) -> ClientFrame {
+    let client_msg_id = ClientMsgId(conversation.0 ^ u128::from(number));
+    ClientFrame::Send { conversation, client_msg_id, client_seq: ClientSeq(number), payload }
+}
+
+async fn pongs(raw: &mut Raw, count: u32) {
+    for _ in 0..count {
+        raw.until(|frame| (*frame == ServerFrame::Pong).then_some(())).await;
+    }
+}
+
+/// What the budget lets pass at once, and a little for a busy machine.
+const AT_ONCE: Duration = Duration::from_millis(500);
+
+#[tokio::test]
+async fn all_connections_of_a_flooding_user_are_read_more_slowly_and_nothing_is_lost_and_others_notice_nothing() {
+    let dir = TempDir::new("floods");
+    let local = start(&dir).await;
+    let gateway = local.gateways()[0];
+    let mut eve = Raw::online(gateway, Codec::Json, EVE.0, 30).await;
+    let mut second = Raw::online(gateway, Codec::Protobuf, EVE.0, 31).await;
+    let began = Instant::now();
+    for _ in 0..100 {
+        eve.send(ClientFrame::Ping).await;
+        second.send(ClientFrame::Ping).await;
+    }
+    let flood = async {
+        tokio::join!(pongs(&mut eve, 100), pongs(&mut second, 100));
+        began.elapsed()
+    };
+    let honest = async {
+        let mut anne = Raw::online(gateway, Codec::Json, ANNE.0, 10).await;
+        for _ in 0..20 {
+            anne.send(ClientFrame::Ping).await;
+            pongs(&mut anne, 1).await;
+        }
+        began.elapsed()
+    };
+    let (flood, honest) = timeout(PATIENCE, async { tokio::join!(flood, honest) }).await.unwrap();
+    assert!(flood > Duration::from_millis(1_300), "200 frames, of which 50 at once and 100 a second: {flood:?}");
+    assert!(flood < Duration::from_secs(5), "{flood:?}");
+    assert!(honest < AT_ONCE, "{honest:?}");
+}
+
+#[tokio::test]
+async fn control_frames_and_fragments_are_frames() {
+    let dir = TempDir::new("floods");
+    let local = start(&dir).await;
+    let mut eve = Raw::online(local.gateways()[0], Codec::Json, EVE.0, 30).await;
+    let began = Instant::now();
+    for _ in 0..150 {
+        eve.socket.send(Message::Ping(vec![b'x'; MAX_CONTROL_FRAME_BYTES].into())).await.unwrap();
+    }
+    eve.send(ClientFrame::Ping).await;
+    let answered = async {
+        // Only the newest of pings has to be answered.
+        while !matches!(eve.socket.next().await, Some(Ok(Message::Text(_)))) {}
+    };
+    timeout(PATIENCE, answered).await.unwrap();
+    let took = began.elapsed();
+    assert!(took > Duration::from_millis(900), "{took:?}");
+}
+
+#[tokio::test]
+async fn what_others_send_to_somebody_is_no_flood_of_theirs() {
+    const SENDERS: u64 = 30;
+    let dir = TempDir::new("floods");
+    let local = start(&dir).await;
+    let gateway = local.gateways()[0];
+    let group = ConversationId::group(ANNE, 1);
+    let senders: Vec<UserId> = (0..SENDERS).map(|n| UserId(100 + n)).collect();
+    let mut anne = Raw::online(gateway, Codec::Protobuf, ANNE.0, 10).await;
+    let members = [&[ANNE], senders.as_slice()].concat();
+    anne.send(text(group, 1, Payload::Created { direct: false, members })).await;
+    anne.until(|frame| matches!(frame, ServerFrame::Sent { .. }).then_some(())).await;
+    let mut open = Vec::new();
+    for sender in &senders {
+        open.push(Raw::online(gateway, Codec::Protobuf, sender.0, sender.0).await);
+    }
+    for (sender, raw) in senders.iter().zip(&mut open) {
+        for number in 1..=10 {
+            let payload = Payload::Text(format!("{sender} {number}"));
+            let client_msg_id = ClientMsgId(u128::from(sender.0) << 64 | u128::from(number));
+            let client_seq = ClientSeq(number);
+            raw.send(ClientFrame::Send { conversation: group, client_msg_id, client_seq, payload }).await;
+        }
+    }
+    let last = Seq(1 + 10 * SENDERS);
+    let mut shown = Seq(1);
+    while shown < last {
+        shown = anne
+            .until(|frame| match frame {
+                ServerFrame::Deliver(span) if span.conversation == group => Some(span.to),
+                _ => None,
+            })
+            .await;
+        anne.send(ClientFrame::Ack { conversation: group, up_to_seq: shown }).await;
+    }
+    // Three hundred acks are on the way, and nothing has to wait for them.
+    let began = Instant::now();
+    anne.send(ClientFrame::Ping).await;
+    pongs(&mut anne, 1).await;
+    assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn whoever_asks_for_what_is_two_others_is_told_so_by_the_gateway_and_acks_are_passed_over() {
+    let dir = TempDir::new("floods");
+    let local = start(&dir).await;
+    let mut eve = Raw::online(local.gateways()[0], Codec::Json, EVE.0, 30).await;
+    let theirs = ConversationId::direct(ANNE, BERT);
+    eve.send(ClientFrame::Ack { conversation: theirs, up_to_seq: Seq(1) }).await;
+    eve.send(ClientFrame::Sync { conversation: theirs, since_seq: Seq(0) }).await;
+    let refused = |frame: &ServerFrame| match frame {
+        ServerFrame::Error { conversation, .. } => Some(*conversation),
+        _ => None,
+    };
+    assert_eq!(eve.until(refused).await, theirs);
+}
