@@ -5,13 +5,16 @@ mod common;
 use common::{PATIENCE, Raw, SECRET, TempDir};
 use futures_util::{SinkExt, StreamExt};
 use squall_core::rate::{Rate, UserLimits};
-use squall_protocol::limits::MAX_CONTROL_FRAME_BYTES;
+use squall_protocol::close::CloseReason;
+use squall_protocol::limits::{MAX_CONTROL_FRAME_BYTES, MAX_FRAMES_BEFORE_HELLO};
 use squall_protocol::token::TokenSecret;
 use squall_protocol::{
     ClientFrame, ClientMsgId, ClientSeq, Codec, ConversationId, Payload, Seq, ServerFrame, UserId,
 };
 use squall_server::local::{Local, LocalConfig};
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -153,4 +156,61 @@ async fn whoever_asks_for_what_is_two_others_is_told_so_by_the_gateway_and_acks_
         _ => None,
     };
     assert_eq!(eve.until(refused).await, theirs);
+}
+
+/// An opening handshake, and what follows it as bytes of our own.
+async fn greet(gateway: std::net::SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(gateway).await.unwrap();
+    let request = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0);
+    }
+    stream
+}
+
+/// A masked frame of one byte and its payload, the mask being zero.
+fn control(first: u8, payload: &[u8]) -> Vec<u8> {
+    [&[first, 0x80 | payload.len() as u8, 0, 0, 0, 0], payload].concat()
+}
+
+#[tokio::test]
+async fn nobody_without_a_token_is_answered_a_ping_nor_sends_them_without_end() {
+    let dir = TempDir::new("floods");
+    let local = start(&dir).await;
+    let mut stream = greet(local.gateways()[0]).await;
+    let pings = u32::from(MAX_FRAMES_BEFORE_HELLO) + 1;
+    for _ in 0..pings {
+        stream.write_all(&control(0x89, b"x")).await.unwrap();
+    }
+    let mut answer = Vec::new();
+    timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+    let code = CloseReason::HelloExpected.code().to_be_bytes();
+    assert_eq!(answer.first_chunk::<4>().map(|head| [head[0], head[2], head[3]]), Some([0x88, code[0], code[1]]));
+}
+
+#[tokio::test]
+async fn of_pings_whose_answers_are_not_read_the_newest_is_answered() {
+    let dir = TempDir::new("floods");
+    let local = start(&dir).await;
+    let mut stream = greet(local.gateways()[0]).await;
+    let hello =
+        Codec::Json.encode_client(&ClientFrame::Hello { token: common::token(EVE.0, 30), connect_count: 1 });
+    let mut wire = vec![0x81, 0x80 | 126];
+    wire.extend((hello.len() as u16).to_be_bytes());
+    wire.extend([0; 4]);
+    wire.extend(hello);
+    // In one piece, so that they are read before anything is written.
+    (b'0'..=b'9').for_each(|digit| wire.extend(control(0x89, &[digit])));
+    stream.write_all(&wire).await.unwrap();
+    let mut seen = Vec::new();
+    let pong = async {
+        while !seen.windows(3).any(|w| w == [0x8A, 1, b'9']) {
+            assert_ne!(stream.read_buf(&mut seen).await.unwrap(), 0);
+        }
+    };
+    timeout(PATIENCE, pong).await.expect("the newest is answered");
+    assert_eq!(seen.windows(2).filter(|w| *w == [0x8A, 1]).count(), 1);
 }

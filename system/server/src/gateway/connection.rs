@@ -50,6 +50,8 @@ enum Closing {
 #[derive(Default)]
 struct Backlog {
     frames: VecDeque<Bytes>,
+    /// The answer to the newest ping: earlier ones need none (RFC 6455, section 5.5.3).
+    pong: Option<Vec<u8>>,
     /// Bytes of the gateway's own frames since all was last written.
     own_bytes: usize,
     /// Encoded, and written up to `written`.
@@ -186,7 +188,7 @@ impl Connection {
     /// Keeps what could not be written or is not to be read yet; nothing, mostly.
     fn keep(&mut self, backlog: Backlog) {
         let unwritten = !backlog.frames.is_empty() || !backlog.wire.is_empty() || backlog.flushing;
-        if unwritten || backlog.held_back || backlog.pause.is_some() {
+        if unwritten || backlog.pong.is_some() || backlog.held_back || backlog.pause.is_some() {
             self.backlog = Some(Box::new(backlog));
         }
     }
@@ -207,6 +209,12 @@ impl Connection {
             if backlog.flushing {
                 ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
                 backlog.flushing = false;
+            }
+            // Ahead of the frames that wait: it is not part of the application's order. Nor does a second one wait behind it.
+            if backlog.wire.is_empty()
+                && let Some(pong) = backlog.pong.take()
+            {
+                websocket::write_pong(&mut backlog.wire, &pong);
             }
             let (mut flushed, mut frames) = (0, 0);
             while backlog.wire.len() < limits::WRITE_BYTES
@@ -309,6 +317,7 @@ impl Connection {
             return;
         }
         self.closing = Closing::Requested(reason);
+        backlog.pong = None;
         if reason.abandons_backlog() {
             backlog.frames = VecDeque::new();
         }
@@ -324,10 +333,8 @@ impl Connection {
                 return self.close(CloseReason::UnsupportedData, backlog);
             }
             (Incoming::Ping(payload), _) => {
-                // Ahead of the frames that wait: it is not part of the application's order.
-                if backlog.wire.len() < limits::MAX_OUTBOX_BYTES {
-                    websocket::write_pong(&mut backlog.wire, payload);
-                }
+                // Whoever has shown no token is told nothing.
+                backlog.pong = self.session.peer().map(|_| payload.to_vec());
                 return self.heard();
             }
             (Incoming::Pong, _) => return self.heard(),
@@ -335,6 +342,7 @@ impl Connection {
             (Incoming::Close(payload), _) => {
                 websocket::write_close(&mut backlog.wire, payload);
                 backlog.frames = VecDeque::new();
+                backlog.pong = None;
                 self.closing = Closing::Answered;
                 let at = self.gateway.clock.now() + limits::LINGER;
                 return self.gateway.table().schedule(at, self.id, Deadline::Linger);
