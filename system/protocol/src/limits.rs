@@ -21,6 +21,8 @@ pub const MAX_HELLO_BYTES: usize = 8 * 1024;
 /// Connections of a gateway in their opening handshake, and as many again that have shown no token: beyond, the oldest is closed for
 /// the newest, for whoever means well is through in a few round trips.
 pub const MAX_GREETINGS: usize = 16_384;
+/// Both together take one part in so many of the descriptors that a process may have, so that there are some for whoever has a token.
+pub const GREETINGS_SHARE: u64 = 4;
 /// The longest request line and headers of an opening handshake, in bytes.
 pub const MAX_HANDSHAKE_BYTES: usize = 8 * 1024;
 /// The most headers that an opening handshake may have.

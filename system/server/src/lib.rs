@@ -7,6 +7,7 @@
 mod bus;
 pub mod clock;
 mod cluster;
+pub mod descriptors;
 mod gateway;
 pub mod hop;
 pub mod level;

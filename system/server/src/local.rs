@@ -2,6 +2,7 @@
 //! reached from within the process only, under their hosts' names.
 
 use crate::cluster::Cluster;
+use crate::descriptors;
 use crate::memory::InProcess;
 use crate::net::Listener;
 use crate::observer::{Observer, Point};
@@ -96,6 +97,7 @@ impl Local {
                     secret: config.secret.clone(),
                     cluster_secret: cluster_secret.clone(),
                     limits: config.limits,
+                    greetings: descriptors::greetings(config.gateways),
                     open_storage: match role {
                         Role::Messages => storages.next(),
                         Role::Gateway | Role::Registry | Role::Bus => None,

@@ -2,6 +2,7 @@
 //!
 //! A role cannot tell whether a stream is tokio's or a simulator's.
 
+use crate::descriptors::are_exhausted;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -17,7 +18,8 @@ pub type BoxStream = Box<dyn Stream>;
 
 /// Where connections arrive.
 pub trait Listener: Send {
-    /// The next connection. An error ends the role: the listener is gone.
+    /// The next connection. An error ends the role, for the listener is gone, unless it says that there are no descriptors left
+    /// ([`crate::descriptors::are_exhausted`]).
     fn accept(&mut self) -> BoxFuture<'_, io::Result<BoxStream>>;
 }
 
@@ -51,7 +53,8 @@ impl Listener for TcpListener {
                             return Ok(Box::new(stream) as BoxStream);
                         }
                     }
-                    // Out of file descriptors, or a connection that was aborted before we took it: go on.
+                    Err(error) if are_exhausted(&error) => return Err(error),
+                    // A connection that was aborted before we took it: go on.
                     Err(_) => tokio::time::sleep(squall_protocol::limits::LINK_BACKOFF_MIN).await,
                 }
             }

@@ -29,6 +29,8 @@ pub struct Env {
     /// By which roles know each other.
     pub cluster_secret: ClusterSecret,
     pub limits: UserLimits,
+    /// How many connections a gateway may have in their opening handshake, and how many that have shown no token.
+    pub greetings: usize,
     /// A messages shard's disk; others need none.
     pub open_storage: Option<OpenStorage>,
 }
@@ -73,6 +75,7 @@ async fn run(host: HostName, mut cluster: Cluster, env: Env, tasks: Tasks) -> Re
             observer: env.observer,
             secret: env.secret,
             limits: env.limits,
+            greetings: env.greetings,
             tasks,
         })
         .await

@@ -42,6 +42,7 @@ async fn told_of(role: Role, connector: Arc<dyn Connector>) -> String {
         secret: TokenSecret::new("a secret for tests"),
         cluster_secret: ClusterSecret::new("a secret for links"),
         limits: UserLimits::default(),
+        greetings: squall_protocol::limits::MAX_GREETINGS,
         open_storage: Some(Arc::new(|| panic!("our own bug"))),
     };
     let ended = tokio::time::timeout(PATIENCE, serve(role.host(0), cluster, env)).await;

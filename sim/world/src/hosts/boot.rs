@@ -129,6 +129,7 @@ async fn boot(name: HostName, probe: Arc<Probe>, common: &Common, commit_stream:
         secret: common.secret.clone(),
         cluster_secret: common.cluster_secret.clone(),
         limits: common.limits,
+        greetings: squall_protocol::limits::MAX_GREETINGS,
         open_storage,
     };
     Ok(serve(name, common.cluster.clone(), env).await?)

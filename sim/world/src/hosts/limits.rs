@@ -25,6 +25,7 @@ pub const LIMITS: &[(&str, Reached)] = &[
     ("MAX_CLIENT_FRAME_BYTES", ByPoint("closed_for_frame_too_large")),
     ("MAX_HELLO_BYTES", Never("the fleet's tokens are short: server/tests/protocol.rs sends long ones")),
     ("MAX_GREETINGS", Never(TOO_MANY)),
+    ("GREETINGS_SHARE", Never("simulated hosts have no descriptors: server/tests/descriptors.rs has a few")),
     ("MAX_HANDSHAKE_BYTES", Never("the fleet's handshakes are short: server/tests/protocol.rs sends long ones")),
     ("MAX_HANDSHAKE_HEADERS", Never("the fleet's handshakes have few: server/tests/protocol.rs sends many")),
     ("READ_BYTES", Never(A_BUFFER)),

@@ -4,9 +4,10 @@ use clap::{Args, Parser, Subcommand};
 use squall_core::rate::{Rate, UserLimits};
 use squall_protocol::token::TokenSecret;
 use squall_protocol::{DeviceId, UserId, limits};
+use squall_server::descriptors;
 use squall_server::local::{Local, LocalConfig, LocalError};
 use squall_server::storage::{DirectoryError, Found, StorageError};
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -141,6 +142,7 @@ fn next_step_on_disk(error: &DirectoryError) -> &'static str {
 
 async fn run(serve: Serve, data: PathBuf) -> Result<ExitCode, String> {
     let report = |error: LocalError| format!("{error}\n{}", next_step(&error));
+    descriptors::raise();
     // Listened for before anything is said to be ready, so that an early signal is not lost.
     let stop = stop_signal().map_err(|error| format!("cannot listen for signals: {error}"))?;
     let mut local = Local::start(LocalConfig {
@@ -162,6 +164,14 @@ async fn run(serve: Serve, data: PathBuf) -> Result<ExitCode, String> {
     .map_err(report)?;
     for address in local.gateways() {
         println!("listening on ws://{address}");
+    }
+    if let Some(descriptors) = descriptors::allowed() {
+        let nobodys = 2 * descriptors::greetings(serve.gateways);
+        let told = format!(
+            "{descriptors} files and sockets at most; {nobodys} of them for those without a token, at each gateway"
+        );
+        // Whoever has read where it listens may read no more.
+        let _ = writeln!(io::stdout(), "{told}");
     }
     tokio::select! {
         biased;

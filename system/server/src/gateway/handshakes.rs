@@ -1,21 +1,20 @@
 //! The opening handshakes under way, so that whoever opens connections and says nothing cannot have any number of them.
 //!
-//! **Invariant:** at most `MAX_GREETINGS`; the oldest ends for the newest. Guarded by the test below.
+//! **Invariant:** at most so many as it is made for; the oldest ends for the newest. Guarded by the test below.
 
-use squall_protocol::limits::MAX_GREETINGS;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
-#[derive(Default)]
 struct Open {
+    most: usize,
     last: u64,
     /// By age.
     all: BTreeMap<u64, Arc<Notify>>,
 }
 
 /// The handshakes under way. Clones share them.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Handshakes(Arc<Mutex<Open>>);
 
 /// One of them, until it is dropped.
@@ -26,6 +25,11 @@ pub struct Handshake {
 }
 
 impl Handshakes {
+    /// None yet, and never more than this.
+    pub fn new(most: usize) -> Self {
+        Handshakes(Arc::new(Mutex::new(Open { most, last: 0, all: BTreeMap::new() })))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Open> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -36,12 +40,22 @@ impl Handshakes {
         open.last += 1;
         let (ticket, ended) = (open.last, Arc::new(Notify::new()));
         open.all.insert(ticket, Arc::clone(&ended));
-        if open.all.len() > MAX_GREETINGS
-            && let Some((_, oldest)) = open.all.pop_first()
-        {
-            oldest.notify_one();
+        if open.all.len() > open.most {
+            open.end_oldest();
         }
         Handshake { ticket, ended, all: self.clone() }
+    }
+
+    /// The oldest makes room. False: there is none.
+    pub fn end_oldest(&self) -> bool {
+        self.lock().end_oldest()
+    }
+}
+
+impl Open {
+    fn end_oldest(&mut self) -> bool {
+        let oldest = self.all.pop_first();
+        oldest.inspect(|(_, ended)| ended.notify_one()).is_some()
     }
 }
 
@@ -65,13 +79,17 @@ mod tests {
 
     #[test]
     fn the_oldest_makes_room_for_the_newest_and_whoever_is_through_is_forgotten() {
-        let all = Handshakes::default();
-        let mut open: Vec<Handshake> = (0..MAX_GREETINGS).map(|_| all.begin()).collect();
+        const MOST: usize = 16;
+        let all = Handshakes::new(MOST);
+        assert!(!all.end_oldest());
+        let mut open: Vec<Handshake> = (0..MOST).map(|_| all.begin()).collect();
         assert!(open[0].ended().now_or_never().is_none());
         open.push(all.begin());
         assert!(open[0].ended().now_or_never().is_some());
         assert!(open[1].ended().now_or_never().is_none());
-        assert_eq!(all.lock().all.len(), MAX_GREETINGS);
+        assert_eq!(all.lock().all.len(), MOST);
+        assert!(all.end_oldest());
+        assert!(open[1].ended().now_or_never().is_some());
         open.clear();
         assert_eq!(all.lock().all.len(), 0);
     }

@@ -20,6 +20,7 @@ mod websocket;
 
 use crate::clock::Clock;
 use crate::cluster::Cluster;
+use crate::descriptors::are_exhausted;
 use crate::links::Dialler;
 use crate::net::Listener;
 use crate::observer::Observer;
@@ -29,7 +30,7 @@ use handshakes::Handshakes;
 use squall_core::rate::UserLimits;
 use squall_protocol::token::TokenSecret;
 use squall_protocol::{Role, limits};
-use state::Gateway;
+use state::{Bounds, Gateway};
 use std::io;
 use std::sync::Arc;
 use uplinks::Uplinks;
@@ -44,6 +45,8 @@ pub struct Parts {
     pub observer: Arc<dyn Observer>,
     pub secret: TokenSecret,
     pub limits: UserLimits,
+    /// Connections in their opening handshake, and as many again that have shown no token.
+    pub greetings: usize,
     pub tasks: Tasks,
 }
 
@@ -57,15 +60,26 @@ pub async fn run(mut parts: Parts) -> io::Result<()> {
         parts.secret,
         uplinks,
         parts.tasks,
-        parts.limits,
+        Bounds { users: parts.limits, greetings: parts.greetings },
     ));
     shard_link::start(&gateway, &parts.dialler, &parts.cluster[Role::Messages]);
     registry_link::start(&gateway, &parts.dialler, &parts.cluster[Role::Registry]);
     downlink::start(&gateway, &parts.dialler, &parts.cluster[Role::Bus]);
     gateway.tasks.spawn("deadlines", deadlines::run(Arc::clone(&gateway)));
-    let handshakes = Handshakes::default();
+    let handshakes = Handshakes::new(parts.greetings);
     loop {
-        let stream = parts.listener.accept().await?;
+        let stream = match parts.listener.accept().await {
+            Ok(stream) => stream,
+            // Somebody who has shown no token makes room, if there is one, for somebody who may have one.
+            Err(error) if are_exhausted(&error) => {
+                if !handshakes.end_oldest() {
+                    gateway.table().end_oldest_greeting();
+                }
+                tokio::time::sleep(limits::LINK_BACKOFF_MIN).await;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         let gateway = Arc::clone(&gateway);
         let accepted = gateway.clock.now();
         let tasks = gateway.tasks.clone();

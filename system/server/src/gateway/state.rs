@@ -20,6 +20,12 @@ use squall_protocol::{UserId, limits};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+/// What a gateway takes of one user, and of those who have shown no token.
+pub struct Bounds {
+    pub users: UserLimits,
+    pub greetings: usize,
+}
+
 /// What all tasks of a gateway share.
 pub struct Gateway {
     pub index: u32,
@@ -44,8 +50,9 @@ impl Gateway {
         secret: TokenSecret,
         uplinks: Uplinks,
         tasks: Tasks,
-        limits: UserLimits,
+        bounds: Bounds,
     ) -> Self {
+        let limits = bounds.users;
         Gateway {
             index,
             clock,
@@ -56,7 +63,7 @@ impl Gateway {
             frames: Mutex::new(Rates::new(limits.frames())),
             shortest_pause: limits.frames().fills_in().min(FRAMES_PAUSE),
             sends: Mutex::new(Rates::new(limits.sends)),
-            table: Mutex::default(),
+            table: Mutex::new(Table::new(bounds.greetings)),
         }
     }
 

@@ -146,18 +146,30 @@ impl PackedDeadline {
 }
 
 /// All connections, and their deadlines.
-#[derive(Default)]
 pub struct Table {
     slots: Slab<ConnectionRow>,
     uses: u32,
-    /// Those that have shown no token yet, the oldest first: at most `MAX_GREETINGS`.
+    /// Those that have shown no token yet, the oldest first: at most so many.
     greeting: BTreeSet<ConnectionId>,
+    most_greeting: usize,
     /// How far shards have told their heads to connections for which one part was not enough.
     heads_told: BTreeMap<(ConnectionId, u32), ConversationId>,
     deadlines: BinaryHeap<Reverse<PackedDeadline>>,
 }
 
 impl Table {
+    /// Without connections, of which at most so many will have shown no token.
+    pub fn new(most_greeting: usize) -> Self {
+        Table {
+            slots: Slab::new(),
+            uses: 0,
+            greeting: BTreeSet::new(),
+            most_greeting,
+            heads_told: BTreeMap::new(),
+            deadlines: BinaryHeap::new(),
+        }
+    }
+
     pub fn insert(&mut self, codec: Codec, now: Time) -> ConnectionId {
         self.uses = self.uses.wrapping_add(1);
         if self.slots.len() == self.slots.capacity() {
@@ -183,13 +195,20 @@ impl Table {
         });
         self.schedule(now + limits::HELLO_LIMIT, id, Deadline::Hello);
         self.greeting.insert(id);
-        if self.greeting.len() > limits::MAX_GREETINGS
-            && let Some(oldest) = self.greeting.pop_first()
-            && let Some(row) = self.get_mut(oldest)
-        {
-            row.close(CloseReason::HelloTimeout);
+        if self.greeting.len() > self.most_greeting {
+            self.end_oldest_greeting();
         }
         id
+    }
+
+    /// Of those who have shown no token the oldest makes room, if there is one: at once, for a close frame and the time to read it would
+    /// keep what others need.
+    pub fn end_oldest_greeting(&mut self) {
+        if let Some(oldest) = self.greeting.pop_first()
+            && let Some(row) = self.get_mut(oldest)
+        {
+            row.end();
+        }
     }
 
     /// The connection's device has shown its token.
@@ -301,23 +320,25 @@ mod tests {
 
     #[test]
     fn of_those_who_show_no_token_the_oldest_makes_room_for_the_newest() {
-        let mut table = Table::default();
+        const MOST: usize = 16;
+        let mut table = Table::new(MOST);
         let first = table.insert(Codec::Json, Time(0));
         let peer = Peer { user: UserId(1), device: DeviceId(1), connect_count: 1 };
         table.handle_admitted(first, peer);
         let second = table.insert(Codec::Json, Time(0));
-        for _ in 1..limits::MAX_GREETINGS {
+        for _ in 1..MOST {
             table.insert(Codec::Json, Time(0));
         }
-        assert_eq!(table.get_mut(second).and_then(|row| row.close), None);
+        assert_eq!(table.get_mut(second).map(|row| row.ended), Some(false));
         table.insert(Codec::Json, Time(0));
-        assert_eq!(table.get_mut(second).and_then(|row| row.close), Some(CloseReason::HelloTimeout));
-        assert_eq!(table.get_mut(first).and_then(|row| row.close), None, "who has shown one is not concerned");
+        assert_eq!(table.get_mut(second).map(|row| row.ended), Some(true));
+        (0..MOST).for_each(|_| table.end_oldest_greeting());
+        assert_eq!(table.get_mut(first).map(|row| row.ended), Some(false), "who has shown one is not concerned");
     }
 
     #[test]
     fn deadlines_come_back_as_they_were_put_in_order_of_time() {
-        let mut table = Table::default();
+        let mut table = Table::new(1);
         for (n, deadline) in Deadline::ALL.into_iter().enumerate() {
             table.schedule(Time(100 - n as u64), ConnectionId(n as u64), deadline);
         }

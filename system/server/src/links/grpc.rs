@@ -3,6 +3,7 @@
 //! **Invariant:** a call without the proof of the cluster's secret is refused before anything of it is looked at, whatever carries
 //! it. Guarded by `tests.rs` beside this file.
 
+use crate::descriptors::are_exhausted;
 use crate::net::{BoxStream, Connector, Listener};
 use crate::observer::{Observer, Point};
 use futures_util::Stream;
@@ -173,8 +174,12 @@ impl Incoming {
 
     fn accept(mut listener: Box<dyn Listener>) -> Accepting {
         Box::pin(async move {
-            let accepted = listener.accept().await;
-            (listener, accepted)
+            loop {
+                match listener.accept().await {
+                    Err(error) if are_exhausted(&error) => tokio::time::sleep(limits::LINK_BACKOFF_MIN).await,
+                    accepted => return (listener, accepted),
+                }
+            }
         })
     }
 }

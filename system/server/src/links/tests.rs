@@ -28,6 +28,7 @@ async fn listening(host: HostName) -> String {
         secret: TokenSecret::new("for tokens"),
         cluster_secret: ClusterSecret::new("for links"),
         limits: squall_core::rate::UserLimits::default(),
+        greetings: squall_protocol::limits::MAX_GREETINGS,
         open_storage: Some(Arc::new(|| Err(StorageError::WriterGone))),
     };
     let cluster = Cluster::from_fn(|_| Vec::new());
