@@ -116,6 +116,8 @@ pub const MAX_READS_WAITING: usize = 131_072;
 pub const MAX_READS_WAITING_SHARE: usize = 8 * MAX_SYNCS_OPEN;
 /// Reads after each other before others have a turn.
 pub const READS_AT_ONCE: usize = 8;
+/// How often whoever has read a page gives way to those who wait for the shard before the next one is read all the same.
+pub const YIELDS_TO_OTHERS: usize = 1_024;
 /// Bytes of answers to a gateway beyond which nothing is read for it.
 pub const MAX_REPLY_BYTES_FOR_READS: usize = 4 * MAX_BATCH_BYTES;
 /// Conversations that a shard keeps in memory: as many as fill a hash table of 2^18 buckets.

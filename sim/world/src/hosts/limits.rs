@@ -65,6 +65,7 @@ pub const LIMITS: &[(&str, Reached)] = &[
     ("MAX_READS_WAITING", Never(TOO_MANY)),
     ("MAX_READS_WAITING_SHARE", ByPoint("read_refused")),
     ("READS_AT_ONCE", Never(A_PACE)),
+    ("YIELDS_TO_OTHERS", Never(A_PACE)),
     ("MAX_REPLY_BYTES_FOR_READS", Never(TOO_MANY)),
     ("MAX_CACHED_CONVERSATIONS", Never(TOO_MANY)),
     ("MAX_CACHED_ROWS", Never(TOO_MANY)),

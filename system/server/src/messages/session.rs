@@ -66,6 +66,7 @@ impl Session {
             if at_once == 0 {
                 tokio::task::yield_now().await;
             }
+            shard.let_others().await;
         }
     }
 

@@ -18,13 +18,15 @@ use squall_core::messages::{Planner, Position};
 use squall_core::rate::{Growth, UserLimits};
 use squall_protocol::limits;
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 /// A shard of all conversations.
 pub struct Shard {
     state: Mutex<ShardState>,
+    /// How many wait for the state.
+    waiting: AtomicUsize,
     open_storage: OpenStorage,
     growth: Mutex<Growth>,
     pub dispatcher: Dispatcher,
@@ -52,6 +54,7 @@ impl Shard {
         let state = Mutex::new(ShardState::empty(dispatcher.registries.len()));
         Shard {
             state,
+            waiting: AtomicUsize::new(0),
             open_storage,
             growth: Mutex::new(Growth::new(limits)),
             dispatcher,
@@ -66,7 +69,21 @@ impl Shard {
     }
 
     pub fn state(&self) -> MutexGuard<'_, ShardState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        state
+    }
+
+    /// Lets others have the state who wait for it: its lock is given to whoever asks first once it is free, and whoever asks again and
+    /// again mostly does.
+    pub async fn let_others(&self) {
+        for _ in 0..limits::YIELDS_TO_OTHERS {
+            if self.waiting.load(Ordering::Relaxed) == 0 {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     /// The disk, whose reads are counted from here on.
