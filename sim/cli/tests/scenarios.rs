@@ -220,28 +220,60 @@ fn pauses_of_one_host_that_overlap_do_not_undo_each_other_or_a_crash() {
     assert_eq!(appends(7_020_000, 17_000_000), 0);
 }
 
-/// The lines that the documents show of a command, but for those that differ from machine to machine or from build to build (the
-/// digest of a debug build is another), or are marked as left out.
-fn shown(document: &str, begins: &str) -> Vec<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(document);
-    let text = std::fs::read_to_string(&path).unwrap();
-    let from = text.find(&format!("```text\n{begins}")).unwrap_or_else(|| panic!("{document} shows no {begins}"));
-    let block = text[from..].lines().skip(1).take_while(|line| !line.starts_with("```"));
-    let differs = |line: &str| ["  speed", "  memory", "  digest"].iter().any(|word| line.starts_with(word));
-    block.filter(|line| !line.contains('…') && !differs(line)).map(str::to_owned).collect()
+/// A line that the documents show, as far as it says something and is the same on every machine and of every build (the digest
+/// of a debug build is another).
+fn steady(line: &str) -> Option<String> {
+    let differs = ["  speed", "  memory", "  digest"].iter().any(|word| line.starts_with(word));
+    let line = match line.strip_suffix(" x real time").and_then(|line| line.rsplit_once(", ")) {
+        Some((line, _)) => line,
+        None => line,
+    };
+    (!differs && !line.is_empty()).then(|| line.to_owned())
+}
+
+/// The block of a document that begins like this, after the fence with its language.
+fn block(document: &str, language: &str, begins: &str) -> String {
+    let text = std::fs::read_to_string(root().join(document)).unwrap();
+    let fence = format!("```{language}\n");
+    let from = text.find(&format!("{fence}{begins}")).unwrap_or_else(|| panic!("{document} shows no {begins}"));
+    let text = &text[from + fence.len()..];
+    text[..text.find("```").unwrap()].to_owned()
+}
+
+/// What a document shows of a command is what it prints, line by line, but where a line of `…` says that some are left out.
+fn assert_shown(document: &str, begins: &str, printed: &str) {
+    let printed: Vec<String> = printed.lines().filter_map(steady).collect();
+    let (mut next, mut left_out) = (0, false);
+    for line in block(document, "text", begins).lines() {
+        if line.trim() == "…" {
+            left_out = true;
+            continue;
+        }
+        let Some(line) = steady(line) else { continue };
+        let within = if left_out { &printed[next..] } else { &printed[next..printed.len().min(next + 1)] };
+        let found = within.iter().position(|found| *found == line);
+        let found = found.unwrap_or_else(|| panic!("{document} shows {line:?}, and printed is {within:#?}"));
+        (next, left_out) = (next + found + 1, false);
+    }
+    assert!(left_out || next == printed.len(), "{document} leaves out {:#?}", &printed[next..]);
 }
 
 #[test]
-fn the_documents_show_what_smoke_prints() {
-    let run = squall(&["run", "scenarios/smoke.toml"]);
-    let printed = String::from_utf8_lossy(&run.stdout).into_owned();
+fn the_documents_show_what_is_printed() {
+    let smoke = squall(&["run", "scenarios/smoke.toml"]);
     for document in ["README.md", "reports/README.md"] {
-        let mut rest = printed.lines();
-        for line in shown(document, "PASS  smoke") {
-            assert!(
-                rest.any(|found| found == line),
-                "{document} shows {line:?}, which smoke does not print there"
-            );
-        }
+        assert_shown(document, "PASS  smoke", &String::from_utf8_lossy(&smoke.stdout));
     }
+    let (dir, first) = (scratch("first"), block("README.md", "toml", "description"));
+    let run = |source: &str, args: &[&str]| {
+        std::fs::write(dir.join("first.toml"), source).unwrap();
+        let mut run = Command::new(env!("CARGO_BIN_EXE_squall"));
+        let run = run.args(["run", "first.toml"]).args(args).current_dir(&dir);
+        String::from_utf8(run.output().unwrap().stdout).unwrap()
+    };
+    assert!(run(&first, &["--quiet"]).starts_with("pass"));
+    assert_shown("README.md", "VIOLATED  first", &run(&first, &["--plant", "commit-without-sync"]));
+    let thin = first.replace("send_interval = \"1s\"", "send_interval = \"5m\"");
+    assert_ne!(thin, first);
+    assert_shown("README.md", "inconclusive first", &run(&thin, &["--quiet"]));
 }

@@ -61,17 +61,27 @@ fn displayed(case: &Case<'_>, message: ClientMsgId) -> Option<String> {
         _ => None,
     });
     let connection = case.story.connections(device).into_iter().rev().find(|c| c.from > *once && c.from <= *again);
-    let synced = case.of_device(device).rev().find_map(|event| match &event.kind {
-        Kind::Sync { since, .. } if event.t > *once && event.t <= *again => Some((event.t, *since)),
-        _ => None,
+    let arrival = case.arrivals(device, seq).into_iter().rev().find(|arrival| arrival.t <= *again);
+    let asked = arrival.filter(|arrival| arrival.by_page).and_then(|page| {
+        case.of_device(device).rev().find_map(|event| match &event.kind {
+            Kind::Sync { since, .. } if event.t <= page.t && *since < page.from => Some((event.t, *since)),
+            _ => None,
+        })
     });
-    let why = match (reminded, connection, synced) {
-        (Some(reminded), ..) => reminded,
-        (None, Some(connection), _) => {
+    let acked = case.acked(message).filter(|_| case.sender(message) == Some(device)).map(|(t, _)| t);
+    let why = match (asked, reminded, connection) {
+        (Some((asked, _)), ..) if acked.is_some_and(|acked| asked <= acked && acked <= *once) => {
+            format!("in a page that it had asked for at {}, before its ack came", at(asked))
+        }
+        (Some((asked, _)), ..) if asked <= *once => {
+            format!("in a page that it had asked for at {}, before it showed it", at(asked))
+        }
+        (_, Some(reminded), _) => reminded,
+        (_, None, Some(connection)) => {
             format!("after the device had reconnected at {} and its ack was lost", at(connection.from))
         }
-        (None, None, Some((t, since))) => {
-            format!("in a page that the device asked for at {} after seq {since}", at(t))
+        (Some((asked, since)), None, None) => {
+            format!("in a page that the device asked for at {} after seq {since}", at(asked))
         }
         (None, None, None) => "a second copy of its delivery".to_owned(),
     };
