@@ -111,6 +111,20 @@ mod tests {
     }
 
     #[test]
+    fn a_link_is_an_excuse_for_whoever_depends_on_both_its_ends() {
+        // The history's shard is host 3; nothing else of the way is known of it.
+        for (hosts, verdict) in
+            [(vec![3, 9], Verdict::Violated), (vec![8, 9], Verdict::Violated), (vec![3, 3], Verdict::Pass)]
+        {
+            let harm = Harm { hosts, split: Some(1), ..Harm::default() };
+            let mut history = History::chat();
+            history.fault_of("x", true, harm.clone()).send(1, 5).acked(1, 5, 3).log(5).display(1, 5, 3);
+            history.wait(2 * BOUND).fault_of("x", false, harm).display(2, 5, 3);
+            assert_eq!(history.audit().report(NAME).verdict, verdict);
+        }
+    }
+
+    #[test]
     fn a_slower_way_is_allowed_what_it_costs_and_no_more() {
         for (delay_us, verdict) in [(1, Verdict::Violated), (200_000, Verdict::Pass)] {
             let harm = Harm { delay_us: Some(delay_us), devices: vec![DeviceId(2)], ..Harm::default() };

@@ -53,8 +53,10 @@ pub struct Config {
     pub shards: Vec<u16>,
     /// The host of each gateway, by its number.
     pub gateways: Vec<u16>,
-    /// The hosts that every conversation and every device depend on: registries and buses.
-    pub shared: Vec<u16>,
+    /// The host of each registry: where the devices of user `u` are is known to `registries[rendezvous(u, registries.len())]`.
+    pub registries: Vec<u16>,
+    /// The host of each bus: `buses[rendezvous(g, buses.len())]` carries what is for gateway `g`.
+    pub buses: Vec<u16>,
     /// How long a device may take to find out that its connection is dead, in µs: a heartbeat and the wait for its answer.
     pub noticed_us: u64,
     /// What the last mile may add to a delivery of itself, in µs: the longest outage of its path that a connection outlives.

@@ -53,6 +53,9 @@ pub struct Arrived {
 pub struct Harm {
     /// Hosts by their index; of a link with devices only the other end, for whoever is not connected there is not concerned.
     pub hosts: Vec<u16>,
+    /// So many of them, from the first, are one end of links of which the others are the other end: it concerns whoever depends on
+    /// both. `None`: it is on the hosts themselves, or on links with devices.
+    pub split: Option<usize>,
     /// Single devices that it is about.
     pub devices: Vec<DeviceId>,
     /// Whether it is about connections of devices at all, those to a host among them.

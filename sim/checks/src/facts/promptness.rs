@@ -1,8 +1,8 @@
 //! When each entry should have been on a device at the latest, and what came later than that.
 //!
 //! The clock of an entry and a device starts at the latest of: the first ack or display of the entry anywhere; the device's
-//! connection; the end of the last fault on what lies between them: the device itself, its gateway, the entry's shard, any registry
-//! or bus. From there it may take [`limits::prompt_bound`], a second for each page of a backlog, and what the last mile adds of
+//! connection; the end of the last fault on what lies between them: the device itself, its gateway, the entry's shard, the
+//! registry that knows its user and the bus that carries what is for its gateway, or a link between two of these. From there it may take [`limits::prompt_bound`], a second for each page of a backlog, and what the last mile adds of
 //! itself. A fault that only makes a link slower stops no clock: it adds what it costs on the way there and back, [`CROSSINGS`] times.
 //!
 //! An entry that a device did not get in time is met when it is displayed at last: by a later message, by a page after a
@@ -17,6 +17,7 @@ use super::rows::CONNECTED;
 use crate::Config;
 use rustc_hash::FxHashMap;
 use squall_history::Harm;
+use squall_protocol::ids::rendezvous;
 use squall_protocol::{DeviceId, UserId, limits};
 
 /// Late entries that are kept; more would say nothing new.
@@ -71,7 +72,8 @@ pub(crate) struct Late {
 /// What is kept of connections and faults, and what seems late.
 pub(crate) struct Promptness {
     gateways: Vec<u16>,
-    shared: Vec<u16>,
+    registries: Vec<u16>,
+    buses: Vec<u16>,
     noticed_us: u64,
     bound_us: u64,
     /// In order of their beginnings.
@@ -84,7 +86,8 @@ impl Promptness {
     pub fn new(config: &Config) -> Self {
         Promptness {
             gateways: config.gateways.clone(),
-            shared: config.shared.clone(),
+            registries: config.registries.clone(),
+            buses: config.buses.clone(),
             noticed_us: config.noticed_us,
             bound_us: BOUND_US + config.last_mile_us,
             harms: Vec::new(),
@@ -94,16 +97,21 @@ impl Promptness {
     }
 
     /// When a clock that would start at `late.connected` or `visible` does so in truth, and how long it runs: after the last fault on
-    /// this device, this gateway and this shard that left it no time, and longer by what others cost.
-    fn clock(&self, late: &Late, device: u32, visible: u64, shard_host: Option<u16>) -> (u64, u64) {
+    /// this device, or between it and this shard, that left it no time, and longer by what others cost.
+    fn clock(&self, late: &Late, (device, user): (u32, UserId), visible: u64, shard: Option<u16>) -> (u64, u64) {
+        let of = |hosts: &[u16], key: u64| match hosts.len() {
+            0 => None,
+            count => hosts.get(rendezvous(key, count as u32) as usize).copied(),
+        };
         let gateway = self.gateways.get(usize::from(late.gateway)).copied();
-        let concerns =
-            |host: &u16| Some(*host) == gateway || Some(*host) == shard_host || self.shared.contains(host);
-        let harms: Vec<&Harmful> = self
-            .harms
-            .iter()
-            .filter(|h| h.devices.binary_search(&device).is_ok() || h.harm.hosts.iter().any(concerns))
-            .collect();
+        let way = [gateway, shard, of(&self.registries, user.0), of(&self.buses, late.gateway.into())];
+        let on_the_way = |hosts: &[u16]| hosts.iter().any(|host| way.contains(&Some(*host)));
+        let concerns = |harm: &Harm| match harm.split {
+            Some(split) => on_the_way(&harm.hosts[..split]) && on_the_way(&harm.hosts[split..]),
+            None => on_the_way(&harm.hosts),
+        };
+        let harms: Vec<&Harmful> =
+            self.harms.iter().filter(|h| h.devices.binary_search(&device).is_ok() || concerns(&h.harm)).collect();
         let meets = |h: &Harmful, start: u64, bound: u64| h.from <= start.saturating_add(bound) && h.to > start;
         let delayed = |start: u64| {
             let delays = harms.iter().filter(|h| meets(h, start, late.bound)).filter_map(|h| h.harm.delay_us);
@@ -207,7 +215,8 @@ impl Facts {
         let shard = usize::from(self.conversations[self.pairs[late.pair].conversation].shard);
         let host = self.shards.get(shard).map(|shard| shard.host);
         let device = self.pairs[late.pair].device;
-        let (start, bound) = self.promptness.clock(late, device, visible, host);
+        let user = self.devices[device].user?;
+        let (start, bound) = self.promptness.clock(late, (device, user), visible, host);
         (late.until > start.saturating_add(bound)).then_some((start, bound))
     }
 

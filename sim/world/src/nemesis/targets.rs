@@ -40,10 +40,14 @@ pub(super) fn each_of(scenario: &Scenario, targets: &Targets) -> Vec<Target> {
 /// does who says something twice; whose connection is cut with a frame learns of it.
 pub(super) fn harmed(kind: &FaultKind, struck: &[u32], stage: &Stage<'_>) -> Harm {
     let sides = kind.targets();
-    let hosts = sides.iter().flat_map(|(_, targets)| stage.machines_of(targets));
+    let ends: Vec<Vec<usize>> = sides.iter().map(|(_, targets)| stage.machines_of(targets)).collect();
     let population = stage.fleet.population();
     Harm {
-        hosts: hosts.map(|machine| machine as u16).collect(),
+        split: match &ends[..] {
+            [one, other] if !one.is_empty() && !other.is_empty() => Some(one.len()),
+            _ => None,
+        },
+        hosts: ends.into_iter().flatten().map(|machine| machine as u16).collect(),
         devices: struck.iter().map(|client| population.device(*client)).collect(),
         connections: sides.iter().any(|(_, targets)| targets.clients())
             || (sides.is_empty() && !matches!(kind, FaultKind::Liars { .. })),

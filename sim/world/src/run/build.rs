@@ -231,7 +231,8 @@ fn judged(scenario: &Scenario, machines: &[Machine]) -> Config {
     Config {
         shards: of(&[Role::Messages]),
         gateways: of(&[Role::Gateway]),
-        shared: of(&[Role::Registry, Role::Bus]),
+        registries: of(&[Role::Registry]),
+        buses: of(&[Role::Bus]),
         noticed_us: (heartbeat + limits::ANSWER_LIMIT).as_micros() as u64,
         limits: allowed(scenario),
         epoch_ms: if clocks_hold { EPOCH_US / 1_000 } else { 0 },
