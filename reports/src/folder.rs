@@ -4,6 +4,7 @@
 
 use crate::record::RunRecord;
 use crate::store::{LoadError, RECORD_FILE, SCENARIO_FILE, load};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +18,27 @@ pub struct Found {
     pub record: RunRecord,
     /// The scenario's file beside it.
     pub scenario: Option<String>,
+}
+
+/// Whether two runs had different files, their seeds aside.
+pub fn differs(a: &Found, b: &Found) -> bool {
+    let plain = |text: &str| -> Vec<String> {
+        text.lines().filter(|line| !line.starts_with("seed = ")).map(str::to_owned).collect()
+    };
+    matches!((&a.scenario, &b.scenario), (Some(a), Some(b)) if plain(a) != plain(b))
+}
+
+/// Scenarios of whose name there are files that differ.
+pub fn two_of_a_name(runs: &[Found]) -> BTreeSet<&str> {
+    let mut first: BTreeMap<&str, &Found> = BTreeMap::new();
+    let mut names = BTreeSet::new();
+    for run in runs.iter().filter(|run| run.scenario.is_some()) {
+        let name = run.record.scenario.as_str();
+        if differs(first.entry(name).or_insert(run), run) {
+            names.insert(name);
+        }
+    }
+    names
 }
 
 /// Why the records of a folder could not be read.

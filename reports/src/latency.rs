@@ -4,6 +4,7 @@
 //! (the maximum stays exact). What is written of a histogram reads back as the same histogram, so that records of several runs are
 //! merged by their histograms and never by their percentiles.
 
+use crate::number::milliseconds;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hdrhistogram::Histogram as Hdr;
@@ -23,6 +24,14 @@ pub struct Percentiles {
     pub p99: f64,
     pub p999: f64,
     pub max: f64,
+}
+
+impl Percentiles {
+    /// The percentiles and the maximum for people; of nothing there are none.
+    pub fn shown(&self) -> [String; 5] {
+        let shown = |ms| if self.count == 0 { "-".to_owned() } else { milliseconds(ms) };
+        [self.p50, self.p90, self.p99, self.p999, self.max].map(shown)
+    }
 }
 
 /// A histogram of latencies.

@@ -281,6 +281,11 @@ impl RunRecord {
         self.simulated_ms / (self.merged.len() as u64).max(1)
     }
 
+    /// Whether the time of a fault had come when the run ended, which may have been stopped.
+    pub fn has_begun(&self, fault: &FaultRecord) -> bool {
+        !self.interrupted || !self.merged.is_empty() || fault.at_ms < self.length_ms()
+    }
+
     /// One more reason for which the run proves less than it should.
     pub fn add_reason(&mut self, reason: impl Into<String>) {
         self.inconclusive_because.push(reason.into());

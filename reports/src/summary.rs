@@ -70,12 +70,15 @@ fn faults(out: &mut String, run: &RunRecord) {
             seconds(fault.at_ms),
             seconds(fault.until_ms),
             fault.all_back_ms.map_or_else(|| "-".to_owned(), seconds),
-            hits_and_misses(fault),
+            if run.has_begun(fault) { hits_and_misses(fault) } else { NOT_BEGUN.to_owned() },
         ]);
     }
     table.write(out, |_, _, cell| cell);
     out.push('\n');
 }
+
+/// Said of a fault whose time had not come when its run was stopped.
+pub(crate) const NOT_BEGUN: &str = "not begun";
 
 /// "connections 3, clients 120", without what is zero.
 pub(crate) fn hits(affected: &BTreeMap<String, u64>) -> String {
@@ -126,7 +129,7 @@ fn latencies(out: &mut String, run: &RunRecord) {
     let mut table = TextTable::new(1, &["latency, ms", "count", "p50", "p90", "p99", "p99.9", "max"]);
     for (name, p) in &run.latency_ms {
         let mut row = vec![clean(name).replace('_', " "), grouped(p.count)];
-        row.extend([p.p50, p.p90, p.p99, p.p999, p.max].map(milliseconds));
+        row.extend(p.shown());
         table.row(row);
     }
     table.write(out, |_, _, cell| cell);
@@ -360,6 +363,16 @@ mod tests {
         assert!(text.contains("  digest    none: interrupted after 60.000 s\n"), "{text}");
         let json = serde_json::to_value([&run, &testing::passed()]).unwrap();
         assert_eq!((json[0]["interrupted"].as_bool(), json[1].get("interrupted")), (Some(true), None));
+    }
+
+    #[test]
+    fn a_fault_whose_time_had_not_come_is_said_to_be_not_begun() {
+        let run = RunRecord { interrupted: true, simulated_ms: 15_000, ..testing::passed() };
+        let text = render(&run, false);
+        let not_begun: Vec<&str> = text.lines().filter(|line| line.ends_with("  not begun")).collect();
+        assert!(matches!(&not_begun[..], [one] if one.starts_with("  drop-sent-acks-1 ")), "{text}");
+        let page = crate::html::render(&run, None);
+        assert_eq!(page.matches("<td>not begun</td>").count(), 1, "{page}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ impl Comparison {
         let head = match self.answer() {
             Answer::Worse => "worse",
             Answer::NotWorse => "not worse",
-            Answer::TooLittle => "too little to say",
+            Answer::TooLittle => "inconclusive",
         };
         let _ = writeln!(out, "### Squall: {head}\n\n{}\n", escape(&self.sentence()));
         for line in self.regressions() {
@@ -93,7 +93,7 @@ mod tests {
         let comparison = compare(&side("a|<b>", [testing::passed()]), &side("b", [b]), &Bounds::default(), &[]);
         let text = comparison.unwrap().markdown();
         for part in [
-            "### Squall: too little to say\n",
+            "### Squall: inconclusive\n",
             "| A | a\\|&lt;b&gt;: 1 run, an unknown build | 1 | 0 | 0 |",
             "| send to ack p99 | 41.2 ms | 41.2 ms | 0 % | - | not judged |",
             "- Points only A reached: a resend met the dedup\n",

@@ -12,7 +12,7 @@ impl Comparison {
         let (word, class) = match self.answer() {
             Answer::Worse => ("worse", "violated"),
             Answer::NotWorse => ("not worse", "pass"),
-            Answer::TooLittle => ("too little", "inconclusive"),
+            Answer::TooLittle => ("inconclusive", "inconclusive"),
         };
         let title = format!("{} and {}", escape(&self.a.name), escape(&self.b.name));
         let mut out = style::head(&format!("{word}: {title}"));
@@ -27,7 +27,7 @@ impl Comparison {
             self.measures.iter().map(row),
         );
         out.push_str(
-            "<p class=\"under\">p: how likely so one-sided a difference is by chance (Wilcoxon's signed-rank test on the runs' values, \
+            "<p class=\"under\">Change: how much more B is than A, the median of the pairs of runs. p: how likely so one-sided a difference is by chance (Wilcoxon's signed-rank test on the runs' values, \
              corrected after Holm for all that were asked).</p>\n",
         );
         if !self.curves.is_empty() {

@@ -1,6 +1,6 @@
 //! Which run is compared with which: those of one scenario and seed. Where each side has one scenario only, the seed alone decides.
 
-use crate::folder::Found;
+use crate::folder::{Found, differs};
 use crate::record::RunRecord;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -109,14 +109,6 @@ fn whole<'s>(side: &'s Side, notes: &mut Vec<String>) -> Result<Vec<&'s Found>, 
 
 fn started(run: &RunRecord) -> String {
     run.about.as_ref().map_or_else(String::new, |about| about.started.clone())
-}
-
-/// Whether two runs had different files, their seeds aside.
-fn differs(a: &Found, b: &Found) -> bool {
-    let plain = |text: &str| -> Vec<String> {
-        text.lines().filter(|line| !line.starts_with("seed = ")).map(str::to_owned).collect()
-    };
-    matches!((&a.scenario, &b.scenario), (Some(a), Some(b)) if plain(a) != plain(b))
 }
 
 /// A few of the scenarios and seeds that there are.

@@ -15,7 +15,7 @@ impl Comparison {
         let head = match self.answer() {
             Answer::Worse => "WORSE",
             Answer::NotWorse => "NOT WORSE",
-            Answer::TooLittle => "TOO LITTLE",
+            Answer::TooLittle => "INCONCLUSIVE",
         };
         let _ = writeln!(out, "{head}  {} in A and B", counted(self.pairs, "pair"));
         out.push('\n');

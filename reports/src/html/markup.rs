@@ -43,6 +43,18 @@ pub fn cell(text: &str) -> String {
     format!("<td>{}</td>", escape(text))
 }
 
+/// A cell with a name that is not broken into lines.
+pub fn name_cell(name: &str) -> String {
+    names_cell(std::slice::from_ref(&name))
+}
+
+/// A cell with names, each of which stays on a line.
+pub fn names_cell(names: &[impl AsRef<str>]) -> String {
+    let names: Vec<String> =
+        names.iter().map(|name| format!("<span class=\"name\">{}</span>", escape(name.as_ref()))).collect();
+    format!("<td>{}</td>", names.join(", "))
+}
+
 pub fn number(text: String) -> String {
     format!("<td class=\"n\">{}</td>", escape(&text))
 }

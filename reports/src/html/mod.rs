@@ -62,10 +62,12 @@ pub fn render(run: &RunRecord, scenario: Option<&str>) -> String {
     out
 }
 
-/// A page of one story: its title, the sentence that names the cause if there is one, and the picture.
-pub fn render_story(title: &str, cause: Option<&str>, diagram: &story::Diagram) -> String {
+/// A page of one story of a run: its title, the run, the sentence that names the cause if there is one, and the picture.
+pub fn render_story(run: &RunRecord, title: &str, cause: Option<&str>, diagram: &story::Diagram) -> String {
     let mut out = style::head(&escape(title));
-    let _ = writeln!(out, "<h1>{}</h1>", escape(title));
+    let _ = writeln!(out, "<h1>{}</h1>\n<p>{}</p>", escape(title), escape(&run.scenario));
+    verdict::made(&mut out, run);
+    reproduce(&mut out, run);
     if let Some(cause) = cause {
         let _ = writeln!(out, "<p class=\"sentence\">{}</p>", escape(cause));
     }

@@ -13,7 +13,7 @@ p.sentence { font-size: 1.15rem; margin: .3rem 0 .6rem; max-width: 48rem; }
 p.under { color: var(--soft); margin-top: .25rem; overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-td { overflow-wrap: break-word; } th { color: var(--soft); font-weight: 600; white-space: nowrap; } .n { text-align: right; white-space: nowrap; }
+td { overflow-wrap: break-word; } th { color: var(--soft); font-weight: 600; white-space: nowrap; } .n { text-align: right; white-space: nowrap; } .name { white-space: nowrap; }
 .pass { color: var(--pass); } .violated { color: var(--violated); } .inconclusive { color: var(--inconclusive); }
 .verdict { font-weight: 700; } .bar { background: var(--bar); height: .6rem; border-radius: .3rem; min-width: 2px; }
 .track { position: relative; min-width: 9rem; height: .7rem; margin-top: .35rem; background: var(--sunk); border-radius: .35rem; }

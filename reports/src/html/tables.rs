@@ -1,9 +1,10 @@
 //! The tables of a page.
 
-use super::markup::{bar, cell, number, table};
+use super::markup::{bar, cell, escape, name_cell, names_cell, number, table};
 use crate::number::{bytes, grouped, milliseconds, seconds};
 use crate::record::{RunRecord, ratio};
-use crate::summary::{found, hits};
+use crate::summary::{NOT_BEGUN, found, hits};
+use std::fmt::Write;
 
 pub fn checks(out: &mut String, run: &RunRecord) {
     let rows = run.checks.iter().map(|check| {
@@ -22,15 +23,16 @@ pub fn checks(out: &mut String, run: &RunRecord) {
 pub fn faults(out: &mut String, run: &RunRecord) {
     let share = |ms: u64| ratio(ms, run.length_ms().max(1));
     let rows = run.faults.iter().map(|fault| {
+        let begun = run.has_begun(fault);
         vec![
-            cell(&fault.name),
-            bar(share(fault.at_ms), share(fault.until_ms)),
+            name_cell(&fault.name),
+            if begun { bar(share(fault.at_ms), share(fault.until_ms)) } else { cell("") },
             number(seconds(fault.at_ms)),
             number(seconds(fault.until_ms)),
             number(fault.all_back_ms.map_or_else(String::new, seconds)),
             cell(&fault.kind),
-            cell(&fault.targets.join(", ")),
-            cell(&hits(&fault.affected)),
+            names_cell(&fault.targets),
+            cell(&if begun { hits(&fault.affected) } else { NOT_BEGUN.to_owned() }),
             cell(&fault.missed_in_words().join(", ")),
         ]
     });
@@ -85,12 +87,15 @@ pub fn gateways(out: &mut String, run: &RunRecord) {
         std::iter::once(cell(name)).chain(counts.map(|count| number(grouped(count)))).collect()
     });
     table(out, "Devices connected to each gateway", &header, rows);
+    if !run.hosts.is_empty() {
+        out.push_str("<p class=\"under\">Peak: the most at once, at whatever time. After a fault: when every device was back.</p>\n");
+    }
 }
 
 pub fn latencies(out: &mut String, run: &RunRecord) {
     let rows = run.latency_ms.iter().map(|(name, p)| {
         let mut row = vec![cell(&name.replace('_', " ")), number(grouped(p.count))];
-        row.extend([p.p50, p.p90, p.p99, p.p999, p.max].map(|ms| number(milliseconds(ms))));
+        row.extend(p.shown().map(number));
         row
     });
     let header = ["measured", "#count", "#p50", "#p90", "#p99", "#p99.9", "#max"];
@@ -123,8 +128,13 @@ pub fn counts(out: &mut String, run: &RunRecord) {
 }
 
 pub fn sometimes(out: &mut String, run: &RunRecord) {
-    let rows = run.sometimes.iter().map(|point| vec![cell(&point.name), number(grouped(point.hits))]);
+    let (passed, never): (Vec<_>, Vec<_>) = run.sometimes.iter().partition(|point| point.hits > 0);
+    let rows = passed.iter().map(|point| vec![cell(&point.name), number(grouped(point.hits))]);
     table(out, "Points reached", &["sometimes", "#hits"], rows);
+    if !never.is_empty() {
+        let never: Vec<String> = never.iter().map(|point| escape(&point.name)).collect();
+        let _ = writeln!(out, "<p class=\"under\">never: {}</p>", never.join(", "));
+    }
 }
 
 pub fn phases(out: &mut String, run: &RunRecord) {

@@ -11,6 +11,17 @@ pub fn render(out: &mut String, run: &RunRecord) {
     let (scenario, verdict) = (escape(&run.scenario), run.verdict.name());
     let _ = writeln!(out, "<h1><span class=\"badge {verdict}\">{verdict}</span> {scenario}</h1>");
     let _ = writeln!(out, "<p class=\"sentence\">{}</p>", escape(&sentence(run)));
+    made(out, run);
+    because(out, run);
+    for (check, first) in in_time(run) {
+        case(out, check, first);
+        autopsy(out, run, check);
+    }
+    unexplained(out, run);
+}
+
+/// Which run it was, by which build on which machine, and which bug was planted.
+pub fn made(out: &mut String, run: &RunRecord) {
     let _ = writeln!(
         out,
         "<p class=\"under\">{}, {} simulated in {} ({:.1} &times; real time), digest <code>{}</code></p>",
@@ -21,12 +32,11 @@ pub fn render(out: &mut String, run: &RunRecord) {
         escape(&digest(run))
     );
     if let Some(about) = &run.about {
-        let commit =
-            about.build.commit.as_deref().map_or("unknown commit", |commit| &commit[..commit.len().min(12)]);
+        let commit = about.build.commit.as_deref().map_or("unknown", |commit| &commit[..commit.len().min(12)]);
         let changed = if about.build.clean { "" } else { ", with changes beside it" };
         let _ = writeln!(
             out,
-            "<p class=\"under\">{}, squall {} of <code>{}</code>{changed}; {}, {} cores, {}</p>",
+            "<p class=\"under\">{}, squall {}, commit <code>{}</code>{changed}; {}, {} cores, {}</p>",
             escape(&about.started),
             escape(&about.build.version),
             escape(commit),
@@ -38,12 +48,6 @@ pub fn render(out: &mut String, run: &RunRecord) {
     if let Some(bug) = &run.planted {
         let _ = writeln!(out, "<p>Planted on purpose: <code>{}</code></p>", escape(bug));
     }
-    because(out, run);
-    for (check, first) in in_time(run) {
-        case(out, check, first);
-        autopsy(out, run, check);
-    }
-    unexplained(out, run);
 }
 
 /// The verdict for somebody who knows none of the words of the rest.

@@ -8,7 +8,7 @@ mod series;
 
 pub use series::Apart;
 
-use crate::folder::Found;
+use crate::folder::{Found, two_of_a_name};
 use crate::latency::Histogram;
 use crate::record::*;
 use serde::{Deserialize, Serialize};
@@ -98,6 +98,14 @@ pub fn merge(runs: &[Found]) -> Result<RunRecord, MergeError> {
         about: about(&records),
         merged,
     })
+}
+
+/// What there is to know of these records beside what they come to together.
+pub fn notes(runs: &[Found]) -> Vec<String> {
+    two_of_a_name(runs)
+        .into_iter()
+        .map(|name| format!("{name} is several files that differ: they count as one scenario"))
+        .collect()
 }
 
 /// Why what happened when cannot be told of all of these together, where it cannot.
@@ -274,7 +282,7 @@ fn phases(records: &[&RunRecord]) -> Vec<PhaseRecord> {
 fn clients(records: &[&RunRecord]) -> ClientCounts {
     ClientCounts {
         virtual_clients: sum(records, |run| run.clients.virtual_clients),
-        connected_peak: sum(records, |run| run.clients.connected_peak),
+        connected_peak: records.iter().map(|run| run.clients.connected_peak).max().unwrap_or(0),
         connects: sum(records, |run| run.clients.connects),
         reconnects: sum(records, |run| run.clients.reconnects),
     }
@@ -415,6 +423,7 @@ mod tests {
         assert!((acks.p50 - 500.0).abs() < 1.0 && acks.count == 1_000, "{acks:?}");
         assert_eq!(Histogram::from_base64(&merged.latency_hdr["send_to_ack"]).unwrap().count(), 1_000);
         assert_eq!((merged.messages.sent, merged.clients.virtual_clients), (24_000, 80));
+        assert_eq!(merged.clients.connected_peak, 39, "no two runs need have been at the same time");
         assert_eq!((merged.checks[0].evaluated, merged.checks.len()), (2 * 1_234_567, 3));
         assert_eq!(merged.faults[0].affected["connections_closed"], 2_408);
         assert_eq!((merged.simulated_ms, merged.length_ms()), (120_000, 60_000), "a fault at 10 s is at a sixth");
@@ -437,6 +446,14 @@ mod tests {
         let again = merge(&[found("c", pair), found("d", run(3, 1, 10))]).unwrap();
         assert_eq!(again.merged.iter().map(|run| run.seed).collect::<Vec<_>>(), [1, 9, 3]);
         assert_eq!(again.checks[1].first.as_ref().unwrap().message.matches("seed 9").count(), 1);
+    }
+
+    #[test]
+    fn two_files_of_one_name_are_told() {
+        let with = |seed, text: &str| Found { scenario: Some(text.to_owned()), ..found("a", run(seed, 1, 2)) };
+        assert!(notes(&[with(1, "seed = 1\nusers = 2"), with(2, "seed = 2\nusers = 2")]).is_empty());
+        let told = notes(&[with(1, "users = 2"), with(2, "users = 3"), with(3, "users = 4")]);
+        assert_eq!(told, ["scenarios/smoke.toml is several files that differ: they count as one scenario"]);
     }
 
     #[test]

@@ -35,7 +35,8 @@ pub fn render(out: &mut String, plot: &Plot) {
             super::YAxis::Logarithmic => ", logarithmic",
         }
     );
-    if plot.lines.len() > 1 {
+    // What a single line is follows from the title, but for percentiles, which are of what the legend says.
+    if plot.lines.len() > 1 || matches!(plot.x, XAxis::Nines(_)) {
         legend(out, plot);
     }
     for (class, size) in [("wide", WIDE), ("narrow", NARROW)] {

@@ -52,7 +52,7 @@ fn ms(value: f64) -> String {
 
 /// The times in which faults were in force.
 fn windows(run: &RunRecord) -> Vec<Window> {
-    let windows = run.faults.iter().map(|fault| Window {
+    let windows = run.faults.iter().filter(|fault| run.has_begun(fault)).map(|fault| Window {
         name: fault.name.clone(),
         from: fault.at_ms as f64 / 1_000.0,
         until: fault.until_ms as f64 / 1_000.0,

@@ -10,10 +10,12 @@ const MOST_NINES: f64 = 5.0;
 
 /// The curve of a histogram.
 pub fn line(name: String, histogram: &Histogram) -> Line {
+    // An axis of powers of ten has no place for nothing: a curve begins with the first value above it.
     let points = histogram
         .curve(STEPS)
         .into_iter()
-        .map(|(share, ms)| (-share.log10(), ms.max(0.001)))
+        .filter(|(_, ms)| *ms > 0.0)
+        .map(|(share, ms)| (-share.log10(), ms))
         .filter(|(nines, _)| *nines <= MOST_NINES)
         .map(|(nines, ms)| (nines.max(0.0), ms));
     Line { name, shape: Shape::Line, points: points.collect() }

@@ -110,6 +110,13 @@ pub fn trend(runs: &[Found]) -> Result<Trend, NothingToShow> {
     ];
     let notes = reasons.iter().filter(|(count, _)| *count > 0);
     let notes = notes.map(|(count, why)| format!("left out: {} {why}", crate::compare::counted(*count, "record")));
+    let differing = crate::folder::two_of_a_name(runs);
+    let differing = differing.iter().map(|name| {
+        format!(
+            "{name} is several files that differ: a step in its figures may be of the file and not of the build"
+        )
+    });
+    let notes = notes.chain(differing);
     match scenarios.is_empty() {
         true => Err(NothingToShow(crate::compare::counted(runs.len(), "record"))),
         false => Ok(Trend { scenarios, notes: notes.collect() }),

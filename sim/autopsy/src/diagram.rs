@@ -47,6 +47,11 @@ impl Focus {
         Focus { messages, places, senders, receiver, whole: false }
     }
 
+    /// The story is a device's, in whichever conversations.
+    pub fn is_of_a_device(&self) -> bool {
+        self.whole && self.receiver.is_some()
+    }
+
     pub fn is_device(&self, device: DeviceId) -> bool {
         self.senders.contains(&device) || self.receiver == Some(device) || (self.whole && self.receiver.is_none())
     }

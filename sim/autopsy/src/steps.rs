@@ -3,7 +3,7 @@
 use crate::case::{Case, has};
 use crate::diagram::Focus;
 use squall_history::{Asked, Entity, Event, Hop, Kind, Told, Via};
-use squall_protocol::{ClientMsgId, DeviceId};
+use squall_protocol::{ClientMsgId, ConversationId, DeviceId, Seq};
 use squall_reports::story::{LaneKind, Tone};
 
 /// A step in words.
@@ -38,18 +38,41 @@ fn role(case: &Case<'_>, host: u16) -> LaneKind {
 
 /// The step of an event, if it belongs to the story.
 pub fn describe(case: &Case<'_>, focus: &Focus, event: &Event) -> Option<What> {
-    match event.at {
+    let what = match event.at {
         Entity::Device(device) if focus.is_device(device) => of_device(case, focus, device, &event.kind),
         Entity::Device(_) => None,
         Entity::Host(host) => of_host(case, focus, host, &event.kind),
         Entity::World => of_world(case, &event.kind),
+    }?;
+    // Places are of a conversation, and a device's story is of several.
+    match event.kind.conversation().filter(|_| focus.is_of_a_device() && what.part == Part::Message) {
+        Some(conversation) => Some(What { text: format!("{} ({})", what.text, shortly(conversation)), ..what }),
+        None => Some(what),
     }
+}
+
+/// A conversation by the first digits of its number, as messages have theirs.
+fn shortly(conversation: ConversationId) -> String {
+    let number = conversation.to_string();
+    match number.get(..8).filter(|_| number.len() > 12) {
+        Some(first) => format!("conversation {first}\u{2026}"),
+        None => format!("conversation {number}"),
+    }
+}
+
+/// "1 entry", "2 entries".
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+/// "seq 8", "seq 8 to 9".
+fn places(from: Seq, to: Seq) -> String {
+    if from == to { format!("seq {from}") } else { format!("seq {from} to {to}") }
 }
 
 /// Whether this is of the story's conversation, or of any where the story is a device's.
 fn is_ours(case: &Case<'_>, focus: &Focus, kind: &Kind) -> bool {
-    let of_a_device = focus.whole && focus.receiver.is_some();
-    kind.conversation().is_some_and(|of| of_a_device || of == case.subject.conversation)
+    kind.conversation().is_some_and(|of| focus.is_of_a_device() || of == case.subject.conversation)
 }
 
 /// A name for one of several messages that the story is about.
@@ -89,10 +112,13 @@ fn of_device(case: &Case<'_>, focus: &Focus, device: DeviceId, kind: &Kind) -> O
             if focus.within(*from, *to) || focus.any(|seq| has(held, seq)) =>
         {
             let what = if *via == Via::Page { "page" } else { "delivery" };
-            say(format!("gets a {what} for seq {from} to {to} with {} entries", held.len()))
+            let held = counted(held.len(), "entry", "entries");
+            say(format!("gets a {what} for {} with {held}", places(*from, *to)))
         }
         Kind::Display { seq, .. } if focus.at(*seq) => say(format!("shows seq {seq}")),
-        Kind::Skip { from, to, .. } if focus.within(*from, *to) => say(format!("passes over seq {from} to {to}")),
+        Kind::Skip { from, to, .. } if focus.within(*from, *to) => {
+            say(format!("passes over {}", places(*from, *to)))
+        }
         Kind::Discard { seq, .. } if focus.at(*seq) => say(format!("has seq {seq} already")),
         Kind::Sync { since, .. } if focus.any(|seq| *since < seq) => {
             say(format!("asks for what comes after seq {since}"))
@@ -111,7 +137,11 @@ fn of_host(case: &Case<'_>, focus: &Focus, host: u16, kind: &Kind) -> Option<Wha
     match kind {
         Kind::Crash => return background("crashes".to_owned()),
         Kind::PowerLoss { unsynced_blocks } => {
-            return background(format!("loses power, and {unsynced_blocks} blocks that were not synced"));
+            return background(match *unsynced_blocks {
+                0 => "loses power; nothing written was unsynced".to_owned(),
+                1 => "loses power, and 1 block that was not synced".to_owned(),
+                blocks => format!("loses power, and {blocks} blocks that were not synced"),
+            });
         }
         Kind::Restart => {
             return background("runs again".to_owned()).map(|what| What { tone: Tone::Plain, ..what });
@@ -122,7 +152,8 @@ fn of_host(case: &Case<'_>, focus: &Focus, host: u16, kind: &Kind) -> Option<Wha
         {
             let again = entries.saturating_sub(*dispatched);
             return background(format!(
-                "has read its disk: {entries} entries, {again} of them to be planned again"
+                "has read its disk: {}, {again} of them to be planned again",
+                if *entries == 1 { "1 entry".to_owned() } else { format!("{entries} entries") }
             ))
             .map(|what| What { tone: Tone::Plain, ..what });
         }
@@ -155,9 +186,15 @@ fn of_connection(focus: &Focus, hop: &Hop, say: &impl Fn(String) -> Option<What>
     match hop {
         Hop::HeadsAsked { .. } => say(format!("is asked for the conversations of device {device}")),
         Hop::HeadsTold { head, count, last, .. } => {
-            let named = head.map_or("not this one".to_owned(), |head| format!("this one up to seq {head}"));
+            let named = match head {
+                Some(head) => format!(", this one up to seq {head}"),
+                // A device's story is of no conversation.
+                None if focus.is_of_a_device() => String::new(),
+                None => ", not this one".to_owned(),
+            };
             let more = if *last { "" } else { ", more to come" };
-            say(format!("tells device {device} {count} conversations, {named}{more}"))
+            let count = if *count == 1 { "1 conversation".to_owned() } else { format!("{count} conversations") };
+            say(format!("tells device {device} {count}{named}{more}"))
         }
         Hop::Registering { connect_count, .. } => {
             say(format!("tells the registry of device {device} (count {connect_count})"))
@@ -219,7 +256,12 @@ fn of_hop(
             say(format!("finds {} on its disk: seq {seq}", it(client_msg_id)))
         }
         Hop::Planned { seq, registry, users, .. } if focus.at(*seq) => {
-            say(format!("asks registry-{registry} where the {} readers of seq {seq} are", users.len()))
+            let where_are = match users.len() {
+                1 => "where the one reader of".to_owned(),
+                readers => format!("where the {readers} readers of"),
+            };
+            let are = if users.len() == 1 { "is" } else { "are" };
+            say(format!("asks registry-{registry} {where_are} seq {seq} {are}"))
         }
         Hop::PlannedAgain { seq, registry, .. } if focus.at(*seq) => {
             say(format!("asks registry-{registry} again"))
@@ -231,12 +273,14 @@ fn of_hop(
                     format!(", device {device} on gateway-{}", place.gateway)
                 })
             });
-            say(format!("is told of {} devices{}", found.len(), known.unwrap_or_default()))
+            let devices = counted(found.len(), "device", "devices");
+            say(format!("is told of {devices}{}", known.unwrap_or_default()))
         }
         Hop::Forwarded { seq, gateway, to, .. }
             if focus.at(*seq) && concerns(focus, to.iter().map(|place| place.device)) =>
         {
-            say(format!("publishes seq {seq} for {} devices of gateway-{gateway}", to.len()))
+            let devices = counted(to.len(), "device", "devices");
+            say(format!("publishes seq {seq} for {devices} of gateway-{gateway}"))
         }
         Hop::Redelivered { device, head, .. } if focus.is_device(*device) => {
             say(format!("tells device {device} again that the log goes to seq {head}, for no ack has come"))
@@ -285,8 +329,9 @@ fn told_words(focus: &Focus, device: DeviceId, told: &Told, verb: &str) -> Optio
             if focus.is_device(device) && (focus.within(*from, *to) || focus.any(|seq| has(held, seq))) =>
         {
             Some(format!(
-                "{verb} a page for seq {from} to {to} with {} entries; the log goes to {head}",
-                held.len()
+                "{verb} a page for {} with {}; the log goes to {head}",
+                places(*from, *to),
+                counted(held.len(), "entry", "entries")
             ))
         }
         _ => None,
@@ -301,9 +346,9 @@ fn of_world(case: &Case<'_>, kind: &Kind) -> Option<What> {
     let host = shard.or(hosts.first().copied())?;
     let others = if hosts.len() > 1 { format!(" on {} hosts", hosts.len()) } else { String::new() };
     let text = if *active {
-        format!("the fault {name} begins{others}")
+        format!("the fault \"{name}\" begins{others}")
     } else {
-        format!("the fault {name} is over{others}")
+        format!("the fault \"{name}\" is over{others}")
     };
     step(case.story.host(host), role(case, host), text).map(|what| What {
         tone: if *active { Tone::Fault } else { Tone::Plain },

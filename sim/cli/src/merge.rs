@@ -46,6 +46,7 @@ fn make(args: &Args) -> Result<Exit, Box<dyn Error>> {
     let _lock = lock.map_or_else(|| FolderLock::take(&args.out), Ok)?;
     store::clear(&args.out)?;
     output::text(&summary::render(&record, std::io::stdout().is_terminal()));
+    merge::notes(&runs).iter().for_each(|note| output::complaint!("{note}"));
     if let Some(why) = merge::apart(&runs) {
         output::complaint!("what happened when is not in the merged record: {why}");
     }

@@ -16,7 +16,7 @@ use squall_scenarios::Scenario;
 use squall_world::memory::{MemoryEstimate, available_bytes, size};
 use squall_world::{RunError, RunOptions, SecondDigest};
 use std::cell::RefCell;
-use std::io::IsTerminal;
+use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::SystemTime;
@@ -45,7 +45,7 @@ pub struct Args {
     history: bool,
     /// Like --history, with only what this conversation or device (by its number) had part in, and each of its hops through the
     /// hosts. Can be given several times.
-    #[arg(long, value_name = "ID", requires = "out", value_parser = input::id, allow_negative_numbers = true)]
+    #[arg(long, value_name = "ID", requires = "out", conflicts_with = "history", value_parser = input::id, allow_negative_numbers = true)]
     history_of: Vec<u128>,
     /// On how many threads hosts step; the run is the same on any number. One in a run of less than 5,000 clients and as many as
     /// there are cores, at most eight, in a larger one, when absent.
@@ -123,6 +123,7 @@ pub fn main(args: Args) -> Exit {
     let machine_readable = args.digests || args.trace_second.is_some();
     let wants_history = args.history || !args.history_of.is_empty();
     let history = args.out.as_ref().filter(|_| wants_history).map(|out| out.join(store::HISTORY_FILE));
+    let (followed, history_of) = (history.clone(), args.history_of.clone());
     let stop = stop::flag_or_end();
     #[expect(clippy::disallowed_methods, reason = "when a run was made is told in its record and enters no run")]
     let started = SystemTime::now();
@@ -193,6 +194,12 @@ pub fn main(args: Args) -> Exit {
         }
         return Exit::Unfinished;
     }
+    if let Some(history) = followed.filter(|_| !history_of.is_empty()) {
+        // A history that cannot be read is told by whoever opens it.
+        for id in without_part(&history, &history_of).unwrap_or_default() {
+            output::complaint!("--history-of {id}: no conversation or device of this number had part in this run");
+        }
+    }
     if let Some(out) = &args.out {
         record.about = Some(about(started));
         if let Err(error) = squall_reports::write_all(out, &record, &said) {
@@ -207,6 +214,20 @@ pub fn main(args: Args) -> Exit {
 fn clear_results(out: &Path) -> Result<(), LockError> {
     let _lock = FolderLock::if_there(out)?;
     Ok(store::clear_results(out)?)
+}
+
+/// Which of these numbers are those of no conversation and no device in a history.
+fn without_part(history: &Path, numbers: &[u128]) -> std::io::Result<Vec<u128>> {
+    let mut missing: Vec<(u128, [String; 2])> = numbers
+        .iter()
+        .map(|number| (*number, ["conversation", "device"].map(|of| format!("\"{of}\":\"{number}\""))))
+        .collect();
+    let mut lines = std::io::BufReader::new(std::fs::File::open(history)?).lines();
+    while let Some(line) = lines.next().filter(|_| !missing.is_empty()) {
+        let line = line?;
+        missing.retain(|(_, fields)| !fields.iter().any(|field| line.contains(field)));
+    }
+    Ok(missing.into_iter().map(|(number, _)| number).collect())
 }
 
 /// Says what memory the run is expected to take, and refuses where the machine cannot hold it.

@@ -46,7 +46,7 @@ pub fn in_words(left: Option<Duration>) -> String {
     let Some(left) = left else { return String::new() };
     let round = |seconds: u64, to: u64| seconds.div_ceil(to) * to;
     match left.as_secs() {
-        0..=4 => ", few s left".to_owned(),
+        0..=4 => ", a few s left".to_owned(),
         s @ 5..=59 => format!(", {} s left", round(s, 5)),
         s @ 60..=5_399 => format!(", {} min left", s.div_ceil(60)),
         s => format!(", {:.1} h left", s as f64 / 3_600.0),
@@ -95,7 +95,7 @@ mod tests {
         let told = |seconds| in_words(Some(Duration::from_secs(seconds)));
         assert_eq!(
             [3, 7, 61, 5_000, 9_000].map(told),
-            [", few s left", ", 10 s left", ", 2 min left", ", 84 min left", ", 2.5 h left"]
+            [", a few s left", ", 10 s left", ", 2 min left", ", 84 min left", ", 2.5 h left"]
         );
         assert_eq!(in_words(None), "");
     }

@@ -70,6 +70,7 @@ fn whoever_types_something_wrong_is_told_what_to_type() {
         (&["run", "smoke.toml", "--plant", "no-redelivry"], "did you mean no-redelivery?"),
         (&["run", "smoke.toml", "--plant", "zzz"], "`squall bugs` lists all"),
         (&["run", "smoke.toml", "--history"], "--out <DIR>"),
+        (&["run", "smoke.toml", "--history", "--history-of", "1", "--out", "out"], "cannot be used with"),
         (&["run", "smoke.toml", "--history-of", "x", "--out", "out"], "is no number of a conversation or device"),
         (&["sweep", "smoke.toml", "--seeds", "5..3"], "did you mean 3..5?"),
         (&["sweep", "smoke.toml", "--seeds", "5..5"], "write 5 for that one"),

@@ -82,6 +82,7 @@ fn the_first_violation_has_a_sentence_a_story_and_a_picture() {
     let cause = autopsies[0]["cause"].as_str().unwrap();
     assert!(cause.starts_with("stored twice, at seq ") && told.contains(cause), "{cause}\n{told}");
     assert!(!told.contains("plant") && !told.contains("no-server-dedup"), "{told}");
+    assert!(told.lines().nth(1).is_some_and(|line| line.starts_with("it: message ")), "{told}");
     assert!(told.contains("┌ messages-") && told.contains("◆ no-duplicates is broken"), "{told}");
     for page in [page, dir.join("report.html")] {
         let page = std::fs::read_to_string(page).unwrap();
@@ -94,8 +95,40 @@ fn the_first_violation_has_a_sentence_a_story_and_a_picture() {
     for what in [["--message", &message], ["--device", "1"]] {
         let output = squall(&["explain", &dir.display().to_string(), what[0], what[1]]);
         assert_eq!(output.status.code(), Some(0), "{what:?}: {}", text(&output.stderr));
-        assert!(text(&output.stdout).contains('●'), "{what:?}: {}", text(&output.stdout));
+        let told = text(&output.stdout);
+        assert!(
+            told.contains('●') && (what[0] == "--message" || told.contains(" (conversation ")),
+            "{what:?}: {told}"
+        );
+        assert!(what[0] == "--message" || !told.contains("this one"), "{told}");
     }
+    let page = std::fs::read_to_string(dir.join("story.html")).unwrap();
+    assert!(page.contains("no-server-dedup") && page.contains("<code id=\"reproduce\">squall run"), "{page}");
+}
+
+#[test]
+fn a_sweep_is_told_from_a_run() {
+    let (dir, file) = (scratch("explain-sweep"), format!("{SCENARIOS}/bugs/fair-weather.toml"));
+    let out = dir.display().to_string();
+    squall(&["sweep", &file, "--seeds", "0..1", "--jobs", "1", "--quiet", "--out", &out]);
+    let output = squall(&["explain", &out]);
+    assert_eq!(output.status.code(), Some(2));
+    let told = text(&output.stderr);
+    assert!(told.contains("this is a sweep: name one of its runs, e.g. ") && told.contains("/runs/"), "{told}");
+}
+
+#[test]
+fn who_had_no_part_in_a_run_is_told() {
+    let (dir, file) = (scratch("explain-nobody"), format!("{SCENARIOS}/bugs/fair-weather.toml"));
+    let out = dir.display().to_string();
+    let output =
+        squall(&["run", &file, "--quiet", "--out", &out, "--history-of", "1", "--history-of", "424242424242"]);
+    assert_eq!(output.status.code(), Some(0));
+    let told = text(&output.stderr);
+    assert!(
+        told.contains("--history-of 424242424242: no conversation or device") && !told.contains("--history-of 1:"),
+        "{told}"
+    );
 }
 
 /// A message that was violated.

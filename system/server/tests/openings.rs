@@ -140,6 +140,20 @@ fn databases_without_their_number_are_refused_unless_they_are_empty() {
 }
 
 #[test]
+fn chatd_without_a_secret_says_how_to_give_one() {
+    let dir = TempDir::new("openings");
+    let output = Command::new(env!("CARGO_BIN_EXE_chatd"))
+        .args(["--listen", "127.0.0.1:0", "--data"])
+        .arg(dir.path())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("give --secret-file FILE (or --secret TEXT"), "{told}");
+}
+
+#[test]
 fn chatd_says_what_it_found_and_what_to_do_and_ends_with_2() {
     let dir = lived_in();
     let file = dir.path().join(FIRST);

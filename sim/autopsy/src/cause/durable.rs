@@ -88,7 +88,7 @@ pub fn misread(case: &Case<'_>, seq: Seq) -> Option<String> {
                 && case.shard.is_some_and(|shard| harm.hosts.contains(&shard))
                 && name.contains("clock") =>
         {
-            Some(format!(", after the fault {name} had set its clock at {}", at(event.t)))
+            Some(format!(", after the fault \"{name}\" had set its clock at {}", at(event.t)))
         }
         _ => None,
     });

@@ -13,15 +13,18 @@ use crate::output;
 use crate::overwrite::{self, Written};
 use replay::{ReplayError, replay};
 use squall_autopsy::{Case, Story, Subject, cause, diagram, trace};
-use squall_history::Filter;
+use squall_history::{Entity, Filter};
 use squall_protocol::{ClientMsgId, ConversationId, DeviceId};
-use squall_reports::RunRecord;
+use squall_reports::folder;
 use squall_reports::record::AutopsyRecord;
 use squall_reports::store;
 use squall_reports::story::Diagram;
+use squall_reports::sweep::SWEEP_FILE;
 use squall_reports::trace::Trace;
+use squall_reports::{RunRecord, Verdict};
 use squall_scenarios::{Scenario, Span};
 use squall_world::plants::Bug;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -81,13 +84,15 @@ fn refuse_to_overwrite(args: &Args) -> Result<(), Exit> {
 /// What is told of: a sentence and a story.
 struct Told {
     title: String,
+    /// What the story is of, where its words do not say it in full.
+    of: Option<String>,
     cause: Option<String>,
     diagram: Diagram,
     trace: Trace,
 }
 
 fn explain(args: &Args) -> Result<(), Exit> {
-    let record = squall_reports::load(&args.dir).map_err(|error| bad(&error))?;
+    let record = load(&args.dir)?;
     if record.interrupted {
         return Err(bad(&format!(
             "{}: this run was stopped before its end, and no other run comes to the same digest; make it again with --out: {}",
@@ -111,6 +116,9 @@ fn explain(args: &Args) -> Result<(), Exit> {
         .map_err(|error| bad(&format!("{}: {error}", args.dir.display())))?;
     let told = tell(&subject, &story).map_err(|problem| bad(&format!("{}: {problem}", args.dir.display())))?;
     let mut text = format!("{}\n", told.title);
+    if let Some(of) = &told.of {
+        text.push_str(&format!("{of}\n"));
+    }
     if let Some(cause) = &told.cause {
         text.push_str(&format!("\n{cause}\n"));
     }
@@ -118,13 +126,30 @@ fn explain(args: &Args) -> Result<(), Exit> {
     squall_reports::story::write(&mut text, &told.diagram);
     output::text(&text);
     if let Some(path) = &args.html {
-        let page = squall_reports::html::render_story(&told.title, told.cause.as_deref(), &told.diagram);
+        let page = squall_reports::html::render_story(&record, &told.title, told.cause.as_deref(), &told.diagram);
         write(path, page.as_bytes(), "--html")?;
     }
     if let Some(path) = &args.perfetto {
         write(path, &told.trace.bytes(), "--perfetto")?;
     }
     Ok(())
+}
+
+/// The record of the run in this folder.
+fn load(dir: &Path) -> Result<RunRecord, Exit> {
+    squall_reports::load(dir).map_err(|error| match of_a_sweep(dir) {
+        Some(run) => {
+            bad(&format!("{}: this is a sweep: name one of its runs, e.g. {}", dir.display(), run.display()))
+        }
+        None => bad(&error),
+    })
+}
+
+/// The folder of one of a sweep's runs, a violated one before others, where this folder is a sweep's.
+fn of_a_sweep(dir: &Path) -> Option<PathBuf> {
+    let runs = dir.join(SWEEP_FILE).exists().then(|| folder::records(dir).ok())??;
+    let rank = |run: &&folder::Found| run.record.verdict != Verdict::Violated;
+    runs.iter().min_by_key(rank).map(|run| run.dir.clone())
 }
 
 fn bad(problem: &dyn std::fmt::Display) -> Exit {
@@ -174,7 +199,7 @@ fn tell(asked: &Asked, story: &Story) -> Result<Told, String> {
             let title = format!("{} was violated at {}", subject.property, squall_autopsy::at(subject.t));
             let case = Case::new(story, subject);
             let (diagram, trace) = (diagram(&case, STEPS_IN_TEXT), trace(&case, cause.as_deref()));
-            return Ok(Told { title, cause, diagram, trace });
+            return Ok(Told { title, of: it(&case), cause, diagram, trace });
         }
         Asked::Message(message) => {
             let conversation = story
@@ -196,7 +221,33 @@ fn tell(asked: &Asked, story: &Story) -> Result<Told, String> {
         }
     };
     let case = Case::new(story, &subject);
-    Ok(Told { title, cause: None, diagram: diagram(&case, STEPS_IN_TEXT), trace: trace(&case, None) })
+    let of = match asked {
+        Asked::Device(device) => Some(conversations(story, *device)),
+        _ => it(&case),
+    };
+    Ok(Told { title, of, cause: None, diagram: diagram(&case, STEPS_IN_TEXT), trace: trace(&case, None) })
+}
+
+/// What "it" is in a story.
+fn it(case: &Case<'_>) -> Option<String> {
+    let message = case.subject.message?;
+    let sender = case.sender(message).map_or_else(String::new, |device| format!(" of device {device}"));
+    Some(format!("it: message {message}{sender}, conversation {}", case.subject.conversation))
+}
+
+/// Conversations of a device that are named in full.
+const MOST_NAMED: usize = 20;
+
+/// The conversations in which a device had part: its story names them by their first digits.
+fn conversations(story: &Story, device: DeviceId) -> String {
+    let of_device = story.events.iter().filter(|event| event.at == Entity::Device(device));
+    let all: BTreeSet<ConversationId> = of_device.filter_map(|event| event.kind.conversation()).collect();
+    let named: Vec<String> = all.iter().take(MOST_NAMED).map(ToString::to_string).collect();
+    let more = match all.len().saturating_sub(MOST_NAMED) {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    format!("its conversations: {}{more}", if named.is_empty() { "none".to_owned() } else { named.join(", ") })
 }
 
 fn write(path: &Path, bytes: &[u8], option: &str) -> Result<(), Exit> {

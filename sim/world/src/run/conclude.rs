@@ -84,7 +84,10 @@ impl World<'_> {
         // Of a run that was stopped nothing more can be expected.
         let expected = !self.stopped;
         if expected && totals.acked == 0 {
-            because.push("nothing was acked".into());
+            because.push(format!(
+                "nothing was acked ({} sent), so there was nothing to judge: let people write more often (send_interval), for longer (load), or to a system that can answer",
+                totals.sent
+            ));
         }
         because.extend(
             faults.iter().filter(|_| expected).filter(|f| !f.has_hit()).map(|f| self.hit_nothing(&f.name)),
@@ -103,7 +106,9 @@ impl World<'_> {
                 level.measure.replace('_', "-")
             )
         }));
-        for check in checks.iter().filter(|c| expected && c.verdict == Verdict::Inconclusive) {
+        // Where nothing was acked, that is the reason of them all.
+        let judged = expected && totals.acked > 0;
+        for check in checks.iter().filter(|c| judged && c.verdict == Verdict::Inconclusive) {
             because.push(format!(
                 "check {} judged {} and was exposed to {}",
                 check.name, check.evaluated, check.exposed

@@ -74,7 +74,7 @@ struct Serve {
 #[derive(Args)]
 struct Secret {
     /// The secret, to be seen by everybody who can list processes: for trying things out.
-    #[arg(long, value_name = "TEXT", required_unless_present = "secret_file", conflicts_with = "secret_file")]
+    #[arg(long, value_name = "TEXT", conflicts_with = "secret_file")]
     secret: Option<String>,
     /// A file with the secret; space around it is no part of it.
     #[arg(long, value_name = "FILE")]
@@ -94,7 +94,9 @@ impl Secret {
                 })?;
                 (secret.trim().to_owned(), file.display().to_string())
             }
-            (None, None) => unreachable!("clap asks for one of the two"),
+            (None, None) => {
+                return Err("there is no secret: give --secret-file FILE (or --secret TEXT, to try things out)\nmake one: head -c 32 /dev/urandom | base64 > secret".to_owned());
+            }
         };
         if secret.is_empty() {
             return Err(format!("{origin} holds an empty secret\nmake one: head -c 32 /dev/urandom | base64"));
