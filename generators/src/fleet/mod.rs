@@ -13,6 +13,7 @@ mod outputs;
 mod presence;
 mod sink;
 mod totals;
+mod waited;
 mod wire;
 
 pub use balancer::GatewayTotals;
@@ -29,7 +30,7 @@ use crate::workload::{Act, Workload};
 use balancer::Balancer;
 use frames::KeptFrames;
 use missing::Missing;
-use presence::{Presence, Waited};
+use presence::Presence;
 use squall_core::Time;
 use squall_core::client::{ClientSession, Output, Phase};
 use squall_history::{Arrived, Entity, Event, Kind, What, payload_hash};
@@ -38,6 +39,7 @@ use squall_protocol::{ClientMsgId, Codec, Payload, Seq};
 use squall_scenarios::model::Scenario;
 use std::collections::BTreeMap;
 use std::time::Duration;
+use waited::Waited;
 
 /// What becomes due in the fleet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

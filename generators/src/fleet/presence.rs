@@ -67,22 +67,6 @@ impl Presence {
     }
 }
 
-/// How long a message has waited for the person who wrote it, and who had put the device away.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Waited {
-    /// Since when it waits so; never: they are there.
-    pub since: Time,
-    /// How long it did before.
-    pub before: Duration,
-}
-
-impl Waited {
-    /// All of it, up to now.
-    pub fn until(&self, now: Time) -> Duration {
-        if self.since == Time::NEVER { self.before } else { self.before + now.since(self.since) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

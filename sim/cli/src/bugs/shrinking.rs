@@ -20,13 +20,9 @@ const MORE_FAULTS: usize = 1;
 const LEAST_CLIENTS: u32 = 2;
 
 pub fn main(args: &Args, bugs: &[&'static Bug]) -> Exit {
-    let made = args.out.as_ref().map_or(Ok(()), std::fs::create_dir_all);
-    let children = match made.and_then(|()| Children::new(stop::flag())) {
+    let children = match children(args) {
         Ok(children) => children,
-        Err(error) => {
-            output::complaint!("cannot start runs, or write what they come to: {error}");
-            return Exit::BadInput;
-        }
+        Err(exit) => return exit,
     };
     let mut table = TextTable::new(
         2,
@@ -69,6 +65,25 @@ pub fn main(args: &Args, bugs: &[&'static Bug]) -> Exit {
     if small < bugs.len() { Exit::Violated } else { Exit::Pass }
 }
 
+/// What makes the runs, when the folder for what is kept of them is there.
+pub fn children(args: &Args) -> Result<Children, Exit> {
+    let made = args.out.as_ref().map_or(Ok(()), std::fs::create_dir_all);
+    made.and_then(|()| Children::new(stop::flag())).map_err(|error| {
+        output::complaint!("cannot start runs, or write what they come to: {error}");
+        Exit::BadInput
+    })
+}
+
+/// Keeps the smallest scenario that was found to show a bug, where a folder was named for it.
+pub fn keep(args: &Args, bug: &Bug, smallest: &Failing) -> io::Result<()> {
+    let Some(out) = &args.out else { return Ok(()) };
+    let mut scenario = smallest.scenario.clone();
+    scenario.name = String::new();
+    scenario.description = format!("The smallest scenario that was found to show {}: {}", bug.name, bug.how);
+    scenario.seed = Some(smallest.seed);
+    std::fs::write(out.join(format!("{}.toml", bug.name)), scenario.to_short_toml())
+}
+
 /// Shrinks the first run that finds the bug; its row, and whether it is small enough.
 fn one(args: &Args, bug: &'static Bug, children: &Children) -> io::Result<Option<(Vec<String>, bool)>> {
     let Some((failing, property)) = first_failing(args, bug, children, 0)? else { return Ok(None) };
@@ -77,13 +92,7 @@ fn one(args: &Args, bug: &'static Bug, children: &Children) -> io::Result<Option
     let (clients, faults) = (failing.clients(), failing.faults());
     let shrunk = shrink(children, failing, Some(bug.name), &property, limits, &mut meter)?;
     let smallest = &shrunk.smallest;
-    if let Some(out) = &args.out {
-        let mut scenario = smallest.scenario.clone();
-        scenario.name = String::new();
-        scenario.description = format!("The smallest scenario that was found to show {}: {}", bug.name, bug.how);
-        scenario.seed = Some(smallest.seed);
-        std::fs::write(out.join(format!("{}.toml", bug.name)), scenario.to_short_toml())?;
-    }
+    keep(args, bug, smallest)?;
     let least = bug.devices.max(LEAST_CLIENTS);
     let is_small =
         smallest.clients() <= least + MORE_CLIENTS && smallest.faults() <= bug.faults as usize + MORE_FAULTS;

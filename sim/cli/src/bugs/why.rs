@@ -1,26 +1,21 @@
 //! `squall bugs --why`: whether `squall explain --why` names the one fault that the shrunk file of each bug has.
 
-use super::shrinking::first_failing;
+use super::shrinking::{children, first_failing, keep};
 use super::{Args, print};
 use crate::child::{self, Children};
 use crate::exit::Exit;
-use crate::explain::why::{Answer, STEADY, Stop, Subject, Why, seek, sentence};
+use crate::explain::why::{Answer, Replayed, STEADY, Stop, Why, seek, sentence};
 use crate::output;
 use crate::progress::Meter;
 use crate::shrink::search::{Failing, Limits, shrink};
-use crate::stop;
 use squall_reports::text_table::TextTable;
 use squall_world::plants::Bug;
 use std::io;
 
 pub fn main(args: &Args, bugs: &[&'static Bug]) -> Exit {
-    let made = args.out.as_ref().map_or(Ok(()), std::fs::create_dir_all);
-    let children = match made.and_then(|()| Children::new(stop::flag())) {
+    let children = match children(args) {
         Ok(children) => children,
-        Err(error) => {
-            output::complaint!("cannot start runs, or write what they come to: {error}");
-            return Exit::BadInput;
-        }
+        Err(exit) => return exit,
     };
     let mut table = TextTable::new(2, &["bug", "property", "faults: shrunk", "replays", "s", "named"]);
     let (mut with_one, mut named, mut tried) = (0, 0, 0);
@@ -72,19 +67,14 @@ fn smallest(args: &Args, bug: &'static Bug, children: &Children) -> io::Result<O
     let Some((failing, property)) = first_failing(args, bug, children, STEADY)? else { return Ok(None) };
     let limits = Limits { wall: args.limit.as_duration(), jobs: child::jobs(args.jobs, u64::MAX), steady: STEADY };
     let smallest = shrink(children, failing, Some(bug.name), &property, limits, &mut Meter::new(true))?.smallest;
-    if let Some(out) = &args.out {
-        let mut scenario = smallest.scenario.clone();
-        scenario.name = String::new();
-        scenario.seed = Some(smallest.seed);
-        std::fs::write(out.join(format!("{}.toml", bug.name)), scenario.to_short_toml())?;
-    }
+    keep(args, bug, &smallest)?;
     Ok(Some((smallest, property)))
 }
 
 /// Asks why, without curves.
 fn ask(args: &Args, bug: &'static Bug, children: &Children, smallest: Failing, property: String) -> Why {
     let (scenario, seed) = (smallest.scenario, smallest.seed);
-    let subject = Subject { scenario, seed, plant: Some(bug.name.to_owned()), property };
+    let subject = Replayed { scenario, seed, plant: Some(bug.name.to_owned()), property };
     let limit = args.limit.as_duration();
     seek(children, subject, limit, (child::jobs(args.jobs, u64::MAX), 0), &mut Meter::new(true))
 }

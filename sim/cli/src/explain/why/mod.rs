@@ -16,7 +16,7 @@ mod replays;
 mod search;
 mod told;
 
-pub use replays::{Stop, Subject};
+pub use replays::{Replayed, Stop};
 pub use search::Answer;
 pub use told::sentence;
 
@@ -36,18 +36,18 @@ use squall_reports::RunRecord;
 use squall_reports::store::SCENARIO_FILE;
 use std::time::Duration;
 
-/// Replays that an answer takes, about: with and without each of a few faults, and a curve.
+/// About how many replays an answer takes: with and without each of a few faults, and a curve.
 const REPLAYS_EXPECTED: u32 = 70;
-/// Of the time, what shrinking a long run may take.
+/// Shrinking a long run may take one part of the time in so many.
 const SHRINKING: u32 = 3;
-/// Other salts under which what is shrunk must be violated: of what luck alone has won there is nothing to say.
+/// Under how many other salts what is shrunk must be violated: of what luck alone has won there is nothing to say.
 pub const STEADY: u64 = 5;
-/// Faults of which a curve is drawn.
+/// Of how many faults a curve is drawn, at most.
 const CURVES: usize = 3;
 
 /// What was found.
 pub struct Why {
-    pub subject: Subject,
+    pub subject: Replayed,
     pub findings: Findings,
     /// By the fault's place in the scenario.
     pub curves: Vec<(usize, Vec<Point>)>,
@@ -74,7 +74,7 @@ pub fn main(args: &Args) -> Result<(), Exit> {
         ));
     }
     let dir = args.dir.display();
-    let record = squall_reports::load(&args.dir).map_err(|error| bad(&error))?;
+    let record = super::load(&args.dir)?;
     refuse_what_is_no_run(args, &record)?;
     let file = args.dir.join(SCENARIO_FILE);
     let scenario = input::load(&file)?;
@@ -106,7 +106,7 @@ pub fn main(args: &Args) -> Result<(), Exit> {
     let children = Children::new(stop::flag())
         .map_err(|error| bad(&format!("cannot start replays in processes of their own: {error}")))?;
     let mut meter = Meter::new(args.quiet);
-    let mut subject = Subject { scenario, seed: record.seed, plant, property };
+    let mut subject = Replayed { scenario, seed: record.seed, plant, property };
     is_the_same_run(args, &children, &record, &subject)?;
     let mut shrunk = None;
     if wall * REPLAYS_EXPECTED > limit * 2 {
@@ -171,7 +171,7 @@ fn refuse_what_is_no_run(args: &Args, record: &RunRecord) -> Result<(), Exit> {
 }
 
 /// Runs it as it was recorded.
-fn is_the_same_run(args: &Args, children: &Children, record: &RunRecord, subject: &Subject) -> Result<(), Exit> {
+fn is_the_same_run(args: &Args, children: &Children, record: &RunRecord, subject: &Replayed) -> Result<(), Exit> {
     let dir = args.dir.display();
     let source = Source::File(args.dir.join(SCENARIO_FILE));
     let outcome = children
@@ -197,7 +197,7 @@ fn is_the_same_run(args: &Args, children: &Children, record: &RunRecord, subject
 /// Seeks the fault that was necessary, and draws the curves of so many of those that were.
 pub fn seek(
     children: &Children,
-    subject: Subject,
+    subject: Replayed,
     limit: Duration,
     (jobs, curves): (usize, usize),
     meter: &mut Meter,

@@ -17,7 +17,7 @@ const REPLAYS_A_TIME: u32 = 4;
 
 /// What is replayed.
 #[derive(Debug, Clone)]
-pub struct Subject {
+pub struct Replayed {
     pub scenario: Scenario,
     pub seed: u64,
     /// A planted bug that every replay has: it belongs to the build, and nothing here looks at it.
@@ -38,7 +38,7 @@ pub enum Stop {
 /// Runs replays of one subject until the time is up.
 pub struct Runner<'a> {
     pub children: &'a Children,
-    pub subject: &'a Subject,
+    pub subject: &'a Replayed,
     /// Processes at a time.
     pub jobs: usize,
     pub watch: Stopwatch,
