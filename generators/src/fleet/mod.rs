@@ -395,7 +395,8 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
     }
 
     /// A person acts: creates the conversation first if this device knows nothing of it. Nobody can write into a group of
-    /// which they have not heard: its owner, who alone may create it, does both the first time, and then they wait until they hear.
+    /// which they have not heard: its owner, who alone may create it, does both the first time; after that, what somebody would
+    /// write who has not heard yet is not written.
     fn perform(&mut self, act: Act, now: Time, sink: &mut impl Sink) {
         let Act { mut device, conversation, payload } = act;
         if let Some(owner) = conversation.owner.filter(|_| !self.knows(device, conversation.id)) {

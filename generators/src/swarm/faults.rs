@@ -196,6 +196,7 @@ fn add(draws: &mut Draws, scenario: &Scenario, mood: Mood, kind: KindName, fault
                 // Whoever connects meanwhile, and stays, must hear of everything in the end.
                 let share = draws.share(50, 100);
                 faults.push(fault(at + Span::from_secs(1), None, FaultKind::Disconnect { share }));
+                return faults.push(fault(at, Some(long), FaultKind::Partition { between, and }));
             }
             at_any_time(FaultKind::Partition { between, and })
         }

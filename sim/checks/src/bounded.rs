@@ -2,7 +2,7 @@
 
 use crate::facts::Facts;
 use crate::property::Property;
-use crate::report::{Tally, Violation};
+use crate::report::Tally;
 
 const NAME: &str = "bounded-and-back";
 
@@ -36,25 +36,13 @@ fn conclude(facts: &Facts, tally: &mut Tally) {
         tally.exposed += u64::from(level.highest > level.before);
         let AuditLevel { host, what, before, highest, end, .. } = level;
         if let Some(limit) = level.limit.filter(|limit| highest > limit) {
-            tally.violate(|| violation(facts, format!("{host} had {highest} {what}, and may have {limit}.")));
+            tally.violate(|| facts.at_large(NAME, format!("{host} had {highest} {what}, and may have {limit}.")));
         }
         if level.returns && end > before {
             tally.violate(|| {
-                violation(facts, format!("{host} has {end} {what} at the end of the quiet, and had at most {before} before the first fault."))
+                facts.at_large(NAME, format!("{host} has {end} {what} at the end of the quiet, and had at most {before} before the first fault."))
             });
         }
-    }
-}
-
-fn violation(facts: &Facts, message: String) -> Violation {
-    Violation {
-        t: facts.now,
-        check: NAME,
-        conversation: None,
-        seq: None,
-        client_msg_id: None,
-        device: None,
-        message,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::facts::{Fact, Facts};
 use crate::property::Property;
-use crate::report::{Tally, Violation};
+use crate::report::Tally;
 
 pub(crate) const NAME: &str = "limits-hold";
 
@@ -46,15 +46,7 @@ fn conclude(facts: &Facts, tally: &mut Tally) {
                 let device = Some(pair.device);
                 return facts.violation(NAME, pair.conversation, device, None, Some(message), sentence);
             }
-            Violation {
-                t: facts.now,
-                check: NAME,
-                conversation: None,
-                seq: None,
-                client_msg_id: None,
-                device: None,
-                message: sentence,
-            }
+            facts.at_large(NAME, sentence)
         });
     }
 }

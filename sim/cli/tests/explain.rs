@@ -1,37 +1,13 @@
 //! `squall explain`, through the program as a user starts it: the run is the same whether somebody follows it or not, an explanation of
 //! another run is refused, and what cannot be explained is said.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+mod common;
 
-const SCENARIOS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scenarios");
-
-fn scratch(name: &str) -> PathBuf {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let _ = std::fs::remove_dir_all(&dir);
-    std::fs::create_dir_all(&dir).unwrap();
-    dir
-}
-
-fn squall(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_squall")).args(args).output().expect("squall starts")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
+use common::{SCENARIOS, scratch, squall, text, violated};
+use std::path::Path;
 
 fn record(dir: &Path) -> serde_json::Value {
     serde_json::from_str(&std::fs::read_to_string(dir.join("run.json")).unwrap()).unwrap()
-}
-
-/// Runs a scenario of the planted bugs, and gives its folder.
-fn violated(name: &str, scenario: &str, bug: &str, options: &[&str]) -> PathBuf {
-    let dir = scratch(name);
-    let (file, out) = (format!("{SCENARIOS}/bugs/{scenario}.toml"), dir.display().to_string());
-    let output = squall(&[&["run", &file, "--quiet", "--plant", bug, "--out", &out], options].concat());
-    assert_eq!(output.status.code(), Some(1), "{}{}", text(&output.stdout), text(&output.stderr));
-    dir
 }
 
 #[test]

@@ -1,39 +1,15 @@
 //! `squall explain --perfetto`, read with Perfetto's own definitions, as a crate of others ships them: what Perfetto demands of a trace holds
 //! for it, and it tells the way of the message.
 
+mod common;
+
+use common::{squall, text, violated};
 use micromegas_perfetto::protos::trace_packet::{Data, OptionalTrustedPacketSequenceId};
 use micromegas_perfetto::protos::track_event::{NameField, Type};
 use micromegas_perfetto::protos::{Trace, TracePacket, TrackDescriptor, TrackEvent, debug_annotation};
 use prost_of_perfetto::Message;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-
-const SCENARIOS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scenarios");
-
-fn scratch(name: &str) -> PathBuf {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let _ = std::fs::remove_dir_all(&dir);
-    std::fs::create_dir_all(&dir).unwrap();
-    dir
-}
-
-fn squall(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_squall")).args(args).output().expect("squall starts")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// The folder of a violated run.
-fn violated(name: &str, scenario: &str, bug: &str) -> PathBuf {
-    let dir = scratch(name);
-    let (file, out) = (format!("{SCENARIOS}/bugs/{scenario}.toml"), dir.display().to_string());
-    let output = squall(&["run", &file, "--quiet", "--plant", bug, "--out", &out]);
-    assert_eq!(output.status.code(), Some(1), "{}{}", text(&output.stdout), text(&output.stderr));
-    dir
-}
+use std::path::Path;
 
 fn explained(dir: &Path, what: &[&str]) -> Vec<u8> {
     let file = dir.join("story.pftrace");
@@ -155,7 +131,7 @@ fn read(bytes: &[u8]) -> Read {
 
 #[test]
 fn a_trace_is_as_perfetto_demands_and_tells_the_way_of_the_message() {
-    let dir = violated("perfetto-story", "lost-acks", "no-server-dedup");
+    let dir = violated("perfetto-story", "lost-acks", "no-server-dedup", &[]);
     let bytes = explained(&dir, &[]);
     assert!(bytes == explained(&dir, &[]), "the same record came to two traces");
     let trace = read(&bytes);
@@ -194,7 +170,7 @@ fn a_trace_is_as_perfetto_demands_and_tells_the_way_of_the_message() {
 
 #[test]
 fn a_device_and_a_conversation_have_a_trace_too_and_a_crash_is_a_slice() {
-    let dir = violated("perfetto-whole", "power-loss", "commit-without-sync");
+    let dir = violated("perfetto-whole", "power-loss", "commit-without-sync", &[]);
     let record: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(dir.join("run.json")).unwrap()).unwrap();
     let firsts = record["checks"].as_array().unwrap().iter().map(|check| &check["first"]);
@@ -215,7 +191,7 @@ fn a_device_and_a_conversation_have_a_trace_too_and_a_crash_is_a_slice() {
 
 #[test]
 fn a_trace_that_cannot_be_written_is_said() {
-    let dir = violated("perfetto-refused", "lost-acks", "no-server-dedup");
+    let dir = violated("perfetto-refused", "lost-acks", "no-server-dedup", &[]);
     let named = dir.display().to_string();
     for (file, hint) in [
         ("no/such/folder/story.pftrace", "No such file or directory"),

@@ -1,8 +1,9 @@
 //! `squall explain --why`, through the program as a user starts it: it names the fault that a violation needed and no other, says so
 //! where it needs none, and refuses what cannot be replayed.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+mod common;
+
+use common::{scratch, squall, text};
 
 /// The registry forgets a device; the disk has nothing to do with it.
 const ONE_OF_TWO: &str = r#"
@@ -88,21 +89,6 @@ target = ["messages-0"]
 add = "1ms"
 at = "100ms"
 "#;
-
-fn scratch(name: &str) -> PathBuf {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let _ = std::fs::remove_dir_all(&dir);
-    std::fs::create_dir_all(&dir).unwrap();
-    dir
-}
-
-fn squall(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_squall")).args(args).output().expect("squall starts")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
 
 /// Runs a scenario with these arguments, and gives the folder of its record.
 fn recorded(name: &str, scenario: &str, args: &[&str]) -> String {

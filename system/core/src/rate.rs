@@ -55,7 +55,7 @@ impl std::str::FromStr for Rate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UserLimits {
     /// Frames of all sorts, at each gateway, by weight: whoever sends more is read more slowly. Never fewer than a few a send
-    /// ([`UserLimits::frames`]).
+    /// ([`UserLimits::frame_budget`]).
     pub frames: Rate,
     /// Sends, at each gateway.
     pub sends: Rate,
@@ -82,7 +82,7 @@ impl Default for UserLimits {
 
 impl UserLimits {
     /// Frames that one user may send: as many as they are given, and enough for all the sends that they are given.
-    pub fn frames(&self) -> Rate {
+    pub fn frame_budget(&self) -> Rate {
         let for_sends = |sends: u32| sends.saturating_mul(limits::FRAMES_A_SEND);
         Rate {
             per_second: self.frames.per_second.max(for_sends(self.sends.per_second)),
@@ -301,8 +301,8 @@ mod tests {
     fn whoever_may_send_much_has_the_frames_for_it() {
         let sends = Rate { per_second: 10_000, burst: 20_000 };
         let plenty = UserLimits { sends, ..UserLimits::default() };
-        assert_eq!(plenty.frames(), Rate { per_second: 40_000, burst: 80_000 });
-        assert_eq!(UserLimits::default().frames(), UserLimits::default().frames);
+        assert_eq!(plenty.frame_budget(), Rate { per_second: 40_000, burst: 80_000 });
+        assert_eq!(UserLimits::default().frame_budget(), UserLimits::default().frames);
     }
 
     #[test]

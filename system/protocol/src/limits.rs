@@ -23,6 +23,8 @@ pub const MAX_HELLO_BYTES: usize = 8 * 1024;
 pub const MAX_GREETINGS: usize = 16_384;
 /// Both together take one part in so many of the descriptors that a process may have, so that there are some for whoever has a token.
 pub const GREETINGS_SHARE: u64 = 4;
+/// A process that has no descriptors left says so this often.
+pub const DESCRIPTORS_TOLD_EVERY: Duration = Duration::from_secs(60);
 /// The longest request line and headers of an opening handshake, in bytes.
 pub const MAX_HANDSHAKE_BYTES: usize = 8 * 1024;
 /// The most headers that an opening handshake may have.

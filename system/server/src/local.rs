@@ -176,6 +176,10 @@ impl Observer for Stderr {
             Point::QueueFull { what, refused } => {
                 eprintln!("{}: {refused} find no room: there may be no more {}", self.0, what.name());
             }
+            Point::DescriptorsExhausted => eprintln!(
+                "{}: no connection can be taken: all files and sockets that this process may have are open; raise `ulimit -n`, or start more gateways",
+                self.0
+            ),
             // What the system does by itself about faults that it is made for.
             Point::CommitFailed { .. }
             | Point::RecoveryFailed { .. }

@@ -77,6 +77,8 @@ pub enum Point<'a> {
     QueueFull { what: Level, refused: usize },
     /// A user waits for more pages and heads than a share of a shard's turns: one is not read, and asked for again.
     ReadRefused { user: UserId },
+    /// A connection could not be taken for want of descriptors; told once in a while as long as it lasts.
+    DescriptorsExhausted,
     /// A call that did not prove to be of the cluster was refused.
     StrangerRefused,
     /// A device that is behind was told how far a log goes, in place of an entry.

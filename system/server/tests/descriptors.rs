@@ -29,6 +29,7 @@ impl Chatd {
             .args(["--listen", "127.0.0.1:0", "--secret", SECRET, "--data"])
             .arg(dir.path().join("data"))
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
@@ -50,6 +51,25 @@ fn it_takes_as_many_as_it_may_and_says_so() {
     let dir = TempDir::new("descriptors");
     let chatd = Chatd::start(&dir, 128, 512);
     assert!(chatd.told.starts_with("512 files and sockets at most; 128 of them "), "{}", chatd.told);
+}
+
+#[tokio::test]
+async fn a_process_without_descriptors_says_what_can_be_done() {
+    let dir = TempDir::new("descriptors");
+    let mut chatd = Chatd::start(&dir, 64, 64);
+    let mut said = BufReader::new(chatd.process.stderr.take().unwrap()).lines();
+    let mut streams = Vec::new();
+    // With tokens they need not make room, and so all descriptors are taken in the end.
+    for device in 0..64 {
+        let gateway = chatd.gateway;
+        let online = tokio::spawn(async move { Raw::online(gateway, Codec::Json, 1, device).await });
+        match timeout(PATIENCE / 10, online).await {
+            Ok(Ok(stream)) => streams.push(stream),
+            Ok(Err(_)) | Err(_) => break,
+        }
+    }
+    let first = tokio::task::spawn_blocking(move || said.next()).await.unwrap().unwrap().unwrap();
+    assert!(first.starts_with("gateway-0: no connection can be taken") && first.contains("ulimit -n"), "{first}");
 }
 
 #[tokio::test]

@@ -60,13 +60,16 @@ impl Facts {
             first.make_ascii_uppercase();
         }
         Violation {
-            t: self.now,
-            check,
             conversation: Some(self.conversations[conversation].id),
             seq,
             client_msg_id: message.map(|message| self.messages[message].id()),
             device: device.map(|device| self.devices[device].id),
-            message: sentence,
+            ..self.at_large(check, sentence)
         }
+    }
+
+    /// A violation, found now, that is about no conversation.
+    pub fn at_large(&self, check: &'static str, message: String) -> Violation {
+        Violation { t: self.now, check, conversation: None, seq: None, client_msg_id: None, device: None, message }
     }
 }

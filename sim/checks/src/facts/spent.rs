@@ -59,7 +59,8 @@ pub(crate) struct Spent {
     judged: u32,
     /// What the hosts' clocks show when the run starts; 0 when a fault may make them show anything.
     epoch_ms: u64,
-    texts: FxHashMap<UserId, u32>,
+    /// Entries of each user, of whatever kind.
+    sends: FxHashMap<UserId, u32>,
     growth: Vec<Growth>,
     /// So many are in the order of shards, users and time.
     settled: usize,
@@ -90,7 +91,7 @@ impl Spent {
             return;
         }
         self.entries += 1;
-        *self.texts.entry(entry.sender).or_default() += 1;
+        *self.sends.entry(entry.sender).or_default() += 1;
         let (is_creation, additions) = match entry.what {
             What::Text => return,
             What::Created => (true, entry.members.len()),
@@ -118,8 +119,8 @@ impl Spent {
         let Allowance { per_second, at_once } = self.limits.sends;
         let full = (buckets + self.restarts_of(&self.gateways)) * u64::from(at_once);
         let allowed = full + buckets * u64::from(per_second) * (now / 1_000_000 + 1);
-        for (user, texts) in &self.texts {
-            if let Some(beyond) = u64::from(*texts).checked_sub(allowed).filter(|beyond| *beyond > 0) {
+        for (user, sends) in &self.sends {
+            if let Some(beyond) = u64::from(*sends).checked_sub(allowed).filter(|beyond| *beyond > 0) {
                 found.push(Excess { user: *user, message: None, what: "sends", beyond });
             }
         }

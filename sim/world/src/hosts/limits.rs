@@ -26,6 +26,7 @@ pub const LIMITS: &[(&str, Reached)] = &[
     ("MAX_HELLO_BYTES", Never("the fleet's tokens are short: server/tests/protocol.rs sends long ones")),
     ("MAX_GREETINGS", Never(TOO_MANY)),
     ("GREETINGS_SHARE", Never("simulated hosts have no descriptors: server/tests/descriptors.rs has a few")),
+    ("DESCRIPTORS_TOLD_EVERY", Never(SOCKETS)),
     ("MAX_HANDSHAKE_BYTES", Never("the fleet's handshakes are short: server/tests/protocol.rs sends long ones")),
     ("MAX_HANDSHAKE_HEADERS", Never("the fleet's handshakes have few: server/tests/protocol.rs sends many")),
     ("READ_BYTES", Never(A_BUFFER)),

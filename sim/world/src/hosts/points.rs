@@ -83,8 +83,8 @@ pub(super) fn names(point: &Point<'_>) -> &'static [&'static str] {
         Point::ReadFailed { .. } => &["read_failed"],
         Point::StorageDown { .. } => &["storage_down"],
         Point::StorageUp => &["storage_up"],
-        // No fault of a simulated disk damages a row.
-        Point::RowDamaged { .. } => &[],
+        // No fault of a simulated disk damages a row, and a simulated host has as many descriptors as it pleases.
+        Point::RowDamaged { .. } | Point::DescriptorsExhausted => &[],
         Point::Acked { .. } => &["ack_sent"],
         Point::DuplicateMet { .. } => &["duplicate_met_dedup"],
         Point::OldSendLookedUp { .. } => &["old_send_looked_up"],
@@ -148,6 +148,7 @@ pub(super) fn scenario_point(point: &Point<'_>) -> Option<model::Point> {
         | Point::StaleEntryMet { .. }
         | Point::SnapshotBegun { .. }
         | Point::SnapshotTold
+        | Point::DescriptorsExhausted
         | Point::StrangerRefused
         | Point::EntriesCleared { .. }
         | Point::ResyncAfterRegistration { .. }

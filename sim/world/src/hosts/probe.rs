@@ -158,6 +158,7 @@ impl Probe {
             | Point::StaleEntryMet { .. }
             | Point::SnapshotBegun { .. }
             | Point::SnapshotTold
+            | Point::DescriptorsExhausted
             | Point::StrangerRefused
             | Point::EntriesCleared { .. }
             | Point::ResyncAfterRegistration { .. }

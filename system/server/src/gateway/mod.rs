@@ -23,7 +23,7 @@ use crate::cluster::Cluster;
 use crate::descriptors::are_exhausted;
 use crate::links::Dialler;
 use crate::net::Listener;
-use crate::observer::Observer;
+use crate::observer::{Observer, Point};
 use crate::tasks::Tasks;
 use crate::work::Work;
 use handshakes::Handshakes;
@@ -67,6 +67,7 @@ pub async fn run(mut parts: Parts) -> io::Result<()> {
     downlink::start(&gateway, &parts.dialler, &parts.cluster[Role::Bus]);
     gateway.tasks.spawn("deadlines", deadlines::run(Arc::clone(&gateway)));
     let handshakes = Handshakes::new(parts.greetings);
+    let mut told = None;
     loop {
         let stream = match parts.listener.accept().await {
             Ok(stream) => stream,
@@ -74,6 +75,11 @@ pub async fn run(mut parts: Parts) -> io::Result<()> {
             Err(error) if are_exhausted(&error) => {
                 if !handshakes.end_oldest() {
                     gateway.table().end_oldest_greeting();
+                }
+                let now = gateway.clock.now();
+                if told.is_none_or(|told| now.since(told) >= limits::DESCRIPTORS_TOLD_EVERY) {
+                    told = Some(now);
+                    gateway.observer.passed(&Point::DescriptorsExhausted);
                 }
                 tokio::time::sleep(limits::LINK_BACKOFF_MIN).await;
                 continue;

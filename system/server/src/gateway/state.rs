@@ -60,8 +60,8 @@ impl Gateway {
             secret,
             uplinks,
             tasks,
-            frames: Mutex::new(Rates::new(limits.frames())),
-            shortest_pause: limits.frames().fills_in().min(FRAMES_PAUSE),
+            frames: Mutex::new(Rates::new(limits.frame_budget())),
+            shortest_pause: limits.frame_budget().fills_in().min(FRAMES_PAUSE),
             sends: Mutex::new(Rates::new(limits.sends)),
             table: Mutex::new(Table::new(bounds.greetings)),
         }
