@@ -6,16 +6,18 @@
 
 use crate::population::{Conversation, Population};
 use crate::rng::{below, key};
+use crate::tokens::SharedTokens;
 use crate::websocket::{self, Incoming};
-use crate::{Fleet, FrameFaults, LastMile, Signal, Sink};
+use crate::{Fleet, FrameFaults, LastMile, Signal, Sink, Who};
 use squall_core::Time;
 use squall_history::{Entity, Event, Kind, Via, What, payload_hash};
 use squall_protocol::ids::mix;
-use squall_protocol::token::TokenSecret;
 use squall_protocol::{
     ClientFrame, ClientMsgId, ClientSeq, Codec, ConversationId, DeviceId, LogSpan, Payload, Seq, ServerFrame,
     UserId,
 };
+use squall_scenarios::{FaultKind, Scenario};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The number of the first liar among the clients of the last mile: far above those of devices.
@@ -57,7 +59,9 @@ struct Liar<C> {
 /// All liars of a run.
 pub struct Liars<C> {
     key: u64,
-    secret: TokenSecret,
+    /// The number of the first one's device.
+    first: u64,
+    tokens: SharedTokens,
     gateways: u32,
     liars: Vec<Liar<C>>,
     /// How many act at the moment.
@@ -66,8 +70,13 @@ pub struct Liars<C> {
 }
 
 impl<C: Copy + Eq> Liars<C> {
-    /// None acts yet. `most` is how many may act at once.
-    pub fn new(seed: u64, secret: TokenSecret, gateways: u32, most: u32) -> Self {
+    /// Those of a scenario. None acts yet.
+    pub fn new(scenario: &Scenario, who: &Who) -> Self {
+        let counts = scenario.faults.iter().map(|fault| match fault.kind {
+            FaultKind::Liars { count } => count,
+            _ => 0,
+        });
+        let most: u32 = counts.sum();
         let liar = |index: u32| Liar {
             sort: SORTS[index as usize % SORTS.len()],
             conn: None,
@@ -78,7 +87,15 @@ impl<C: Copy + Eq> Liars<C> {
             input: Vec::new(),
         };
         let liars = (0..most).map(liar).collect();
-        Liars { key: key(seed, "liars"), secret, gateways, liars, active: 0, lies: 0 }
+        Liars {
+            key: key(who.seed, "liars") ^ who.run.salt("liars"),
+            first: who.run.first_device() + u64::from(FIRST_LIAR) + 1,
+            tokens: Arc::clone(&who.tokens),
+            gateways: scenario.topology.gateways,
+            liars,
+            active: 0,
+            lies: 0,
+        }
     }
 
     /// From now on this many act; the others have left.
@@ -181,17 +198,17 @@ impl<C: Copy + Eq> Liars<C> {
         fleet: &Fleet<L, F>,
     ) -> ClientFrame {
         let population = fleet.population();
-        let own = (self.user(index), DeviceId(u64::from(FIRST_LIAR + index) + 1));
+        let own = (self.user(index), DeviceId(self.first + u64::from(index)));
         if step == 1 {
-            let victim = below(draw, u64::from(fleet.clients())) as u32;
+            let victim = below(draw, u64::from(population.devices())) as u32;
             let real = (population.user_of_device(victim), population.device(victim));
             let connects = self.liars[index as usize].connects;
             return match sort {
                 Sort::Stranger | Sort::Garbler => {
-                    ClientFrame::Hello { token: self.secret.issue(own.0, own.1), connect_count: connects }
+                    ClientFrame::Hello { token: self.tokens.issue(own.0, own.1), connect_count: connects }
                 }
                 Sort::Forger => {
-                    let mut token = self.secret.issue(real.0, real.1);
+                    let mut token = self.tokens.issue(real.0, real.1);
                     let wrong = if token.ends_with('0') { '1' } else { '0' };
                     token.pop();
                     token.push(wrong);
@@ -199,7 +216,7 @@ impl<C: Copy + Eq> Liars<C> {
                 }
                 // Of a device that is connected: what it had said is what can be heard and said again.
                 Sort::Replayer if fleet.is_online(victim) => ClientFrame::Hello {
-                    token: self.secret.issue(real.0, real.1),
+                    token: self.tokens.issue(real.0, real.1),
                     connect_count: fleet.connect_count(victim),
                 },
                 Sort::Replayer => ClientFrame::Ping,
@@ -225,7 +242,8 @@ impl<C: Copy + Eq> Liars<C> {
         let Some(liar) = self.liars.get_mut(index as usize).filter(|liar| liar.conn == Some(conn)) else { return };
         match signal {
             Signal::Connected => {
-                let request = websocket::request("chat.example", Self::codec(index).subprotocol(), self.key);
+                let (authority, path) = fleet.last_mile.resource(0);
+                let request = websocket::request(authority, path, Self::codec(index).subprotocol(), self.key);
                 let _ = fleet.last_mile.write(conn, &request);
             }
             Signal::Readable => {
@@ -303,7 +321,7 @@ impl<C: Copy + Eq> Liars<C> {
         for entry in span.entries {
             sink.event(Event {
                 t: now.0,
-                at: Entity::Device(DeviceId(u64::from(FIRST_LIAR + index) + 1)),
+                at: Entity::Device(DeviceId(self.first + u64::from(index))),
                 kind: Kind::Display {
                     user: self.user(index),
                     conversation: span.conversation,

@@ -8,13 +8,16 @@
 //! | module | is |
 //! |---|---|
 //! | `population`, `workload`, `rate` | who people are; what they do, and when |
+//! | `run_id`, `tokens` | what a run's people are called; where their devices get tokens from |
 //! | `membership`, `text` | who comes and goes; what they write |
 //! | `forecast` | what a scenario will come to, before it runs |
 //! | `fleet` | all honest clients, in a slab; `websocket`, `calendar` are its parts |
+//! | `client_faults` | what faults do to single clients and frames |
 //! | `liars`, `insiders` | clients that are nobody's; members who attack |
 //! | `swarm` | a scenario for every seed |
 
 pub mod calendar;
+pub mod client_faults;
 pub mod fleet;
 pub mod forecast;
 pub mod insiders;
@@ -23,16 +26,20 @@ mod membership;
 pub mod population;
 pub mod rate;
 pub mod rng;
+mod run_id;
 pub mod swarm;
 pub mod text;
+pub mod tokens;
 pub mod websocket;
 pub mod workload;
 
 pub use fleet::{
     Corner, Corners, Delivered, Fleet, FleetTotals, FrameFault, FrameFaults, FrameKind, GatewayTotals, LastMile,
-    Latency, NoFrameFaults, Signal, Sink,
+    Latency, NoFrameFaults, Part, Signal, Sink, Who,
 };
 pub use forecast::Forecast;
 pub use insiders::Insiders;
 pub use liars::Liars;
 pub use population::Population;
+pub use run_id::RunId;
+pub use tokens::{SharedTokens, Tokens};

@@ -5,6 +5,7 @@
 //! Groups cost a few bytes each.
 
 use crate::rng::{Stream, below, key, unit};
+use crate::run_id::RunId;
 use squall_protocol::ids::mix;
 use squall_protocol::{ConversationId, DeviceId, UserId};
 use squall_scenarios::model;
@@ -95,6 +96,7 @@ struct Class {
 #[derive(Debug, Clone)]
 pub struct Population {
     seed: u64,
+    run: RunId,
     users: u32,
     devices: u32,
     classes: Vec<Class>,
@@ -129,6 +131,7 @@ impl Population {
         let alone = p.users < 2;
         Population {
             seed,
+            run: RunId::default(),
             users: p.users,
             devices: first_device,
             classes,
@@ -136,6 +139,16 @@ impl Population {
             layers: if groups.is_empty() { 0 } else { layer + 1 },
             groups,
         }
+    }
+
+    /// The same people, under the names that they have in this run.
+    pub fn of_run(mut self, run: RunId) -> Self {
+        self.run = run;
+        self
+    }
+
+    pub fn run(&self) -> RunId {
+        self.run
     }
 
     pub fn users(&self) -> u32 {
@@ -173,12 +186,18 @@ impl Population {
 
     /// The user at this index. Ids are shuffled over 63 bits, as real ones are.
     pub fn user(&self, index: u32) -> UserId {
-        UserId(mix(u64::from(index) ^ key(self.seed, "users")) >> 1)
+        UserId(mix(u64::from(index) ^ key(self.seed, "users") ^ self.run.salt("users")) >> 1)
     }
 
     /// The device at this index; devices of one user are neighbours.
     pub fn device(&self, index: u32) -> DeviceId {
-        DeviceId(u64::from(index) + 1)
+        DeviceId(self.run.first_device() + u64::from(index) + 1)
+    }
+
+    /// The index of a device, if it is one of the population's.
+    pub fn index_of(&self, device: DeviceId) -> Option<u32> {
+        let index = device.0.checked_sub(self.run.first_device() + 1)?;
+        u32::try_from(index).ok().filter(|index| *index < self.devices)
     }
 
     pub fn user_of_device(&self, index: u32) -> UserId {

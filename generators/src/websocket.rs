@@ -24,9 +24,9 @@ fn handshake_key(nonce: u64) -> String {
 }
 
 /// The request of an opening handshake.
-pub fn request(host: &str, subprotocol: &str, nonce: u64) -> Vec<u8> {
+pub fn request(authority: &str, path: &str, subprotocol: &str, nonce: u64) -> Vec<u8> {
     format!(
-        "GET / HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+        "GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
          Sec-WebSocket-Key: {}\r\nSec-WebSocket-Protocol: {subprotocol}\r\n\r\n",
         handshake_key(nonce)
     )

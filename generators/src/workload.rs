@@ -3,6 +3,7 @@
 use crate::population::{Conversation, Population, popular};
 use crate::rate::Rate;
 use crate::rng::{Stream, exponential, key, unit};
+use crate::run_id::RunId;
 use crate::text;
 use squall_protocol::ids::mix;
 use squall_protocol::{ClientMsgId, ConversationId, Payload};
@@ -23,6 +24,7 @@ pub struct Act {
 #[derive(Debug, Clone)]
 pub struct Workload {
     seed: u64,
+    run: RunId,
     model: model::Workload,
     rate: Rate,
     lives: BTreeMap<Life, f64>,
@@ -48,6 +50,7 @@ impl Workload {
         let crowds = scenario.workload.flash_crowds.iter();
         Workload {
             seed: key(seed, "workload"),
+            run: RunId::default(),
             model: scenario.workload.clone(),
             rate: Rate::new(
                 &scenario.workload,
@@ -252,9 +255,16 @@ impl Workload {
         }
     }
 
+    /// The same workload, its messages under the names that they have in this run.
+    pub fn of_run(mut self, run: RunId) -> Self {
+        self.run = run;
+        self
+    }
+
     /// The id of the `n`th message of a device: a version 4 UUID.
     pub fn message_id(&self, device: u32, n: u32) -> ClientMsgId {
-        let (high, low) = (self.bits(6, device, n), self.bits(7, device, n));
+        let salt = self.run.salt("messages");
+        let (high, low) = (self.bits(6, device, n) ^ salt, self.bits(7, device, n) ^ salt);
         let bits = u128::from(high) << 64 | u128::from(low);
         ClientMsgId(bits & !(0xf << 76) & !(0x3 << 62) | 4 << 76 | 2 << 62)
     }

@@ -1,13 +1,14 @@
 //! Clients choose a gateway as behind a balancer, on a last mile that only notes who goes where.
 
 use squall_core::Time;
-use squall_generators::{Fleet, LastMile, Latency, NoFrameFaults, Signal, Sink};
+use squall_generators::{Fleet, LastMile, Latency, NoFrameFaults, Signal, Sink, Who};
 use squall_history::Event;
 use squall_protocol::ClientMsgId;
 use squall_protocol::token::TokenSecret;
 use squall_scenarios::Scenario;
 use squall_scenarios::people::Mix;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 const CLIENTS: u32 = 1_200;
@@ -54,8 +55,9 @@ fn fleet(seed: u64) -> Fleet<Opened, NoFrameFaults> {
     scenario.population.users = CLIENTS;
     scenario.population.devices_per_user = Mix::One(1);
     let secret = TokenSecret::new([1; 8]);
-    let mut fleet = Fleet::new(Opened::default(), NoFrameFaults, &scenario, seed, secret);
-    for client in 0..fleet.clients() {
+    let mut fleet =
+        Fleet::new(Opened::default(), NoFrameFaults, &scenario, Who::everybody(seed, Arc::new(secret)));
+    for client in fleet.clients() {
         fleet.come_back_at(client, Time::ZERO);
     }
     fleet.step(Time::ZERO, &mut Nobody);

@@ -1,13 +1,14 @@
 //! What faults do to single frames of a client, on a last mile that is two buffers: no simulation, no clock but the test's.
 
 use squall_core::Time;
-use squall_generators::{Fleet, FrameFault, FrameFaults, FrameKind, LastMile, Latency, Signal, Sink};
+use squall_generators::{Fleet, FrameFault, FrameFaults, FrameKind, LastMile, Latency, Signal, Sink, Who};
 use squall_history::{Event, Kind};
 use squall_protocol::token::TokenSecret;
 use squall_protocol::{ClientFrame, ClientMsgId, Codec, DeviceId, ServerFrame, UserId};
 use squall_scenarios::Scenario;
 use squall_scenarios::people::Mix;
 use std::io::{self, Cursor};
+use std::sync::Arc;
 use std::time::Duration;
 use tungstenite::Message;
 use tungstenite::handshake::derive_accept_key;
@@ -92,7 +93,8 @@ impl Stage {
         scenario.population.users = 2;
         scenario.population.devices_per_user = Mix::One(1);
         let faults = Faulty { kind, fault, reads: true };
-        let fleet = Fleet::new(Pipe::default(), faults, &scenario, 7, TokenSecret::new([1; 8]));
+        let fleet =
+            Fleet::new(Pipe::default(), faults, &scenario, Who::everybody(7, Arc::new(TokenSecret::new([1; 8]))));
         let mut stage = Stage { fleet, codec: Codec::Json, seen: Seen::default(), now: Time(1_000_000) };
         stage.fleet.come_back_at(0, stage.now);
         stage.step(Duration::ZERO);

@@ -86,7 +86,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
 
     /// Encodes a frame and puts it behind what waits for the network.
     fn put(&mut self, index: u32, frame: &ClientFrame, now: Time, sink: &mut impl Sink) {
-        let client = &self.clients[index as usize];
+        let client = &self.clients[index];
         let at = Entity::Device(client.session.device());
         match *frame {
             ClientFrame::Ack { conversation, up_to_seq } => {
@@ -107,7 +107,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
     fn put_again(&mut self, index: u32, frame: &ClientFrame, now: Time, sink: &mut impl Sink) {
         if let ClientFrame::Send { conversation, client_msg_id, .. } = *frame {
             self.totals.resent += 1;
-            let at = Entity::Device(self.clients[index as usize].session.device());
+            let at = Entity::Device(self.clients[index].session.device());
             sink.event(Event { t: now.0, at, kind: Kind::Resend { conversation, client_msg_id, cause: "fault" } });
         }
         self.put(index, frame, now, sink);
@@ -166,7 +166,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
     /// A frame that was kept back goes on its way, if its connection is still there.
     pub(super) fn release(&mut self, number: u32, now: Time, sink: &mut impl Sink) {
         let Some(LateFrame { client, conn, frame }) = self.kept.late.remove(&number) else { return };
-        if self.clients[client as usize].conn != Some(conn) {
+        if self.clients[client].conn != Some(conn) {
             return;
         }
         match frame {

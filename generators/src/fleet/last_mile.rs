@@ -11,6 +11,10 @@ pub trait LastMile {
     type Conn: Copy + Eq;
     /// Begins to connect a client to a gateway, by its number. `Connected` or `Lost` follows.
     fn open(&mut self, client: u32, gateway: u32) -> Self::Conn;
+    /// What a gateway is asked for when a WebSocket is opened: its host, with a port where it is not the scheme's own, and the path.
+    fn resource(&self, _gateway: u32) -> (&str, &str) {
+        ("chat.example", "/")
+    }
     /// Takes some of the bytes; `WouldBlock` when there is no room, and `Writable` follows when there is.
     fn write(&mut self, conn: Self::Conn, bytes: &[u8]) -> io::Result<usize>;
     /// Appends what has arrived.

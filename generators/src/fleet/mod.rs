@@ -11,9 +11,11 @@ mod last_mile;
 mod missing;
 mod outputs;
 mod presence;
+mod rows;
 mod sink;
 mod totals;
 mod waited;
+mod who;
 mod wire;
 
 pub use balancer::GatewayTotals;
@@ -22,22 +24,25 @@ pub use frame_faults::{FrameFault, FrameFaults, FrameKind, NoFrameFaults};
 pub use last_mile::{LastMile, Signal};
 pub use sink::{Delivered, Latency, Sink};
 pub use totals::FleetTotals;
+pub use who::{Part, Who};
 
 use crate::calendar::Calendar;
-use crate::population::Population;
+use crate::population::{Conversation, Population};
 use crate::rng::key;
+use crate::tokens::SharedTokens;
 use crate::workload::{Act, Workload};
 use balancer::Balancer;
 use frames::KeptFrames;
 use missing::Missing;
 use presence::Presence;
+use rows::Rows;
 use squall_core::Time;
 use squall_core::client::{ClientSession, Output, Phase};
 use squall_history::{Arrived, Entity, Event, Kind, What, payload_hash};
-use squall_protocol::token::TokenSecret;
 use squall_protocol::{ClientMsgId, Codec, Payload, Seq};
 use squall_scenarios::model::Scenario;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 use waited::Waited;
 
@@ -52,6 +57,8 @@ enum Timer {
     Send(u32, u32),
     /// The next membership change of a group, with its number.
     Membership(u32, u32),
+    /// A group's owner founds it before anybody writes.
+    Found(u32),
     /// A frame that a fault has kept back, by its number.
     LateFrame(u32),
 }
@@ -125,11 +132,12 @@ pub struct Fleet<L: LastMile, F> {
     pub faults: F,
     population: Population,
     workload: Workload,
-    secret: TokenSecret,
+    tokens: SharedTokens,
+    part: Part,
     balancer: Balancer,
     missing: Missing,
     mask_key: u64,
-    clients: Vec<Client<L::Conn>>,
+    clients: Rows<Client<L::Conn>>,
     queue: Calendar<Timer>,
     totals: FleetTotals,
     corners: Corners,
@@ -151,42 +159,41 @@ pub struct Fleet<L: LastMile, F> {
 
 impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
     /// The clients of a scenario, all away.
-    pub fn new(last_mile: L, faults: F, scenario: &Scenario, seed: u64, secret: TokenSecret) -> Self {
-        let population = Population::new(&scenario.population, seed);
-        let workload = Workload::new(scenario, seed);
+    pub fn new(last_mile: L, faults: F, scenario: &Scenario, who: Who) -> Self {
+        let Who { seed, run, part, tokens } = who;
+        let population = Population::new(&scenario.population, seed).of_run(run);
+        let workload = Workload::new(scenario, seed).of_run(run);
         let heartbeat = scenario.workload.heartbeat_interval.as_duration();
-        let clients = (0..population.devices())
-            .map(|index| {
-                let mut session = ClientSession::new(population.user_of_device(index), population.device(index));
-                session.set_heartbeat_interval(heartbeat);
-                Client {
-                    session,
-                    conn: None,
-                    wire: Wire::Closed,
-                    codec: workload.codec(index),
-                    gateway: 0,
-                    failed: false,
-                    timer: Time::NEVER,
-                    messages: 0,
-                    sessions: 0,
-                    presence: Presence::default(),
-                    lost_at: Time::NEVER,
-                    by_choice: false,
-                    missing_since: Time::NEVER,
-                    was_online: false,
-                    buffers: None,
-                }
-            })
-            .collect();
+        let client = |index| {
+            let mut session = ClientSession::new(population.user_of_device(index), population.device(index));
+            session.set_heartbeat_interval(heartbeat);
+            Client {
+                session,
+                conn: None,
+                wire: Wire::Closed,
+                codec: workload.codec(index),
+                gateway: 0,
+                failed: false,
+                timer: Time::NEVER,
+                messages: 0,
+                sessions: 0,
+                presence: Presence::default(),
+                lost_at: Time::NEVER,
+                by_choice: false,
+                missing_since: Time::NEVER,
+                was_online: false,
+                buffers: None,
+            }
+        };
         Fleet {
             last_mile,
             faults,
-            workload,
-            secret,
+            tokens,
+            part,
             balancer: Balancer::new(key(seed, "balancer"), scenario.topology.gateways),
             missing: Missing::default(),
             mask_key: key(seed, "masks"),
-            clients,
+            clients: Rows::new(part.devices(&population), client),
             queue: Calendar::default(),
             totals: FleetTotals::default(),
             corners: Corners::default(),
@@ -200,6 +207,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
             scratch: Vec::new(),
             input: Vec::new(),
             output: Vec::new(),
+            workload,
             population,
         }
     }
@@ -219,11 +227,11 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
 
     /// The client's connection, if it has one.
     pub fn conn(&self, client: u32) -> Option<L::Conn> {
-        self.clients[client as usize].conn
+        self.clients.get(client)?.conn
     }
 
     pub fn is_online(&self, client: u32) -> bool {
-        self.clients[client as usize].session.is_online()
+        self.clients.get(client).is_some_and(|client| client.session.is_online())
     }
 
     /// How many devices each gateway has.
@@ -233,7 +241,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
 
     /// A fault has broken the client's connection: it is missing from now on, though it may take long to find out.
     pub fn connection_is_broken(&mut self, client: u32, now: Time) {
-        let client = &mut self.clients[client as usize];
+        let Some(client) = self.clients.get_mut(client) else { return };
         if client.was_online {
             self.missing.add(&mut client.missing_since, now);
         }
@@ -246,16 +254,17 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
 
     /// How often the client has begun to connect.
     pub fn connect_count(&self, client: u32) -> u64 {
-        self.clients[client as usize].session.connect_count()
+        self.clients.get(client).map_or(0, |client| client.session.connect_count())
     }
 
-    pub fn clients(&self) -> u32 {
-        self.clients.len() as u32
+    /// The numbers of all clients.
+    pub fn clients(&self) -> Range<u32> {
+        self.clients.numbers()
     }
 
     /// Forgets every client and its timers; population and totals stay.
     pub fn release_clients(&mut self) {
-        self.clients = Vec::new();
+        self.clients.release();
         self.queue = Calendar::default();
     }
 
@@ -267,19 +276,27 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
     /// People send and groups change between `from` and `until`.
     pub fn start_load(&mut self, from: Time, until: Time) {
         self.load_until = until;
-        for user in 0..self.population.users() {
+        for user in self.part.users(&self.population) {
             self.schedule_send(user, 0, from);
         }
         for group in 0..self.population.groups() {
             self.schedule_membership(group, 0, from);
+            // Somebody of another part may write first, and could not let it be founded.
+            if self.part.of > 1 && self.is_own(self.population.group_owner(group)) {
+                self.queue.push(from, Timer::Found(group));
+            }
         }
+    }
+
+    fn is_own(&self, user: u32) -> bool {
+        self.part.users(&self.population).contains(&user)
     }
 
     /// Everybody comes back for good.
     pub fn end_load(&mut self, now: Time) {
         self.load_until = Time::ZERO;
         self.sessions_end = false;
-        for client in 0..self.clients() {
+        for client in self.clients() {
             self.come_back_at(client, now);
         }
     }
@@ -310,27 +327,27 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
         while let Some((at, timer)) = self.queue.pop_due(now) {
             match timer {
                 Timer::Session(client) => {
-                    if self.clients[client as usize].timer == at {
-                        self.clients[client as usize].timer = Time::NEVER;
-                        self.corners.times_out(&self.clients[client as usize].session, now);
+                    if self.clients[client].timer == at {
+                        self.clients[client].timer = Time::NEVER;
+                        self.corners.times_out(&self.clients[client].session, now);
                         self.act(client, now, sink, |session, out| session.handle_timeout(now, out));
                     }
                 }
                 Timer::ComeBack(client) => {
-                    let taken_up = &mut self.clients[client as usize];
+                    let taken_up = &mut self.clients[client];
                     if taken_up.session.phase() == Phase::Away {
                         self.is_taken_up(client, now, sink);
                     }
                     self.act(client, now, sink, |session, out| session.come_back(now, out));
-                    let n = self.clients[client as usize].sessions;
+                    let n = self.clients[client].sessions;
                     if let Some(length) = self.workload.session_length(client, n).filter(|_| self.sessions_end) {
-                        self.clients[client as usize].sessions += 1;
+                        self.clients[client].sessions += 1;
                         self.queue.push(now + Duration::from_micros(length), Timer::GoAway(client));
                     }
                 }
                 Timer::GoAway(client) if self.sessions_end => {
                     self.put_away(client, now, sink);
-                    let n = self.clients[client as usize].sessions;
+                    let n = self.clients[client].sessions;
                     let away = Duration::from_micros(self.workload.away_length(client, n));
                     self.queue.push(now + away, Timer::ComeBack(client));
                 }
@@ -351,13 +368,14 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                     }
                     self.schedule_membership(group, n + 1, at);
                 }
+                Timer::Found(group) => self.found(group, now, sink),
                 Timer::LateFrame(number) => self.release(number, now, sink),
             }
         }
     }
 
     fn is_taken_up(&mut self, client: u32, now: Time, sink: &mut impl Sink) {
-        let taken_up = &mut self.clients[client as usize];
+        let taken_up = &mut self.clients[client];
         match taken_up.missing_since {
             Time::NEVER => self.missing.add(&mut taken_up.missing_since, now),
             since => self.missing.resume(since),
@@ -376,13 +394,13 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
     }
 
     fn put_away(&mut self, client: u32, now: Time, sink: &mut impl Sink) {
-        let put_away = &mut self.clients[client as usize];
+        let put_away = &mut self.clients[client];
         put_away.presence.ends(now);
         // Whoever gives up while it waits for a connection that a fault has cost waits for that one still.
         put_away.by_choice |= put_away.was_online;
         let before = put_away.missing_since;
         self.act(client, now, sink, |session, out| session.go_away(out));
-        let put_away = &mut self.clients[client as usize];
+        let put_away = &mut self.clients[client];
         put_away.failed = false;
         match before {
             Time::NEVER => self.missing.remove(&mut put_away.missing_since),
@@ -399,23 +417,38 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
     /// write who has not heard yet is not written.
     fn perform(&mut self, act: Act, now: Time, sink: &mut impl Sink) {
         let Act { mut device, conversation, payload } = act;
+        if self.clients.get(device).is_none() {
+            // What somebody of another part does is done there.
+            return;
+        }
         if let Some(owner) = conversation.owner.filter(|_| !self.knows(device, conversation.id)) {
             let first = self.population.first_device(owner);
-            if device != first && self.knows(first, conversation.id) {
+            let is_founded_elsewhere = self.clients.get(first).is_none();
+            if is_founded_elsewhere || (device != first && self.knows(first, conversation.id)) {
                 return;
             }
             device = first;
         }
+        self.create(device, &conversation, now, sink);
+        self.send(device, conversation.id, payload, now, sink);
+    }
+
+    fn found(&mut self, group: u32, now: Time, sink: &mut impl Sink) {
+        let conversation = self.population.group(group);
+        self.create(self.population.first_device(self.population.group_owner(group)), &conversation, now, sink);
+    }
+
+    /// Creates a conversation of which this device knows nothing.
+    fn create(&mut self, device: u32, conversation: &Conversation, now: Time, sink: &mut impl Sink) {
         if !self.knows(device, conversation.id) {
             let create =
                 Payload::Created { direct: conversation.is_direct(), members: conversation.members.clone() };
             self.send(device, conversation.id, create, now, sink);
         }
-        self.send(device, conversation.id, payload, now, sink);
     }
 
     fn knows(&self, device: u32, conversation: squall_protocol::ConversationId) -> bool {
-        self.clients[device as usize].session.knows(conversation)
+        self.clients[device].session.knows(conversation)
     }
 
     fn send(
@@ -426,7 +459,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
         now: Time,
         sink: &mut impl Sink,
     ) {
-        let client = &mut self.clients[device as usize];
+        let client = &mut self.clients[device];
         let client_msg_id = self.workload.message_id(device, client.messages);
         client.messages += 1;
         self.totals.sent += 1;
@@ -445,18 +478,18 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                 },
             },
         });
-        if self.clients[device as usize].session.phase() == Phase::Away {
+        if self.clients[device].session.phase() == Phase::Away {
             self.waited.insert(client_msg_id, Waited { since: now, before: Duration::ZERO });
         }
         let text = if let Payload::Text(text) = &payload { Some(text.clone()) } else { None };
         self.act(device, now, sink, |session, out| session.send(conversation, client_msg_id, payload, now, out));
-        self.corners.sends(&self.clients[device as usize].session, conversation, text.as_deref());
+        self.corners.sends(&self.clients[device].session, conversation, text.as_deref());
     }
 
     /// Prefetches what signals to these clients are about to use, by reading a little of it. Among millions each client is a cache miss, and reads
     /// that do not depend on each other overlap where handling one signal after the other would wait for each.
     pub fn prefetch(&self, clients: impl Iterator<Item = u32>) {
-        let read = clients.filter_map(|index| self.clients.get(index as usize)).fold(0, |read, client| {
+        let read = clients.filter_map(|index| self.clients.get(index)).fold(0, |read, client| {
             read ^ client.session.connect_count()
                 ^ client.timer.0
                 ^ u64::from(client.was_online)
@@ -474,7 +507,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
         input: impl FnOnce(&mut ClientSession, &mut Vec<Output>),
     ) {
         let mut outputs = std::mem::take(&mut self.scratch);
-        input(&mut self.clients[index as usize].session, &mut outputs);
+        input(&mut self.clients[index].session, &mut outputs);
         for output in outputs.drain(..) {
             self.carry_out(index, output, now, sink);
         }
@@ -484,7 +517,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
     }
 
     fn reschedule(&mut self, index: u32) {
-        let client = &mut self.clients[index as usize];
+        let client = &mut self.clients[index];
         let due = client.session.poll_timeout();
         if due < client.timer {
             client.timer = due;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
     pub(super) fn carry_out(&mut self, index: u32, output: Output, now: Time, sink: &mut impl Sink) {
-        let client = &mut self.clients[index as usize];
+        let client = &mut self.clients[index];
         let at = Entity::Device(client.session.device());
         let mut event = |kind| sink.event(Event { t: now.0, at, kind });
         match output {
@@ -113,7 +113,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
         if shown.via == ShownVia::Deliver && shown.entry.seq > self.arrived_to {
             self.corners.count(Corner::GapFilled);
         }
-        let client = &self.clients[index as usize];
+        let client = &self.clients[index];
         let Shown { conversation, entry, via } = shown;
         // What a page brings of a group may be from before this one joined; of two people nobody joins.
         let is_counted = match via {
@@ -127,14 +127,17 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
             && let Some(there) = client.presence.between(Time(sent), now)
         {
             let waited = self.waited.get(&entry.client_msg_id).map_or(Duration::ZERO, |waited| waited.until(now));
-            let sending = self.clients.get((entry.device.0 as usize).wrapping_sub(1));
+            let sending = self.population.index_of(entry.device);
+            let own = sending.and_then(|sending| self.clients.get(sending));
             sink.latency(Latency::SendToDeliver(Delivered {
                 took_us: there.saturating_sub(waited).as_micros() as u64,
                 sent_at_us: sent,
                 conversation,
                 sender: entry.sender,
                 receiver: client.session.user(),
-                gateways: [sending.map_or(client.gateway, |sending| sending.gateway), client.gateway],
+                gateways: [own.map_or(client.gateway, |sending| sending.gateway), client.gateway],
+                message: entry.client_msg_id,
+                is_from_elsewhere: own.is_none() && sending.is_some(),
             }));
         }
         sink.event(Event {

@@ -38,4 +38,7 @@ pub struct Delivered {
     pub receiver: UserId,
     /// The gateways of the sender's and of the receiver's device, where they are now.
     pub gateways: [u16; 2],
+    pub message: ClientMsgId,
+    /// Its author's device is in another part of the population: how long that was away is not taken off here.
+    pub is_from_elsewhere: bool,
 }

@@ -13,7 +13,7 @@ use std::io;
 impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
     /// The network tells a client something.
     pub fn handle_signal(&mut self, index: u32, conn: L::Conn, signal: Signal, now: Time, sink: &mut impl Sink) {
-        let client = &mut self.clients[index as usize];
+        let client = &mut self.clients[index];
         if client.conn != Some(conn) {
             return;
         }
@@ -21,7 +21,8 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
             Signal::Connected => {
                 client.wire = Wire::Upgrading;
                 let nonce = nonce(&client.session);
-                self.output = websocket::request("chat.example", client.codec.subprotocol(), nonce);
+                let (authority, path) = self.last_mile.resource(client.gateway.into());
+                self.output = websocket::request(authority, path, client.codec.subprotocol(), nonce);
                 self.flush(index);
             }
             Signal::Writable => self.flush(index),
@@ -29,7 +30,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
             Signal::Lost(reason) => {
                 // What arrived before the end still counts.
                 self.read(index, conn, now, sink);
-                if self.clients[index as usize].conn == Some(conn) {
+                if self.clients[index].conn == Some(conn) {
                     self.lose(index, reason, now, sink);
                 }
             }
@@ -38,7 +39,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
 
     /// A client that had stopped reading reads on.
     pub fn read_on(&mut self, client: u32, now: Time, sink: &mut impl Sink) {
-        let super::Client { conn, wire, .. } = self.clients[client as usize];
+        let super::Client { conn, wire, .. } = self.clients[client];
         if let (Some(conn), Wire::Upgrading | Wire::Open) = (conn, wire) {
             self.read(client, conn, now, sink);
         }
@@ -50,13 +51,13 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
         }
         let mut input = std::mem::take(&mut self.input);
         input.clear();
-        if let Some(buffers) = &mut self.clients[index as usize].buffers {
+        if let Some(buffers) = &mut self.clients[index].buffers {
             input.append(&mut buffers.input);
         }
         // An error says that nothing more will come; the network tells why in a signal.
         let _ = self.last_mile.read(conn, &mut input);
         let mut used = 0;
-        while self.clients[index as usize].conn == Some(conn) {
+        while self.clients[index].conn == Some(conn) {
             match self.take_frame(index, conn, &input[used..], now, sink) {
                 Ok(0) => break,
                 Ok(len) => used += len,
@@ -67,7 +68,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                 }
             }
         }
-        let client = &mut self.clients[index as usize];
+        let client = &mut self.clients[index];
         if client.conn == Some(conn) && used < input.len() {
             client.buffers.get_or_insert_default().input.extend_from_slice(&input[used..]);
         }
@@ -84,12 +85,12 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
         now: Time,
         sink: &mut impl Sink,
     ) -> io::Result<usize> {
-        let client = &mut self.clients[index as usize];
+        let client = &mut self.clients[index];
         if client.wire == Wire::Upgrading {
             let taken = websocket::accept(bytes, client.codec.subprotocol(), nonce(&client.session))?;
             if taken.is_some() {
                 client.wire = Wire::Open;
-                let token = self.secret.issue(client.session.user(), client.session.device());
+                let token = self.tokens.issue(client.session.user(), client.session.device());
                 self.act(index, now, sink, |session, out| session.handle_connected(token, now, out));
             }
             return Ok(taken.unwrap_or(0));
@@ -122,20 +123,20 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
     /// The connection is gone without the session having asked for it.
     pub(super) fn lose(&mut self, index: u32, reason: &'static str, now: Time, sink: &mut impl Sink) {
         self.forget_connection(index, reason, now, sink);
-        let session = &mut self.clients[index as usize].session;
+        let session = &mut self.clients[index].session;
         session.handle_disconnected(now);
         self.corners.waits(session, now);
         self.reschedule(index);
     }
 
     pub(super) fn forget_connection(&mut self, index: u32, reason: &'static str, now: Time, sink: &mut impl Sink) {
-        let client = &mut self.clients[index as usize];
+        let client = &mut self.clients[index];
         client.conn = None;
         client.wire = Wire::Closed;
         client.failed = true;
         client.buffers = None;
         self.output.clear();
-        let client = &mut self.clients[index as usize];
+        let client = &mut self.clients[index];
         if client.was_online {
             client.was_online = false;
             client.lost_at = now;
@@ -154,7 +155,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
 
     /// Hands what waits to the network: what was kept before, then what has just been written.
     pub(super) fn flush(&mut self, index: u32) {
-        let client = &mut self.clients[index as usize];
+        let client = &mut self.clients[index];
         let Some(conn) = client.conn else { return self.output.clear() };
         let mut waiting = client.buffers.as_mut().filter(|buffers| !buffers.output.is_empty());
         let unwritten = match &mut waiting {

@@ -15,19 +15,21 @@ pub use attacks::Attack;
 
 use crate::population::Population;
 use crate::rng::{Stream, below, key};
+use crate::tokens::SharedTokens;
 use crate::websocket::{self, Incoming};
-use crate::{Fleet, FrameFaults, LastMile, Signal, Sink};
+use crate::{Fleet, FrameFaults, LastMile, Signal, Sink, Who};
 use attacks::{BY_FRAMES, Number, OVERSIZED, Shot, Upto, Victims};
 use seat::{DEVICES, Device, Role, SEATS, Seat};
 use squall_core::Time;
 use squall_history::{Entity, Event, Kind, Via, What, payload_hash};
 use squall_protocol::ids::mix;
-use squall_protocol::token::TokenSecret;
 use squall_protocol::{
     ClientFrame, ClientMsgId, ClientSeq, ConversationId, DeviceId, LogSpan, Payload, Refusal, Seq, ServerFrame,
     UserId,
 };
+use squall_scenarios::{FaultKind, Scenario};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The number of the first insider's first connection among the clients of the last mile: above those of devices, below the liars'.
@@ -54,7 +56,7 @@ struct Insider<C> {
 /// All insiders of a run.
 pub struct Insiders<C> {
     key: u64,
-    secret: TokenSecret,
+    tokens: SharedTokens,
     gateways: u32,
     insiders: Vec<Insider<C>>,
     /// How many act at the moment.
@@ -65,10 +67,16 @@ pub struct Insiders<C> {
 }
 
 impl<C: Copy + Eq> Insiders<C> {
-    /// None acts yet. `most` is how many may act at once, of so many `users`, and the first `guessing` of them use device numbers of
-    /// others as well; who they are is drawn from the seed.
-    pub fn new(seed: u64, secret: TokenSecret, gateways: u32, (most, guessing): (u32, u32), users: u32) -> Self {
-        let key = key(seed, "insiders");
+    /// Those of a scenario; who they are is drawn from the seed. None acts yet.
+    pub fn new(scenario: &Scenario, who: &Who) -> Self {
+        let wanted = scenario.faults.iter().filter_map(|fault| match fault.kind {
+            FaultKind::Insiders { count, guessing } => Some((count, guessing)),
+            _ => None,
+        });
+        // So many may act at once, and the first of them use device numbers of others as well.
+        let (most, guessing) = wanted.fold((0, 0), |all, (count, guessing)| (all.0 + count, all.1.max(guessing)));
+        let users = scenario.population.users;
+        let key = key(who.seed, "insiders");
         let mut people: Vec<u32> = Vec::new();
         for number in 0..most.min(users) {
             // Each is another person: who has been drawn already gives way to the next.
@@ -77,7 +85,8 @@ impl<C: Copy + Eq> Insiders<C> {
             people.extend(free);
         }
         let insider = |(number, index): (u32, &u32)| {
-            let first = u64::from(FIRST_INSIDER) + u64::from(number) * DEVICES_EACH as u64 + 1;
+            let first =
+                who.run.first_device() + u64::from(FIRST_INSIDER) + u64::from(number) * DEVICES_EACH as u64 + 1;
             Insider {
                 index: *index,
                 first,
@@ -93,8 +102,8 @@ impl<C: Copy + Eq> Insiders<C> {
         let insiders = (0..).zip(&people).map(insider).collect();
         Insiders {
             key,
-            secret,
-            gateways,
+            tokens: Arc::clone(&who.tokens),
+            gateways: scenario.topology.gateways,
             insiders,
             active: 0,
             hits: BTreeMap::new(),
@@ -193,7 +202,7 @@ impl<C: Copy + Eq> Insiders<C> {
         let insider = &mut self.insiders[number];
         if insider.seats[seat].role == Role::Guesser {
             let population = fleet.population();
-            let victim = self.stream.below(fleet.clients().into()) as u32;
+            let victim = self.stream.below(population.devices().into()) as u32;
             // Of another person: what is done to one's own devices is one's own.
             if population.owner(victim) == insider.index {
                 return;
@@ -236,7 +245,7 @@ impl<C: Copy + Eq> Insiders<C> {
                 (own, device.connects, Some(Attack::ManyConnections))
             }
         };
-        let frame = ClientFrame::Hello { token: self.secret.issue(user, named), connect_count: count };
+        let frame = ClientFrame::Hello { token: self.tokens.issue(user, named), connect_count: count };
         place.write_frame(&frame, draw as u32);
         place.greeted = true;
         attack.into_iter().for_each(|attack| self.count(attack));
@@ -279,7 +288,7 @@ impl<C: Copy + Eq> Insiders<C> {
                 None => return,
             },
             Shot::Hello => {
-                ClientFrame::Hello { token: self.secret.issue(user, device.id), connect_count: device.connects }
+                ClientFrame::Hello { token: self.tokens.issue(user, device.id), connect_count: device.connects }
             }
             Shot::Sync { conversation } => ClientFrame::Sync { conversation, since_seq: Seq::ZERO },
             Shot::Ack { conversation, up_to } => {
@@ -332,7 +341,8 @@ impl<C: Copy + Eq> Insiders<C> {
         }
         match signal {
             Signal::Connected => {
-                let request = websocket::request("chat.example", place.codec().subprotocol(), self.key);
+                let (authority, path) = fleet.last_mile.resource(place.gateway.into());
+                let request = websocket::request(authority, path, place.codec().subprotocol(), self.key);
                 place.write_bytes(&request);
                 place.flush(&mut fleet.last_mile);
             }

@@ -8,9 +8,9 @@ compile_error!(
     "squall-world needs --cfg tokio_unstable, which .cargo/config.toml sets; an environment's RUSTFLAGS overrides it: add it there"
 );
 
-mod clients;
 pub mod disk;
 mod hosts;
+mod last_mile;
 pub mod memory;
 mod nemesis;
 pub mod plants;

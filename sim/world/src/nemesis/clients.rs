@@ -5,9 +5,9 @@
 
 use super::Stage;
 use super::strike::Strike;
-use crate::clients::faults::{ClientFault, Cohort};
 use crate::memory::accounts::Account;
 use squall_core::Time;
+use squall_generators::client_faults::{ClientFault, Cohort};
 use squall_generators::insiders::Attack;
 use squall_network::{ConnId, HostId, Network};
 use squall_scenarios::{FaultKind, Profile};
@@ -43,7 +43,7 @@ pub(in crate::nemesis) enum Whom {
 impl Whom {
     /// Them, one by one; with a carrier that is gone, all of its site.
     pub fn clients(&self, carrier: Option<HostId>, stage: &Stage<'_>) -> Vec<u32> {
-        let all = 0..stage.fleet.clients();
+        let all = stage.fleet.clients();
         match (self, carrier) {
             (_, Some(site)) => all.filter(|client| stage.fleet.last_mile.site(*client).host == site).collect(),
             (Whom::Nobody, None) => Vec::new(),
@@ -60,7 +60,7 @@ pub(super) fn draw(fault: usize, strike: &mut Strike, stage: &Stage<'_>) -> Whom
             Whom::Cohort(Cohort { fault, key: strike.stream.next_u64(), share })
         }
         FaultKind::Disconnect { share } | FaultKind::HalfOpen { share } => {
-            let clients = 0..stage.fleet.clients();
+            let clients = stage.fleet.clients();
             Whom::These(
                 clients.filter(|client| strike.stream.chance(share) && stage.fleet.is_online(*client)).collect(),
             )
@@ -99,7 +99,7 @@ pub(super) fn half_open(whom: Whom, strike: &mut Strike, stage: &mut Stage<'_>) 
 }
 
 pub(super) fn resend_everything(strike: &mut Strike, share: f64, stage: &Stage<'_>) -> Held {
-    let clients = 0..stage.fleet.clients();
+    let clients = stage.fleet.clients();
     Held::Resends(clients.filter(|client| strike.stream.chance(share) && stage.fleet.is_online(*client)).collect())
 }
 
@@ -126,8 +126,7 @@ pub(super) fn slow_reader(whom: Whom, stage: &mut Stage<'_>) -> Held {
 
 pub(super) fn profile_change(whom: Whom, strike: &mut Strike, to: Profile, stage: &mut Stage<'_>) -> Held {
     if let Some(cohort) = touch(whom, stage) {
-        let profile = stage.sites.profiles[&to];
-        stage.client_faults.begin(ClientFault::ProfileChange { cohort, profile });
+        stage.client_faults.begin(ClientFault::ProfileChange { cohort, profile: to });
     }
     strike.count("connections", apply_profiles(stage));
     Held::ProfileChange
@@ -165,7 +164,8 @@ fn apply_profiles(stage: &Stage<'_>) -> u64 {
     for place in &stage.sites.places {
         for conn in stage.network.connections_of(place.host) {
             let token = stage.network.conn_info(conn).and_then(|info| info.token);
-            let profile = token.and_then(|token| faults.profile_of(token as u32)).unwrap_or(place.link);
+            let moved = token.and_then(|token| faults.profile_of(token as u32));
+            let profile = moved.map_or(place.link, |to| stage.sites.profiles[&to]);
             changed += u64::from(stage.network.set_profile(conn, profile));
         }
     }

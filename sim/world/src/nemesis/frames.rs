@@ -1,12 +1,12 @@
 //! Single frames that are lost, doubled or late: `drop-sent-acks`, `drop-device-acks`, `duplicate-acks`, `delay-acks`,
 //! `duplicate-sends`.
 //!
-//! They are carried out where frames pass, by [`ClientFaults`](crate::clients::faults::ClientFaults), under the number of
+//! They are carried out where frames pass, by [`ClientFaults`](squall_generators::client_faults::ClientFaults), under the number of
 //! their fault, which is how they end as well.
 
 use super::Stage;
 use super::strike::Strike;
-use crate::clients::faults::{ClientFault, Share};
+use squall_generators::client_faults::{ClientFault, Share};
 use squall_generators::rng::Stream;
 use squall_generators::{FrameFault, FrameKind};
 

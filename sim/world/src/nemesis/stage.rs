@@ -1,14 +1,14 @@
 //! What the nemesis works on.
 
-use crate::clients::faults::SharedClientFaults;
-use crate::clients::last_mile::SimulatedFleet;
 use crate::hosts::group::Group;
 use crate::hosts::machine::Machine;
 use crate::hosts::mailbox::SharedMailbox;
 use crate::hosts::points::ArmedPoints;
+use crate::last_mile::SimulatedFleet;
 use crate::memory::accounts::Account;
 use crate::run::Observatory;
 use squall_core::Time;
+use squall_generators::client_faults::SharedClientFaults;
 use squall_generators::{Insiders, Liars, Sink};
 use squall_history::Event;
 use squall_network::{ConnId, HostId, Network, ProfileId};
@@ -78,7 +78,9 @@ impl Stage<'_> {
     /// A device's connection is good for nothing any more.
     pub(super) fn connection_is_broken(&mut self, conn: ConnId) {
         let token = self.network.conn_info(conn).and_then(|info| info.token);
-        if let Some(client) = token.map(|token| token as u32).filter(|client| *client < self.fleet.clients()) {
+        if let Some(client) =
+            token.map(|token| token as u32).filter(|client| self.fleet.clients().contains(client))
+        {
             self.fleet.connection_is_broken(client, Time(self.now));
         }
     }

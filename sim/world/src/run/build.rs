@@ -3,8 +3,6 @@
 use super::observatory::{Listening, Observatory};
 use super::options::{RunError, RunOptions};
 use super::world::World;
-use crate::clients::faults::SharedClientFaults;
-use crate::clients::last_mile::{SimulatedLastMile, Site};
 use crate::disk::{Disk, DiskConfig};
 use crate::hosts::backbone::{INTERNAL_PORT, SimulatedConnector};
 use crate::hosts::bill::Bill;
@@ -17,12 +15,14 @@ use crate::hosts::mailbox::SharedMailbox;
 use crate::hosts::points::ArmedPoints;
 use crate::hosts::probe::Probe;
 use crate::hosts::threads;
+use crate::last_mile::{SimulatedLastMile, Site};
 use crate::memory::accounts::{Account, Peak};
 use crate::nemesis::{Nemesis, Place, Sites};
 use squall_checks::{Allowance, Checks, Config, Limits};
 use squall_core::rate::{Rate, UserLimits};
+use squall_generators::client_faults::SharedClientFaults;
 use squall_generators::rng::key;
-use squall_generators::{Fleet, Insiders, Liars};
+use squall_generators::{Fleet, Insiders, Liars, Who};
 use squall_history::Recorder;
 use squall_network::{HostId, Network, Profile as LinkProfile, ProfileId};
 use squall_protocol::cluster_secret::ClusterSecret;
@@ -144,27 +144,20 @@ impl<'a> World<'a> {
         let site_names = sites.iter().map(|site| network.host_name(site.host)).collect();
         let load = scenario.phases.ramp.as_micros();
         let nemesis = Nemesis::new(scenario, seed, load);
-        let nemesis_sites =
-            Sites { places: places_of(scenario, &sites), profiles: profiles_of_faults(scenario, &network) };
+        let profiles = profiles_of_faults(scenario, &network);
+        let nemesis_sites = Sites { places: places_of(scenario, &sites), profiles: profiles.clone() };
         let last_mile = SimulatedLastMile {
             network: network.clone(),
             gateways: hosts[..scenario.topology.gateways as usize].to_vec(),
             sites,
             seed: key(seed, "sites"),
+            profiles,
             faults: client_faults.clone(),
         };
         let charged = Account::Fleet.enter();
-        let fleet = Fleet::new(last_mile, client_faults.clone(), scenario, seed, common.secret.clone());
-        let counts =
-            scenario.faults.iter().map(|f| if let FaultKind::Liars { count } = f.kind { count } else { 0 });
-        let liars = Liars::new(seed, common.secret.clone(), scenario.topology.gateways, counts.sum());
-        let insiders = scenario.faults.iter().filter_map(|fault| match fault.kind {
-            FaultKind::Insiders { count, guessing } => Some((count, guessing)),
-            _ => None,
-        });
-        let how_many = insiders.fold((0, 0), |all, (count, guessing)| (all.0 + count, all.1.max(guessing)));
-        let (gateways, users) = (scenario.topology.gateways, scenario.population.users);
-        let insiders = Insiders::new(seed, common.secret.clone(), gateways, how_many, users);
+        let who = Who::everybody(seed, Arc::new(common.secret.clone()));
+        let (liars, insiders) = (Liars::new(scenario, &who), Insiders::new(scenario, &who));
+        let fleet = Fleet::new(last_mile, client_faults.clone(), scenario, who);
         drop(charged);
         let mut checks = Checks::new(judged(scenario, &machines));
         checks.require_exposure(&nemesis.exposes(scenario));

@@ -250,6 +250,8 @@ mod tests {
             sender: UserId(1),
             receiver: UserId(2),
             gateways,
+            message: squall_protocol::ClientMsgId(1),
+            is_from_elsewhere: false,
         }
     }
 

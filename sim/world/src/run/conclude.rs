@@ -1,7 +1,6 @@
 //! The end of a run: the audit, the verdict, and the record of everything.
 
 use super::audit;
-use super::latencies::MEASURES;
 use super::options::RunError;
 use super::world::World;
 use crate::hosts::group::Group;
@@ -11,13 +10,13 @@ use crate::nemesis::Nemesis;
 use squall_checks::{AuditDevice, AuditLevel, Checks, Config};
 use squall_generators::GatewayTotals;
 use squall_history::{Entity, Event, Hop, Kind};
+use squall_outcome::{Judged, check_record, message_counts, reasons, service_level_check, service_levels};
 use squall_protocol::Role;
+use squall_reports::RunRecord;
 use squall_reports::record::{
-    CheckRecord, ClientCounts, FORMAT, FaultRecord, FirstViolation, HostRecord, MemoryRecord, MessageCounts,
-    ServiceLevelRecord, SometimesRecord, WorkRecord, overall_verdict, ratio,
+    CheckRecord, ClientCounts, FORMAT, HostRecord, MemoryRecord, SometimesRecord, WorkRecord, overall_verdict,
+    ratio,
 };
-use squall_reports::{RunRecord, Verdict};
-use squall_scenarios::{FaultKind, Measure, ServiceLevel};
 use std::collections::BTreeMap;
 
 impl World<'_> {
@@ -71,49 +70,22 @@ impl World<'_> {
         let history_path = self.options.history.clone().unwrap_or_default();
         let mut checks: Vec<CheckRecord> = checks.finish().into_iter().map(check_record).collect();
         let faults = self.nemesis.records(self.scenario);
-        let latency_ms = self.latencies();
         // Of a run that was stopped nothing is judged.
-        let service_levels = if self.stopped { Vec::new() } else { self.service_levels() };
+        let service_levels = match self.stopped {
+            true => Vec::new(),
+            false => service_levels(&self.scenario.checks.service_levels, &self.observatory.latencies),
+        };
         if !service_levels.is_empty() {
-            checks.push(self.service_level_check(&service_levels));
+            checks.push(service_level_check(&service_levels, self.now));
         }
-        let mut because: Vec<String> = Vec::new();
-        if self.stopped {
-            because.push("the run was stopped before its end".into());
-        }
-        // Of a run that was stopped nothing more can be expected.
-        let expected = !self.stopped;
-        if expected && totals.acked == 0 {
-            because.push(format!(
-                "nothing was acked ({} sent), so there was nothing to judge: let people write more often (send_interval), for longer (load), or to a system that can answer",
-                totals.sent
-            ));
-        }
-        because.extend(
-            faults.iter().filter(|_| expected).filter(|f| !f.has_hit()).map(|f| self.hit_nothing(&f.name)),
-        );
-        because.extend(
-            faults
-                .iter()
-                .filter(|_| expected)
-                .filter(|f| f.has_hit() && !f.missed.is_empty())
-                .map(|f| self.missed(f)),
-        );
-        let unmeasured = service_levels.iter().filter(|level| level.verdict == Verdict::Inconclusive);
-        because.extend(unmeasured.map(|level| {
-            format!(
-                "of {} nothing was measured, so its service level says nothing",
-                level.measure.replace('_', "-")
-            )
-        }));
-        // Where nothing was acked, that is the reason of them all.
-        let judged = expected && totals.acked > 0;
-        for check in checks.iter().filter(|c| judged && c.verdict == Verdict::Inconclusive) {
-            because.push(format!(
-                "check {} judged {} and was exposed to {}",
-                check.name, check.evaluated, check.exposed
-            ));
-        }
+        let because = reasons(&Judged {
+            scenario: self.scenario,
+            stopped: self.stopped,
+            totals,
+            faults: &faults,
+            checks: &checks,
+            service_levels: &service_levels,
+        });
         self.close_phase();
         // The heal takes no time of its own: it belongs to the quiet that follows.
         self.phases.retain(|phase| phase.name != "heal");
@@ -141,17 +113,7 @@ impl World<'_> {
                 connects: totals.connects,
                 reconnects: totals.reconnects,
             },
-            messages: MessageCounts {
-                sent: totals.sent,
-                acked: totals.acked,
-                refused: totals.refused,
-                unknown: totals.sent - totals.acked - totals.refused,
-                resent: totals.resent,
-                delivered: totals.delivered,
-                displayed: totals.displayed,
-                duplicates_discarded: totals.discarded,
-                synced: totals.synced,
-            },
+            messages: message_counts(&totals),
             checks,
             autopsies: Vec::new(),
             service_levels,
@@ -160,8 +122,8 @@ impl World<'_> {
             work,
             sometimes: self.sometimes(),
             pairs: self.nemesis.pairs(self.scenario),
-            latency_ms,
-            latency_hdr: self.histograms(),
+            latency_ms: self.observatory.latencies.percentiles(),
+            latency_hdr: self.observatory.latencies.histograms(),
             series: Some(self.observatory.latencies.take_series()).filter(|series| series.points() > 0),
             memory: MemoryRecord {
                 peak_rss_bytes,
@@ -176,35 +138,6 @@ impl World<'_> {
             Ok(()) => Ok(record),
             Err(source) => Err(RunError::History { path: history_path, source, ended: Some(Box::new(record)) }),
         }
-    }
-
-    /// Why a fault proves nothing.
-    fn hit_nothing(&self, name: &str) -> String {
-        let why = if self.waits_for_a_point(name) { ": its point was not passed while it waited" } else { "" };
-        format!("fault {name} hit nothing{why}")
-    }
-
-    /// Why a fault proves less than it says.
-    fn missed(&self, fault: &FaultRecord) -> String {
-        let FaultRecord { name, missed, targets, .. } = fault;
-        let in_words = fault.missed_in_words();
-        let never_begun = missed.iter().filter(|target| !targets.contains(target)).count();
-        let why = if self.waits_for_a_point(name) {
-            ": its point was not passed there while it waited"
-        } else if never_begun == missed.len() {
-            ": the load was over before their turn; give it more time, or begin earlier"
-        } else {
-            ""
-        };
-        format!("fault {name} missed {}{why}", in_words.join(", "))
-    }
-
-    fn waits_for_a_point(&self, name: &str) -> bool {
-        let fault = self.scenario.faults.iter().find(|fault| fault.name == name);
-        fault.is_some_and(|fault| match fault.kind {
-            FaultKind::Crash { point, .. } | FaultKind::PowerLoss { point, .. } => point.is_some(),
-            _ => false,
-        })
     }
 
     /// How many devices each gateway had at its peak.
@@ -246,103 +179,13 @@ impl World<'_> {
         std::mem::take(&mut self.groups).into_iter().for_each(Group::end);
         self.fleet.release_clients();
     }
-
-    fn latencies(&self) -> BTreeMap<String, squall_reports::Percentiles> {
-        let of = |(measure, name): (Measure, &str)| {
-            (name.to_owned(), self.observatory.latencies.of(measure).percentiles())
-        };
-        MEASURES.into_iter().map(of).collect()
-    }
-
-    /// The histograms of what was measured at all.
-    fn histograms(&self) -> BTreeMap<String, String> {
-        let of = |(measure, name): (Measure, &str)| {
-            let histogram = self.observatory.latencies.of(measure);
-            (histogram.count() > 0).then(|| (name.to_owned(), histogram.to_base64()))
-        };
-        MEASURES.into_iter().filter_map(of).collect()
-    }
-
-    /// Holds the scenario's bounds on latencies against what was measured.
-    fn service_levels(&self) -> Vec<ServiceLevelRecord> {
-        let levels = self.scenario.checks.service_levels.iter();
-        let record = |ServiceLevel { measure, percentile, at_most }: &ServiceLevel| {
-            let histogram = self.observatory.latencies.of(*measure);
-            let (_, name) =
-                MEASURES[MEASURES.iter().position(|(known, _)| known == measure).expect("all are there")];
-            let found = histogram.percentile_us(*percentile);
-            let verdict = match (found <= at_most.as_micros(), histogram.count()) {
-                (true, 0) => Verdict::Inconclusive,
-                (true, _) => Verdict::Pass,
-                (false, _) => Verdict::Violated,
-            };
-            ServiceLevelRecord {
-                measure: name.to_owned(),
-                percentile: *percentile,
-                found_ms: found as f64 / 1_000.0,
-                at_most_ms: at_most.as_micros() as f64 / 1_000.0,
-                count: histogram.count(),
-                verdict,
-            }
-        };
-        levels.map(record).collect()
-    }
-
-    /// All bounds on latencies as one more check.
-    fn service_level_check(&self, levels: &[ServiceLevelRecord]) -> CheckRecord {
-        let evaluated = levels.iter().map(|level| level.count).sum();
-        let violated: Vec<_> = levels.iter().filter(|level| level.verdict == Verdict::Violated).collect();
-        let first = violated.first().map(|level| FirstViolation {
-            t: self.now,
-            conversation: String::new(),
-            seq: None,
-            client_msg_id: None,
-            device: None,
-            message: format!(
-                "{} p{} is {:.1} ms, over the scenario's {:.1} ms",
-                level.measure.replace('_', "-"),
-                level.percentile,
-                level.found_ms,
-                level.at_most_ms
-            ),
-        });
-        let verdict = match violated.len() {
-            // A level of which nothing was measured is not met, it is unknown.
-            0 if levels.iter().any(|level| level.verdict == Verdict::Inconclusive) => Verdict::Inconclusive,
-            0 => Verdict::Pass,
-            _ => Verdict::Violated,
-        };
-        let violations = violated.len() as u64;
-        CheckRecord { name: "service-levels".into(), verdict, evaluated, exposed: evaluated, violations, first }
-    }
-}
-
-fn check_record(report: squall_checks::CheckReport) -> CheckRecord {
-    CheckRecord {
-        name: report.name.to_owned(),
-        verdict: match report.verdict {
-            squall_checks::Verdict::Pass => Verdict::Pass,
-            squall_checks::Verdict::Violated => Verdict::Violated,
-            squall_checks::Verdict::Inconclusive => Verdict::Inconclusive,
-        },
-        evaluated: report.evaluated,
-        exposed: report.exposed,
-        violations: report.violations,
-        first: report.first.map(|v| FirstViolation {
-            t: v.t,
-            conversation: v.conversation.map_or(String::new(), |conversation| conversation.to_string()),
-            seq: v.seq.map(|seq| seq.0),
-            client_msg_id: v.client_msg_id.map(|id| id.to_string()),
-            device: v.device.map(|device| device.to_string()),
-            message: v.message,
-        }),
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::run::{RunOptions, run};
+    use squall_reports::Verdict;
     use squall_scenarios::parse;
     use std::path::Path;
 

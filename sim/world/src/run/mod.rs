@@ -15,7 +15,6 @@ mod audit;
 mod build;
 mod bystanders;
 mod conclude;
-mod latencies;
 mod observatory;
 mod options;
 mod seconds;

@@ -1,7 +1,6 @@
 //! Takes every event of a run: to the checks, the history file, the digest and the latency histograms.
 
 use super::bystanders::Bystanders;
-use super::latencies::Latencies;
 use super::options::Listener;
 use crate::hosts::hops::Followed;
 use crate::memory::accounts::Account;
@@ -9,6 +8,7 @@ use rustc_hash::FxHashMap;
 use squall_checks::Checks;
 use squall_generators::{Latency, Sink};
 use squall_history::{Event, Kind, Recorder};
+use squall_outcome::Latencies;
 use squall_protocol::ClientMsgId;
 use squall_protocol::ids::mix;
 use squall_scenarios::Measure;

@@ -116,7 +116,7 @@ impl World<'_> {
             total: Duration::from_micros(self.end),
             wall: wall_now.duration_since(self.started),
             connected: totals.online,
-            clients: u64::from(self.fleet.clients()),
+            clients: self.fleet.clients().len() as u64,
             displayed: totals.displayed,
         };
         if let Some(on_progress) = &mut self.options.on_progress {

@@ -2,15 +2,15 @@
 
 use super::observatory::Observatory;
 use super::options::{RunError, RunOptions};
-use crate::clients::faults::SharedClientFaults;
-use crate::clients::last_mile::SimulatedFleet;
 use crate::hosts::group::{Group, GroupThread, begin_tick};
 use crate::hosts::machine::Machine;
 use crate::hosts::mailbox::SharedMailbox;
 use crate::hosts::points::ArmedPoints;
+use crate::last_mile::SimulatedFleet;
 use crate::memory::accounts::{Account, Peak};
 use crate::nemesis::{Nemesis, Sites, Stage};
 use squall_core::Time;
+use squall_generators::client_faults::SharedClientFaults;
 use squall_generators::insiders::FIRST_INSIDER;
 use squall_generators::liars::FIRST_LIAR;
 use squall_generators::rng::key;
@@ -123,9 +123,9 @@ impl<'a> World<'a> {
     /// Devices connect evenly over the ramp; those that are away come later.
     fn schedule_ramp(&mut self, ramp: u64) {
         let population = &self.scenario.population;
-        let devices = u64::from(self.fleet.clients());
+        let devices = u64::from(population.devices());
         let away_key = key(self.options.seed, "away");
-        for client in 0..self.fleet.clients() {
+        for client in self.fleet.clients() {
             let user = self.fleet.population().owner(client);
             let draw = squall_generators::rng::unit(mix(away_key ^ u64::from(user)));
             let at = if draw < population.away_share {

@@ -1,12 +1,14 @@
 //! The fleet's network: our own, seen from the devices' side.
 
-use super::faults::SharedClientFaults;
 use crate::hosts::backbone::EDGE_PORT;
 use crate::memory::accounts::Account;
+use squall_generators::client_faults::SharedClientFaults;
 use squall_generators::rng::below;
 use squall_generators::{Fleet, LastMile};
 use squall_network::{ConnId, HostId, Network, ProfileId};
 use squall_protocol::ids::mix;
+use squall_scenarios::Profile;
+use std::collections::BTreeMap;
 use std::io;
 
 /// A share of devices on a last-mile profile; each profile has a site of its own.
@@ -23,6 +25,8 @@ pub struct SimulatedLastMile {
     pub gateways: Vec<HostId>,
     pub sites: Vec<Site>,
     pub seed: u64,
+    /// Those that faults put devices on.
+    pub profiles: BTreeMap<Profile, ProfileId>,
     pub faults: SharedClientFaults,
 }
 
@@ -41,7 +45,7 @@ impl LastMile for SimulatedLastMile {
         let site = self.site(client);
         let gateway = self.gateways[gateway as usize];
         let moved = self.faults.ever().then(|| self.faults.lock().profile_of(client)).flatten();
-        let profile = moved.unwrap_or(site.profile);
+        let profile = moved.map_or(site.profile, |to| self.profiles[&to]);
         self.network.open(site.host, gateway, EDGE_PORT, profile, u64::from(client))
     }
 

@@ -3,10 +3,10 @@
 //! **Invariant:** every active fault draws from a stream of its own, even after another has struck, so that no fault changes what
 //! another strikes.
 
-use squall_generators::rng::{Stream, unit};
-use squall_generators::{FrameFault, FrameFaults, FrameKind};
-use squall_network::ProfileId;
+use crate::fleet::{FrameFault, FrameFaults, FrameKind};
+use crate::rng::{Stream, unit};
 use squall_protocol::ids::mix;
+use squall_scenarios::Profile;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,7 +46,7 @@ pub enum ClientFault {
     /// Clients do not read.
     SlowReaders(Cohort),
     /// Clients are on another last-mile profile than their own.
-    ProfileChange { cohort: Cohort, profile: ProfileId },
+    ProfileChange { cohort: Cohort, profile: Profile },
 }
 
 impl ClientFault {
@@ -194,7 +194,7 @@ impl ClientFaults {
     }
 
     /// The profile that the latest of the faults has put this client on.
-    pub fn profile_of(&self, client: u32) -> Option<ProfileId> {
+    pub fn profile_of(&self, client: u32) -> Option<Profile> {
         self.active.iter().rev().find_map(|fault| match fault {
             ClientFault::ProfileChange { cohort, profile } if cohort.has(client) => Some(*profile),
             _ => None,
@@ -210,7 +210,6 @@ impl ClientFaults {
     }
 
     /// What every active fault says of itself here.
-    #[cfg(test)]
     pub fn in_force(&self) -> Vec<String> {
         let said = |fault: &ClientFault| match fault {
             ClientFault::CutSentAcks(share) => format!("sent acks {}", share.share),

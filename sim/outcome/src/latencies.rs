@@ -1,8 +1,9 @@
 //! The latencies of a run: whole, and over time.
 
-use squall_reports::Histogram;
 use squall_reports::series::{Sample, Series, SeriesBuilder};
+use squall_reports::{Histogram, Percentiles};
 use squall_scenarios::Measure;
+use std::collections::BTreeMap;
 
 /// Every measure with its name in records, in the order of [`place`].
 pub const MEASURES: [(Measure, &str); 5] = [
@@ -29,6 +30,12 @@ pub struct Latencies {
     series: SeriesBuilder,
 }
 
+impl Default for Latencies {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Latencies {
     pub fn new() -> Self {
         Latencies {
@@ -46,7 +53,18 @@ impl Latencies {
         &self.whole[place(measure)]
     }
 
-    /// A simulated second is over.
+    /// By the name of each measure.
+    pub fn percentiles(&self) -> BTreeMap<String, Percentiles> {
+        MEASURES.iter().map(|(measure, name)| ((*name).to_owned(), self.of(*measure).percentiles())).collect()
+    }
+
+    /// The histograms of what was measured at all, encoded, by the name of the measure.
+    pub fn histograms(&self) -> BTreeMap<String, String> {
+        let measured = MEASURES.iter().filter(|(measure, _)| self.of(*measure).count() > 0);
+        measured.map(|(measure, name)| ((*name).to_owned(), self.of(*measure).to_base64())).collect()
+    }
+
+    /// A second of the run is over.
     pub fn end_second(&mut self, sample: Sample) {
         self.series.end_second(sample);
     }
