@@ -1,5 +1,6 @@
 //! **Invariant:** whoever is connected and unharmed has every entry that they may see within [`limits::prompt_bound`], while the
-//! run goes on: nobody waits for a later message or a reconnect to learn of an earlier one.
+//! run goes on: nobody waits for a later message or a reconnect to learn of an earlier one. Whose way nothing has harmed for as long has
+//! it within [`limits::undisturbed_bound`]: what a redelivery had to heal is late there.
 //!
 //! `no-loss` looks at the end only, when both have healed what was late.
 
@@ -34,8 +35,9 @@ fn conclude(facts: &Facts, tally: &mut Tally) {
 
 fn too_late(late: &Late, start: u64, bound: u64, facts: &Facts) -> Violation {
     let pair = &facts.pairs[late.pair];
+    let undisturbed = if late.undisturbed { " on a way that nothing had harmed" } else { "" };
     let sentence = format!(
-        "{} was there to be seen by {} from {:.1} s on; the device was connected until {:.1} s and had not displayed it, {:.1} s beyond the {:.1} s that it may take; it did at {:.1} s.",
+        "{} was there to be seen by {} from {:.1} s on; the device was connected until {:.1} s and had not displayed it, {:.1} s beyond the {:.1} s that it may take{undisturbed}; it did at {:.1} s.",
         facts.name(late.message),
         facts.name_device(pair.device),
         start as f64 / 1e6,
@@ -131,6 +133,58 @@ mod tests {
             let mut history = History::chat();
             history.fault_of("x", true, harm).send(1, 5).acked(1, 5, 3).log(5).display(1, 5, 3);
             history.wait(BOUND + 2_000_000).display(2, 5, 3);
+            assert_eq!(history.audit().report(NAME).verdict, verdict);
+        }
+    }
+
+    /// What an entry takes that only a redelivery brings.
+    const REDELIVERED: u64 = limits::REDELIVER_AFTER.as_micros() as u64;
+
+    #[test]
+    fn what_only_a_redelivery_brings_is_late_where_nothing_has_harmed_the_way() {
+        for (took, verdict) in [(1_000_000, Verdict::Pass), (REDELIVERED, Verdict::Violated)] {
+            let mut history = History::chat();
+            history.undisturbed().wait(BOUND).send(1, 5).acked(1, 5, 3).log(5).display(1, 5, 3);
+            history.wait(took).display_via(2, 5, 3, Via::Page);
+            assert_eq!(history.audit().report(NAME).verdict, verdict);
+        }
+    }
+
+    #[test]
+    fn whoever_has_just_come_has_no_longer() {
+        let mut history = History::chat();
+        history.undisturbed().leave(2).send(1, 5).acked(1, 5, 3).log(5).display(1, 5, 3).wait(BOUND);
+        history.connect(2).wait(REDELIVERED).display_via(2, 5, 3, Via::Page);
+        history.audit().violated(NAME, 5);
+    }
+
+    #[test]
+    fn a_fault_that_has_healed_a_short_while_ago_is_an_excuse_for_a_redelivery() {
+        for (since, verdict) in [(1_000_000, Verdict::Pass), (BOUND + 1_000_000, Verdict::Violated)] {
+            let mut history = History::chat();
+            history.undisturbed().fault("x", true, &[2]).fault("x", false, &[2]).wait(since);
+            history.send(1, 5).acked(1, 5, 3).log(5).display(1, 5, 3).wait(REDELIVERED).display(2, 5, 3);
+            assert_eq!(history.audit().report(NAME).verdict, verdict);
+        }
+    }
+
+    #[test]
+    fn faults_of_frames_excuse_the_author_alone() {
+        for (late, verdict) in [(1, Verdict::Pass), (2, Verdict::Violated)] {
+            let harm = Harm { connections: true, ..Harm::default() };
+            let mut history = History::chat();
+            history.undisturbed().fault_of("x", true, harm.clone()).send(1, 5).log(5).display(3 - late, 5, 3);
+            history.wait(REDELIVERED).display(late, 5, 3).fault_of("x", false, harm);
+            assert_eq!(history.audit().report(NAME).verdict, verdict, "device {late}");
+        }
+    }
+
+    #[test]
+    fn what_is_slow_on_the_path_of_a_device_starts_its_clock_anew() {
+        for (slow, verdict) in [(REDELIVERED, Verdict::Pass), (1_000_000, Verdict::Violated)] {
+            let mut history = History::chat();
+            history.undisturbed().send(1, 5).acked(1, 5, 3).log(5).display(1, 5, 3).slowed(2, slow);
+            history.wait(REDELIVERED).display(2, 5, 3);
             assert_eq!(history.audit().report(NAME).verdict, verdict);
         }
     }

@@ -61,6 +61,8 @@ pub struct Config {
     pub noticed_us: u64,
     /// What the last mile may add to a delivery of itself, in µs: the longest outage of its path that a connection outlives.
     pub last_mile_us: u64,
+    /// What an entry may take whose way nothing has harmed for long, in µs, where anything can be said of it.
+    pub undisturbed_us: Option<u64>,
     /// What one user may do.
     pub limits: Limits,
     /// What every host's clock shows when the run starts, in ms since the Unix epoch; 0 when a fault may have one show something else.

@@ -4,7 +4,7 @@
 
 use crate::{Allowance, AuditDevice, AuditEntry, CheckReport, Checks, Config, Limits, Verdict, Violation};
 use squall_history::{Arrived, Entity, Event, Harm, Kind, Via, What};
-use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId};
+use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId, limits};
 use std::collections::BTreeMap;
 
 pub(crate) const CONVERSATION: ConversationId = ConversationId::group(UserId(1), 7);
@@ -46,6 +46,7 @@ pub(crate) struct History {
     devices: BTreeMap<u64, u64>,
     away: Vec<u64>,
     limits: Limits,
+    undisturbed_us: Option<u64>,
 }
 
 /// What the checks said of a history.
@@ -76,6 +77,18 @@ impl History {
         let of = |at_once| Allowance { per_second: 1, at_once };
         self.limits = Limits { sends: of(sends), growth: [of(growth); 3] };
         self
+    }
+
+    /// What may be said of a way that nothing has harmed is said.
+    pub fn undisturbed(&mut self) -> &mut Self {
+        self.undisturbed_us = Some(limits::undisturbed_bound().as_micros() as u64);
+        self
+    }
+
+    /// Something is slow on the device's path for so long, from now on.
+    pub fn slowed(&mut self, device: u64, by_us: u64) -> &mut Self {
+        let until = self.waited + self.events.len() as u64 + by_us;
+        self.push(device, Kind::Slowed { until })
     }
 
     /// A device is told to wait.
@@ -291,8 +304,12 @@ impl History {
     }
 
     fn observed(&self) -> Checks {
-        let mut checks =
-            Checks::new(Config { shards: vec![SHARD_HOST], limits: self.limits, ..Config::default() });
+        let mut checks = Checks::new(Config {
+            shards: vec![SHARD_HOST],
+            limits: self.limits,
+            undisturbed_us: self.undisturbed_us,
+            ..Config::default()
+        });
         self.events.iter().for_each(|event| checks.observe(event));
         checks
     }

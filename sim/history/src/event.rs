@@ -165,6 +165,9 @@ pub enum Kind {
         #[serde(skip_serializing_if = "Option::is_none")]
         number: Option<DeviceId>,
     },
+    /// Something takes longer than 400 ms on the path between the device and its gateway, either way, and arrives at `until` (µs of
+    /// the run): it is lost and sent again, or waits for the end of a drop or for bandwidth.
+    Slowed { until: u64 },
     /// A step on the way of what somebody follows. It lies outside the digest.
     #[serde(untagged)]
     Hop(Hop),
@@ -212,7 +215,8 @@ impl Kind {
             | Kind::Restart
             | Kind::Fault { .. }
             | Kind::Phase { .. }
-            | Kind::Insider { .. } => None,
+            | Kind::Insider { .. }
+            | Kind::Slowed { .. } => None,
         }
     }
 }
@@ -295,6 +299,7 @@ impl Event {
             Kind::Insider { user, number } => {
                 [21, user.0, number.map_or(0, |number| number.0)].into_iter().for_each(add)
             }
+            Kind::Slowed { until } => [23, *until].into_iter().for_each(add),
             Kind::Hop(_) => unreachable!("a hop is in no digest"),
         }
         d

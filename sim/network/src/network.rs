@@ -284,6 +284,7 @@ impl Network {
                 + state.links.memory_bytes()
                 + state.stalled.capacity() * size_of::<(ConnId, u8)>()
                 + state.fleet_events.capacity() * size_of::<crate::FleetEvent>()
+                + state.slowed.capacity() * size_of::<(u64, Micros)>()
         })
     }
 }

@@ -79,6 +79,8 @@ pub(crate) struct NetworkState {
     /// Directions that wait for a fault to end or a host to return, in the order in which they stalled.
     pub stalled: Vec<(ConnId, u8)>,
     pub fleet_events: Vec<FleetEvent>,
+    /// Virtual clients on whose path something takes long, either way, and when it arrives.
+    pub slowed: Vec<(u64, Micros)>,
     pub wire: Rng,
     pub drops: Rng,
     pub stats: Stats,
@@ -104,6 +106,7 @@ impl NetworkState {
             tokens: Tokens::default(),
             stalled: Vec::new(),
             fleet_events: Vec::new(),
+            slowed: Vec::new(),
             wire: Rng::new(seed, "wire"),
             drops: Rng::new(seed, "drops"),
             stats: Stats::default(),

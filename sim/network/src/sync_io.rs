@@ -188,6 +188,12 @@ impl Network {
     pub fn drain_events(&self, into: &mut Vec<FleetEvent>) {
         self.with(|state| into.append(&mut state.fleet_events));
     }
+
+    /// Moves the tokens of virtual clients on whose path something takes longer than 400 ms, either way, to the end of `into`, with
+    /// the time at which it arrives: it is lost and sent again, waits for the end of a drop, or for bandwidth.
+    pub fn drain_slowed(&self, into: &mut Vec<(u64, crate::Micros)>) {
+        self.with(|state| into.append(&mut state.slowed));
+    }
 }
 
 fn client(state: &mut NetworkState, slot: u32) -> io::Result<&mut NetworkState> {

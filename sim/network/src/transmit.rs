@@ -24,6 +24,8 @@ const HEADER_BYTES: u64 = 52;
 pub(crate) const RTO_MIN: Micros = 200_000;
 /// The back-off stops doubling here, so that a healed path is used soon.
 pub(crate) const RTO_MAX: Micros = 2_000_000;
+/// What arrives later than this after it was sent is told as slow.
+pub(crate) const SLOW: Micros = 400_000;
 /// More losses in a row than this are not drawn.
 const MAX_LOSSES: u32 = 16;
 /// A drop lasts at most so many times its mean. Without an end to its tail no bound on liveness would hold: among three million
@@ -236,6 +238,10 @@ impl NetworkState {
         let sent = (queue.segments.len() - before.0, queue.flight() - before.1);
         let waiting = queue.stall != Stall::Flowing;
         let losses = wire.losses;
+        let (arrives, token) = (queue.last_due, conn.fleet.then_some(conn.token));
+        if sent.0 > 0 && arrives > *now + SLOW {
+            self.slowed.extend(token.map(|token| (token, arrives)));
+        }
         if !self.links.is_clear(&route) {
             self.links.count(&route, |kind, hits| count_sent(kind, hits, sent, losses, waiting));
         }
@@ -325,7 +331,13 @@ impl NetworkState {
 
     /// Every segment of the direction is due at `due` at the earliest.
     pub fn release_at(&mut self, slot: u32, sender: usize, departs: Micros, due: Micros, grace: bool) {
-        let Some(queue) = &mut self.conns.at_mut(slot).queues[sender] else { return };
+        let now = self.now;
+        let conn = self.conns.at_mut(slot);
+        let token = conn.fleet.then_some(conn.token);
+        let Some(queue) = &mut conn.queues[sender] else { return };
+        if due > queue.stuck_since.min(now) + SLOW {
+            self.slowed.extend(token.map(|token| (token, due)));
+        }
         queue.stall = Stall::Flowing;
         for segment in queue.segments.iter_mut() {
             segment.departs = departs.max(segment.departs);

@@ -263,6 +263,15 @@ pub const fn prompt_bound() -> Duration {
     let device = HEADS_RETRY_AFTER.as_micros() + SYNC_RETRY_AFTER.as_micros();
     Duration::from_micros((link + registry + device + 2 * REDELIVER_AFTER.as_micros()) as u64)
 }
+/// Whose way nothing has harmed for longer than [`prompt_bound`] has an entry within this: a delivery that is missing is waited for,
+/// its page asked for, and both cross the last mile; a look-up may have to be made again. No redelivery is needed.
+pub const fn undisturbed_bound() -> Duration {
+    let micros = LOOKUP_RETRY_AFTER.as_micros() + GAP_GRACE.as_micros() + 3 * UNDISTURBED_CROSSING.as_micros();
+    Duration::from_micros(micros as u64)
+}
+const _: () = assert!(undisturbed_bound().as_micros() < REDELIVER_AFTER.as_micros());
+/// What a crossing of the last mile takes there at most.
+pub const UNDISTURBED_CROSSING: Duration = Duration::from_millis(400);
 /// What a page of a backlog may take.
 pub const PROMPT_PAGE: Duration = Duration::from_secs(1);
 

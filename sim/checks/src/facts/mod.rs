@@ -201,6 +201,7 @@ impl Facts {
             gone_since: rows::CONNECTED,
             connected_ms: 0,
             page_ms: 0,
+            slow_until_ms: 0,
             pages: 0,
             gateway: 0,
             left: false,

@@ -94,6 +94,12 @@ impl Facts {
                 self.devices[device].insider = true;
                 None
             }
+            Kind::Slowed { until } => {
+                let device = self.device(device, None);
+                let row = &mut self.devices[device];
+                row.slow_until_ms = row.slow_until_ms.max(super::promptness::ms(until));
+                None
+            }
             Kind::Disconnect { reason } => {
                 let device = self.device(device, None);
                 self.disconnected(device);

@@ -5,6 +5,10 @@
 //! registry that knows its user and the bus that carries what is for its gateway, or a link between two of these. From there it may take [`limits::prompt_bound`], a second for each page of a backlog, and what the last mile adds of
 //! itself. A fault that only makes a link slower stops no clock: it adds what it costs on the way there and back, [`CROSSINGS`] times.
 //!
+//! Where nothing has harmed that way for as long as all of this may take, and the device is connected to the same gateway all the while, nothing
+//! excuses what the bound allows for: there an entry may take [`limits::undisturbed_bound`] alone, from the last time that something was slow
+//! on the device's own path. What heals by a redelivery is late there.
+//!
 //! An entry that a device did not get in time is met when it is displayed at last: by a later message, by a page after a
 //! reconnect. So nothing is kept of what has not come, but the long connections that each device has had. Who may see an entry
 //! only the audit can tell: what seems late is kept until then.
@@ -13,7 +17,7 @@
 //! without knowing; what a leaver was still owed is left to the end of the run.
 
 use super::Facts;
-use super::rows::CONNECTED;
+use super::rows::{CONNECTED, NONE};
 use crate::Config;
 use rustc_hash::FxHashMap;
 use squall_history::Harm;
@@ -27,6 +31,8 @@ const PAGE_US: u64 = limits::PROMPT_PAGE.as_micros() as u64;
 /// How often an entry that comes late crosses a slow link at most, both ways counted: a link or connection is asked for a sign of life,
 /// opened anew, a look-up, heads and a page are asked for, and come.
 const CROSSINGS: u64 = 16;
+/// What is over for so long has left nothing behind.
+const HEALED_US: u64 = BOUND_US;
 /// Pages that come with longer pauses than this between are no backlog.
 const PAUSE_MS: u32 = 2_000;
 
@@ -67,6 +73,8 @@ pub(crate) struct Late {
     gateway: u16,
     /// How much it might take if no fault slowed it down, in µs.
     bound: u64,
+    /// Nothing had harmed its way for so long that this was all it might take.
+    pub undisturbed: bool,
 }
 
 /// What is kept of connections and faults, and what seems late.
@@ -76,6 +84,7 @@ pub(crate) struct Promptness {
     buses: Vec<u16>,
     noticed_us: u64,
     bound_us: u64,
+    undisturbed_us: Option<u64>,
     /// In order of their beginnings.
     harms: Vec<Harmful>,
     sessions: FxHashMap<u32, Vec<Session>>,
@@ -90,28 +99,38 @@ impl Promptness {
             buses: config.buses.clone(),
             noticed_us: config.noticed_us,
             bound_us: BOUND_US + config.last_mile_us,
+            undisturbed_us: config.undisturbed_us,
             harms: Vec::new(),
             sessions: FxHashMap::default(),
             late: Vec::new(),
         }
     }
 
-    /// When a clock that would start at `late.connected` or `visible` does so in truth, and how long it runs: after the last fault on
-    /// this device, or between it and this shard, that left it no time, and longer by what others cost.
-    fn clock(&self, late: &Late, (device, user): (u32, UserId), visible: u64, shard: Option<u16>) -> (u64, u64) {
+    /// The faults that were on this device, or between it and this shard.
+    fn on_the_way(
+        &self,
+        late: &Late,
+        (device, user): (u32, UserId),
+        shard: Option<u16>,
+    ) -> impl Iterator<Item = &Harmful> {
         let of = |hosts: &[u16], key: u64| match hosts.len() {
             0 => None,
             count => hosts.get(rendezvous(key, count as u32) as usize).copied(),
         };
         let gateway = self.gateways.get(usize::from(late.gateway)).copied();
         let way = [gateway, shard, of(&self.registries, user.0), of(&self.buses, late.gateway.into())];
-        let on_the_way = |hosts: &[u16]| hosts.iter().any(|host| way.contains(&Some(*host)));
-        let concerns = |harm: &Harm| match harm.split {
+        let on_the_way = move |hosts: &[u16]| hosts.iter().any(|host| way.contains(&Some(*host)));
+        let concerns = move |harm: &Harm| match harm.split {
             Some(split) => on_the_way(&harm.hosts[..split]) && on_the_way(&harm.hosts[split..]),
             None => on_the_way(&harm.hosts),
         };
-        let harms: Vec<&Harmful> =
-            self.harms.iter().filter(|h| h.devices.binary_search(&device).is_ok() || concerns(&h.harm)).collect();
+        self.harms.iter().filter(move |h| h.devices.binary_search(&device).is_ok() || concerns(&h.harm))
+    }
+
+    /// When a clock that would start at `late.connected` or `visible` does so in truth, and how long it runs: after the last fault on
+    /// this device, or between it and this shard, that left it no time, and longer by what others cost.
+    fn clock(&self, late: &Late, whose: (u32, UserId), visible: u64, shard: Option<u16>) -> (u64, u64) {
+        let harms: Vec<&Harmful> = self.on_the_way(late, whose, shard).collect();
         let meets = |h: &Harmful, start: u64, bound: u64| h.from <= start.saturating_add(bound) && h.to > start;
         let delayed = |start: u64| {
             let delays = harms.iter().filter(|h| meets(h, start, late.bound)).filter_map(|h| h.harm.delay_us);
@@ -122,6 +141,22 @@ impl Promptness {
             if stops { h.to } else { start }
         });
         (start, delayed(start))
+    }
+
+    /// Whether nothing has harmed the way of an entry for long, when its clock starts, until it was there. An author is shown what
+    /// they `own` with its ack, and faults of frames may be about anybody's.
+    fn is_undisturbed(
+        &self,
+        late: &Late,
+        whose: (u32, UserId),
+        start: u64,
+        shard: Option<u16>,
+        own: bool,
+    ) -> bool {
+        let is_over = |h: &Harmful| h.from > late.until || h.to.saturating_add(HEALED_US) <= start;
+        let of_frames = |h: &Harmful| h.harm.connections && h.harm.hosts.is_empty() && h.devices.is_empty();
+        self.on_the_way(late, whose, shard).all(is_over)
+            && (!own || self.harms.iter().filter(|h| of_frames(h)).all(is_over))
     }
 }
 
@@ -177,7 +212,8 @@ impl Facts {
     /// A device is about to display an entry for the first time: was it connected without it for too long?
     pub(super) fn look_for_lateness(&mut self, pair: u32, place: u32, message: u32) {
         let seen = u64::from(self.messages[message].seen_ms) * 1_000;
-        if self.now <= seen.saturating_add(self.promptness.bound_us) || self.promptness.late.len() >= MAX_LATE {
+        let least = self.promptness.undisturbed_us.unwrap_or(self.promptness.bound_us);
+        if self.now <= seen.saturating_add(least) || self.promptness.late.len() >= MAX_LATE {
             return;
         }
         let device = self.pairs[pair].device;
@@ -199,6 +235,22 @@ impl Facts {
                 until: session.to,
                 gateway: session.gateway,
                 bound: self.promptness.bound_us + u64::from(session.pages) * PAGE_US,
+                undisturbed: false,
+            };
+            (self.late_since(&late, seen).is_some()).then_some(late)
+        });
+        let late = late.or_else(|| {
+            let slow_until = u64::from(self.devices[device].slow_until_ms) * 1_000;
+            let late = Late {
+                t: self.now,
+                pair,
+                place,
+                message,
+                connected: current.from.max(slow_until),
+                until: self.now,
+                gateway: current.gateway,
+                bound: self.promptness.undisturbed_us? + u64::from(current.pages) * PAGE_US,
+                undisturbed: true,
             };
             (self.late_since(&late, seen).is_some()).then_some(late)
         });
@@ -216,6 +268,12 @@ impl Facts {
         let host = self.shards.get(shard).map(|shard| shard.host);
         let device = self.pairs[late.pair].device;
         let user = self.devices[device].user?;
+        if late.undisturbed {
+            let author = self.messages[late.message].pair;
+            let own = author != NONE && self.pairs[author].device == device;
+            let judged = self.promptness.is_undisturbed(late, (device, user), start, host, own);
+            return judged.then_some((start, late.bound));
+        }
         let (start, bound) = self.promptness.clock(late, (device, user), visible, host);
         (late.until > start.saturating_add(bound)).then_some((start, bound))
     }

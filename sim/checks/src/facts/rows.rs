@@ -125,6 +125,8 @@ pub(crate) struct Device {
     pub connected_ms: u32,
     /// When the latest page came, and how many have come with no pause between.
     pub page_ms: u32,
+    /// Until when something takes long on the path between it and its gateway.
+    pub slow_until_ms: u32,
     pub pages: u16,
     /// The gateway of its latest connection, by its number.
     pub gateway: u16,

@@ -135,6 +135,7 @@ pub const LIMITS: &[(&str, Reached)] = &[
     ("CLOCK_FLOOR_S", Never("counts of simulated devices begin at 1, and are read from no clock")),
     ("MAX_REFUSED_REMEMBERED", Never(TOO_MANY)),
     ("SENT_CHUNK", Never("the size of a row: every device that sends more has several")),
+    ("UNDISTURBED_CROSSING", Never("part of a bound that a check judges, and nothing that a role waits for")),
     ("PROMPT_PAGE", Never("part of a bound that a check judges, and nothing that a role waits for")),
     ("STEADY_AFTER", Never(A_PACE)),
     ("MAX_BODY_JSON_BYTES", Never("no honest body of a run is so long in JSON; protocol's tests have some")),

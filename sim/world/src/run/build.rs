@@ -200,6 +200,7 @@ impl<'a> World<'a> {
             last_progress: started,
             events: Vec::new(),
             signals: Vec::new(),
+            slowed: Vec::new(),
             digest: 0,
             stopped: false,
             peak: Peak::default(),
@@ -229,8 +230,26 @@ fn judged(scenario: &Scenario, machines: &[Machine]) -> Config {
         noticed_us: (heartbeat + limits::ANSWER_LIMIT).as_micros() as u64,
         limits: allowed(scenario),
         epoch_ms: if clocks_hold { EPOCH_US / 1_000 } else { 0 },
+        undisturbed_us: undisturbed_us(scenario),
         last_mile_us: profiles.map(|profile| profile.longest_delay()).max().unwrap_or(0),
     }
+}
+
+/// How often what is shown at last has crossed the data centre at most: a look-up made again, a publication, heads and a page.
+const HOPS: u64 = 16;
+
+/// What an entry may take whose way nothing has touched, in µs: nothing is said of it where work costs time, where people are not
+/// read for a while because they have said too much, and of turmoil's TCP, whose latencies are its own.
+fn undisturbed_us(scenario: &Scenario) -> Option<u64> {
+    let limits = &scenario.limits;
+    let reads = (limits.frames_per_second, limits.frames_burst);
+    let is_read = reads.0 >= limits::USER_FRAMES.0 && reads.1 >= limits::USER_FRAMES.1;
+    if scenario.costs.is_some() || scenario.network.backbone == Backbone::Turmoil || !is_read {
+        return None;
+    }
+    let latency = link_profile(scenario.network.data_centre).latency;
+    let crossing = scenario.tick.0.as_micros() + latency.base + latency.jitter_cap;
+    Some(limits::undisturbed_bound().as_micros() as u64 + HOPS * crossing)
 }
 
 /// What one user may do.

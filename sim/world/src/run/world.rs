@@ -63,6 +63,7 @@ pub(crate) struct World<'a> {
     pub(crate) last_progress: Instant,
     pub(crate) events: Vec<Event>,
     pub(crate) signals: Vec<FleetEvent>,
+    pub(crate) slowed: Vec<(u64, u64)>,
     pub(crate) digest: u64,
     pub(crate) stopped: bool,
     pub(crate) peak: Peak,
@@ -270,8 +271,21 @@ impl<'a> World<'a> {
         stepped.map_err(RunError::Host)
     }
 
+    /// Tells which devices have a slow path, before anything that was slow reaches them.
+    fn tell_slowed(&mut self) {
+        self.network.drain_slowed(&mut self.slowed);
+        for (token, until) in self.slowed.drain(..) {
+            let client = token as u32;
+            if client < FIRST_INSIDER {
+                let at = Entity::Device(self.fleet.population().device(client));
+                self.observatory.event(Event { t: self.now, at, kind: Kind::Slowed { until } });
+            }
+        }
+    }
+
     fn step_fleet(&mut self) {
         let _account = Account::Fleet.enter();
+        self.tell_slowed();
         let now = Time(self.now);
         let mut signals = std::mem::take(&mut self.signals);
         self.network.drain_events(&mut signals);
