@@ -1,4 +1,5 @@
-//! **Invariant:** what is bounded stays bounded, and what a storm has filled is as empty as before it by the end of the quiet.
+//! **Invariant:** what is bounded stays bounded, and what a storm has filled is as empty as before it by the end of the quiet. A task
+//! ends with what it is for: a link that was lost leaves none behind.
 
 use crate::facts::Facts;
 use crate::property::Property;
@@ -8,8 +9,8 @@ const NAME: &str = "bounded-and-back";
 
 pub(crate) const PROPERTY: Property = Property {
     name: NAME,
-    guarantee: "Queues, debts and tables stay within their limits and are back at their level by the end of the quiet.",
-    evaluation: "queues, debts and tables of hosts",
+    guarantee: "Queues, debts, tables and tasks stay within their limits and are back at their level by the end of the quiet.",
+    evaluation: "queues, debts, tables and kinds of tasks of hosts",
     exposure: "those that were fuller after the first fault than before it",
     judge: |_, _, _| {},
     conclude,

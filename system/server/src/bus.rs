@@ -8,7 +8,7 @@ use crate::links::services::bus::bus_server::{Bus, BusServer};
 use crate::links::{Pushed, Queue, Replies, guarded, incoming, serve_grpc, tell_fill};
 use crate::net::Listener;
 use crate::observer::{Observer, Point};
-use crate::tasks::Tasks;
+use crate::tasks::{Task, Tasks};
 use crate::work::Work;
 use futures_util::StreamExt;
 use rustc_hash::FxHashMap;
@@ -95,11 +95,12 @@ pub async fn run(
     secret: ClusterSecret,
 ) -> Result<(), tonic::transport::Error> {
     let service = Arc::new(BusService { topics: Mutex::default(), observer: Arc::clone(&observer) });
-    let topics = Arc::clone(&service);
-    tasks.spawn("levels", async move {
+    let (topics, own) = (Arc::clone(&service), tasks.clone());
+    tasks.spawn(Task::Chore("levels"), async move {
         loop {
             tokio::time::sleep(limits::HOUSEKEEPING_INTERVAL).await;
             topics.tell_levels();
+            own.tell_levels(topics.observer.as_ref());
         }
     });
     let server = BusServer::new(service).max_decoding_message_size(limits::MAX_INTERNAL_MESSAGE_BYTES);

@@ -35,10 +35,19 @@ pub enum Level {
     /// The fullest topic of a bus.
     Topic,
     TopicBytes,
+    /// A role's tasks: those that keep links open, those of gateways' sessions and those that read for these, opening handshakes, and
+    /// those that live as long as the role.
+    Links,
+    Sessions,
+    Readers,
+    Handshakes,
+    Chores,
+    /// A gateway's connections that have shown no token.
+    Greeting,
 }
 
 impl Level {
-    pub const ALL: [Level; 21] = [
+    pub const ALL: [Level; 27] = [
         Level::Staged,
         Level::StagedBytes,
         Level::Waiting,
@@ -60,6 +69,12 @@ impl Level {
         Level::RegisteredBytes,
         Level::Topic,
         Level::TopicBytes,
+        Level::Links,
+        Level::Sessions,
+        Level::Readers,
+        Level::Handshakes,
+        Level::Chores,
+        Level::Greeting,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -85,6 +100,12 @@ impl Level {
             Level::RegisteredBytes => "bytes of confirmations in a queue to a gateway",
             Level::Topic => "deliveries in a topic",
             Level::TopicBytes => "bytes of deliveries in a topic",
+            Level::Links => "tasks of links",
+            Level::Sessions => "tasks of gateways' sessions",
+            Level::Readers => "tasks that read for a gateway",
+            Level::Handshakes => "tasks of opening handshakes",
+            Level::Chores => "tasks of its own",
+            Level::Greeting => "connections without a token",
         }
     }
 
@@ -109,13 +130,21 @@ impl Level {
             | Level::RegistrationBytes
             | Level::RegisteredBytes
             | Level::TopicBytes => Some(limits::MAX_LINK_QUEUE_BYTES),
+            Level::Greeting => Some(limits::MAX_GREETINGS),
             // As many as devices are in conversations.
             Level::Debts | Level::Cursors => None,
+            // As many as there are roles to have links with; of handshakes as many as whoever holds them says.
+            Level::Links | Level::Sessions | Level::Readers | Level::Handshakes | Level::Chores => None,
         }
     }
 
     /// Whether it empties again when nothing is said any more; a cache does not.
     pub const fn returns(self) -> bool {
         !matches!(self, Level::Conversations)
+    }
+
+    /// Whether there may be some at any moment, and none stays.
+    pub const fn passes(self) -> bool {
+        matches!(self, Level::Handshakes | Level::Greeting)
     }
 }

@@ -9,7 +9,7 @@ use crate::links::services::registry::registry_server::{Registry, RegistryServer
 use crate::links::{Pushed, Queue, Replies, guarded, incoming, serve_grpc, tell_fill};
 use crate::net::Listener;
 use crate::observer::{Observer, Point};
-use crate::tasks::Tasks;
+use crate::tasks::{Task, Tasks};
 use crate::work::Work;
 use futures_util::StreamExt;
 use squall_core::registry::{Displaced, Registered, Registration, RegistryTable, SessionId};
@@ -147,7 +147,7 @@ impl Registry for Arc<RegistryService> {
         let replies = Queue::default();
         let batches = replies.batches();
         let service = Arc::clone(self);
-        self.tasks.spawn("session of a gateway", async move {
+        self.tasks.spawn(Task::Session, async move {
             let mut session = None;
             'session: while let Ok(Some(batch)) = requests.message().await {
                 for kind in batch.requests.into_iter().filter_map(|r| r.request) {
@@ -215,13 +215,14 @@ pub async fn run(
         tasks: tasks.clone(),
     });
     let leases = Arc::clone(&service);
-    tasks.spawn("leases", async move {
+    tasks.spawn(Task::Chore("leases"), async move {
         loop {
             tokio::time::sleep(limits::HOUSEKEEPING_INTERVAL).await;
             let entries = leases.table().handle_timeout(leases.clock.now());
             leases.cleared(entries);
             let fills: Vec<_> = leases.replies().values().map(Queue::take_fill).collect();
             tell_fill(leases.observer.as_ref(), Level::Registered, Level::RegisteredBytes, fills);
+            leases.tasks.tell_levels(leases.observer.as_ref());
         }
     });
     let server = RegistryServer::new(service).max_decoding_message_size(limits::MAX_INTERNAL_MESSAGE_BYTES);

@@ -19,6 +19,29 @@ pub struct Filled {
     pub before: u64,
     pub highest: u64,
     pub now: u64,
+    /// The least that there was in the current stretch of [`STRETCH`] and in the one before, and how often it was told in this one.
+    least: [u64; 2],
+    told: u32,
+}
+
+/// So often is a level told in 10 s, at each housekeeping: longer than anything takes that passes.
+const STRETCH: u32 = 40;
+
+impl Filled {
+    fn stands(&mut self, now: u64, most: u64) {
+        self.now = now;
+        self.highest = self.highest.max(most);
+        if self.told == STRETCH {
+            (self.least, self.told) = ([now, self.least[0]], 0);
+        }
+        self.least[0] = if self.told == 0 { now } else { self.least[0].min(now) };
+        self.told += 1;
+    }
+
+    /// What is there and does not pass by itself.
+    pub fn end(&self, passes: bool) -> u64 {
+        if passes { self.least[0].min(self.least[1]) } else { self.now }
+    }
 }
 
 /// What hosts have told and the world has not yet taken.
@@ -77,8 +100,7 @@ impl Mailbox {
     pub fn stands(&mut self, host: u16, level: Level, now: u64, most: u64) -> bool {
         let filled = self.levels.entry((host, level)).or_default();
         let is_highest = most > filled.highest;
-        filled.now = now;
-        filled.highest = filled.highest.max(most);
+        filled.stands(now, most);
         if !self.stormy {
             filled.before = filled.highest;
         }

@@ -48,7 +48,7 @@ impl World<'_> {
                 returns: level.returns(),
                 before: filled.before,
                 highest: filled.highest,
-                end: filled.now,
+                end: filled.end(level.passes()),
             });
         }
         let lies = self.liars.lies() + self.insiders.hits().map(|(_, hits)| hits).sum::<u64>();

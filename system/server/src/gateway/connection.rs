@@ -14,6 +14,7 @@ use crate::hop::Hop;
 use crate::links::Pushed;
 use crate::net::BoxStream;
 use crate::observer::Point;
+use crate::tasks::Task;
 use crate::work::Work;
 use bytes::Bytes;
 use squall_core::Time;
@@ -109,7 +110,7 @@ impl Future for Connection {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         let gateway = Arc::clone(&this.gateway);
-        let _guard = gateway.tasks.guard("connection");
+        let _guard = gateway.tasks.guard(Task::Connection);
         let mut backlog = this.backlog.take().map(|kept| *kept).unwrap_or_default();
         let polled = this.work(cx, &mut backlog);
         this.keep(backlog);

@@ -25,6 +25,9 @@ pub async fn run(gateway: Arc<Gateway>) {
         tell_fill(observer, Level::Requests, Level::RequestBytes, requests);
         let registrations = uplinks.registries.iter().map(Queue::take_fill);
         tell_fill(observer, Level::Registrations, Level::RegistrationBytes, registrations);
+        gateway.tasks.tell_levels(observer);
+        let greeting = gateway.table().greeting();
+        observer.stands(Level::Greeting, greeting, greeting);
     }
 }
 

@@ -24,7 +24,7 @@ use crate::descriptors::are_exhausted;
 use crate::links::Dialler;
 use crate::net::Listener;
 use crate::observer::{Observer, Point};
-use crate::tasks::Tasks;
+use crate::tasks::{Task, Tasks};
 use crate::work::Work;
 use handshakes::Handshakes;
 use squall_core::rate::UserLimits;
@@ -65,7 +65,7 @@ pub async fn run(mut parts: Parts) -> io::Result<()> {
     shard_link::start(&gateway, &parts.dialler, &parts.cluster[Role::Messages]);
     registry_link::start(&gateway, &parts.dialler, &parts.cluster[Role::Registry]);
     downlink::start(&gateway, &parts.dialler, &parts.cluster[Role::Bus]);
-    gateway.tasks.spawn("deadlines", deadlines::run(Arc::clone(&gateway)));
+    gateway.tasks.spawn(Task::Chore("deadlines"), deadlines::run(Arc::clone(&gateway)));
     let handshakes = Handshakes::new(parts.greetings);
     let mut told = None;
     loop {
@@ -90,7 +90,7 @@ pub async fn run(mut parts: Parts) -> io::Result<()> {
         let accepted = gateway.clock.now();
         let tasks = gateway.tasks.clone();
         let handshake = handshakes.begin();
-        tasks.spawn("handshake", async move {
+        tasks.spawn(Task::Handshake, async move {
             // The handshake's own state goes away with this task; what stays is the connection's.
             let greeted = tokio::select! {
                 biased;

@@ -11,6 +11,7 @@ use super::uplinks::session_request;
 use crate::links::services::registry::registry_client::RegistryClient;
 use crate::links::{Dialler, LinkError, dial, keep_open};
 use crate::observer::Point;
+use crate::tasks::Task;
 use futures_util::StreamExt;
 use squall_core::plant::{Plant, planted};
 use squall_protocol::close::CloseReason;
@@ -25,7 +26,7 @@ pub fn start(gateway: &Arc<Gateway>, dialler: &Dialler, registries: &[String]) {
         let (gateway, dialler) = (Arc::clone(gateway), dialler.clone());
         let (observer, tasks) = (Arc::clone(&gateway.observer), gateway.tasks.clone());
         tasks.spawn(
-            "link",
+            Task::Link,
             keep_open(address.clone(), observer, move || {
                 run(Arc::clone(&gateway), dialler.clone(), address.clone(), index)
             }),

@@ -10,6 +10,7 @@ use crate::hop::Hop;
 use crate::links::services::messages::messages_client::MessagesClient;
 use crate::links::{Dialler, LinkError, dial, keep_open};
 use crate::observer::Point;
+use crate::tasks::Task;
 use futures_util::StreamExt;
 use squall_protocol::frames::LogSpan;
 use squall_protocol::wire::messages::{Requests, reply};
@@ -22,7 +23,7 @@ pub fn start(gateway: &Arc<Gateway>, dialler: &Dialler, shards: &[String]) {
         let (gateway, dialler) = (Arc::clone(gateway), dialler.clone());
         let (observer, tasks) = (Arc::clone(&gateway.observer), gateway.tasks.clone());
         tasks.spawn(
-            "link",
+            Task::Link,
             keep_open(address.clone(), observer, move || {
                 run(Arc::clone(&gateway), dialler.clone(), address.clone(), index)
             }),

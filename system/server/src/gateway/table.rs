@@ -228,6 +228,11 @@ impl Table {
         self.get_mut(id).filter(|c| c.peer.is_some_and(|p| p.device == device))
     }
 
+    /// How many connections have shown no token.
+    pub fn greeting(&self) -> usize {
+        self.greeting.len()
+    }
+
     pub fn remove(&mut self, id: ConnectionId) -> Option<ConnectionRow> {
         self.get_mut(id)?;
         self.greeting.remove(&id);

@@ -14,6 +14,7 @@ use crate::links::services::bus::bus_client::BusClient;
 use crate::links::services::registry::registry_client::RegistryClient;
 use crate::links::{Dialler, LinkError, Queue, dial, keep_open, tell_fill};
 use crate::observer::Point;
+use crate::tasks::Task;
 use crate::work::Work;
 use futures_util::StreamExt;
 use rustc_hash::FxHashMap;
@@ -270,7 +271,7 @@ pub fn start(shard: &Arc<Shard>, dialler: &Dialler, registries: Vec<String>, bus
         let (shard, dialler) = (Arc::clone(shard), dialler.clone());
         let (observer, tasks) = (Arc::clone(&shard.observer), shard.tasks.clone());
         tasks.spawn(
-            "link",
+            Task::Link,
             keep_open(address.clone(), observer, move || {
                 registry_link(Arc::clone(&shard), dialler.clone(), address.clone(), index as u32)
             }),
@@ -280,13 +281,13 @@ pub fn start(shard: &Arc<Shard>, dialler: &Dialler, registries: Vec<String>, bus
         let (shard, dialler) = (Arc::clone(shard), dialler.clone());
         let (observer, tasks) = (Arc::clone(&shard.observer), shard.tasks.clone());
         tasks.spawn(
-            "link",
+            Task::Link,
             keep_open(address.clone(), observer, move || {
                 bus_link(Arc::clone(&shard), dialler.clone(), address.clone(), index)
             }),
         );
     }
-    shard.tasks.spawn("housekeeping", housekeeping(Arc::clone(shard)));
+    shard.tasks.spawn(Task::Chore("housekeeping"), housekeeping(Arc::clone(shard)));
 }
 
 async fn registry_link(
@@ -352,6 +353,7 @@ fn tell_levels(shard: &Shard) {
     let to_buses = dispatcher.buses.iter().map(Queue::take_fill);
     tell_fill(observer, Level::ToBus, Level::ToBusBytes, to_buses);
     shard.sessions.tell_levels(observer);
+    shard.tasks.tell_levels(observer);
     let state = shard.state();
     let levels = [
         (Level::Staged, state.staged.held()),

@@ -26,7 +26,7 @@ use crate::links::{Dialler, Replies, guarded, incoming, serve_grpc};
 use crate::net::Listener;
 use crate::observer::Observer;
 use crate::storage::OpenStorage;
-use crate::tasks::Tasks;
+use crate::tasks::{Task, Tasks};
 use dispatcher::Dispatcher;
 use futures_util::StreamExt;
 use shard::Shard;
@@ -62,9 +62,9 @@ impl Messages for Arc<Shard> {
         let session = self.sessions.open();
         let batches = session.replies.batches();
         let (shard, reads) = (Arc::clone(self), Arc::clone(&session));
-        self.tasks.spawn("reads for a gateway", async move { reads.read(&shard).await });
+        self.tasks.spawn(Task::Reads, async move { reads.read(&shard).await });
         let shard = Arc::clone(self);
-        self.tasks.spawn("session of a gateway", async move {
+        self.tasks.spawn(Task::Session, async move {
             while let Ok(Some(batch)) = requests.message().await {
                 for request in batch.requests {
                     session.handle(&shard, request);
@@ -87,7 +87,7 @@ pub async fn run(parts: Parts) -> Result<(), tonic::transport::Error> {
         parts.observer,
         parts.tasks,
     ));
-    shard.tasks.spawn("commits", commit::run(Arc::clone(&shard)));
+    shard.tasks.spawn(Task::Chore("commits"), commit::run(Arc::clone(&shard)));
     dispatch::start(&shard, &parts.dialler, parts.registries, parts.buses);
     let observer = Arc::clone(&shard.observer);
     let service = MessagesServer::new(shard).max_decoding_message_size(limits::MAX_INTERNAL_MESSAGE_BYTES);
