@@ -70,6 +70,9 @@ pub enum Plant {
     LargeGroupForgetsTheJoin,
     HeadsAskedAgainOnce,
     AdditionsChargedToTheAdded,
+    BusBatchEndsAtAMiss,
+    DeliveryEndsAtAGoneDevice,
+    ReadsOutliveTheirLink,
 }
 
 /// Whether this bug is planted in the process.

@@ -40,6 +40,9 @@ impl BusService {
             };
             if topic.map(push) != Some(Pushed::Queued) {
                 self.observer.passed(&Point::TopicDropped { gateway });
+                if planted(Plant::BusBatchEndsAtAMiss) {
+                    return;
+                }
             }
         }
     }

@@ -294,6 +294,18 @@ bugs! {
         "A limit of additions is counted against the person who is added: whoever others put into many groups may add nobody, and who adds is never limited."
         ["limits-hold"] in "restless-limits", 2 devices, 0 faults:
         "Somebody who adds others more often than the limit allows."
+    BusBatchEndsAtAMiss "bus-batch-ends-at-a-miss":
+        "A bus hands a batch on until it meets a gateway that has not subscribed, and drops the rest: those on other gateways have theirs by a redelivery."
+        ["in-time"] in "one-gateway-away", 3 devices, 1 faults:
+        "A group on two gateways, of which one is down and has somebody whom the registry still knows there."
+    DeliveryEndsAtAGoneDevice "delivery-ends-at-a-gone-device":
+        "A gateway hands a delivery on until it meets a connection that is gone; whoever is named after it has theirs by a redelivery."
+        ["in-time"] in "restless-sessions", 3 devices, 0 faults:
+        "Two people of a group on one gateway, of whom one leaves as an entry is on its way."
+    ReadsOutliveTheirLink "reads-outlive-their-link":
+        "A task is started for each link and ends at the next thing that it has to do: if the link is lost while it waits, there is none."
+        ["bounded-and-back"] in "one-gateway-away", 1 devices, 1 faults:
+        "A link between a gateway and a shard that is lost."
 }
 
 #[cfg(test)]

@@ -9,8 +9,10 @@ use crate::hop::Hop;
 use crate::links::services::bus::bus_client::BusClient;
 use crate::links::{Dialler, LinkError, dial, keep_open};
 use crate::observer::Point;
+use crate::tasks::Task;
 use crate::work::Work;
 use prost::Message;
+use squall_core::plant::{Plant, planted};
 use squall_protocol::close::CloseReason;
 use squall_protocol::frames::LogSpan;
 use squall_protocol::ids::rendezvous;
@@ -26,7 +28,7 @@ pub fn start(gateway: &Arc<Gateway>, dialler: &Dialler, buses: &[String]) {
     let (gateway, dialler, address) = (Arc::clone(gateway), dialler.clone(), address.clone());
     let (observer, tasks) = (Arc::clone(&gateway.observer), gateway.tasks.clone());
     tasks.spawn(
-        "link",
+        Task::Link,
         keep_open(address.clone(), observer, move || {
             subscribe(Arc::clone(&gateway), dialler.clone(), address.clone())
         }),
@@ -63,7 +65,11 @@ fn handle(gateway: &Gateway, message: ToGateway) {
             let mut reminder = Outgoing::new(ServerFrame::Deliver(reminder));
             let mut frame = Outgoing::new(ServerFrame::Deliver(span));
             for target in &delivery.targets {
-                deliver(gateway, target, &mut frame, &mut reminder);
+                if !deliver(gateway, target, &mut frame, &mut reminder)
+                    && planted(Plant::DeliveryEndsAtAGoneDevice)
+                {
+                    break;
+                }
             }
         }
         Some(to_gateway::Message::Close(target)) => {
@@ -76,8 +82,9 @@ fn handle(gateway: &Gateway, message: ToGateway) {
     }
 }
 
-/// Queues a delivery. A device that is behind is only told how far the log goes, and asks when it gets there.
-fn deliver(gateway: &Gateway, target: &Target, frame: &mut Outgoing, reminder: &mut Outgoing) {
+/// Queues a delivery; false if its connection is gone. A device that is behind is only told how far the log goes, and asks when it gets
+/// there.
+fn deliver(gateway: &Gateway, target: &Target, frame: &mut Outgoing, reminder: &mut Outgoing) -> bool {
     let device = DeviceId(target.device);
     if let Some(row) = gateway.table().get_device(ConnectionId(target.connection), device) {
         let is_behind = row.outbox_bytes() > limits::OUTBOX_BYTES_FOR_DELIVERIES;
@@ -87,10 +94,11 @@ fn deliver(gateway: &Gateway, target: &Target, frame: &mut Outgoing, reminder: &
         let frame = if is_behind { reminder } else { frame };
         gateway.observer.hop(&Hop::Handed { device, frame: frame.frame() });
         row.push(frame);
-        return;
+        return true;
     }
     // The connection is gone and the registry has not heard of it.
     gateway.observer.passed(&Point::StaleEntryMet { device });
     gateway.observer.hop(&Hop::Astray { device, frame: frame.frame() });
     gateway.uplinks.unregister(target.connection, UserId(target.user), device);
+    false
 }
