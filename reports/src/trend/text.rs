@@ -3,7 +3,6 @@
 use super::{Point, Trend};
 use crate::date::rfc3339;
 use crate::number::{bytes, grouped, milliseconds};
-use crate::record::Verdict;
 use crate::summary::clean;
 use crate::text_table::{TextTable, wrapped};
 use std::fmt::Write;
@@ -33,15 +32,10 @@ fn row(point: &Point) -> Vec<String> {
     let [p50, p99, _, speed, memory] = point.figures;
     let shown = |value: Option<f64>, text: &dyn Fn(f64) -> String| value.map_or_else(|| "-".to_owned(), text);
     let ms = |value: f64| format!("{} ms", milliseconds(value));
-    let verdict = match point.verdict {
-        Verdict::Pass => "pass",
-        Verdict::Violated => "violated",
-        Verdict::Inconclusive => "too little",
-    };
     vec![
         rfc3339(point.at, 0).chars().take(10).collect(),
         clean(&point.commit),
-        verdict.to_owned(),
+        point.verdict.name().to_owned(),
         grouped(point.runs as u64),
         shown(p50, &ms),
         shown(p99, &ms),

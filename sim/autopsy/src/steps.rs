@@ -196,6 +196,9 @@ fn of_connection(focus: &Focus, hop: &Hop, say: &impl Fn(String) -> Option<What>
             let count = if *count == 1 { "1 conversation".to_owned() } else { format!("{count} conversations") };
             say(format!("tells device {device} {count}{named}{more}"))
         }
+        Hop::HeadsHanded { head, .. } => {
+            say(format!("hands on to device {device} how far the log goes: seq {head}"))
+        }
         Hop::Registering { connect_count, .. } => {
             say(format!("tells the registry of device {device} (count {connect_count})"))
         }

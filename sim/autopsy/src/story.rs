@@ -143,6 +143,18 @@ impl Story {
         connections
     }
 
+    /// Devices that have ever been connected to this gateway.
+    pub fn devices_of(&self, gateway: Entity) -> impl Iterator<Item = DeviceId> {
+        self.events.iter().filter_map(move |event| match (&event.kind, event.at) {
+            (Kind::Connect { gateway: of, .. }, Entity::Device(device))
+                if self.name(gateway) == format!("gateway-{of}") =>
+            {
+                Some(device)
+            }
+            _ => None,
+        })
+    }
+
     /// The connection that the device had at this time, as it thought.
     pub fn connected(&self, device: DeviceId, t: u64) -> Option<Connection> {
         let has = |c: &Connection| c.from <= t && c.until.is_none_or(|until| t < until);

@@ -1,6 +1,6 @@
 //! **Invariant:** nobody does more than their user may, and nobody is told to wait who has not.
 
-use crate::facts::{Fact, Facts};
+use crate::facts::{Fact, Facts, row};
 use crate::property::Property;
 use crate::report::Tally;
 
@@ -36,17 +36,21 @@ fn conclude(facts: &Facts, tally: &mut Tally) {
     tally.evaluated += facts.spent.entries;
     for excess in facts.spent.excesses(facts.now) {
         tally.violate(|| {
-            let last = excess.message.map_or(String::new(), |message| format!(", with {}", facts.name(message)));
             let sentence = format!(
-                "User {} has {} more {} in the logs than they may have{last}.",
-                excess.user, excess.beyond, excess.what
+                "User {} has {} more {} in the logs than they may have, with {}.",
+                excess.user,
+                excess.beyond,
+                excess.what,
+                facts.name(excess.message)
             );
-            if let Some(message) = excess.message {
-                let pair = &facts.pairs[facts.messages[message].pair];
-                let device = Some(pair.device);
-                return facts.violation(NAME, pair.conversation, device, None, Some(message), sentence);
+            match row(facts.messages[excess.message].pair) {
+                Some(pair) => {
+                    let pair = &facts.pairs[pair];
+                    let device = Some(pair.device);
+                    facts.violation(NAME, pair.conversation, device, None, Some(excess.message), sentence)
+                }
+                None => facts.at_large(NAME, sentence),
             }
-            facts.at_large(NAME, sentence)
         });
     }
 }

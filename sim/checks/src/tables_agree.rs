@@ -31,10 +31,10 @@ pub(crate) fn judge(tables: &Tables, restarted: bool, t: u64, tally: &mut Tally)
     tally.evaluated += 1;
     let changed = tables.entries.iter().any(|entry| matches!(entry.what, What::Joined(_) | What::Left(_)));
     tally.exposed += u64::from(restarted || changed);
-    for (seq, sentence) in disagreements(tables) {
+    for Disagreement { seq, device, sentence } in disagreements(tables) {
         let conversation = tables.conversation;
         let told = format!("Conversation {conversation} on disk: {sentence}.");
-        tally.violate(|| violation(t, Some(conversation), seq, None, told));
+        tally.violate(|| violation(t, Some(conversation), seq, device, told));
     }
 }
 
@@ -53,8 +53,27 @@ fn violation(
     Violation { t, check: NAME, conversation, seq, client_msg_id: None, device, message }
 }
 
+/// What one table says and another does not.
+struct Disagreement {
+    /// The first entry of which they say different things.
+    seq: Option<Seq>,
+    /// Whose row it is about.
+    device: Option<DeviceId>,
+    sentence: String,
+}
+
+impl Disagreement {
+    fn at(seq: impl Into<Option<Seq>>, sentence: impl Into<String>) -> Self {
+        Disagreement { seq: seq.into(), device: None, sentence: sentence.into() }
+    }
+
+    fn of(device: DeviceId, seq: impl Into<Option<Seq>>, sentence: String) -> Self {
+        Disagreement { device: Some(device), ..Disagreement::at(seq, sentence) }
+    }
+}
+
 /// Everything that one table says and another does not.
-fn disagreements(tables: &Tables) -> Vec<(Option<Seq>, String)> {
+fn disagreements(tables: &Tables) -> Vec<Disagreement> {
     let mut found = Vec::new();
     log(tables, &mut found);
     positions(tables, &mut found);
@@ -62,40 +81,37 @@ fn disagreements(tables: &Tables) -> Vec<(Option<Seq>, String)> {
     senders(tables, &mut found);
     let head = tables.entries.last().map_or(Seq::ZERO, |entry| entry.seq);
     for ((user, device), up_to) in tables.cursors.iter().filter(|(_, up_to)| *up_to > head) {
-        found.push((
-            Some(*up_to),
-            format!(
-                "the cursor of device {device} of user {user} stands at seq {up_to}, and the log ends at {head}"
-            ),
-        ));
+        let sentence = format!(
+            "the cursor of device {device} of user {user} stands at seq {up_to}, and the log ends at {head}"
+        );
+        found.push(Disagreement::of(*device, *up_to, sentence));
     }
     found
 }
 
-type Found = Vec<(Option<Seq>, String)>;
+type Found = Vec<Disagreement>;
 
 /// The log in itself, and the row of the conversation.
 fn log(tables: &Tables, found: &mut Found) {
     for entry in tables.entries.iter().filter(|entry| !entry.chain_holds) {
-        found.push((
-            Some(entry.seq),
-            format!("the chain breaks at seq {}: an entry before it was lost or exchanged", entry.seq),
-        ));
+        let sentence = format!("the chain breaks at seq {}: an entry before it was lost or exchanged", entry.seq);
+        found.push(Disagreement::at(entry.seq, sentence));
     }
     let last = tables.entries.last();
     match (&tables.head, last) {
         (None, None) => {}
-        (None, Some(last)) => found.push((Some(last.seq), "it has entries and no row of its own".to_owned())),
-        (Some(row), None) => found
-            .push((Some(row.head), format!("its row says that the log ends at {}, and there is none", row.head))),
+        (None, Some(last)) => found.push(Disagreement::at(last.seq, "it has entries and no row of its own")),
+        (Some(row), None) => {
+            let sentence = format!("its row says that the log ends at {}, and there is none", row.head);
+            found.push(Disagreement::at(row.head, sentence));
+        }
         (Some(row), Some(last)) => {
             if row.head != last.seq {
-                found.push((
-                    Some(row.head),
-                    format!("its row says that the log ends at {}, and it ends at {}", row.head, last.seq),
-                ));
+                let sentence =
+                    format!("its row says that the log ends at {}, and it ends at {}", row.head, last.seq);
+                found.push(Disagreement::at(row.head, sentence));
             } else if row.chain != last.chain {
-                found.push((Some(row.head), "its row and the last entry have different chain values".to_owned()));
+                found.push(Disagreement::at(row.head, "its row and the last entry have different chain values"));
             }
         }
     }
@@ -107,11 +123,25 @@ fn positions(tables: &Tables, found: &mut Found) {
     let tail = tables.head.as_ref().map_or(&[][..], |row| &row.tail);
     let chunks = tables.index.iter().map(|(chunk, positions)| (*chunk, positions.as_slice()));
     if let Some(wrong) = chunked(chunks, tail, &lie, INDEX_CHUNK, INDEX_CHUNK - 1) {
-        found.push((
-            tables.entries.get(wrong.min(lie.len().saturating_sub(1))).map(|entry| entry.seq),
-            "the index does not say where the entries lie".to_owned(),
-        ));
+        // A chunk is written with its last entry.
+        let filled = (wrong / INDEX_CHUNK + 1) * INDEX_CHUNK - 1;
+        let written = tables.entries.get(filled).or(tables.entries.last()).map(|entry| entry.seq);
+        let sentence = format!(
+            "the index does not say where the entries from seq {} on lie: of {} entries it has {} full chunks ({}) and {} more",
+            tables.entries.get(wrong).map_or(wrong as u64 + 1, |entry| entry.seq.0),
+            lie.len(),
+            tables.index.len(),
+            numbers(tables.index.iter().map(|(chunk, _)| *chunk)),
+            tail.len(),
+        );
+        found.push(Disagreement::at(written, sentence));
     }
+}
+
+/// The first numbers of some chunks.
+fn numbers(chunks: impl Iterator<Item = u64>) -> String {
+    let numbers: Vec<String> = chunks.take(5).map(|number| number.to_string()).collect();
+    if numbers.is_empty() { "none".to_owned() } else { format!("number {}", numbers.join(", ")) }
 }
 
 /// The place of the first number that full chunks and tail do not give as `all` has it. A tail holds at most `longest` numbers.
@@ -168,25 +198,35 @@ fn members(tables: &Tables, found: &mut Found) {
     let more = stored.iter().find(|row| folded.binary_search(row).is_err());
     if let Some(row) = first.or(more) {
         let (user, joined) = (row.user, row.joined);
-        found.push((
-            Some(joined),
-            format!(
-                "the log and the member rows of user {user}, who joined at seq {joined}, say different things"
-            ),
-        ));
+        let same = |rows: &[MemberRow]| rows.iter().find(|row| (row.user, row.joined) == (user, joined)).copied();
+        let sentence = format!(
+            "the log and the member rows of user {user}, who joined at seq {joined}, say different things: by the log {}, by the row {}",
+            may_see(same(&folded)),
+            may_see(same(&stored))
+        );
+        found.push(Disagreement::at(joined, sentence));
     } else if let Some(head) = &tables.head {
         let present = stored.iter().filter(|row| row.until == Seq::ZERO).count();
         if (head.present as usize, head.stretches as usize) != (present, stored.len()) {
-            found.push((
-                Some(head.head),
-                format!(
-                    "its row counts {} members in {} rows, and there are {present} in {}",
-                    head.present,
-                    head.stretches,
-                    stored.len()
-                ),
-            ));
+            let sentence = format!(
+                "its row counts {} members in {} rows, and there are {present} in {}",
+                head.present,
+                head.stretches,
+                stored.len()
+            );
+            found.push(Disagreement::at(head.head, sentence));
         }
+    }
+}
+
+/// In words, what a member row lets somebody see.
+fn may_see(row: Option<MemberRow>) -> String {
+    match row {
+        None => "they did not".to_owned(),
+        Some(MemberRow { visible_from, until: Seq::ZERO, .. }) => {
+            format!("they may see seq {visible_from} and on")
+        }
+        Some(MemberRow { visible_from, until, .. }) => format!("they may see seq {visible_from} to {until}"),
     }
 }
 
@@ -199,22 +239,20 @@ fn senders(tables: &Tables, found: &mut Found) {
         if entry.client_seq.0 != places.len() as u64 {
             let (device, number) = (entry.device, entry.client_seq.0);
             let due = places.len();
-            found.push((
-                Some(entry.seq),
-                format!(
-                    "the message of device {device} at seq {} has number {number}, and {due} was due",
-                    entry.seq
-                ),
-            ));
+            let sentence = format!(
+                "the message of device {device} at seq {} has number {number}, and {due} was due",
+                entry.seq
+            );
+            found.push(Disagreement::of(device, entry.seq, sentence));
         }
     }
     for (who, places) in &sent {
         let (user, device) = who;
+        let place = |index: usize| places.get(index.min(places.len() - 1)).map(|place| Seq(*place));
         let Some(row) = tables.senders.iter().find(|row| row.who == *who) else {
-            found.push((
-                None,
-                format!("device {device} of user {user} has sent {} messages and has no row", places.len()),
-            ));
+            let sentence =
+                format!("device {device} of user {user} has sent {} messages and has no row", places.len());
+            found.push(Disagreement::of(*device, place(0), sentence));
             continue;
         };
         let chunks = tables
@@ -224,28 +262,33 @@ fn senders(tables: &Tables, found: &mut Found) {
             .map(|(_, number, places)| (*number, places.as_slice()));
         let longest = 2 * SENT_CHUNK - 1;
         let wrong = chunked(chunks, &row.places, places, SENT_CHUNK, longest);
-        if row.next_client_seq.0 != places.len() as u64 + 1 {
-            found.push((
-                None,
-                format!(
-                    "device {device} has sent {} messages, and its row expects number {} next",
-                    places.len(),
-                    row.next_client_seq.0
-                ),
-            ));
+        let next = row.next_client_seq.0;
+        if next != places.len() as u64 + 1 {
+            let sentence = format!(
+                "device {device} has sent {} messages, and its row expects number {next} next",
+                places.len()
+            );
+            // The first message that the row does not count; where it counts too many, the last one.
+            let first = usize::try_from(next).unwrap_or(usize::MAX).saturating_sub(1);
+            found.push(Disagreement::of(*device, place(first), sentence));
         } else if wrong.is_some() || row.places.len() < places.len().min(SENT_CHUNK) {
-            found.push((None, format!("the row of device {device} does not say where its messages stand")));
+            // A row that was begun anew knows its last messages only; another one parts from the log somewhere.
+            let is_anew = places.ends_with(&row.places) && !tables.sent.iter().any(|(of, ..)| of == who);
+            let anew = row.places.first().filter(|_| is_anew).copied().map(Seq);
+            let knows = match anew {
+                Some(first) => format!("knows its last {} only, from seq {first} on", row.places.len()),
+                None => "does not say where its messages stand".to_owned(),
+            };
+            let sentence =
+                format!("the row of device {device}, which has sent {} messages, {knows}", places.len());
+            found.push(Disagreement::of(*device, anew.or(place(wrong.unwrap_or(0))), sentence));
         }
     }
     // A device may have a row and no message: it was refused one.
     for row in tables.senders.iter().filter(|row| !sent.contains_key(&row.who) && row.next_client_seq.0 > 1) {
-        found.push((
-            None,
-            format!(
-                "device {} has sent nothing, and its row expects number {} next",
-                row.who.1, row.next_client_seq.0
-            ),
-        ));
+        let (device, next) = (row.who.1, row.next_client_seq.0);
+        let sentence = format!("device {device} has sent nothing, and its row expects number {next} next");
+        found.push(Disagreement::of(device, None, sentence));
     }
 }
 
@@ -325,7 +368,7 @@ mod tests {
     }
 
     fn told(tables: &Tables) -> String {
-        disagreements(tables).into_iter().map(|(_, sentence)| sentence).collect::<Vec<_>>().join("; ")
+        disagreements(tables).into_iter().map(|found| found.sentence).collect::<Vec<_>>().join("; ")
     }
 
     #[test]
@@ -351,7 +394,7 @@ mod tests {
             (|t| t.members.truncate(2), "member rows of user 2"),
             (|t| t.senders[0].next_client_seq = ClientSeq(3), "expects number 3 next"),
             (|t| t.senders[0].who.0 = B, "of user 1 has sent 128 messages and has no row"),
-            (|t| t.sent[0].2[0] = 77, "does not say where its messages stand"),
+            (|t| t.sent[0].2[0] = 77, "sent 128 messages, does not say where its messages stand"),
             (|t| t.cursors[0].1 = Seq(1_000), "stands at seq 1000"),
         ];
         for (change, sentence) in table {

@@ -114,6 +114,12 @@ pub enum Hop {
         count: u64,
         last: bool,
     },
+    /// The gateway has queued heads for the device: how far the followed conversation goes.
+    HeadsHanded {
+        device: DeviceId,
+        conversation: ConversationId,
+        head: Seq,
+    },
     /// The gateway has queued a frame for the device.
     Handed {
         device: DeviceId,
@@ -278,6 +284,7 @@ impl Hop {
             Hop::Received { conversation, .. }
             | Hop::Answered { conversation, .. }
             | Hop::Handed { conversation, .. }
+            | Hop::HeadsHanded { conversation, .. }
             | Hop::Astray { conversation, .. }
             | Hop::Staged { conversation, .. }
             | Hop::Recognised { conversation, .. }
@@ -315,6 +322,7 @@ impl Hop {
             | Hop::Answered { device, .. }
             | Hop::HeadsTold { device, .. }
             | Hop::Handed { device, .. }
+            | Hop::HeadsHanded { device, .. }
             | Hop::Astray { device, .. }
             | Hop::Staged { device, .. }
             | Hop::Recognised { device, .. }

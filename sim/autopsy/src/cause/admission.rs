@@ -1,10 +1,9 @@
-//! What was stored and ought to have been refused: of whoever was no member, against a conversation's name, or beyond a limit.
+//! What was stored and ought to have been refused: of whoever was no member, or against a conversation's name.
 
 use crate::case::Case;
 use crate::story::at;
 use squall_history::{Kind, What};
 use squall_protocol::{ClientMsgId, Name, UserId};
-use std::collections::BTreeMap;
 
 /// In words, what somebody did.
 fn deed(what: What) -> String {
@@ -72,53 +71,4 @@ fn against_the_name(case: &Case<'_>, user: UserId, members: &[UserId]) -> Option
         Name::Group { .. } if !members.contains(&user) => Some("does not name its creator".to_owned()),
         Name::Direct { .. } | Name::Group { .. } => None,
     }
-}
-
-/// Somebody who has done more than they may, or was told to wait who had not.
-pub fn beyond_a_limit(case: &Case<'_>) -> Option<String> {
-    let message = case.subject.message?;
-    let user = case.sender(message).and_then(|device| case.story.user_of(device))?;
-    let shard = case.shard_name();
-    let mut waits: BTreeMap<UserId, u64> = BTreeMap::new();
-    for event in case.events() {
-        if let (Kind::Wait { .. }, squall_history::Entity::Device(device)) = (&event.kind, event.at)
-            && let Some(user) = case.story.user_of(device)
-        {
-            *waits.entry(user).or_default() += 1;
-        }
-    }
-    let own = waits.remove(&user).unwrap_or_default();
-    let changes = case.events().filter_map(|event| match &event.kind {
-        Kind::Send { sender, client_msg_id, what: what @ (What::Joined(_) | What::Left(_)), .. }
-            if *sender == user =>
-        {
-            let placed = case.places(*client_msg_id).into_iter().find_map(|placed| placed.committed)?;
-            Some((placed, *what))
-        }
-        _ => None,
-    });
-    let mut stored: Vec<u64> = changes.map(|(t, _)| t).collect();
-    stored.sort_unstable();
-    if let Some(told) = case.events().find(|event| {
-        matches!(event.kind, Kind::Wait { client_msg_id, .. } if client_msg_id == message)
-            && event.t == case.subject.t
-    }) {
-        return Some(format!(
-            "user {user} was told to wait at {}, though {shard} had stored {} of their changes by then: what others did was counted for them",
-            at(told.t),
-            stored.iter().filter(|t| **t < told.t).count()
-        ));
-    }
-    let (first, last) = (stored.first()?, stored.last()?);
-    let others: u64 = waits.values().sum();
-    let elsewhere = match own < others {
-        true => format!(", while it told others {others} times: what somebody does is counted for somebody else"),
-        false => ", and not often enough".to_owned(),
-    };
-    Some(format!(
-        "{shard} stored more changes of user {user} than it may: in this conversation alone {}, sent from {} to {}; it told them to wait {own} times there{elsewhere}",
-        stored.len(),
-        at(*first),
-        at(*last),
-    ))
 }

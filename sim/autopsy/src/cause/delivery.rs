@@ -1,6 +1,6 @@
 //! An entry that a device was to show, and has not, or not in time: where its way to the device ends.
 
-use super::redelivery;
+use super::{pauses, redelivery};
 use crate::case::{Arrival, Case};
 use crate::story::{Connection, at};
 use squall_history::{Entity, Hop, Kind, Place, Told};
@@ -22,7 +22,8 @@ pub fn cause(case: &Case<'_>) -> Option<String> {
     let entry = case.entry(seq)?;
     let since = entry.committed.or(entry.staged).or(entry.found.first().copied())?;
     let way = Way { case, seq, device, user, since };
-    way.skipped().or_else(|| way.by_connection())
+    let late = || if case.subject.property == "in-time" { pauses::before_publication(&way) } else { None };
+    way.skipped().or_else(late).or_else(|| way.by_connection())
 }
 
 impl Way<'_> {
@@ -36,10 +37,44 @@ impl Way<'_> {
         if let Some(with) = arrivals.iter().find(|arrival| arrival.has)
             && self.case.subject.property == "no-loss"
         {
-            return Some(format!("it came to device {} at {}, which has not shown it", self.device, at(with.t)));
+            return Some(self.not_shown(with));
         }
         let without = arrivals.iter().find(|arrival| !arrival.has && arrival.from <= arrival.to)?;
         if without.by_page { Some(self.page_without(without)) } else { None }
+    }
+
+    /// It came, and the device shows it not.
+    fn not_shown(&self, arrival: &Arrival) -> String {
+        let way = if arrival.by_page { "in a page" } else { "as a delivery" };
+        let came = format!("it came to device {} at {} {way}, which has not shown it", self.device, at(arrival.t));
+        let shown =
+            self.case.of_device(self.device).filter(|event| event.t <= arrival.t).filter_map(|event| match &event
+                .kind
+            {
+                Kind::Display { seq, .. } => Some(*seq),
+                Kind::Skip { to, .. } => Some(*to),
+                _ => None,
+            });
+        let shown = shown.max().unwrap_or(Seq::ZERO);
+        if shown >= self.seq {
+            return format!("{came}: it had moved on to seq {shown} by then");
+        }
+        if shown.next() == self.seq {
+            return format!("{came}, though it follows on seq {shown}, the last one that it had shown");
+        }
+        let lacked = shown.next();
+        let asked = self.case.of_device(self.device).rev().find_map(|event| match event.kind {
+            Kind::Sync { since, .. } if event.t >= arrival.t && since < self.seq => Some(event.t),
+            _ => None,
+        });
+        let asked = match asked {
+            Some(t) => format!("asked last at {} for what it lacked", at(t)),
+            None => "never asked for what it lacked".to_owned(),
+        };
+        format!(
+            "{came}, for it lacked seq {lacked} before it{}, and {asked}",
+            super::shown::lacking(self.case, self.device, lacked, arrival.t)
+        )
     }
 
     /// A page that spoke for the entry and left it out.
@@ -98,7 +133,10 @@ impl Way<'_> {
         if let Some(sentence) = self.silent(&last) {
             return Some(sentence);
         }
-        if last.from > self.since { self.not_in_heads(&last).or_else(|| self.fan_out()) } else { self.fan_out() }
+        match last.from > self.since {
+            true => self.not_in_heads(&last).or_else(|| self.told_by_heads(&last)).or_else(|| self.fan_out()),
+            false => self.fan_out(),
+        }
     }
 
     /// When the entry was shown at last, or the end.
@@ -130,14 +168,13 @@ impl Way<'_> {
         ))
     }
 
-    /// The device came after the entry was there: it learns of it from the heads.
-    fn not_in_heads(&self, connection: &Connection) -> Option<String> {
+    /// The heads that the shard told a connection: when, how far this log goes, how many there were, and whether they were the last.
+    fn heads_told(&self, connection: &Connection) -> Vec<(u64, Option<Seq>, u64, bool)> {
         // The heads may be told before the device has read its welcome.
         let all = self.case.story.connections(self.device);
         let before =
             all.iter().filter_map(|c| c.until).filter(|until| *until <= connection.from).max().unwrap_or(0);
-        let told: Vec<(u64, Option<Seq>, u64, bool)> = self
-            .case
+        self.case
             .story
             .hops()
             .filter_map(|(event, hop)| match hop {
@@ -151,7 +188,19 @@ impl Way<'_> {
                 }
                 _ => None,
             })
-            .collect();
+            .collect()
+    }
+
+    /// They told how far the log goes.
+    fn told_by_heads(&self, connection: &Connection) -> Option<String> {
+        let told = self.heads_told(connection);
+        let (t, ..) = told.into_iter().find(|(_, head, ..)| head.is_some_and(|head| head >= self.seq))?;
+        pauses::after_heads(self, t)
+    }
+
+    /// The device came after the entry was there: it learns of it from the heads.
+    fn not_in_heads(&self, connection: &Connection) -> Option<String> {
+        let told = self.heads_told(connection);
         if told.iter().any(|(_, head, ..)| head.is_some_and(|head| head >= self.seq)) {
             return None;
         }
@@ -313,6 +362,9 @@ impl Way<'_> {
         };
         let there =
             format!("device {}, on gateway-{} since {}", self.device, connection.gateway, at(connection.from));
+        if let Some(sentence) = self.taken_out(t, &name, &there).or_else(|| self.left_out(t, &name, &connection)) {
+            return sentence;
+        }
         let stop = index.and_then(|index| self.case.story.stopped_between(index, 0, t));
         let lost = stop.map_or(String::new(), |stop| match stop.restarted {
             Some(restarted) => format!(", which had forgotten everything as it restarted at {},", at(restarted)),
@@ -350,6 +402,71 @@ impl Way<'_> {
         format!("{} looked for its readers at {}: {name}{lost} did not know {there}; {then}", self.shard(), at(t))
     }
 
+    /// When a registry last heard of this connection, up to a time, unless it has lost all since.
+    fn registered(&self, t: u64, name: &str, connection: &Connection) -> Option<u64> {
+        let index = self.case.story.index_of(name)?;
+        let heard = self.case.story.hops().rev().find_map(|(event, hop)| match hop {
+            Hop::Registered { device, connect_count, outcome: "created" | "visible", .. }
+                if *device == self.device
+                    && *connect_count == connection.count
+                    && event.at == Entity::Host(index)
+                    && event.t < t =>
+            {
+                Some(event.t)
+            }
+            _ => None,
+        })?;
+        self.case.story.stopped_between(index, heard, t).is_none().then_some(heard)
+    }
+
+    /// The registry had the connection, and took it out though it is still there.
+    fn taken_out(&self, t: u64, name: &str, there: &str) -> Option<String> {
+        let connection = self.case.connected(self.device, t)?;
+        let heard = self.registered(t, name, &connection)?;
+        let index = self.case.story.index_of(name)?;
+        let removed = self.case.story.hops().find_map(|(event, hop)| match hop {
+            Hop::Unregistered { user, device, removed: true, gateway }
+                if *user == self.user && event.at == Entity::Host(index) && (heard..t).contains(&event.t) =>
+            {
+                Some((event.t, *device, *gateway))
+            }
+            _ => None,
+        });
+        let (gone, device, gateway) = removed?;
+        let whose = match device == self.device {
+            true => format!("a connection of device {device}"),
+            false => format!("device {device}, another one of the same user,"),
+        };
+        Some(format!(
+            "{} looked for its readers at {}: {name} did not know {there}; it had been told of it at {}, and had taken it out at {}, when gateway-{gateway} told it that {whose} was gone",
+            self.shard(),
+            at(t),
+            at(heard),
+            at(gone)
+        ))
+    }
+
+    /// The registry has the connection, and what the shard took of its answer for this entry leaves it out.
+    fn left_out(&self, t: u64, name: &str, connection: &Connection) -> Option<String> {
+        let heard = self.registered(t, name, connection)?;
+        let stays = self.case.stays(self.user);
+        let current = stays.iter().rev().find(|stay| stay.covers(self.seq))?;
+        let before = stays.iter().rev().find_map(|stay| stay.left.filter(|left| *left < current.joined));
+        let before = before.map_or(String::new(), |left| format!(", having left at seq {left}"));
+        let leaves = current.left.map_or(String::new(), |left| format!(" and leaves at seq {left}"));
+        Some(format!(
+            "{} asked {name} for its readers, which has known device {} on gateway-{} since {}, and took the answer of {} without it: user {} was not counted among the readers of seq {}, though they are a member from seq {} on{before}{leaves}",
+            self.shard(),
+            self.device,
+            connection.gateway,
+            at(heard),
+            at(t),
+            self.user,
+            self.seq,
+            current.joined
+        ))
+    }
+
     fn lost_on_the_way(&self, t: u64, place: &Place) -> String {
         let connection = self.case.connected(self.device, t);
         if let Some(connection) =
@@ -357,7 +474,7 @@ impl Way<'_> {
         {
             return self.wrong_place(t, place, &connection);
         }
-        let lost = self.lost_where(t, place.gateway);
+        let lost = self.lost_where(t, place.gateway, self.seq);
         format!("published at {} for gateway-{}, {lost}; {}", at(t), place.gateway, redelivery::clause(self, t))
     }
 
@@ -400,8 +517,8 @@ impl Way<'_> {
         }
     }
 
-    /// Where a publication ended.
-    pub fn lost_where(&self, t: u64, gateway: u32) -> String {
+    /// Where a publication of this place ended, or what told the device again of it.
+    pub fn lost_where(&self, t: u64, gateway: u32, seq: Seq) -> String {
         let name = format!("gateway-{gateway}");
         let fault_on = |host: &str, t: u64| {
             let index = self.case.story.index_of(host);
@@ -409,7 +526,7 @@ impl Way<'_> {
         };
         let carried = self.case.hops().find_map(|(event, hop)| match hop {
             Hop::Carried { to, from, devices, subscribed, .. }
-                if event.t >= t && (*from..=*to).contains(&self.seq) && devices.contains(&self.device) =>
+                if event.t >= t && (*from..=*to).contains(&seq) && devices.contains(&self.device) =>
             {
                 Some((event, *subscribed))
             }
@@ -428,12 +545,12 @@ impl Way<'_> {
         }
         let came = self.case.hops().find_map(|(event, hop)| match hop {
             Hop::Handed { device, told: Told::Deliver { to, .. }, .. }
-                if *device == self.device && *to == self.seq && event.t >= carried.t =>
+                if *device == self.device && *to == seq && event.t >= carried.t =>
             {
                 Some(format!("handed to the device by {name} at {}, where it never came", at(event.t)))
             }
             Hop::Astray { device, told: Told::Deliver { to, .. }, .. }
-                if *device == self.device && *to == self.seq && event.t >= carried.t =>
+                if *device == self.device && *to == seq && event.t >= carried.t =>
             {
                 Some(format!("it found the connection gone on {name} at {}", at(event.t)))
             }

@@ -4,20 +4,30 @@
 //! **Invariant:** a rule reads the history only, and a sentence says nothing that the history does not.
 
 mod admission;
+mod answer;
 mod content;
 mod cursors;
 mod delivery;
 mod durable;
+mod limits;
 mod order;
+mod pauses;
 mod redelivery;
+mod refusal;
 mod routes;
 mod sending;
 mod shown;
 mod stamps;
+mod tables;
+#[cfg(test)]
+mod tests;
 mod twice;
 
 use crate::case::{Case, Subject};
+use crate::diagram::Focus;
+use crate::steps::describe;
 use crate::story::{Story, at};
+use squall_history::{Hop, Kind};
 
 /// The sentence that names the cause of a violation.
 pub fn cause(story: &Story, subject: &Subject) -> String {
@@ -33,27 +43,33 @@ pub fn cause(story: &Story, subject: &Subject) -> String {
         "members-only" => {
             admission::cause(&case).or_else(|| shown::cause(&case)).or_else(|| content::cause(&case))
         }
-        "limits-hold" => admission::beyond_a_limit(&case),
+        "limits-hold" => limits::cause(&case),
         "wire-privacy" => shown::on_the_wire(&case),
         "nothing-unsent" => content::cause(&case),
         "cursor-behind-acks" | "cursor-never-back" => cursors::cause(&case),
         "current-routes" => routes::cause(&case),
         "sender-order" => order::cause(&case),
+        "tables-agree" => tables::cause(&case),
         "same-stamps" => stamps::cause(&case).or_else(|| durable::cause(&case)),
         _ => None,
     };
     found.unwrap_or_else(|| last_step(&case))
 }
 
-/// Where no rule knows a cause: the last thing that happened to the message.
+/// Where no rule knows a cause: the last thing that happened to the message, and what had befallen hosts before.
 fn last_step(case: &Case<'_>) -> String {
-    let about = case.events().rfind(|event| event.t <= case.subject.t);
-    match about {
-        Some(event) => format!(
-            "no rule knows the cause; the last step on its way was at {} on {}",
-            at(event.t),
-            case.story.name(event.at)
-        ),
-        None => "the history tells nothing of it".to_owned(),
-    }
+    let focus = Focus::of(case);
+    let until = |event: &&squall_history::Event| event.t <= case.subject.t;
+    // What the audit read is no step of a way.
+    let step = case
+        .events()
+        .rev()
+        .filter(until)
+        .filter(|event| !matches!(event.kind, Kind::Hop(Hop::Logged { .. })))
+        .find_map(|event| describe(case, &focus, event).map(|step| (event.t, step)));
+    let Some((t, step)) = step else { return "the history tells nothing of it".to_owned() };
+    let stop = case.shard.and_then(|shard| case.story.stopped_between(shard, 0, t));
+    let before =
+        stop.map_or(String::new(), |stop| format!("; before that, {} {}", case.shard_name(), stop.verb()));
+    format!("no rule knows the cause; the last step on its way: {} {} at {}{before}", step.lane, step.text, at(t))
 }

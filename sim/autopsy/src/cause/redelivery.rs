@@ -39,8 +39,7 @@ pub fn clause(way: &Way<'_>, t: u64) -> String {
     if tries.is_empty() {
         return never(way, t);
     }
-    let times: Vec<String> = tries.iter().map(|t| at(*t)).collect();
-    let told = format!("{shard} told the device again at {}", listed(&times));
+    let told = format!("{shard} told the device again {}", listed(&tries));
     let all: Vec<u64> = std::iter::once(t).chain(tries.iter().copied()).chain([end]).collect();
     let longest = all.windows(2).map(|pair| (pair[1] - pair[0], pair[0], pair[1])).max().unwrap_or_default();
     let patience = 2 * limits::REDELIVER_AFTER.as_micros() as u64 + 1_000_000;
@@ -60,22 +59,41 @@ pub fn clause(way: &Way<'_>, t: u64) -> String {
     }
 }
 
-fn listed(times: &[String]) -> String {
+/// Few times one by one, many by their first and last.
+fn listed(times: &[u64]) -> String {
     match times {
-        [all @ .., last] if !all.is_empty() => format!("{} and {last}", all.join(", ")),
-        [only] => only.clone(),
+        [first, .., last] if times.len() > 5 => {
+            format!("{} times, from {} to {}", times.len(), at(*first), at(*last))
+        }
+        [all @ .., last] if !all.is_empty() => {
+            let all: Vec<String> = all.iter().map(|t| at(*t)).collect();
+            format!("at {} and {}", all.join(", "), at(*last))
+        }
+        [only] => format!("at {}", at(*only)),
         _ => String::new(),
     }
 }
 
-/// Whether the tries were lost as well.
+/// Whether the tries were lost as well, and where the last one ended.
 fn lost_tries(way: &Way<'_>, tries: &[u64]) -> String {
     let handed = way.case.handed(way.device);
     let came =
         tries.iter().filter(|t| handed.iter().any(|(event, _)| event.t >= **t && event.t < **t + 500_000)).count();
+    let last = way.case.hops().rev().find_map(|(event, hop)| match hop {
+        Hop::Redelivered { device, gateway, head, .. } if *device == way.device && tries.contains(&event.t) => {
+            Some((event.t, *gateway, *head))
+        }
+        _ => None,
+    });
+    let ended = match last {
+        Some((t, gateway, head)) if came == 0 && tries.len() > 1 => {
+            format!(" (the last one: {})", way.lost_where(t, gateway, head))
+        }
+        _ => String::new(),
+    };
     match (came, tries.len()) {
         (0, 1) => ", which was lost, too".to_owned(),
-        (0, _) => ", which were all lost, too".to_owned(),
+        (0, _) => format!(", which were all lost, too{ended}"),
         _ => String::new(),
     }
 }

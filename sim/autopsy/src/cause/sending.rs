@@ -1,6 +1,7 @@
 //! A send that was never answered, or whose refusal was not the truth.
 
 use super::delivery::silent_fault;
+use super::{answer, refusal};
 use crate::case::Case;
 use crate::story::at;
 use squall_history::{Entity, Hop, Kind, Told, What};
@@ -16,28 +17,19 @@ pub fn cause(case: &Case<'_>) -> Option<String> {
     if let Some((_, reason)) = refused {
         return stored_all_the_same(case, message, device, reason)
             .or_else(|| emptied(case))
-            .or_else(|| a_member_refused(case, message, device));
+            .or_else(|| refusal::cause(case, message, device, reason));
     }
     waiting(case, message, device)
         .or_else(|| silent(case, message, device))
         .or_else(|| emptied(case))
         .or_else(|| wrong_number(case, message, device))
         .or_else(|| not_sent_again(case, message, device))
-}
-
-/// The shard's refusal for good: when it was made up, and by whom.
-fn refusal<'a>(case: &Case<'a>, message: ClientMsgId) -> Option<(u64, Entity)> {
-    case.answers(message).into_iter().find_map(|(event, told)| match told {
-        Told::Refused { reason, .. } if !matches!(*reason, "busy" | "too_often" | "expected_client_seq") => {
-            Some((event.t, event.at))
-        }
-        _ => None,
-    })
+        .or_else(|| answer::cause(case, message, device))
 }
 
 fn stored_all_the_same(case: &Case<'_>, message: ClientMsgId, device: DeviceId, reason: &str) -> Option<String> {
     let placed = case.places(message).into_iter().next()?;
-    let (t, shard) = refusal(case, message)?;
+    let (t, shard) = refusal::made(case, message)?;
     let staged = placed.staged?;
     let shard = case.story.name(shard);
     if staged < t {
@@ -94,25 +86,6 @@ fn stored_all_the_same(case: &Case<'_>, message: ClientMsgId, device: DeviceId, 
         at(t),
         at(copy.t),
         placed.seq
-    ))
-}
-
-/// A member was refused as if they were none.
-fn a_member_refused(case: &Case<'_>, message: ClientMsgId, device: DeviceId) -> Option<String> {
-    let (t, shard) = refusal(case, message)?;
-    let user = case.story.user_of(device)?;
-    let stays = case.stays(user);
-    let since = |seq| case.entry(seq).and_then(|placed| placed.committed.or(placed.staged));
-    let current = stays.iter().rev().find(|stay| since(stay.joined).is_some_and(|joined| joined <= t))?;
-    let earlier = stays.iter().rev().find(|stay| stay.left.is_some_and(|left| left < current.joined));
-    let before =
-        earlier.and_then(|stay| stay.left).map_or(String::new(), |left| format!(", who had left at seq {left},"));
-    Some(format!(
-        "{} refused it at {} as of no member, though user {user}{before} is a member since seq {}, stored at {}",
-        case.story.name(shard),
-        at(t),
-        current.joined,
-        at(since(current.joined)?)
     ))
 }
 
@@ -298,6 +271,9 @@ fn not_sent_again(case: &Case<'_>, message: ClientMsgId, device: DeviceId) -> Op
     let copies = case.received(message, "gateway-");
     let last = copies.iter().map(|event| event.t).max();
     let back = case.story.connections(device).into_iter().find(|c| c.from > last.unwrap_or(sent))?;
+    if case.resends(message).into_iter().any(|(t, _)| t >= back.from) {
+        return None;
+    }
     let answered = case.answers(message).into_iter().find(|(_, told)| matches!(told, Told::Sent { .. }));
     let gone =
         case.story.connections(device).into_iter().rev().find(|c| c.until.is_some_and(|until| until <= back.from));

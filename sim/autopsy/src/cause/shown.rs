@@ -137,7 +137,7 @@ pub fn ahead(case: &Case<'_>) -> Option<String> {
 }
 
 /// Why a device lacks a place, as a clause.
-fn lacking(case: &Case<'_>, device: DeviceId, seq: Seq, t: u64) -> String {
+pub fn lacking(case: &Case<'_>, device: DeviceId, seq: Seq, t: u64) -> String {
     let forwarded = case.hops().rev().find_map(|(event, hop)| match hop {
         Hop::Forwarded { seq: of, to, .. }
             if *of == seq && event.t <= t && to.iter().any(|place| place.device == device) =>

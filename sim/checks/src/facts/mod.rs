@@ -24,8 +24,7 @@ mod table;
 
 pub(crate) use arrivals::Astray;
 pub use audit::AuditEntry;
-use fact::row;
-pub(crate) use fact::{Fact, Logged, Origin, Shown, Suspect};
+pub(crate) use fact::{Fact, Logged, Origin, Shown, Suspect, row};
 pub(crate) use promptness::Late;
 pub(crate) use rows::{NONE, known};
 use spent::Spent;

@@ -39,8 +39,8 @@ impl Growth {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Excess {
     pub user: UserId,
-    /// The entry with which it is too much; of sends, none.
-    pub message: Option<u32>,
+    /// The entry with which it is too much; of sends, the last one.
+    pub message: u32,
     pub what: &'static str,
     /// How many more than were allowed.
     pub beyond: u64,
@@ -59,8 +59,8 @@ pub(crate) struct Spent {
     judged: u32,
     /// What the hosts' clocks show when the run starts; 0 when a fault may make them show anything.
     epoch_ms: u64,
-    /// Entries of each user, of whatever kind.
-    sends: FxHashMap<UserId, u32>,
+    /// Entries of each user, of whatever kind, and the last one.
+    sends: FxHashMap<UserId, (u32, u32)>,
     growth: Vec<Growth>,
     /// So many are in the order of shards, users and time.
     settled: usize,
@@ -91,7 +91,8 @@ impl Spent {
             return;
         }
         self.entries += 1;
-        *self.sends.entry(entry.sender).or_default() += 1;
+        let sends = self.sends.entry(entry.sender).or_default();
+        *sends = (sends.0 + 1, message);
         let (is_creation, additions) = match entry.what {
             What::Text => return,
             What::Created => (true, entry.members.len()),
@@ -119,9 +120,9 @@ impl Spent {
         let Allowance { per_second, at_once } = self.limits.sends;
         let full = (buckets + self.restarts_of(&self.gateways)) * u64::from(at_once);
         let allowed = full + buckets * u64::from(per_second) * (now / 1_000_000 + 1);
-        for (user, sends) in &self.sends {
+        for (user, (sends, last)) in &self.sends {
             if let Some(beyond) = u64::from(*sends).checked_sub(allowed).filter(|beyond| *beyond > 0) {
-                found.push(Excess { user: *user, message: None, what: "sends", beyond });
+                found.push(Excess { user: *user, message: *last, what: "sends", beyond });
             }
         }
         found.sort_unstable_by_key(|excess| excess.user);
@@ -148,7 +149,7 @@ impl Spent {
                 full_at = t.max(full_at) + micros(u64::from(tokens));
                 if full_at - t > room {
                     let beyond = (full_at - t - room) * u64::from(*per_second) / 1_000_000 + 1;
-                    let (user, message) = (growth.user, Some(growth.message));
+                    let (user, message) = (growth.user, growth.message);
                     return Some(Excess { user, message, what, beyond });
                 }
             }
@@ -224,14 +225,14 @@ mod tests {
         spent.entry(0, message, &entry);
     }
 
-    fn found(mut spent: Spent) -> Vec<(u64, Option<u32>, &'static str)> {
+    fn found(mut spent: Spent) -> Vec<(u64, u32, &'static str)> {
         spent.settle();
         spent.excesses(10_000_000).iter().map(|e| (e.user.0, e.message, e.what)).collect()
     }
 
     #[test]
     fn what_a_bucket_gives_passes_and_one_more_does_not() {
-        for (last_ms, excess) in [(4_000, vec![]), (2_500, vec![(1, Some(6), "joins and leaves")])] {
+        for (last_ms, excess) in [(4_000, vec![]), (2_500, vec![(1, 6, "joins and leaves")])] {
             let mut spent = spent(EPOCH_MS);
             // Three at once, one for the stamps, and then one a second.
             for t_ms in [100, 100, 100, 100, 1_100, 2_100, 3_100] {
@@ -250,7 +251,7 @@ mod tests {
         push(&mut spent, 0, 1, What::Created, &many);
         push(&mut spent, 0, 1, What::Joined(UserId(3)), &[]);
         push(&mut spent, 0, 1, What::Joined(UserId(3)), &[]);
-        assert_eq!(found(spent), [(1, Some(2), "additions")]);
+        assert_eq!(found(spent), [(1, 2, "additions")]);
     }
 
     #[test]
@@ -265,7 +266,7 @@ mod tests {
 
     #[test]
     fn sends_are_counted_over_the_run_at_all_gateways() {
-        for (more, excess) in [(0, vec![]), (1, vec![(1, None, "sends")])] {
+        for (more, excess) in [(0, vec![]), (1, vec![(1, 260, "sends")])] {
             let mut spent = spent(EPOCH_MS);
             for _ in 0..2 * (20 + 10 * 11) + more {
                 push(&mut spent, 0, 1, What::Text, &[]);

@@ -205,6 +205,15 @@ impl Probe {
                     self.say(voice, Told::HeadsTold { device, conversation, head, count, last });
                 }
             }
+            Hop::Handed { device, frame: ServerFrame::Heads { heads } } => {
+                let wanted = |filter: &Filter| {
+                    let wanted = heads.iter().filter(|head| filter.wants_conversation(head.conversation));
+                    wanted.map(|head| (head.conversation, head.head)).collect::<Vec<_>>()
+                };
+                for (conversation, head) in voice.followed.ask(wanted) {
+                    self.say(voice, Told::HeadsHanded { device, conversation, head });
+                }
+            }
             Hop::Handed { device, frame } => {
                 if let Some((conversation, told)) = told(frame) {
                     self.say(voice, Told::Handed { device, conversation, told });

@@ -1,0 +1,179 @@
+//! Stories of a few steps, and the sentence that each of the younger rules makes of them. What the older ones say of whole runs is shown by
+//! `squall bugs --explain`.
+
+use super::cause;
+use crate::case::Subject;
+use crate::story::Story;
+use squall_history::{Asked, Entity, Event, Extent, Harm, Hop, Kind, Told, Via, What};
+use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId};
+
+const C: ConversationId = ConversationId(1 << 127 | 1);
+const M: ClientMsgId = ClientMsgId(7 << 96);
+const D: DeviceId = DeviceId(3);
+const E: DeviceId = DeviceId(4);
+const U: UserId = UserId(30);
+const GATEWAY: Entity = Entity::Host(0);
+const SHARD: Entity = Entity::Host(1);
+const REGISTRY: Entity = Entity::Host(2);
+
+/// Steps at so many milliseconds.
+fn story(steps: Vec<(u64, Entity, Kind)>) -> Story {
+    let hosts = ["gateway-0", "messages-0", "registry-0", "bus-0"].map(str::to_owned).to_vec();
+    let events = steps.into_iter().map(|(ms, at, kind)| Event { t: ms * 1_000, at, kind });
+    Story { events: events.collect(), hosts }
+}
+
+fn told(property: &str, seq: Option<u64>, device: Option<DeviceId>, steps: Vec<(u64, Entity, Kind)>) -> String {
+    let story = story(steps);
+    let t = story.end();
+    let subject =
+        Subject { property: property.to_owned(), t, conversation: C, seq: seq.map(Seq), message: Some(M), device };
+    cause(&story, &subject)
+}
+
+fn connect(ms: u64, device: DeviceId) -> (u64, Entity, Kind) {
+    (ms, Entity::Device(device), Kind::Connect { user: U, gateway: 0, connect_count: 1 })
+}
+
+fn send(ms: u64) -> (u64, Entity, Kind) {
+    let kind = Kind::Send {
+        conversation: C,
+        sender: U,
+        client_msg_id: M,
+        body_hash: 1,
+        what: What::Text,
+        members: Vec::new(),
+    };
+    (ms, Entity::Device(D), kind)
+}
+
+fn received(ms: u64, at: Entity) -> (u64, Entity, Kind) {
+    let asked = Asked::Send { client_msg_id: M, client_seq: ClientSeq(1) };
+    (ms, at, Kind::Hop(Hop::Received { user: U, device: D, conversation: C, asked }))
+}
+
+fn answered(ms: u64, reason: &'static str) -> (u64, Entity, Kind) {
+    let refused = Told::Refused { client_msg_id: M, reason, value: None };
+    (ms, SHARD, Kind::Hop(Hop::Answered { device: D, conversation: C, told: refused }))
+}
+
+fn end(ms: u64) -> (u64, Entity, Kind) {
+    (ms, Entity::World, Kind::Phase { name: "audit" })
+}
+
+/// An entry is staged and committed.
+fn stored(ms: u64, device: DeviceId, message: ClientMsgId, seq: u64) -> [(u64, Entity, Kind); 3] {
+    let (conversation, seq) = (C, Seq(seq));
+    let extent = Extent { bytes: 1, first_nul: None };
+    let staged =
+        Hop::Staged { device, conversation, client_msg_id: message, client_seq: ClientSeq(1), seq, extent };
+    let append = Kind::Append { conversation, seq, sender: U, client_msg_id: message, body_hash: 1 };
+    [
+        (ms, SHARD, Kind::Hop(staged)),
+        (ms, SHARD, Kind::Hop(Hop::Committing { conversation, seq })),
+        (ms + 1, SHARD, append),
+    ]
+}
+
+#[test]
+fn a_refusal_whose_fence_no_commit_holds_is_named() {
+    let steps = vec![
+        connect(0, D),
+        send(1_000),
+        received(1_010, GATEWAY),
+        received(1_020, SHARD),
+        answered(1_020, "not_a_member"),
+        end(9_000),
+    ];
+    let sentence = told("every-send-answered", None, Some(D), steps);
+    assert!(sentence.starts_with("messages-0 made up its refusal (not_a_member) at 1.020 s"), "{sentence}");
+    assert!(sentence.contains("none was begun for the fence of device 3"), "{sentence}");
+}
+
+#[test]
+fn where_the_way_of_a_send_ends_is_named() {
+    let faulty = Kind::Fault {
+        name: "cut".to_owned(),
+        active: true,
+        targets: Vec::new(),
+        harm: Harm { hosts: vec![1], ..Harm::default() },
+    };
+    let heard = Kind::Deliver {
+        conversation: C,
+        from: Seq(1),
+        to: Seq(1),
+        entries: 0,
+        via: Via::Deliver,
+        held: Vec::new(),
+    };
+    let steps = vec![connect(0, D), send(1_000), (5_000, Entity::Device(D), heard), end(9_000)];
+    let never_out = told("every-send-answered", None, Some(D), steps);
+    assert!(never_out.contains("never came to any gateway"), "{never_out}");
+    let steps =
+        vec![connect(0, D), (900, Entity::World, faulty), send(1_000), received(1_010, GATEWAY), end(9_000)];
+    let stuck = told("every-send-answered", None, Some(D), steps);
+    assert!(stuck.contains("came to gateway-0 once, at 1.010 s, and never to messages-0"), "{stuck}");
+    assert!(stuck.contains("while the fault \"cut\""), "{stuck}");
+    let steps = vec![connect(0, D), send(1_000), received(1_010, GATEWAY), received(1_020, SHARD), end(9_000)];
+    let unheard = told("every-send-answered", None, Some(D), steps);
+    assert!(unheard.contains("neither gave it a place nor answered anything"), "{unheard}");
+}
+
+#[test]
+fn the_commit_in_which_a_row_parts_from_the_log_is_named_with_what_else_it_held() {
+    let mut steps = vec![connect(0, D), connect(0, E), send(1_000)];
+    steps.extend(stored(2_000, E, ClientMsgId(8), 1));
+    steps.extend(stored(2_000, D, M, 2));
+    steps.push(end(9_000));
+    steps.sort_by_key(|(ms, ..)| *ms);
+    let sentence = told("tables-agree", Some(2), Some(D), steps);
+    assert!(sentence.starts_with("the row of device 3 parts from the log at seq 2"), "{sentence}");
+    assert!(sentence.contains("commit of 2.000 s, together with seq 1 of device 4, another one of the same user"));
+}
+
+#[test]
+fn a_user_who_was_told_to_wait_for_what_is_no_send_is_named() {
+    let acks = (0..9).map(|n| {
+        let asked = Asked::Ack { up_to: Seq(n) };
+        (1_001 + n, GATEWAY, Kind::Hop(Hop::Received { user: U, device: D, conversation: C, asked }))
+    });
+    let refused = Told::Refused { client_msg_id: M, reason: "too_often", value: Some(500) };
+    let mut steps = vec![connect(0, D), send(1_000)];
+    steps.extend(acks);
+    steps.push(received(1_020, GATEWAY));
+    steps.push((1_020, GATEWAY, Kind::Hop(Hop::Answered { device: D, conversation: C, told: refused })));
+    let wait = Kind::Wait { conversation: C, client_msg_id: M, retry_after_ms: 500 };
+    steps.push((1_030, Entity::Device(D), wait));
+    let sentence = told("limits-hold", None, Some(D), steps);
+    assert!(sentence.starts_with("gateway-0 told user 30 to wait at 1.020 s, when they had sent"), "{sentence}");
+    assert!(sentence.ends_with("what is no send was counted as one"), "{sentence}");
+}
+
+#[test]
+fn a_registry_that_took_out_a_device_that_is_there_is_named() {
+    let conversation = C;
+    let (user, device, gateway) = (U, E, 0);
+    let registered = Hop::Registered { user, device, gateway, connect_count: 1, outcome: "created" };
+    let unregistered = Hop::Unregistered { user, device, gateway, removed: true };
+    let planned = Hop::Planned { conversation, seq: Seq(1), registry: 0, users: vec![U] };
+    let looked_up = Hop::LookedUp { conversation, seq: Seq(1), registry: 0, found: Vec::new() };
+    let mut steps = vec![
+        connect(0, D),
+        connect(100, E),
+        (110, REGISTRY, Kind::Hop(registered)),
+        (500, REGISTRY, Kind::Hop(unregistered)),
+        send(1_000),
+    ];
+    steps.extend(stored(2_000, D, M, 1));
+    steps.push((2_010, SHARD, Kind::Hop(planned)));
+    steps.push((2_020, SHARD, Kind::Hop(looked_up)));
+    steps.push(end(9_000));
+    let sentence = told("no-loss", Some(1), Some(E), steps);
+    assert!(sentence.contains("had been told of it at 0.110 s, and had taken it out at 0.500 s"), "{sentence}");
+}
+
+#[test]
+fn what_no_rule_knows_is_said_with_the_last_step() {
+    let sentence = told("bounded-and-back", None, Some(D), vec![connect(0, D), send(1_000), end(9_000)]);
+    assert!(sentence.starts_with("no rule knows the cause"), "{sentence}");
+}
