@@ -3,11 +3,11 @@
 use crate::{plots, story};
 
 const STYLE: &str = "\
-:root { color-scheme: light dark; --line: #d6d9de; --soft: #5c6470; --paper: #ffffff; --ink: #14181f; --sunk: #f4f5f7; --pass: #1a7f37; --violated: #c62828; --inconclusive: #9a6700; --bar: #4c7bd9; }
-@media (prefers-color-scheme: dark) { :root { --line: #3a404a; --soft: #9aa3af; --paper: #12151a; --ink: #e6e9ee; --sunk: #1a1f27; --pass: #4ac26b; --violated: #ff7b72; --inconclusive: #d9a441; --bar: #6b95ec; } }
+:root { color-scheme: light dark; --line: #d6d9de; --soft: #5c6470; --paper: #ffffff; --ink: #14181f; --sunk: #f4f5f7; --pass: #1a7f37; --violated: #c62828; --inconclusive: #9a6700; --bar: #4c7bd9; --link: #2459bb; }
+@media (prefers-color-scheme: dark) { :root { --line: #3a404a; --soft: #9aa3af; --paper: #12151a; --ink: #e6e9ee; --sunk: #1a1f27; --pass: #4ac26b; --violated: #ff7b72; --inconclusive: #d9a441; --bar: #6b95ec; --link: #8fb0f5; } }
 * { box-sizing: border-box; }
 body { overflow-wrap: anywhere; font: 15px/1.5 system-ui, sans-serif; background: var(--paper); color: var(--ink); max-width: 64rem; margin: 1.5rem auto 4rem; padding: 0 1rem; }
-h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 .3rem; overflow-wrap: anywhere; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .5rem; }
+a { color: var(--link); } h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 .3rem; overflow-wrap: anywhere; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .5rem; }
 h3 { font-size: 1rem; margin: 0 0 .3rem; } h3 .under { color: var(--soft); font-weight: 400; }
 p.sentence { font-size: 1.15rem; margin: .3rem 0 .6rem; max-width: 48rem; }
 p.under { color: var(--soft); margin-top: .25rem; overflow-wrap: anywhere; }
@@ -23,7 +23,8 @@ code, pre { font: 13px/1.5 ui-monospace, monospace; overflow-wrap: anywhere; } p
 .case { border-left: 3px solid var(--violated); padding-left: .8rem; margin: 1rem 0; }
 .reproduce code { background: var(--sunk); padding: .25rem .5rem; border-radius: .3rem; }
 button { font: inherit; font-size: 13px; border: 1px solid var(--line); border-radius: .3rem; background: var(--paper); color: var(--ink); cursor: pointer; }
-@media print { body { max-width: none; margin: 0; } button { display: none; } h2 { break-after: avoid; } tr { break-inside: avoid; } }
+@media (max-width: 30rem) { body { padding: 0 .7rem; } table { font-size: 13px; } th, td { padding-right: .45rem; } }
+@media print { body { max-width: none; margin: 0; } button { display: none; } .scroll { overflow: visible; } .story svg { width: 100% !important; height: auto !important; } h2 { break-after: avoid; } tr { break-inside: avoid; } }
 ";
 
 /// Of `copy.js`, which shows the buttons that copy a line: they are of no use without it. The policy lets nothing else run; a browser that

@@ -143,7 +143,7 @@ fn date_steps(from: f64, to: f64, most: usize) -> Vec<f64> {
 fn date_text(at: f64, span: f64) -> String {
     let text = rfc3339(at as i64, 0);
     match span / DAY {
-        days if days < 2.0 => text[11..16].to_owned(),
+        days if days < 2.0 => text[5..16].replace('T', " "),
         days if days < 500.0 => text[5..10].to_owned(),
         _ => text[..7].to_owned(),
     }

@@ -7,6 +7,7 @@ use std::fmt::Write;
 
 /// How fields look; the page's colours.
 pub const STYLE: &str = "\
+.of-scenario { display: flex; flex-wrap: wrap; align-items: baseline; gap: .1rem 1rem; margin: .35rem 0; } .of-scenario h3 { flex: 0 1 26rem; margin: 0; } .of-scenario .matrix { flex: 1 1 16rem; margin: 0; }
 .matrix { display: flex; flex-wrap: wrap; gap: 2px; margin: .2rem 0 1rem; } .matrix a, .matrix span { font: 700 12px/18px ui-monospace, monospace; width: 18px; height: 18px; text-align: center; border-radius: 3px; color: var(--paper); text-decoration: none; }
 .matrix .pass { background: var(--pass); } .matrix .violated { background: var(--violated); } .matrix .inconclusive { background: var(--inconclusive); } .matrix .unfinished { background: var(--ink); }
 .matrix .pass { opacity: .55; }
@@ -39,14 +40,15 @@ pub fn render(out: &mut String, sweep: &SweepRecord) {
         runs.sort_by_key(|run| run.seed);
         let (first, last) = (runs[0].seed, runs[runs.len() - 1].seed);
         let passed = runs.iter().filter(|run| run.verdict == Some(Verdict::Pass)).count();
+        let seeds = if first == last { format!("seed {first}") } else { format!("seeds {first} to {last}") };
         let _ = writeln!(
             out,
-            "<h3>{} <span class=\"under\">seeds {first} to {last}, {passed} of {} passed</span></h3>\n<div class=\"matrix\">",
+            "<div class=\"of-scenario\"><h3>{} <span class=\"under\">{seeds}, {passed} of {} passed</span></h3>\n<div class=\"matrix\">",
             escape(scenario),
             runs.len()
         );
         runs.iter().for_each(|run| field(out, run));
-        out.push_str("</div>\n");
+        out.push_str("</div></div>\n");
     }
 }
 

@@ -31,14 +31,17 @@ impl Trend {
 fn row(point: &Point) -> Vec<String> {
     let [p50, p99, _, speed, memory] = point.figures;
     let shown = |value: Option<f64>, text: &dyn Fn(f64) -> String| value.map_or_else(|| "-".to_owned(), text);
-    let ms = |value: f64| format!("{} ms", milliseconds(value));
+    let latency = |ms: f64| match ms {
+        ms if ms < 10_000.0 => format!("{} ms", milliseconds(ms)),
+        ms => format!("{} s", milliseconds(ms / 1_000.0)),
+    };
     vec![
         rfc3339(point.at, 0).chars().take(10).collect(),
         clean(&point.commit),
         point.verdict.name().to_owned(),
         grouped(point.runs as u64),
-        shown(p50, &ms),
-        shown(p99, &ms),
+        shown(p50, &latency),
+        shown(p99, &latency),
         shown(speed, &|value| format!("{} x", milliseconds(value))),
         shown(memory, &|value| bytes(value as u64)),
     ]
@@ -57,7 +60,8 @@ mod tests {
         ];
         runs[1].record.verdict = crate::Verdict::Inconclusive;
         let text = trend(&runs).unwrap().text();
-        assert!(text.contains("  2026-01-01  aaaaaaa  pass           1    5.00 ms"), "{text}");
+        assert!(text.contains("  2026-01-01  aaaaaaa  pass             1  5.00 ms"), "{text}");
+        assert!(text.contains("  2026-02-01  bbbbbbb  inconclusive     1   50.0 s   99.0 s"), "{text}");
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     }
 }

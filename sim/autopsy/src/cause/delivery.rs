@@ -448,7 +448,14 @@ impl Way<'_> {
 
     /// The registry has the connection, and what the shard took of its answer for this entry leaves it out.
     fn left_out(&self, t: u64, name: &str, connection: &Connection) -> Option<String> {
-        let heard = self.registered(t, name, connection)?;
+        // What it heard after it was asked may have come too late for its answer.
+        let asked = self.case.hops().rev().find_map(|(event, hop)| match hop {
+            Hop::Planned { seq, .. } | Hop::PlannedAgain { seq, .. } if *seq == self.seq && event.t <= t => {
+                Some(event.t)
+            }
+            _ => None,
+        })?;
+        let heard = self.registered(asked, name, connection)?;
         let stays = self.case.stays(self.user);
         let current = stays.iter().rev().find(|stay| stay.covers(self.seq))?;
         let before = stays.iter().rev().find_map(|stay| stay.left.filter(|left| *left < current.joined));

@@ -1,5 +1,6 @@
 //! A send that was never answered, or whose refusal was not the truth.
 
+use super::content::number;
 use super::delivery::silent_fault;
 use super::{answer, refusal};
 use crate::case::Case;
@@ -23,6 +24,7 @@ pub fn cause(case: &Case<'_>) -> Option<String> {
         .or_else(|| silent(case, message, device))
         .or_else(|| emptied(case))
         .or_else(|| wrong_number(case, message, device))
+        .or_else(|| forgotten(case, message, device))
         .or_else(|| not_sent_again(case, message, device))
         .or_else(|| answer::cause(case, message, device))
 }
@@ -203,6 +205,27 @@ pub fn given_up(case: &Case<'_>, device: DeviceId, until: u64) -> Option<(Wait, 
     Some((first, unanswered))
 }
 
+/// The device forgot it when it was told to wait with another one.
+fn forgotten(case: &Case<'_>, message: ClientMsgId, device: DeviceId) -> Option<String> {
+    let (wait, first) = given_up(case, device, case.story.end())?;
+    if first != message || case.resends(message).into_iter().any(|(t, _)| t > wait.t) {
+        return None;
+    }
+    let handed = case.handed(device).into_iter().find(|(event, told)| {
+        event.t >= wait.t && matches!(told, Told::Sent { client_msg_id, .. } if *client_msg_id == message)
+    });
+    let ignored = handed.map_or("has not sent it again".to_owned(), |(event, _)| {
+        format!("did not take its ack, which {} handed on at {}", case.story.name(event.at), at(event.t))
+    });
+    Some(format!(
+        "sent at {}; told by {} at {} to wait for {} ms with another one, device {device} gave this one up and {ignored}",
+        at(case.sent(message)?.t),
+        case.story.name(wait.by),
+        at(wait.t),
+        wait.ms
+    ))
+}
+
 /// It went out over a connection on which nothing passes any more.
 fn silent(case: &Case<'_>, message: ClientMsgId, device: DeviceId) -> Option<String> {
     let connection = case.story.connections(device).into_iter().last()?;
@@ -258,11 +281,29 @@ fn wrong_number(case: &Case<'_>, message: ClientMsgId, device: DeviceId) -> Opti
             at(has.committed.unwrap_or_default()),
             has.seq
         ),
-        None => format!(
-            "{shard}{restarted} wanted number {wanted} of device {device} at {}, which the device no longer has",
-            at(t)
-        ),
+        None => {
+            let wanted_at = format!("{shard}{restarted} wanted number {wanted} of device {device} at {}", at(t));
+            match earlier(case, message, device, wanted) {
+                Some(sentence) => format!("{wanted_at}, which was {sentence}"),
+                None => format!("{wanted_at}, which the device no longer has"),
+            }
+        }
     })
+}
+
+/// The message that had the wanted number, and what became of it.
+fn earlier(case: &Case<'_>, message: ClientMsgId, device: DeviceId, wanted: u64) -> Option<String> {
+    let sends = case.of_device(device).filter_map(|event| match &event.kind {
+        Kind::Send { client_msg_id, .. } => Some(*client_msg_id),
+        _ => None,
+    });
+    let had = |id: &ClientMsgId| *id != message && number(case, *id).is_some_and(|(_, number)| number == wanted);
+    let first = sends.take_while(|id| *id != message).filter(had).last()?;
+    let became = match case.acked(first) {
+        Some((t, seq)) => format!("the device has its ack since {}, for seq {seq}", at(t)),
+        None => answer::cause(case, first, device)?,
+    };
+    Some(format!("that of {}: {became}", case.short(first)))
 }
 
 /// The device did not send it again.

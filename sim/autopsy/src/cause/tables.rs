@@ -4,6 +4,7 @@ use crate::case::Case;
 use crate::log::Placed;
 use crate::story::at;
 use squall_history::{Asked, Entity, Hop, What};
+use squall_protocol::limits::INDEX_CHUNK;
 use squall_protocol::{DeviceId, Seq};
 
 pub fn cause(case: &Case<'_>) -> Option<String> {
@@ -43,10 +44,16 @@ fn row_of_conversation(case: &Case<'_>, placed: &Placed) -> String {
         }
         Some(What::Left(user)) => format!(", with which user {user} left"),
         Some(What::Created) => ", the creation".to_owned(),
+        _ if placed.seq.0.is_multiple_of(INDEX_CHUNK as u64) => {
+            ", with which a row of the index is full".to_owned()
+        }
         Some(What::Text) | None => String::new(),
     };
     format!("the rows part from the log at seq {}{said}, {}", placed.seq, written(case, placed))
 }
+
+/// Entries of the same commit that are named.
+const MATES: usize = 4;
 
 /// How the entry came to the disk: its commit, what else was in it, and what its shard had been through.
 fn written(case: &Case<'_>, placed: &Placed) -> String {
@@ -67,6 +74,9 @@ fn written(case: &Case<'_>, placed: &Placed) -> String {
         .collect();
     let with = match mates.as_slice() {
         [] => ", alone of this conversation".to_owned(),
+        some if some.len() > MATES => {
+            format!(", together with {} and {} others", some[..MATES].join(", "), some.len() - MATES)
+        }
         some => format!(", together with {}", some.join(", ")),
     };
     let failed = case.log.iter().rev().find_map(|other| other.failed.filter(|failed| *failed < t));
