@@ -10,6 +10,7 @@ mod cursors;
 mod delivery;
 mod durable;
 mod limits;
+mod lookup;
 mod order;
 mod pauses;
 mod redelivery;

@@ -5,10 +5,12 @@ use super::sending::given_up;
 use crate::case::Case;
 use crate::log::Placed;
 use crate::story::at;
+use squall_history::Told;
+use squall_protocol::DeviceId;
 
 pub fn cause(case: &Case<'_>) -> Option<String> {
     let message = case.subject.message?;
-    let (device, _) = number(case, message)?;
+    let device = number(case, message).map(|(device, _)| device).or_else(|| case.sender(message))?;
     let own: Vec<&Placed> = case.log.iter().filter(|placed| placed.author == Some(device)).collect();
     let sent = |placed: &Placed| case.sent(placed.message).map(|event| event.t);
     let pair = own.iter().flat_map(|first| own.iter().map(move |second| (first, second))).find(|(late, early)| {
@@ -47,7 +49,7 @@ pub fn cause(case: &Case<'_>) -> Option<String> {
                 && late.seq > early.seq
                 && (late.message == message || early.message == message)
         });
-    overtaken.and_then(|(late, early)| {
+    overtaken.map(|(late, early)| {
         let stands = format!(
             "{} stands at seq {}, before {} at seq {}, which was sent earlier",
             case.short(early.message),
@@ -55,15 +57,33 @@ pub fn cause(case: &Case<'_>) -> Option<String> {
             case.short(late.message),
             late.seq
         );
-        Some(match given_up(case, device, early.staged?) {
-            Some((wait, message)) => format!(
-                "told by {} at {} to wait for {} ms, device {device} gave up {}, which it has not sent again, and numbered what followed anew: {stands}",
-                case.story.name(wait.by),
-                at(wait.t),
-                wait.ms,
-                case.short(message)
-            ),
-            None => format!("device {device} gave the later one number {}: {stands}", early.number?),
-        })
+        let until = early.staged.or(early.committed).unwrap_or_else(|| case.story.end());
+        let Some((wait, message)) = given_up(case, device, until) else {
+            return format!("{}: {stands}", turn_taken(case, device, late, early));
+        };
+        format!(
+            "told by {} at {} to wait for {} ms, device {device} gave up {}, which it has not sent again, and numbered what followed anew: {stands}",
+            case.story.name(wait.by),
+            at(wait.t),
+            wait.ms,
+            case.short(message)
+        )
     })
+}
+
+/// The device numbered a later message before an earlier one, and what the earlier one had been told.
+fn turn_taken(case: &Case<'_>, device: DeviceId, late: &Placed, early: &Placed) -> String {
+    let numbered = early.number.map_or(String::new(), |number| format!(", number {number}"));
+    let answered = case.answers(late.message).into_iter().find_map(|(event, told)| match told {
+        Told::Refused { reason, .. } => Some(format!(
+            ", which {} had answered at {} with a refusal ({reason})",
+            case.story.name(event.at),
+            at(event.t)
+        )),
+        _ => None,
+    });
+    format!(
+        "device {device} gave the later one the turn of the earlier one{numbered}{}",
+        answered.unwrap_or_default()
+    )
 }

@@ -123,7 +123,15 @@ pub fn after_heads(way: &Way<'_>, told: u64) -> Option<String> {
     Some(match answered {
         None => format!("{asked}, which came to {shard} at {}, and it answered nothing", at(at_shard.t)),
         Some((t, Told::Error { code })) => {
-            format!("{asked}, and {shard} refused to answer at {} ({code})", at(t))
+            let stay = case.stays(way.user).into_iter().rev().find(|stay| stay.covers(way.seq));
+            let may = stay.map_or(String::new(), |stay| match stay.left {
+                Some(left) => format!(
+                    ", though user {}, who left at seq {left}, may see what is there up to their leaving",
+                    way.user
+                ),
+                None => format!(", though user {} is a member since seq {}", way.user, stay.joined),
+            });
+            format!("{asked}, and {shard} refused to answer at {} ({code}){may}", at(t))
         }
         Some((t, Told::Page { from, to, held, head })) => {
             let handed = case
