@@ -13,6 +13,7 @@ mod backend;
 mod device;
 mod faults;
 mod platter;
+mod rest;
 #[cfg(test)]
 mod tests;
 

@@ -1,27 +1,34 @@
 //! The bytes of one disk: a durable image and, over it, the blocks that were written and not yet synced.
 //!
-//! Both are sparse: a block that was never written, or that is all zeros once durable, takes no memory. A sync moves
-//! boxes from the overlay to the image and copies nothing.
+//! Both are sparse: a block that was never written, or that is all zeros once durable, takes no memory. What is durable is kept
+//! without the zeros at its end, and compressed when it is cold (`rest`).
 //!
 //! **Invariants:** a reader sees the overlay over the image, as through a page cache; only `commit_*` changes the image,
 //! and every change of the image enters the digest. A change of length is unsynced like any write, and blocks beyond
 //! the durable length cannot become durable before that length does. Guarded by this folder's tests.
 
 use super::faults::Draws;
+use super::rest::{Rest, Resting};
 use std::collections::BTreeSet;
 
 pub(super) const BLOCK_BYTES: usize = 4096;
 const BLOCK: u64 = BLOCK_BYTES as u64;
-/// Freed blocks that are kept for the next writes, so that a steady stream of commits does not allocate.
+/// Blocks of the overlay that are kept for the next writes, so that a steady stream of commits does not allocate.
 const POOL_BLOCKS: usize = 256;
+
+/// One block is looked at, whether it is cold, for so many that are written.
+const WRITES_A_LOOK: usize = 2;
 
 type Block = Box<[u8; BLOCK_BYTES]>;
 
 #[derive(Debug, Default)]
 struct Slot {
-    durable: Option<Block>,
+    durable: Option<Resting>,
     dirty: Option<Block>,
 }
+
+/// There is one for each block of a disk.
+const _: () = assert!(size_of::<Slot>() == 16);
 
 /// What a power loss did to the unsynced blocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,6 +51,10 @@ pub(super) struct Platter {
     /// Durable blocks from here on are hidden by a truncation that is not yet synced.
     hidden_from: usize,
     allocated_blocks: u64,
+    /// What is durable, and the block that is to be looked at next.
+    rest: Rest,
+    hand: usize,
+    /// Blocks of the overlay.
     boxes: u64,
     pool: Vec<Block>,
     digest: u64,
@@ -59,6 +70,8 @@ impl Platter {
             visible_len: 0,
             hidden_from: usize::MAX,
             allocated_blocks: 0,
+            rest: Rest::default(),
+            hand: 0,
             boxes: 0,
             pool: Vec::new(),
             digest: 0,
@@ -72,8 +85,8 @@ impl Platter {
             taken.slots[index].dirty = None;
         }
         taken.pool = Vec::new();
-        taken.boxes = taken.slots.iter().filter(|s| s.durable.is_some()).count() as u64;
-        taken.allocated_blocks = taken.boxes;
+        taken.boxes = 0;
+        taken.allocated_blocks = taken.slots.iter().filter(|s| s.durable.is_some()).count() as u64;
         taken.visible_len = taken.durable_len;
         taken.hidden_from = usize::MAX;
         taken
@@ -101,7 +114,7 @@ impl Platter {
 
     pub fn memory_bytes(&self) -> u64 {
         let tables = self.slots.capacity() * size_of::<Slot>() + self.dirty.capacity() * size_of::<usize>();
-        (self.boxes + self.pool.len() as u64) * BLOCK + tables as u64
+        (self.boxes + self.pool.len() as u64) * BLOCK + (self.rest.memory_bytes() + tables) as u64
     }
 
     /// Fills `out` from `offset`, or answers false if that reaches beyond the end.
@@ -115,10 +128,7 @@ impl Platter {
             let (index, start) = place(offset);
             let take = (BLOCK_BYTES - start).min(out.len());
             let (now, rest) = out.split_at_mut(take);
-            match self.visible(index) {
-                Some(block) => now.copy_from_slice(&block[start..start + take]),
-                None => now.fill(0),
-            }
+            self.read_visible(index, start, now);
             offset += take as u64;
             out = rest;
         }
@@ -145,7 +155,7 @@ impl Platter {
         if len < self.visible_len {
             let (index, start) = place(len);
             let kept = usize::try_from(len.div_ceil(BLOCK)).expect("a length that fits memory");
-            if start > 0 && self.visible(index).is_some() {
+            if start > 0 && self.is_visible(index) {
                 self.dirty_mut(index)[start..].fill(0);
             }
             let mut dirty = std::mem::take(&mut self.dirty);
@@ -165,10 +175,22 @@ impl Platter {
     pub fn sync(&mut self) {
         self.commit_length();
         let mut dirty = std::mem::take(&mut self.dirty);
+        let committed = dirty.len();
         for index in dirty.drain(..) {
             self.commit_block(index);
         }
         self.dirty = dirty;
+        self.look_for_cold(committed.div_ceil(WRITES_A_LOOK));
+    }
+
+    /// Looks at the next blocks in turn. In what follows it changes nothing but the memory and the time that they take.
+    fn look_for_cold(&mut self, blocks: usize) {
+        for _ in 0..blocks.min(self.slots.len()) {
+            self.hand = if self.hand + 1 < self.slots.len() { self.hand + 1 } else { 0 };
+            if let Some(resting) = &mut self.slots[self.hand].durable {
+                self.rest.look_at(resting);
+            }
+        }
     }
 
     /// A sync that fails: a drawn subset becomes durable, and all other blocks are clean from now on, as Linux has it. They are
@@ -226,9 +248,11 @@ impl Platter {
         self.visible_len = self.durable_len;
         let (index, start) = place(self.durable_len);
         if start > 0
-            && let Some(block) = self.slots.get_mut(index).and_then(|slot| slot.durable.as_mut())
+            && let Some(resting) = self.slots.get_mut(index).and_then(|slot| slot.durable.as_mut())
         {
-            block[start..].fill(0);
+            let mut block = [0; BLOCK_BYTES];
+            self.rest.read(resting, 0, &mut block[..start]);
+            self.rest.replace(resting, &block);
         }
         Lost { lost, survived, torn }
     }
@@ -245,7 +269,7 @@ impl Platter {
         let slot = &mut self.slots[index];
         let torn = slot.dirty.as_mut().expect("a listed block is dirty");
         match &slot.durable {
-            Some(old) => torn[new_bytes..].copy_from_slice(&old[new_bytes..]),
+            Some(old) => self.rest.read(old, new_bytes, &mut torn[new_bytes..]),
             None => torn[new_bytes..].fill(0),
         }
         self.dirty.retain(|&dirty| dirty != index);
@@ -268,8 +292,8 @@ impl Platter {
             return;
         }
         for slot in self.slots.iter_mut().skip(self.hidden_from) {
-            if slot.durable.take().is_some() {
-                self.boxes -= 1;
+            if let Some(resting) = slot.durable.take() {
+                self.rest.forget(resting);
                 self.allocated_blocks -= u64::from(slot.dirty.is_none());
             }
         }
@@ -283,17 +307,17 @@ impl Platter {
         let block = slot.dirty.take().expect("a listed block is dirty");
         let (hash, zero) = fingerprint(&block);
         self.digest = mix(self.digest ^ index as u64, hash);
-        let freed = if zero {
-            self.allocated_blocks -= 1;
-            let old = slot.durable.take();
-            self.recycle(block);
-            old
-        } else {
-            slot.durable.replace(block)
-        };
-        if let Some(block) = freed {
-            self.recycle(block);
+        match (&mut slot.durable, zero) {
+            (Some(resting), false) => self.rest.replace(resting, &block),
+            (None, false) => slot.durable = Some(self.rest.put(&block)),
+            (_, true) => {
+                self.allocated_blocks -= 1;
+                if let Some(resting) = slot.durable.take() {
+                    self.rest.forget(resting);
+                }
+            }
         }
+        self.recycle(block);
     }
 
     /// Drops a block's unsynced content; answers false, for use in `retain`.
@@ -306,12 +330,19 @@ impl Platter {
         false
     }
 
-    fn visible(&self, index: usize) -> Option<&[u8; BLOCK_BYTES]> {
-        let slot = self.slots.get(index)?;
-        match (&slot.dirty, &slot.durable) {
-            (Some(block), _) => Some(block),
-            (None, Some(block)) if index < self.hidden_from => Some(block),
-            _ => None,
+    fn is_visible(&self, index: usize) -> bool {
+        let is_visible = |slot: &Slot| slot.dirty.is_some() || slot.durable.is_some() && index < self.hidden_from;
+        self.slots.get(index).is_some_and(is_visible)
+    }
+
+    /// Fills `out` with what a reader finds in a block from `start` on.
+    fn read_visible(&self, index: usize, start: usize, out: &mut [u8]) {
+        match self.slots.get(index) {
+            Some(Slot { dirty: Some(block), .. }) => out.copy_from_slice(&block[start..start + out.len()]),
+            Some(Slot { durable: Some(resting), .. }) if index < self.hidden_from => {
+                self.rest.read(resting, start, out);
+            }
+            _ => out.fill(0),
         }
     }
 
@@ -343,7 +374,8 @@ impl Platter {
     fn dirty_mut(&mut self, index: usize) -> &mut [u8; BLOCK_BYTES] {
         self.dirty_again(index);
         if self.slot_for_write(index).dirty.is_none() {
-            let block = self.visible(index).map_or_else(|| Box::new([0; BLOCK_BYTES]), |old| Box::new(*old));
+            let mut block = Box::new([0; BLOCK_BYTES]);
+            self.read_visible(index, 0, &mut block[..]);
             self.add_dirty(index, block);
         }
         self.slots[index].dirty.as_mut().expect("it was just put there")

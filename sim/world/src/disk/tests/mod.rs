@@ -153,7 +153,8 @@ fn memory_is_taken_only_by_blocks_that_are_not_zero() {
     backend.set_len(1 << 40).unwrap();
     backend.sync_data().unwrap();
     assert_eq!(disk.stats().allocated_bytes, 8 * BLOCK as u64);
-    assert!(disk.memory_bytes() < 10 * BLOCK as u64, "{}", disk.memory_bytes());
+    // As many blocks wait for the next writes.
+    assert!(disk.memory_bytes() < 18 * BLOCK as u64, "{}", disk.memory_bytes());
     backend.write(0, &[0; 8 * BLOCK]).unwrap();
     backend.sync_data().unwrap();
     assert_eq!(disk.stats().allocated_bytes, 0);
