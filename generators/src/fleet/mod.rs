@@ -13,6 +13,7 @@ mod outputs;
 mod presence;
 mod rows;
 mod sink;
+mod timers;
 mod totals;
 mod waited;
 mod who;
@@ -26,7 +27,6 @@ pub use sink::{Delivered, Latency, Sink};
 pub use totals::FleetTotals;
 pub use who::{Part, Who};
 
-use crate::calendar::Calendar;
 use crate::population::{Conversation, Population};
 use crate::rng::key;
 use crate::tokens::SharedTokens;
@@ -44,24 +44,8 @@ use squall_scenarios::model::Scenario;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
+use timers::{Timer, Timers};
 use waited::Waited;
-
-/// What becomes due in the fleet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Timer {
-    /// The session's own.
-    Session(u32),
-    ComeBack(u32),
-    GoAway(u32),
-    /// The next send of a user, with its number.
-    Send(u32, u32),
-    /// The next membership change of a group, with its number.
-    Membership(u32, u32),
-    /// A group's owner founds it before anybody writes.
-    Found(u32),
-    /// A frame that a fault has kept back, by its number.
-    LateFrame(u32),
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wire {
@@ -86,6 +70,15 @@ struct Client<C> {
     sessions: u32,
     /// When its person meant it to be connected. A connection that a fault has cost is no absence: what comes late for it is late.
     presence: Presence,
+    /// What is to be said of it once it is connected again; boxed, for mostly it is connected.
+    gone: Option<Box<Gone>>,
+    was_online: bool,
+    /// Bytes that wait, mostly none.
+    buffers: Option<Box<Buffers>>,
+}
+
+/// A client that is not connected, or is and does not know better.
+struct Gone {
     /// Since when it waits to be connected again, as its person sees it: it has noticed the loss, or has been taken up; later by
     /// what its person was away since.
     lost_at: Time,
@@ -93,10 +86,16 @@ struct Client<C> {
     by_choice: bool,
     /// Since when it should be connected and is not, whether or not it knows.
     missing_since: Time,
-    was_online: bool,
-    /// Bytes that wait, mostly none.
-    buffers: Option<Box<Buffers>>,
 }
+
+impl Default for Gone {
+    fn default() -> Self {
+        Gone { lost_at: Time::NEVER, by_choice: false, missing_since: Time::NEVER }
+    }
+}
+
+/// There are millions of them.
+const _: () = assert!(size_of::<Client<(u32, u32)>>() <= 184);
 
 /// A frame that has arrived in part, and what the network has not taken yet.
 #[derive(Default)]
@@ -138,7 +137,7 @@ pub struct Fleet<L: LastMile, F> {
     missing: Missing,
     mask_key: u64,
     clients: Rows<Client<L::Conn>>,
-    queue: Calendar<Timer>,
+    queue: Timers,
     totals: FleetTotals,
     corners: Corners,
     masks: u64,
@@ -178,9 +177,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                 messages: 0,
                 sessions: 0,
                 presence: Presence::default(),
-                lost_at: Time::NEVER,
-                by_choice: false,
-                missing_since: Time::NEVER,
+                gone: None,
                 was_online: false,
                 buffers: None,
             }
@@ -194,7 +191,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
             missing: Missing::default(),
             mask_key: key(seed, "masks"),
             clients: Rows::new(part.devices(&population), client),
-            queue: Calendar::default(),
+            queue: Timers::default(),
             totals: FleetTotals::default(),
             corners: Corners::default(),
             masks: 0,
@@ -243,7 +240,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
     pub fn connection_is_broken(&mut self, client: u32, now: Time) {
         let Some(client) = self.clients.get_mut(client) else { return };
         if client.was_online {
-            self.missing.add(&mut client.missing_since, now);
+            self.missing.add(&mut client.gone.get_or_insert_default().missing_since, now);
         }
     }
 
@@ -265,7 +262,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
     /// Forgets every client and its timers; population and totals stay.
     pub fn release_clients(&mut self) {
         self.clients.release();
-        self.queue = Calendar::default();
+        self.queue = Timers::default();
     }
 
     /// A client connects at `at`.
@@ -376,14 +373,15 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
 
     fn is_taken_up(&mut self, client: u32, now: Time, sink: &mut impl Sink) {
         let taken_up = &mut self.clients[client];
-        match taken_up.missing_since {
-            Time::NEVER => self.missing.add(&mut taken_up.missing_since, now),
+        let gone = taken_up.gone.get_or_insert_default();
+        match gone.missing_since {
+            Time::NEVER => self.missing.add(&mut gone.missing_since, now),
             since => self.missing.resume(since),
         }
         if let Some(since) = taken_up.presence.begins(now)
-            && taken_up.lost_at != Time::NEVER
+            && gone.lost_at != Time::NEVER
         {
-            taken_up.lost_at += now.since(since);
+            gone.lost_at += now.since(since);
         }
         for message in taken_up.session.unanswered_messages() {
             if let Some(waited) = self.waited.get_mut(&message) {
@@ -397,13 +395,14 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
         let put_away = &mut self.clients[client];
         put_away.presence.ends(now);
         // Whoever gives up while it waits for a connection that a fault has cost waits for that one still.
-        put_away.by_choice |= put_away.was_online;
-        let before = put_away.missing_since;
+        let gone = put_away.gone.get_or_insert_default();
+        gone.by_choice |= put_away.was_online;
+        let before = gone.missing_since;
         self.act(client, now, sink, |session, out| session.go_away(out));
         let put_away = &mut self.clients[client];
         put_away.failed = false;
         match before {
-            Time::NEVER => self.missing.remove(&mut put_away.missing_since),
+            Time::NEVER => self.missing.remove(&mut put_away.gone.get_or_insert_default().missing_since),
             since => self.missing.suspend(since),
         }
         for message in put_away.session.unanswered_messages() {

@@ -41,23 +41,22 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                 self.totals.online_peak = self.totals.online_peak.max(self.totals.online);
                 self.totals.connects += 1;
                 self.balancer.connected(client.gateway);
-                self.missing.remove(&mut client.missing_since);
+                let mut gone = client.gone.take().map(|gone| *gone).unwrap_or_default();
+                self.missing.remove(&mut gone.missing_since);
                 let gateway = client.gateway;
                 event(Kind::Connect {
                     user: client.session.user(),
                     gateway,
                     connect_count: client.session.connect_count(),
                 });
-                if client.lost_at != Time::NEVER {
+                if gone.lost_at != Time::NEVER {
                     self.totals.reconnects += 1;
-                    let waited = now.since(client.lost_at).as_micros() as u64;
-                    client.lost_at = Time::NEVER;
-                    sink.latency(match client.by_choice {
+                    let waited = now.since(gone.lost_at).as_micros() as u64;
+                    sink.latency(match gone.by_choice {
                         true => Latency::ReconnectByChoice(waited),
                         false => Latency::Reconnect(waited),
                     });
                 }
-                client.by_choice = false;
             }
             // Nobody has a device of ours open twice: what stopped it shows as sends that nobody answers.
             Output::Stopped => {}

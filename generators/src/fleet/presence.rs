@@ -3,7 +3,7 @@
 //! **Invariant:** whoever gives up before the answer has waited as well: that time counts when the answer comes at last, so that an
 //! outage in which everybody gives up is as long as one in which nobody does.
 
-use squall_core::Time;
+use squall_core::{MaybeTime, Time};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const REMEMBERED: usize = 8;
 #[derive(Default)]
 pub(super) struct Presence {
     /// Since when it is known; never while the person has not taken the device up for the first time.
-    since: Option<Time>,
+    since: MaybeTime,
     /// Absences since then, oldest first; the last one may still last.
     absences: Option<Box<Absences>>,
 }
@@ -27,7 +27,7 @@ impl Presence {
     /// The person takes the device up. Since when it had been put away, if it had been in their hands before.
     pub fn begins(&mut self, now: Time) -> Option<Time> {
         if self.since.is_none() {
-            self.since = Some(now);
+            self.since = now.into();
             return None;
         }
         let (from, to) = self.absences.as_mut()?.0.back_mut()?;
@@ -44,14 +44,14 @@ impl Presence {
         if absences.len() == REMEMBERED
             && let Some((_, forgotten)) = absences.pop_front()
         {
-            self.since = Some(forgotten);
+            self.since = forgotten.into();
         }
         absences.push_back((now, Time::NEVER));
     }
 
     /// How long the person was there between `from` and `now`. `None`: they were not at `from`, or it is too long ago.
     pub fn between(&self, from: Time, now: Time) -> Option<Duration> {
-        if self.since.is_none_or(|since| from < since) {
+        if self.since.get().is_none_or(|since| from < since) {
             return None;
         }
         let mut there = now.since(from);

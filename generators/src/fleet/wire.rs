@@ -139,10 +139,11 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
         let client = &mut self.clients[index];
         if client.was_online {
             client.was_online = false;
-            client.lost_at = now;
+            let gone = client.gone.get_or_insert_default();
+            gone.lost_at = now;
             self.totals.online -= 1;
             self.balancer.disconnected(client.gateway);
-            self.missing.add(&mut client.missing_since, now);
+            self.missing.add(&mut gone.missing_since, now);
             let at = Entity::Device(client.session.device());
             sink.event(Event { t: now.0, at, kind: Kind::Disconnect { reason } });
         }

@@ -14,4 +14,4 @@ pub mod registry;
 pub mod time;
 pub mod turns;
 
-pub use time::Time;
+pub use time::{MaybeTime, Time};

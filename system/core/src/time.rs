@@ -18,6 +18,40 @@ impl Time {
     }
 }
 
+/// A time or none, in the eight bytes of a time: of what there is for each of millions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MaybeTime(Time);
+
+impl MaybeTime {
+    pub const NONE: MaybeTime = MaybeTime(Time::NEVER);
+
+    pub fn get(self) -> Option<Time> {
+        (self != MaybeTime::NONE).then_some(self.0)
+    }
+
+    pub fn is_none(self) -> bool {
+        self == MaybeTime::NONE
+    }
+
+    /// Puts a time in the place of what was there.
+    pub fn replace(&mut self, time: Time) -> Option<Time> {
+        std::mem::replace(self, time.into()).get()
+    }
+}
+
+impl Default for MaybeTime {
+    fn default() -> Self {
+        MaybeTime::NONE
+    }
+}
+
+/// What never comes is none.
+impl From<Time> for MaybeTime {
+    fn from(time: Time) -> Self {
+        MaybeTime(time)
+    }
+}
+
 impl Add<Duration> for Time {
     type Output = Time;
     fn add(self, wait: Duration) -> Time {

@@ -6,7 +6,7 @@
 use super::output::{Output, Shown, Via};
 use super::thread::{Lack, Thread};
 use crate::plant::{Plant, planted};
-use crate::time::Time;
+use crate::time::{MaybeTime, Time};
 use squall_protocol::ids::mix;
 use squall_protocol::limits::{
     ANSWER_LIMIT, BACKOFF_MAX, BACKOFF_MIN, CONNECT_LIMIT, ELSEWHERE_AFTER, HEARTBEAT_INTERVAL, MAX_SYNCS_OPEN,
@@ -35,7 +35,7 @@ pub enum Phase {
     },
     Online {
         next_ping: Time,
-        ping_sent: Option<Time>,
+        ping_sent: MaybeTime,
         /// When the gateway last said anything.
         heard: Time,
     },
@@ -55,7 +55,7 @@ pub struct ClientSession {
     device: DeviceId,
     connect_count: u64,
     /// When a connection with a higher count last took this one's place.
-    superseded_at: Option<Time>,
+    superseded_at: MaybeTime,
     /// Attempts since the last connection that lasted.
     attempts: u8,
     /// When the last one was welcomed.
@@ -77,7 +77,7 @@ impl ClientSession {
             user,
             device,
             connect_count: 0,
-            superseded_at: None,
+            superseded_at: MaybeTime::NONE,
             attempts: 0,
             welcomed: Time::ZERO,
             phase: Phase::Away,
@@ -171,7 +171,7 @@ impl ClientSession {
 
     /// Conversations of which a page has been asked for and has not come.
     pub fn syncs_open(&self) -> usize {
-        self.threads.iter().filter(|t| matches!(t.lack, Lack::Asked { .. })).count()
+        self.threads.iter().filter(|t| matches!(t.lack(), Lack::Asked { .. })).count()
     }
 
     /// Whether a span that begins here is held back until what stands before it comes.
@@ -182,21 +182,21 @@ impl ClientSession {
     /// Whether somewhere a gap has waited long enough, and whether somewhere a page has.
     pub fn overdue(&self, now: Time) -> (bool, bool) {
         let due = |is_it: fn(Lack) -> bool| {
-            self.is_online() && self.threads.iter().any(|t| is_it(t.lack) && t.is_lack_due(now))
+            self.is_online() && self.threads.iter().any(|t| is_it(t.lack()) && t.is_lack_due(now))
         };
         (due(|lack| matches!(lack, Lack::GapSince(_))), due(|lack| matches!(lack, Lack::Asked { .. })))
     }
 
     /// Whether the device has sends without answer, or knows of entries that it lacks.
     pub fn is_busy(&self) -> bool {
-        self.threads.iter().any(|t| t.outbox().is_some_and(|o| !o.is_empty()) || t.lack != Lack::Nothing)
+        self.threads.iter().any(|t| t.outbox().is_some_and(|o| !o.is_empty()) || t.lack() != Lack::Nothing)
     }
 
     /// The person takes the device up: it connects at once.
     pub fn come_back(&mut self, now: Time, out: &mut Vec<Output>) {
         if matches!(self.phase, Phase::Away | Phase::Stopped) {
             self.attempts = 0;
-            self.superseded_at = None;
+            self.superseded_at = MaybeTime::NONE;
             self.connect(now, out);
         }
     }
@@ -287,7 +287,7 @@ impl ClientSession {
             ServerFrame::Welcome { .. } => self.handle_welcome(now, out),
             ServerFrame::Pong => {
                 if let Phase::Online { ping_sent, .. } = &mut self.phase {
-                    *ping_sent = None;
+                    *ping_sent = MaybeTime::NONE;
                 }
             }
             ServerFrame::Sent { conversation, client_msg_id, server_seq, stored_at_ms } => {
@@ -353,7 +353,8 @@ impl ClientSession {
 
     fn handle_welcome(&mut self, now: Time, out: &mut Vec<Output>) {
         self.welcomed = now;
-        self.phase = Phase::Online { next_ping: now + self.heartbeat_interval(), ping_sent: None, heard: now };
+        self.phase =
+            Phase::Online { next_ping: now + self.heartbeat_interval(), ping_sent: MaybeTime::NONE, heard: now };
         out.push(Output::Online);
         for index in 0..self.threads.len() {
             self.threads[index].handle_connected();
@@ -415,7 +416,7 @@ impl ClientSession {
                 out.push(Output::Refused { conversation, client_msg_id: id, reason });
                 if matches!(refused.payload, Payload::Created { .. }) && reason == Refusal::Conflict {
                     // Somebody else created it first: fetch what is there.
-                    thread.lack = Lack::Wanted { again: false };
+                    thread.set_lack(Lack::Wanted { again: false });
                     self.sync(now, out);
                 }
             }
@@ -474,11 +475,11 @@ impl ClientSession {
             return;
         }
         let mut free = MAX_SYNCS_OPEN.saturating_sub(self.syncs_open());
-        for thread in self.threads.iter_mut().filter(|t| t.lack == Lack::Wanted { again: false }).take(free) {
+        for thread in self.threads.iter_mut().filter(|t| t.lack() == Lack::Wanted { again: false }).take(free) {
             thread.ask(now, false, out);
             free -= 1;
         }
-        if free > 0 && self.threads.iter().any(|t| t.lack == Lack::Wanted { again: true }) {
+        if free > 0 && self.threads.iter().any(|t| t.lack() == Lack::Wanted { again: true }) {
             self.sync_again(free, now, out);
         }
     }
@@ -486,14 +487,14 @@ impl ClientSession {
     /// Asks once more for what was asked for in vain, each in its turn, and never with more than half of all syncs: whose shard is
     /// down does not stand in the way of the others.
     fn sync_again(&mut self, free: usize, now: Time, out: &mut Vec<Output>) {
-        let open = self.threads.iter().filter(|t| matches!(t.lack, Lack::Asked { again: true, .. })).count();
+        let open = self.threads.iter().filter(|t| matches!(t.lack(), Lack::Asked { again: true, .. })).count();
         let mut free = free.min((MAX_SYNCS_OPEN / 2).saturating_sub(open));
         let (count, first) = (self.threads.len(), self.next_asked_again as usize);
         for index in (0..count).map(|n| (first + n) % count) {
             if free == 0 {
                 return;
             }
-            if self.threads[index].lack == (Lack::Wanted { again: true }) {
+            if self.threads[index].lack() == (Lack::Wanted { again: true }) {
                 self.threads[index].ask(now, true, out);
                 self.next_asked_again = (index + 1) as u32;
                 free -= 1;
@@ -514,9 +515,9 @@ impl ClientSession {
             Phase::Stale { until, .. } => until,
             Phase::Connecting { since } | Phase::Greeting { since } => since + CONNECT_LIMIT,
             Phase::Online { next_ping, ping_sent, heard } => {
-                let silence = ping_sent.map_or(next_ping, |at| at + ANSWER_LIMIT);
+                let silence = ping_sent.get().map_or(next_ping, |at| at + ANSWER_LIMIT);
                 let sends = self.waiting_since().map_or(Time::NEVER, |since| {
-                    let patience = if ping_sent.is_some() { ANSWER_LIMIT } else { RESEND_AFTER };
+                    let patience = if !ping_sent.is_none() { ANSWER_LIMIT } else { RESEND_AFTER };
                     (since.max(heard) + patience).min(since + ELSEWHERE_AFTER)
                 });
                 self.threads.iter().map(Thread::poll_timeout).fold(silence.min(sends), Time::min)
@@ -551,7 +552,7 @@ impl ClientSession {
     fn handle_online_timeout(
         &mut self,
         next_ping: Time,
-        ping_sent: Option<Time>,
+        ping_sent: MaybeTime,
         heard: Time,
         now: Time,
         out: &mut Vec<Output>,
@@ -560,17 +561,18 @@ impl ClientSession {
         // for a sign of life meanwhile, is to be left for it.
         let waiting = self.waiting_since();
         let unheard = waiting.map(|since| now.since(since.max(heard)));
-        let silent = ping_sent.is_some_and(|at| now.since(at) >= ANSWER_LIMIT)
+        let silent = ping_sent.get().is_some_and(|at| now.since(at) >= ANSWER_LIMIT)
             || unheard.is_some_and(|unheard| unheard >= ANSWER_LIMIT)
             || waiting.is_some_and(|since| now.since(since) >= ELSEWHERE_AFTER);
         if silent {
             return self.give_up("no answer", now, out);
         }
         // So does a page that has not come, if nothing else has.
-        let unpaged = |t: &Thread| matches!(t.lack, Lack::Asked { at, .. } if at >= heard) && t.is_lack_due(now);
+        let unpaged = |t: &Thread| matches!(t.lack(), Lack::Asked { at, .. } if at >= heard) && t.is_lack_due(now);
         let doubtful = unheard.is_some_and(|unheard| unheard >= RESEND_AFTER) || self.threads.iter().any(unpaged);
         if ping_sent.is_none() && (now >= next_ping || doubtful) {
-            let ping_sent = Some(now).filter(|_| !planted(Plant::HalfOpenNeverNoticed));
+            let ping_sent =
+                if planted(Plant::HalfOpenNeverNoticed) { MaybeTime::NONE } else { MaybeTime::from(now) };
             self.phase = Phase::Online { next_ping: now + self.heartbeat_interval(), ping_sent, heard };
             out.push(Output::Transmit(ClientFrame::Ping));
         }

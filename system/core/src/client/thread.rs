@@ -27,6 +27,41 @@ pub enum Lack {
     },
 }
 
+/// A lack in eight bytes, for a device has one in each of its conversations: which one it is stands in the lowest bits of its time.
+#[derive(Debug, Clone, Copy)]
+struct PackedLack(u64);
+
+impl PackedLack {
+    const BITS: u32 = 3;
+    const NOTHING: u64 = 0;
+    const GAP: u64 = 1;
+    const WANTED: u64 = 2;
+    const ASKED: u64 = 3;
+    /// Beside wanted and asked for.
+    const AGAIN: u64 = 4;
+
+    fn new(lack: Lack) -> Self {
+        let again = |again: bool| if again { Self::AGAIN } else { 0 };
+        let (at, kind) = match lack {
+            Lack::Nothing => (Time::ZERO, Self::NOTHING),
+            Lack::GapSince(since) => (since, Self::GAP),
+            Lack::Wanted { again: is_again } => (Time::ZERO, Self::WANTED | again(is_again)),
+            Lack::Asked { at, again: is_again } => (at, Self::ASKED | again(is_again)),
+        };
+        PackedLack(at.0 << Self::BITS | kind)
+    }
+
+    fn lack(self) -> Lack {
+        let (at, again) = (Time(self.0 >> Self::BITS), self.0 & Self::AGAIN != 0);
+        match self.0 & (Self::AGAIN - 1) {
+            Self::NOTHING => Lack::Nothing,
+            Self::GAP => Lack::GapSince(at),
+            Self::WANTED => Lack::Wanted { again },
+            _ => Lack::Asked { at, again },
+        }
+    }
+}
+
 #[derive(Debug, Clone, Default)]
 struct Held(Vec<LogSpan>);
 
@@ -37,12 +72,15 @@ pub struct Thread {
     pub shown: Seq,
     /// The furthest head that the server has told of.
     pub head: Seq,
-    pub lack: Lack,
+    lack: PackedLack,
     /// Spans beyond a gap; boxed, for there mostly are none.
     held: Option<Box<Held>>,
     next_client_seq: ClientSeq,
     outbox: Option<Box<Outbox>>,
 }
+
+/// There are two or three of them for each of a million devices.
+const _: () = assert!(size_of::<Thread>() == 64);
 
 impl Thread {
     pub fn new(id: ConversationId) -> Self {
@@ -50,7 +88,7 @@ impl Thread {
             id,
             shown: Seq::ZERO,
             head: Seq::ZERO,
-            lack: Lack::Nothing,
+            lack: PackedLack::new(Lack::Nothing),
             held: None,
             next_client_seq: ClientSeq::FIRST,
             outbox: None,
@@ -59,6 +97,14 @@ impl Thread {
 
     pub fn outbox(&self) -> Option<&Outbox> {
         self.outbox.as_deref()
+    }
+
+    pub fn lack(&self) -> Lack {
+        self.lack.lack()
+    }
+
+    pub fn set_lack(&mut self, lack: Lack) {
+        self.lack = PackedLack::new(lack);
     }
 
     /// Nothing has been sent or waits to be sent here.
@@ -83,8 +129,8 @@ impl Thread {
 
     /// A connection is new: what was asked for on the old one is lost, what was held may be stale knowledge but not wrong.
     pub fn handle_connected(&mut self) {
-        if self.lack != Lack::Nothing {
-            self.lack = Lack::Wanted { again: false };
+        if self.lack() != Lack::Nothing {
+            self.set_lack(Lack::Wanted { again: false });
         }
         if let Some(outbox) = self.open_outbox() {
             outbox.handle_connected();
@@ -94,8 +140,8 @@ impl Thread {
     /// The server says how far the log goes.
     pub fn handle_head(&mut self, head: Seq) {
         self.head = self.head.max(head);
-        if self.head > self.shown && !matches!(self.lack, Lack::Asked { .. }) {
-            self.lack = Lack::Wanted { again: false };
+        if self.head > self.shown && !matches!(self.lack(), Lack::Asked { .. }) {
+            self.set_lack(Lack::Wanted { again: false });
         }
     }
 
@@ -115,8 +161,8 @@ impl Thread {
         while let Some(held) = self.take_next_held() {
             self.show(held, Via::Deliver, out);
         }
-        if self.head <= self.shown && matches!(self.lack, Lack::GapSince(_)) {
-            self.lack = Lack::Nothing;
+        if self.head <= self.shown && matches!(self.lack(), Lack::GapSince(_)) {
+            self.set_lack(Lack::Nothing);
         }
         true
     }
@@ -137,8 +183,8 @@ impl Thread {
 
     /// Keeps what is beyond a gap. A span without entries only tells how far the log goes: there is nothing to keep.
     fn hold(&mut self, span: LogSpan, now: Time) {
-        if self.lack == Lack::Nothing {
-            self.lack = Lack::GapSince(now);
+        if self.lack() == Lack::Nothing {
+            self.set_lack(Lack::GapSince(now));
         }
         if span.entries.is_empty() {
             return;
@@ -182,29 +228,29 @@ impl Thread {
     /// A page has arrived: ask for the next one, or be content. After a page that brought nothing new, not at once: the
     /// server may not have yet what it has promised.
     pub fn handle_page_end(&mut self, progress: bool, now: Time) {
-        self.lack = match self.head > self.shown || self.held.is_some() {
+        self.set_lack(match self.head > self.shown || self.held.is_some() {
             true if progress => Lack::Wanted { again: false },
             true => Lack::GapSince(now),
             false => Lack::Nothing,
-        };
+        });
     }
 
     /// The server will not answer a sync of this conversation.
     pub fn handle_sync_refused(&mut self) {
-        self.lack = Lack::Nothing;
+        self.set_lack(Lack::Nothing);
         self.head = self.shown;
         self.held = None;
     }
 
     /// Asks for the page after what is shown.
     pub fn ask(&mut self, now: Time, again: bool, out: &mut Vec<Output>) {
-        self.lack = Lack::Asked { at: now, again };
+        self.set_lack(Lack::Asked { at: now, again });
         out.push(Output::Transmit(ClientFrame::Sync { conversation: self.id, since_seq: self.shown }));
     }
 
     /// Whether a gap has waited long enough, or a page that was asked for has not come in time.
     pub fn is_lack_due(&self, now: Time) -> bool {
-        match self.lack {
+        match self.lack() {
             Lack::GapSince(since) => now.since(since) >= GAP_GRACE,
             Lack::Asked { at, .. } => now.since(at) >= SYNC_RETRY_AFTER,
             Lack::Nothing | Lack::Wanted { .. } => false,
@@ -214,16 +260,32 @@ impl Thread {
     /// Either becomes a wish to sync.
     pub fn handle_timeout(&mut self, now: Time) {
         if self.is_lack_due(now) {
-            self.lack = Lack::Wanted { again: matches!(self.lack, Lack::Asked { .. }) };
+            self.set_lack(Lack::Wanted { again: matches!(self.lack(), Lack::Asked { .. }) });
         }
     }
 
     pub fn poll_timeout(&self) -> Time {
-        let sync = match self.lack {
+        let sync = match self.lack() {
             Lack::GapSince(since) => since + GAP_GRACE,
             Lack::Asked { at, .. } => at + SYNC_RETRY_AFTER,
             Lack::Nothing | Lack::Wanted { .. } => Time::NEVER,
         };
         sync.min(self.outbox().map_or(Time::NEVER, Outbox::poll_timeout))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packed_lack_is_what_it_was() {
+        let at = Time(1 << 50 | 5);
+        let of =
+            |again| [Lack::Wanted { again }, Lack::Asked { at, again }, Lack::Asked { at: Time::ZERO, again }];
+        let others = [Lack::Nothing, Lack::GapSince(at), Lack::GapSince(Time::ZERO)];
+        for lack in of(false).into_iter().chain(of(true)).chain(others) {
+            assert_eq!(PackedLack::new(lack).lack(), lack);
+        }
     }
 }
