@@ -49,7 +49,7 @@ fn judge_cursor(pair: u32, up_to: Seq, facts: &Facts, tally: &mut Tally) {
     let row = &facts.pairs[pair];
     let device = &facts.devices[row.device];
     tally.evaluated += 1;
-    tally.exposed += u64::from(device.connects > 1 || facts.shard_restarts(row.conversation) > 0);
+    tally.exposed += u64::from(device.has_reconnected() || facts.shard_restarts(row.conversation) > 0);
     let acked = Seq(u64::from(row.acked_up_to));
     if up_to <= acked {
         return;

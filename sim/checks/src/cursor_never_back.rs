@@ -31,7 +31,7 @@ fn judge_cursor(pair: u32, before: u32, up_to: Seq, facts: &Facts, tally: &mut T
     let row = &facts.pairs[pair];
     tally.evaluated += 1;
     tally.exposed +=
-        u64::from(facts.devices[row.device].connects > 1 || facts.shard_restarts(row.conversation) > 0);
+        u64::from(facts.devices[row.device].has_reconnected() || facts.shard_restarts(row.conversation) > 0);
     if up_to >= Seq(u64::from(before)) {
         return;
     }

@@ -1,7 +1,7 @@
 //! **Invariant:** when the quiet is over, each send of a reachable device has been acked or refused, and a refusal is one
 //! that membership explains, and final: what was refused is in no log.
 
-use crate::facts::{Fact, Facts, NONE, RefusedSend, known};
+use crate::facts::{Fact, Facts, NONE, RefusedSend, known, mark};
 use crate::property::Property;
 use crate::report::Tally;
 
@@ -23,7 +23,7 @@ fn conclude(facts: &Facts, tally: &mut Tally) {
         }
         let pair = &facts.pairs[row.pair];
         let answered = row.is(known::ANSWERED);
-        if !answered && !facts.devices[pair.device].reachable {
+        if !answered && !facts.devices[pair.device].is(mark::REACHABLE) {
             continue;
         }
         tally.evaluated += 1;

@@ -35,7 +35,7 @@ fn judge(fact: &Fact, facts: &Facts, tally: &mut Tally) {
 fn conclude(facts: &Facts, tally: &mut Tally) {
     for (pair, row) in (0u32..).zip(facts.pairs.rows()) {
         let conversation = &facts.conversations[row.conversation];
-        let Some(user) = facts.devices[row.device].user else { continue };
+        let Some(user) = facts.devices[row.device].user() else { continue };
         if row.run.to == 0 || !conversation.created {
             continue;
         }

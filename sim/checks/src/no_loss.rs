@@ -2,7 +2,7 @@
 //! told to skip an entry that its user may see.
 
 use crate::facts::intervals::{self, Range};
-use crate::facts::{Fact, Facts};
+use crate::facts::{Fact, Facts, mark};
 use crate::property::{Property, nothing_more};
 use crate::report::{Tally, Violation};
 use squall_history::Via;
@@ -23,7 +23,7 @@ fn judge(fact: &Fact, facts: &Facts, tally: &mut Tally) {
     match fact {
         Fact::Shown(shown) if shown.via == Via::Page => tally.exposed += 1,
         Fact::Device { device } => {
-            if let Some(user) = facts.devices[*device].user {
+            if let Some(user) = facts.devices[*device].user() {
                 judge_device(*device, user, facts, tally);
             }
         }
@@ -37,12 +37,12 @@ fn judge_device(device: u32, user: UserId, facts: &Facts, tally: &mut Tally) {
         let pair = facts.pairs.find((row.id, conversation));
         let displayed = pair.map_or(Vec::new(), |pair| facts.displayed(pair));
         let skipped = pair.map_or(&[][..], |pair| facts.skipped(pair));
-        if row.reachable {
+        if row.is(mark::REACHABLE) {
             tally.evaluated += intervals::count(&owed);
         }
         let missing = intervals::subtract(&owed, &displayed);
         // A device that is away is owed nothing yet, but what it was told to skip it will never ask for again.
-        let missing = if row.reachable { missing } else { common(&missing, skipped) };
+        let missing = if row.is(mark::REACHABLE) { missing } else { common(&missing, skipped) };
         for range in missing {
             tally.violate_many(range.len(), || lost(device, conversation, range, skipped, facts));
         }

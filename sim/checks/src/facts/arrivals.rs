@@ -155,7 +155,9 @@ impl Facts {
             for (pair, places) in pairs {
                 let row = &self.pairs[*pair];
                 let conversation = &self.conversations[row.conversation];
-                let Some(user) = self.devices[row.device].user.filter(|_| conversation.created) else { continue };
+                let Some(user) = self.devices[row.device].user().filter(|_| conversation.created) else {
+                    continue;
+                };
                 let visible = self.may_see(user, row.conversation);
                 let beyond = Range { from: conversation.head.saturating_add(1), to: u32::MAX };
                 let wrong = match astray {

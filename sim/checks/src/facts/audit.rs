@@ -4,7 +4,7 @@ use super::Facts;
 use super::fact::{Fact, Logged, Origin};
 use super::intervals::{self, Range};
 use super::membership::{Stay, visible};
-use super::rows::{NONE, content, known, small};
+use super::rows::{NONE, content, known, mark, small};
 use squall_history::What;
 use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId, Who, limits};
 
@@ -84,8 +84,8 @@ impl Facts {
         self.audited = true;
         self.settle();
         let device = self.device(id, Some(user));
-        self.devices[device].user = Some(user);
-        self.devices[device].reachable = reachable;
+        self.devices[device].set_user(user);
+        self.devices[device].set(mark::REACHABLE, reachable);
         Fact::Device { device }
     }
 

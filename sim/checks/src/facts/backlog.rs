@@ -46,6 +46,18 @@ impl Facts {
         self.owed
     }
 
+    /// Few pairs are counted at a time, and hardly any have left.
+    fn owed_from(&self, pair: u32) -> Owed {
+        self.owed_from.get(&pair).copied().unwrap_or(Owed::NO)
+    }
+
+    fn set_owed_from(&mut self, pair: u32, owed: Owed) {
+        match owed {
+            Owed::NO => self.owed_from.remove(&pair),
+            owed => self.owed_from.insert(pair, owed),
+        };
+    }
+
     /// A pair has come to be.
     pub(super) fn link(&mut self, pair: u32) {
         let Pair { device, conversation, .. } = self.pairs[pair];
@@ -67,11 +79,11 @@ impl Facts {
     pub(super) fn owe_from_now(&mut self, device: u32) {
         let mut pair = self.devices[device].first_pair;
         while pair != NONE {
-            let Pair { conversation, position, owed, links, .. } = self.pairs[pair];
+            let Pair { conversation, position, links, .. } = self.pairs[pair];
             let head = self.head(conversation);
             // Beyond the end of its log is only what another check tells of.
-            if owed == Owed::NO && (1..=head).contains(&position) {
-                self.pairs[pair].owed = Owed(position);
+            if self.owed_from(pair) == Owed::NO && (1..=head).contains(&position) {
+                self.set_owed_from(pair, Owed(position));
                 self.conversations[conversation].absent += 1;
                 self.owed += u64::from(head - position);
             }
@@ -81,7 +93,7 @@ impl Facts {
 
     /// The device is connected.
     pub(super) fn owe_no_more(&mut self, device: u32) {
-        let mut pair = self.devices[device].first_pair;
+        let mut pair = if self.owed_from.is_empty() { NONE } else { self.devices[device].first_pair };
         while pair != NONE {
             self.settle_pair(pair, Owed::NO);
             pair = self.pairs[pair].links.of_device;
@@ -90,9 +102,9 @@ impl Facts {
 
     /// Takes a pair out of the count, if it is in it.
     fn settle_pair(&mut self, pair: u32, now: Owed) {
-        let Pair { conversation, owed, .. } = self.pairs[pair];
-        if let Some(position) = owed.beyond() {
-            self.pairs[pair].owed = now;
+        let Pair { conversation, .. } = self.pairs[pair];
+        if let Some(position) = self.owed_from(pair).beyond() {
+            self.set_owed_from(pair, now);
             self.conversations[conversation].absent -= 1;
             self.owed -= u64::from(self.head(conversation) - position);
         }
@@ -107,15 +119,15 @@ impl Facts {
         };
         let mut pair = self.conversations[conversation].first_pair;
         while pair != NONE {
-            let Pair { device, owed, links, .. } = self.pairs[pair];
-            if self.devices[device].user == Some(user) {
+            let Pair { device, links, .. } = self.pairs[pair];
+            if self.devices[device].user() == Some(user) {
                 match is_gone {
                     true => {
                         self.settle_pair(pair, Owed::LEFT);
-                        self.pairs[pair].owed = Owed::LEFT;
+                        self.set_owed_from(pair, Owed::LEFT);
                     }
                     // From when it is next away: what a newcomer finds is no backlog.
-                    false if owed == Owed::LEFT => self.pairs[pair].owed = Owed::NO,
+                    false if self.owed_from(pair) == Owed::LEFT => self.set_owed_from(pair, Owed::NO),
                     false => {}
                 }
             }

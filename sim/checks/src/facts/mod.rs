@@ -3,8 +3,8 @@
 //! **Invariant:** the reference comes from outside the system under test: what devices sent, were acked and displayed, and
 //! what the audit read from the disks. `Append` events, a server's word, change nothing here.
 //!
-//! Memory: about 70 bytes a message (52 the row, 4 its place in the log, the rest index), about 85 a device in a
-//! conversation, about 70 a conversation. The simulated disks hold every message anyway, several times larger; in return
+//! Memory: about 65 bytes a message (52 the row, 4 its place in the log, the rest index), about 75 a device in a
+//! conversation, about 80 a conversation. The simulated disks hold every message anyway, several times larger; in return
 //! a violation is named at once, by message, not by a sum that no longer adds up.
 
 mod arrivals;
@@ -13,6 +13,7 @@ mod backlog;
 mod fact;
 mod guesses;
 pub(crate) mod intervals;
+mod log;
 mod membership;
 mod naming;
 mod observe;
@@ -26,13 +27,15 @@ pub(crate) use arrivals::Astray;
 pub use audit::AuditEntry;
 pub(crate) use fact::{Fact, Logged, Origin, Shown, Suspect, row};
 pub(crate) use promptness::Late;
-pub(crate) use rows::{NONE, known};
+pub(crate) use rows::{NONE, known, mark};
 use spent::Spent;
 
 use crate::{AuditLevel, Config};
 use arrivals::Arrivals;
+use backlog::Owed;
 use guesses::Guesses;
 use intervals::Range;
+use log::Log;
 use membership::Membership;
 use promptness::Promptness;
 use rows::{Conversation, Device, Message, Pair};
@@ -101,8 +104,9 @@ pub(crate) struct Facts {
     skips: FxHashMap<u32, Vec<Range>>,
     /// What each user has done of what is limited.
     pub spent: Spent,
-    /// Entries owed to devices that are away.
+    /// Entries owed to devices that are away, and from where on, of each pair that is counted or left.
     owed: u64,
+    owed_from: FxHashMap<u32, Owed>,
 }
 
 impl Facts {
@@ -133,18 +137,18 @@ impl Facts {
             skips: FxHashMap::default(),
             spent: Spent::new(config),
             owed: 0,
+            owed_from: FxHashMap::default(),
         }
     }
 
     /// Whether a member attacks with the device of a pair: what it does to itself is its own.
     pub fn is_insider(&self, pair: u32) -> bool {
-        pair != NONE && self.devices[self.pairs[pair].device].insider
+        pair != NONE && self.devices[self.pairs[pair].device].is(mark::INSIDER)
     }
 
     /// The message that stands at this place, as far as anybody has seen.
     pub fn at(&self, conversation: u32, seq: u32) -> Option<u32> {
-        let log = &self.conversations[conversation].log;
-        let near = log.get((seq as usize).wrapping_sub(1)).and_then(|message| row(*message));
+        let near = self.conversations[conversation].log.get((seq as usize).wrapping_sub(1)).and_then(row);
         if near.is_none() && !self.far.is_empty() {
             return self.far.get(&(conversation, seq)).copied();
         }
@@ -157,7 +161,7 @@ impl Facts {
             self.far.iter().map(|((conversation, seq), message)| (*conversation, *seq, *message)).collect();
         far.sort_unstable();
         let near = (0u32..).zip(self.conversations.rows()).flat_map(|(conversation, row)| {
-            (1u32..).zip(&row.log).map(move |(seq, message)| (conversation, seq, *message))
+            (1u32..).zip(row.log.places()).map(move |(seq, message)| (conversation, seq, *message))
         });
         near.filter(|(_, _, message)| *message != NONE).chain(far)
     }
@@ -192,24 +196,11 @@ impl Facts {
     }
 
     fn device(&mut self, id: DeviceId, user: Option<UserId>) -> u32 {
-        let device = self.devices.find_or_insert(id, || Device {
-            id,
-            user: None,
-            connects: 0,
-            transmissions: 0,
-            gone_since: rows::CONNECTED,
-            connected_ms: 0,
-            page_ms: 0,
-            slow_until_ms: 0,
-            pages: 0,
-            gateway: 0,
-            left: false,
-            reachable: false,
-            insider: false,
-            first_pair: NONE,
-        });
-        if self.devices[device].user.is_none() {
-            self.devices[device].user = user;
+        let device = self.devices.find_or_insert(id, || Device::new(id));
+        if let Some(user) = user
+            && self.devices[device].user().is_none()
+        {
+            self.devices[device].set_user(user);
         }
         device
     }
@@ -218,7 +209,7 @@ impl Facts {
         let shards = self.shards.len() as u32;
         self.conversations.find_or_insert(id, || Conversation {
             id,
-            log: Vec::new(),
+            log: Log::default(),
             head: 0,
             sender: NONE,
             several_senders: false,
@@ -251,9 +242,14 @@ impl Facts {
     fn pair_of(&mut self, who: Who, conversation: ConversationId) -> Result<u32, Fact> {
         let pair = self.pair(self.guesses.device(who), conversation, Some(who.0));
         let row = &self.pairs[pair];
-        match *self.devices[row.device].user.get_or_insert(who.0) == who.0 {
-            true => Ok(pair),
-            false => Err(Fact::StrayCursor { who, conversation: row.conversation }),
+        let device = &mut self.devices[row.device];
+        match device.user() {
+            Some(user) if user != who.0 => Err(Fact::StrayCursor { who, conversation: row.conversation }),
+            Some(_) => Ok(pair),
+            None => {
+                device.set_user(who.0);
+                Ok(pair)
+            }
         }
     }
 
@@ -286,16 +282,8 @@ impl Facts {
             self.far.insert((conversation, seq), message);
             return;
         }
-        let (before, length) = (row.log.capacity(), row.log.len());
-        if place >= length {
-            // A log outgrows its room by half, not by its double: there are as many logs as conversations.
-            if place >= before {
-                let room = (place + 1).max(before + before / 2).max(4);
-                row.log.reserve_exact(room - length);
-            }
-            row.log.resize(place + 1, NONE);
-        }
-        row.log[place] = message;
+        let length = row.log.len();
+        row.log.set(place, message);
         self.owe(conversation, (place + 1).saturating_sub(length));
         if self.messages[message].is(known::CHANGE)
             && let Some(what) = self.changes.get(&message).copied()

@@ -20,7 +20,7 @@ impl Facts {
     /// "device 9 of user 4".
     pub fn name_device(&self, device: u32) -> String {
         let row = &self.devices[device];
-        match row.user {
+        match row.user() {
             Some(user) => format!("device {} of user {user}", row.id),
             None => format!("device {}", row.id),
         }

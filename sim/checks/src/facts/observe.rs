@@ -4,7 +4,7 @@
 
 use super::fact::{Acked, Fact, Origin, Published, Shown, Suspect};
 use super::intervals::{self, Range};
-use super::rows::{CONNECTED, NONE, content, known, small};
+use super::rows::{CONNECTED, NONE, content, known, mark, small};
 use super::{Facts, RefusedSend};
 use squall_history::{Entity, Event, Kind, Via};
 use squall_protocol::{ClientMsgId, ConversationId, DeviceId, Seq, UserId, limits};
@@ -78,7 +78,7 @@ impl Facts {
             Kind::Connect { user, gateway, .. } => {
                 let device = self.device(device, Some(user));
                 self.connected(device, gateway);
-                self.devices[device].connects += 1;
+                self.devices[device].count_connect();
                 self.devices[device].gone_since = CONNECTED;
                 self.owe_no_more(device);
                 // It was on its way: the registry knows of a connection a little before its device does.
@@ -91,7 +91,7 @@ impl Facts {
                     self.guesses.add((user, number), device);
                 }
                 let device = self.device(device, Some(user));
-                self.devices[device].insider = true;
+                self.devices[device].set(mark::INSIDER, true);
                 None
             }
             Kind::Slowed { until } => {
@@ -104,7 +104,7 @@ impl Facts {
                 let device = self.device(device, None);
                 self.disconnected(device);
                 self.devices[device].gone_since = self.now;
-                self.devices[device].left = reason == "away";
+                self.devices[device].set(mark::LEFT, reason == "away");
                 self.owe_from_now(device);
                 None
             }
@@ -183,7 +183,7 @@ impl Facts {
             // What a fault may have kept from the server counts from its end.
             let quiet = self.active_faults == 0
                 && self.last_fault.is_none_or(|end| row.gone_since.saturating_sub(end) >= NOTICED_AFTER_FAULT_US);
-            let bound = if quiet && row.left { NOTICED_US } else { NOTICED_AFTER_FAULT_US };
+            let bound = if quiet && row.is(mark::LEFT) { NOTICED_US } else { NOTICED_AFTER_FAULT_US };
             let gone_for = self.now - row.gone_since;
             if gone_for > bound && self.suspects.len() < MAX_SUSPECTS {
                 self.suspects.push(Suspect { t: self.now, device, conversation, seq, gone_for });

@@ -17,7 +17,7 @@
 //! without knowing; what a leaver was still owed is left to the end of the run.
 
 use super::Facts;
-use super::rows::{CONNECTED, NONE};
+use super::rows::{CONNECTED, NONE, mark};
 use crate::Config;
 use rustc_hash::FxHashMap;
 use squall_history::Harm;
@@ -267,7 +267,7 @@ impl Facts {
         let shard = usize::from(self.conversations[self.pairs[late.pair].conversation].shard);
         let host = self.shards.get(shard).map(|shard| shard.host);
         let device = self.pairs[late.pair].device;
-        let user = self.devices[device].user?;
+        let user = self.devices[device].user()?;
         if late.undisturbed {
             let author = self.messages[late.message].pair;
             let own = author != NONE && self.pairs[author].device == device;
@@ -284,7 +284,7 @@ impl Facts {
             let pair = &self.pairs[late.pair];
             let device = &self.devices[pair.device];
             // What befalls a device that is owed nothing, such as an attacker's, is its own doing.
-            let user = device.user.filter(|_| device.reachable)?;
+            let user = device.user().filter(|_| device.is(mark::REACHABLE))?;
             let visible = self.visible_since(user, pair.conversation, late)?;
             self.late_since(late, visible).map(|clock| (late, clock))
         })

@@ -55,7 +55,7 @@ impl Facts {
         let row = &self.messages[refusal.message];
         let pair = &self.pairs[row.pair];
         let conversation = pair.conversation;
-        let sender = self.devices[pair.device].user?;
+        let sender = self.devices[pair.device].user()?;
         let after = |user| self.membership_after(user, conversation, self.prefixes(refusal, conversation));
         match reason {
             _ if row.is(known::LOGGED) => Some("it is in the log all the same"),

@@ -3,8 +3,9 @@
 //! Rows are small and hold no heap of their own but a conversation's reference log. Sequence numbers are kept in 32 bits;
 //! one beyond that is taken for 2³² − 1, which no log reaches.
 
-use super::backlog::{Links, Owed};
+use super::backlog::Links;
 use super::intervals::Range;
+use super::log::Log;
 use super::table::Row;
 use squall_history::What;
 use squall_protocol::ids::mix;
@@ -112,11 +113,22 @@ pub(crate) fn content(conversation: ConversationId, sender: UserId, body_hash: u
 /// `Device::gone_since` of a device that is connected.
 pub(crate) const CONNECTED: u64 = u64::MAX;
 
-/// A device.
+/// What is the case with a device. One bit each.
+pub(crate) mod mark {
+    /// It said good-bye rather than noticing a loss.
+    pub const LEFT: u8 = 1;
+    /// Connected through the quiet phase, so everything is owed to it.
+    pub const REACHABLE: u8 = 1 << 1;
+    /// A member attacks with it: what it does to itself is its own.
+    pub const INSIDER: u8 = 1 << 2;
+    /// Its user is known.
+    pub(super) const HAS_USER: u8 = 1 << 3;
+}
+
+/// A device. There are millions: 56 bytes.
 pub(crate) struct Device {
     pub id: DeviceId,
-    pub user: Option<UserId>,
-    pub connects: u32,
+    user: UserId,
     /// Sends and resends.
     pub transmissions: u32,
     /// When the device lost or left its connection; `CONNECTED` while it has one, or has never had one.
@@ -130,14 +142,57 @@ pub(crate) struct Device {
     pub pages: u16,
     /// The gateway of its latest connection, by its number.
     pub gateway: u16,
-    /// It said good-bye rather than noticing a loss.
-    pub left: bool,
-    /// Connected through the quiet phase, so everything is owed to it.
-    pub reachable: bool,
-    /// A member attacks with it: what it does to itself is its own.
-    pub insider: bool,
+    /// How often it has connected, as far as that can be counted.
+    connects: u16,
+    marks: u8,
     /// The latest of its conversations.
     pub first_pair: u32,
+}
+
+const _: () = assert!(size_of::<Device>() == 56);
+
+impl Device {
+    pub fn new(id: DeviceId) -> Self {
+        Device {
+            id,
+            user: UserId(0),
+            transmissions: 0,
+            gone_since: CONNECTED,
+            connected_ms: 0,
+            page_ms: 0,
+            slow_until_ms: 0,
+            pages: 0,
+            gateway: 0,
+            connects: 0,
+            marks: 0,
+            first_pair: NONE,
+        }
+    }
+
+    pub fn user(&self) -> Option<UserId> {
+        self.is(mark::HAS_USER).then_some(self.user)
+    }
+
+    pub fn set_user(&mut self, user: UserId) {
+        self.user = user;
+        self.set(mark::HAS_USER, true);
+    }
+
+    pub fn is(&self, mark: u8) -> bool {
+        self.marks & mark != 0
+    }
+
+    pub fn set(&mut self, mark: u8, is: bool) {
+        self.marks = if is { self.marks | mark } else { self.marks & !mark };
+    }
+
+    pub fn count_connect(&mut self) {
+        self.connects = self.connects.saturating_add(1);
+    }
+
+    pub fn has_reconnected(&self) -> bool {
+        self.connects > 1
+    }
 }
 
 impl Row for Device {
@@ -154,7 +209,7 @@ impl Row for Device {
 pub(crate) struct Conversation {
     pub id: ConversationId,
     /// The message at each place from 1, set by the first witness.
-    pub log: Vec<u32>,
+    pub log: Log,
     /// The last place that the audit found filled.
     pub head: u32,
     /// The first device that sent here, and whether a second one did.
@@ -186,7 +241,8 @@ impl Row for Conversation {
     }
 }
 
-/// A device in a conversation.
+/// A device in a conversation: a cache line, for most events touch one.
+#[repr(align(64))]
 pub(crate) struct Pair {
     device_id: DeviceId,
     pub device: u32,
@@ -207,8 +263,9 @@ pub(crate) struct Pair {
     /// The latest of its sends that the audit has found in the log.
     pub logged_order: u32,
     pub links: Links,
-    pub owed: Owed,
 }
+
+const _: () = assert!(size_of::<Pair>() == 64);
 
 impl Pair {
     pub fn new(device_id: DeviceId, device: u32, conversation: u32) -> Self {
@@ -226,7 +283,6 @@ impl Pair {
             acked_seq: 0,
             logged_order: 0,
             links: Links::default(),
-            owed: Owed::NO,
         }
     }
 }

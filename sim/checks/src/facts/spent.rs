@@ -6,6 +6,7 @@
 use super::Facts;
 use super::audit::AuditEntry;
 use super::fact::Fact;
+use super::rows::mark;
 use crate::{Allowance, Config, Limits};
 use rustc_hash::FxHashMap;
 use squall_history::What;
@@ -182,12 +183,12 @@ impl Facts {
     pub(super) fn told_to_wait(&mut self, device: DeviceId, id: ClientMsgId) -> Option<Fact> {
         let message = self.messages.find(id)?;
         let device = self.device(device, None);
-        let user = self.devices[device].user?;
-        if !self.spent.is_judged() || self.devices[device].insider || self.spent.judged >= MAX_JUDGED {
+        let user = self.devices[device].user()?;
+        if !self.spent.is_judged() || self.devices[device].is(mark::INSIDER) || self.spent.judged >= MAX_JUDGED {
             return None;
         }
         self.spent.judged += 1;
-        let own = self.devices.rows().filter(|row| row.user == Some(user));
+        let own = self.devices.rows().filter(|row| row.user() == Some(user));
         // Every frame may have come twice, and an insider's doings are counted with the user's.
         let sent: u64 = own.map(|row| 2 * u64::from(row.transmissions)).sum();
         let too_early = sent < u64::from(self.spent.least(self.kind_of(message)));
