@@ -79,8 +79,8 @@ pub struct Conversation {
     /// The last place that is on disk.
     durable: Seq,
     membership: Membership,
-    /// The last staged entry that changes the membership.
-    membership_staged: Option<Seq>,
+    /// The last staged entry that changes the membership; 0 when none does.
+    membership_staged: Seq,
     /// In order of user and device.
     senders: Vec<Sender>,
 }
@@ -93,7 +93,7 @@ impl Conversation {
 
     /// A conversation as the disk has it. Its senders come one by one, when they send.
     pub fn load(id: ConversationId, head: Seq, membership: Membership) -> Self {
-        Conversation { id, head, durable: head, membership, membership_staged: None, senders: Vec::new() }
+        Conversation { id, head, durable: head, membership, membership_staged: Seq::ZERO, senders: Vec::new() }
     }
 
     /// Takes in what the disk knows of a device that is about to send.
@@ -141,7 +141,7 @@ impl Conversation {
 
     /// Who is a member according to memory is so on disk as well. While it is not, nothing definite can be said of it.
     pub fn membership_is_durable(&self) -> bool {
-        self.membership_staged.is_none()
+        self.membership_staged == Seq::ZERO
     }
 
     /// Nothing is staged: the disk has all that memory has.
@@ -194,7 +194,7 @@ impl Conversation {
         self.head = seq;
         self.membership.apply(seq, &request.payload);
         if request.payload.changes_membership() {
-            self.membership_staged = Some(seq);
+            self.membership_staged = seq;
         }
         let index = sender.unwrap_or_else(|place| {
             let new = Sender {
@@ -236,7 +236,9 @@ impl Conversation {
     pub fn handle_durable(&mut self, seq: Seq) {
         assert!(seq <= self.head, "entry {seq} of {:?} was never staged", self.id);
         self.durable = self.durable.max(seq);
-        self.membership_staged = self.membership_staged.filter(|staged| *staged > self.durable);
+        if self.membership_staged <= self.durable {
+            self.membership_staged = Seq::ZERO;
+        }
     }
 }
 

@@ -101,7 +101,7 @@ mod tests {
         let mut delta = LogDelta::of(&log);
         [&first, &left, &second].into_iter().for_each(|entry| delta.note(&log, entry));
         assert_eq!((delta.head, delta.present, delta.stretches), (Seq(4), 4_999, 5_000));
-        let gone = Stretch { user: UserId(9), joined: Seq(1), from: Seq(1), until: Some(Seq(3)) };
+        let gone = Stretch::new(UserId(9), Seq(1), Seq(1), Some(Seq(3)));
         assert_eq!(delta.changed, [gone]);
         let sender = |user: u64, places: &[u64], next| SenderDelta {
             who: (UserId(user), DeviceId(user * 10)),

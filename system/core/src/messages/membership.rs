@@ -11,12 +11,12 @@ use squall_protocol::{ConversationId, Name, Payload, Refusal, Seq, UserId};
 impl Stretch {
     /// Whether the user was a member when this entry was stored.
     fn covers(&self, seq: Seq) -> bool {
-        self.joined <= seq && self.until.is_none_or(|until| seq <= until)
+        self.joined <= seq && self.until().is_none_or(|until| seq <= until)
     }
 
     /// The entries that the user may see of a log that ends at `head`; `None` if the join is not in it.
     fn visible(&self, head: Seq) -> Option<(Seq, Seq)> {
-        (self.joined <= head).then(|| (self.from, self.until.unwrap_or(head).min(head)))
+        (self.joined <= head).then(|| (self.from, self.until().unwrap_or(head).min(head)))
     }
 }
 
@@ -34,7 +34,7 @@ pub struct Membership {
 impl Membership {
     /// A membership as the disk has it.
     pub fn load(direct: bool, stretches: Stretches) -> Self {
-        let present = stretches.iter().filter(|s| s.until.is_none()).count() as u32;
+        let present = stretches.iter().filter(|s| s.until().is_none()).count() as u32;
         Membership { direct, present, stretches }
     }
 
@@ -52,12 +52,12 @@ impl Membership {
     }
 
     pub fn is_member(&self, user: UserId) -> bool {
-        self.stretches.of(user).next_back().is_some_and(|last| last.until.is_none())
+        self.stretches.of(user).next_back().is_some_and(|last| last.until().is_none())
     }
 
     /// Whether the user has been a member and left, whatever came then.
     fn has_left(&self, user: UserId) -> bool {
-        self.stretches.of(user).any(|stretch| stretch.until.is_some())
+        self.stretches.of(user).any(|stretch| stretch.until().is_some())
     }
 
     /// Whether the user was ever a member.
@@ -156,22 +156,22 @@ impl Membership {
             Payload::Text(_) => {}
             Payload::Created { direct, members } => {
                 self.direct = *direct;
-                let founder = |user: &UserId| Stretch { user: *user, joined: seq, from: seq, until: None };
+                let founder = |user: &UserId| Stretch::new(*user, seq, seq, None);
                 *self = Membership::load(*direct, members.iter().map(founder).collect());
             }
             Payload::Joined(user) => {
                 let history = if planted(Plant::NewcomerSeesAllHistory) { u64::MAX } else { NEWCOMER_HISTORY };
                 let from = Seq(seq.0.saturating_sub(history).max(1));
-                let left = self.stretches.of(*user).filter_map(|stretch| stretch.until).max();
+                let left = self.stretches.of(*user).filter_map(|stretch| stretch.until()).max();
                 let from =
                     left.filter(|_| planted(Plant::ReturnShowsTheGap)).map_or(from, |left| from.min(left.next()));
-                self.stretches.insert(Stretch { user: *user, joined: seq, from, until: None });
+                self.stretches.insert(Stretch::new(*user, seq, from, None));
                 self.present += 1;
             }
             Payload::Left(user) => {
                 let last = self.stretches.of(*user).next_back().copied();
-                if let Some(last) = last.filter(|s| s.until.is_none()) {
-                    self.stretches.insert(Stretch { until: Some(seq), ..last });
+                if let Some(last) = last.filter(|s| s.until().is_none()) {
+                    self.stretches.insert(last.ended(seq));
                     self.present -= 1;
                 }
             }
@@ -186,7 +186,7 @@ impl Membership {
             Payload::Joined(user) | Payload::Left(user) => (None, Some(*user)),
         };
         let own = user.into_iter().flat_map(|user| self.stretches.of(user));
-        let own = own.filter(move |s| s.joined == seq || s.until == Some(seq));
+        let own = own.filter(move |s| s.joined == seq || s.until() == Some(seq));
         all.into_iter().flatten().chain(own)
     }
 }

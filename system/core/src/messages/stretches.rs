@@ -14,8 +14,28 @@ pub struct Stretch {
     /// The entry that made the user a member.
     pub joined: Seq,
     pub from: Seq,
+    /// The last entry of the stretch; 0, which is no entry, while the user is a member.
+    until: Seq,
+}
+
+/// There are two of them for each of millions of conversations.
+const _: () = assert!(size_of::<Stretch>() == 32);
+
+impl Stretch {
+    /// A stretch as the disk has it. It lasts still if it has no end.
+    pub fn new(user: UserId, joined: Seq, from: Seq, until: Option<Seq>) -> Self {
+        Stretch { user, joined, from, until: until.unwrap_or(Seq::ZERO) }
+    }
+
     /// The last entry of the stretch; `None` while the user is a member.
-    pub until: Option<Seq>,
+    pub fn until(&self) -> Option<Seq> {
+        (self.until != Seq::ZERO).then_some(self.until)
+    }
+
+    /// The same stretch, which ends with this entry.
+    pub fn ended(self, until: Seq) -> Self {
+        Stretch { until, ..self }
+    }
 }
 
 /// Up to this many are a list.
@@ -149,7 +169,7 @@ mod tests {
     use super::*;
 
     fn stretch(user: u64, joined: u64) -> Stretch {
-        Stretch { user: UserId(user), joined: Seq(joined), from: Seq(1), until: None }
+        Stretch::new(UserId(user), Seq(joined), Seq(1), None)
     }
 
     #[test]
@@ -178,7 +198,7 @@ mod tests {
         }
         assert!(matches!(stretches, Stretches::Many(_)));
         let before = stretches.len();
-        stretches.insert(Stretch { until: Some(Seq(9)), ..stretch(0, 1) });
-        assert_eq!((stretches.len(), stretches.of(UserId(0)).next().unwrap().until), (before, Some(Seq(9))));
+        stretches.insert(stretch(0, 1).ended(Seq(9)));
+        assert_eq!((stretches.len(), stretches.of(UserId(0)).next().unwrap().until()), (before, Some(Seq(9))));
     }
 }

@@ -58,7 +58,7 @@ pub fn decode<M: Message + Default>(key: Key, row: &[u8]) -> Result<M, StorageEr
 }
 
 pub fn encode_stretch(conversation: ConversationId, stretch: &Stretch) -> Vec<u8> {
-    let row = log::MemberRow { visible_from: stretch.from.0, until: stretch.until.map_or(0, |until| until.0) };
+    let row = log::MemberRow { visible_from: stretch.from.0, until: stretch.until().map_or(0, |until| until.0) };
     encode(Key::Member(conversation, stretch.user, stretch.joined), &row)
 }
 
@@ -70,7 +70,7 @@ pub fn decode_stretch(
 ) -> Result<Stretch, StorageError> {
     let row: log::MemberRow = decode(Key::Member(conversation, user, joined), row)?;
     let until = (row.until != 0).then_some(Seq(row.until));
-    Ok(Stretch { user, joined, from: Seq(row.visible_from), until })
+    Ok(Stretch::new(user, joined, Seq(row.visible_from), until))
 }
 
 pub fn encode_fence(user: UserId, device: DeviceId, fence: &Fence) -> Vec<u8> {
