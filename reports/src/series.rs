@@ -172,7 +172,9 @@ impl SeriesBuilder {
         }
         for measured in &mut self.measured {
             measured.points.push(encode(&measured.now));
-            measured.now.reset();
+            if !measured.now.is_empty() {
+                measured.now.reset();
+            }
         }
     }
 
@@ -249,15 +251,19 @@ fn encode(interval: &Interval) -> Vec<u8> {
 
 fn decode(bytes: &[u8]) -> Option<Interval> {
     let mut all = interval();
-    let read: Interval = Deserializer::new().deserialize(&mut &bytes[..]).ok()?;
-    all.add(read).ok()?;
+    all.add(read(bytes)?).ok()?;
     Some(all)
+}
+
+/// A histogram as it was written, whatever its bounds.
+fn read(bytes: &[u8]) -> Option<Interval> {
+    Deserializer::new().deserialize(&mut &bytes[..]).ok()
 }
 
 fn over_time(points: &[Vec<u8>]) -> LatencySeries {
     let mut series = LatencySeries::default();
     for bytes in points {
-        let interval = if bytes.is_empty() { None } else { decode(bytes) };
+        let interval = if bytes.is_empty() { None } else { read(bytes) };
         // To the hundredth of a millisecond: more is not known.
         let ms = |us: u64| (us as f64 / 10.0).round() / 100.0;
         let at = |quantile: f64| interval.as_ref().map_or(0.0, |i| ms(i.value_at_quantile(quantile).min(i.max())));

@@ -8,7 +8,6 @@ use squall_history::{Entity, Event};
 use squall_protocol::ids::rendezvous;
 use squall_protocol::{ConversationId, Seq};
 use squall_server::level::Level;
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::points::SOMETIMES;
@@ -55,7 +54,7 @@ pub struct Mailbox {
     /// Entries that each host has stamped with its clock and committed.
     stamped: FxHashMap<u16, u64>,
     /// How full each host's queues, debts and tables were and are.
-    levels: BTreeMap<(u16, Level), Filled>,
+    levels: Vec<[Option<Filled>; Level::ALL.len()]>,
     /// A fault has begun.
     stormy: bool,
     /// Entries by conversation, counted where a fault asks for the busiest.
@@ -75,7 +74,7 @@ impl SharedMailbox {
             found: Vec::new(),
             sometimes: FxHashMap::default(),
             stamped: FxHashMap::default(),
-            levels: BTreeMap::new(),
+            levels: Vec::new(),
             stormy: false,
             busiest: counts_conversations.then(FxHashMap::default),
         })))
@@ -98,7 +97,11 @@ impl Mailbox {
 
     /// So much there is of something on this host, and at most so much there has been lately. True: it is more than ever before.
     pub fn stands(&mut self, host: u16, level: Level, now: u64, most: u64) -> bool {
-        let filled = self.levels.entry((host, level)).or_default();
+        let host = usize::from(host);
+        if host >= self.levels.len() {
+            self.levels.resize(host + 1, [None; Level::ALL.len()]);
+        }
+        let filled = self.levels[host][level as usize].get_or_insert_default();
         let is_highest = most > filled.highest;
         filled.stands(now, most);
         if !self.stormy {
@@ -107,8 +110,12 @@ impl Mailbox {
         is_highest
     }
 
-    pub fn levels(&self) -> &BTreeMap<(u16, Level), Filled> {
-        &self.levels
+    /// What hosts have told, by host and level.
+    pub fn levels(&self) -> impl Iterator<Item = (u16, Level, Filled)> {
+        (0..).zip(&self.levels).flat_map(|(host, levels)| {
+            let told = Level::ALL.into_iter().filter_map(|level| Some((level, levels[level as usize]?)));
+            told.map(move |(level, filled)| (host, level, filled))
+        })
     }
 
     /// An entry was committed by this host; `append` is its event.

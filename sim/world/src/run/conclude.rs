@@ -40,9 +40,9 @@ impl World<'_> {
             }
         }
         // After an early stop nothing need have returned yet.
-        for ((host, level), filled) in self.mailbox.lock().levels().iter().filter(|_| !self.stopped) {
+        for (host, level, filled) in self.mailbox.lock().levels().filter(|_| !self.stopped) {
             checks.audit_level(AuditLevel {
-                host: self.machines[usize::from(*host)].name.clone(),
+                host: self.machines[usize::from(host)].name.clone(),
                 what: level.name(),
                 limit: level.limit().map(|limit| limit as u64),
                 returns: level.returns(),
