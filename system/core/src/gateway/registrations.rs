@@ -30,6 +30,8 @@ pub struct Registrations {
     last_ticket: Ticket,
     waiting: VecDeque<(Ticket, u64)>,
     on_the_way: BTreeMap<Ticket, OnTheWay>,
+    /// None of those is to be told again before.
+    retry_at: Time,
     tickets: FxHashMap<u64, Ticket>,
     /// The last ticket of the snapshot, until its end is told.
     snapshot: Option<Ticket>,
@@ -50,6 +52,7 @@ impl Registrations {
             last_ticket: 0,
             waiting: VecDeque::new(),
             on_the_way: BTreeMap::new(),
+            retry_at: Time::NEVER,
             tickets: FxHashMap::default(),
             snapshot: None,
         }
@@ -95,11 +98,15 @@ impl Registrations {
     /// The connections to be told now, again or for the first time. Whoever asks tells all of them, or says which are gone.
     pub fn poll(&mut self, now: Time) -> Vec<u64> {
         let mut due = Vec::new();
-        for told in self.on_the_way.values_mut() {
-            if now.since(told.sent_at) >= REGISTRATION_RETRY_AFTER {
-                (told.sent_at, told.again) = (now, true);
-                due.push(told.connection);
+        if now >= self.retry_at {
+            for told in self.on_the_way.values_mut() {
+                if now.since(told.sent_at) >= REGISTRATION_RETRY_AFTER {
+                    (told.sent_at, told.again) = (now, true);
+                    due.push(told.connection);
+                }
             }
+            let first = self.on_the_way.values().map(|told| told.sent_at).min();
+            self.retry_at = first.map_or(Time::NEVER, |first| first + REGISTRATION_RETRY_AFTER);
         }
         while self.on_the_way.len() < self.window
             && let Some((ticket, connection)) = self.waiting.pop_front()
@@ -108,6 +115,7 @@ impl Registrations {
             if let std::collections::hash_map::Entry::Vacant(vacant) = self.tickets.entry(connection) {
                 vacant.insert(ticket);
                 self.on_the_way.insert(ticket, OnTheWay { connection, sent_at: now, again: false });
+                self.retry_at = self.retry_at.min(now + REGISTRATION_RETRY_AFTER);
                 due.push(connection);
             }
         }
