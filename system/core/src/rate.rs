@@ -143,12 +143,15 @@ impl Rates {
     /// Takes `tokens`, whether or not they are there, and says how long their taker has to pause. What is owed is a bucket at most, so
     /// that no pause is longer than two buckets take to fill.
     pub fn draw(&mut self, user: UserId, tokens: u32, now: Time) -> Duration {
-        self.spend(user, tokens, now);
-        let most = now + Duration::from_micros(2 * self.rate.micros(self.rate.burst));
-        if let Some(full_at) = self.full_at.get_mut(&user) {
-            *full_at = (*full_at).min(most);
+        let (burst, cost) = (self.rate.micros(self.rate.burst), self.rate.micros(tokens.min(self.rate.burst)));
+        let row = self.full_at.entry(user).or_insert(now);
+        let full_at = ((*row).max(now) + Duration::from_micros(cost)).min(now + Duration::from_micros(2 * burst));
+        *row = full_at;
+        if self.full_at.len() >= self.tidy_at {
+            self.tidy(now);
         }
-        self.pause(user, now)
+        let next = full_at + Duration::from_micros(self.rate.micros(1));
+        next.since(now).saturating_sub(Duration::from_micros(burst))
     }
 
     /// How long whoever draws has to pause before the next one.

@@ -141,6 +141,8 @@ pub const LIMITS: &[(&str, Reached)] = &[
     ("MAX_BODY_JSON_BYTES", Never("no honest body of a run is so long in JSON; protocol's tests have some")),
     ("OUTBOX_BYTES_FOR_DELIVERIES", ByPoint("reminded_instead")),
     ("USER_FRAMES", ByPoint("held_back")),
+    ("FRAMES_BOUGHT", Never(A_PACE)),
+    ("FRAMES_BOUGHT_SHARE", Never(A_PACE)),
     ("FRAMES_A_SEND", Never("a floor under another limit, which core's tests meet")),
     ("FRAME_WEIGHT_BYTES", Never(A_PACE)),
     ("FRAME_WEIGHT_ENTRIES", Never(A_PACE)),

@@ -77,6 +77,8 @@ struct Connection {
     codec: Codec,
     closing: Closing,
     frames_before_hello: u8,
+    /// Frames by weight that its user's budget has been charged for, and that have not come yet.
+    frames_bought: u8,
     /// Frames that it was sent by others than this gateway and that it has not acked: so many acks are nothing that its user has caused.
     acks_owed: u32,
 }
@@ -95,6 +97,7 @@ pub fn spawn(gateway: Arc<Gateway>, upgraded: Upgraded, accepted: Time) {
         codec,
         closing: Closing::No,
         frames_before_hello: 0,
+        frames_bought: 0,
         acks_owed: 0,
     };
     let mut backlog = Backlog::default();
@@ -302,7 +305,13 @@ impl Connection {
             }
             return;
         };
-        if let Some(wait) = self.gateway.draw_frame(peer.user, weight) {
+        if let Some(left) = u32::from(self.frames_bought).checked_sub(weight) {
+            self.frames_bought = left as u8;
+            return;
+        }
+        let (bought, wait) = self.gateway.buy_frames(peer.user, weight - u32::from(self.frames_bought));
+        self.frames_bought = bought as u8;
+        if let Some(wait) = wait {
             self.gateway.observer.passed(&Point::HeldBack { user: peer.user });
             backlog.pause = Some(Box::pin(sleep(wait)));
         }

@@ -12,7 +12,7 @@ use crate::observer::{Observer, Point};
 use crate::tasks::Tasks;
 use squall_core::gateway::Peer;
 use squall_core::rate::{Rates, UserLimits};
-use squall_protocol::limits::FRAMES_PAUSE;
+use squall_protocol::limits::{FRAMES_BOUGHT, FRAMES_BOUGHT_SHARE, FRAMES_PAUSE};
 use squall_protocol::token::TokenSecret;
 use squall_protocol::wire::registry::SnapshotEnd;
 use squall_protocol::wire::registry::session_request::Request as SessionKind;
@@ -37,6 +37,7 @@ pub struct Gateway {
     /// Frames of each user, and sends. Locked after the table, if both are.
     frames: Mutex<Rates>,
     shortest_pause: Duration,
+    frames_at_once: u32,
     sends: Mutex<Rates>,
     table: Mutex<Table>,
 }
@@ -62,6 +63,7 @@ impl Gateway {
             tasks,
             frames: Mutex::new(Rates::new(limits.frame_budget())),
             shortest_pause: limits.frame_budget().fills_in().min(FRAMES_PAUSE),
+            frames_at_once: (limits.frame_budget().burst / FRAMES_BOUGHT_SHARE).clamp(1, FRAMES_BOUGHT),
             sends: Mutex::new(Rates::new(limits.sends)),
             table: Mutex::new(Table::new(bounds.greetings)),
         }
@@ -75,6 +77,13 @@ impl Gateway {
     pub fn draw_frame(&self, user: UserId, weight: u32) -> Option<Duration> {
         let wait = self.frames().draw(user, weight, self.clock.now());
         self.pause(wait)
+    }
+
+    /// Counts a frame of this weight, and for a connection that is in order some of its next ones as well, so that not each of them
+    /// comes here: how many those are, and how long none of its user's connections is to be read.
+    pub fn buy_frames(&self, user: UserId, weight: u32) -> (u32, Option<Duration>) {
+        let frames = weight.max(self.frames_at_once);
+        (frames - weight, self.draw_frame(user, frames))
     }
 
     /// How long none of a user's connections is to be read.
