@@ -68,7 +68,9 @@ fn write_logs(write: &WriteTransaction, batch: &Batch) -> Result<(), StorageErro
         row.tail.push(new.position);
     }
     drop(entries);
-    let mut users = write.open_table(MEMBERS).map_err(failed)?;
+    // A table that is opened is written, and most commits change nobody's membership.
+    let changes = batch.logs.iter().any(|log| !log.changed.is_empty());
+    let mut users = if changes { Some(write.open_table(MEMBERS).map_err(failed)?) } else { None };
     for log in &batch.logs {
         let row = rows.remove(&log.id).ok_or_else(|| does_not_follow(log.id))?;
         write_head(write, &mut conversations, log, row)?;
@@ -76,7 +78,9 @@ fn write_logs(write: &WriteTransaction, batch: &Batch) -> Result<(), StorageErro
             let key = member_key(log.id, stretch.user, stretch.joined);
             conversations.insert(key, encode_stretch(log.id, stretch).as_slice()).map_err(failed)?;
             let named = seal(Key::UserConversation(stretch.user, log.id), Vec::new());
-            users.insert((stretch.user.0, log.id.0), named.as_slice()).map_err(failed)?;
+            if let Some(users) = &mut users {
+                users.insert((stretch.user.0, log.id.0), named.as_slice()).map_err(failed)?;
+            }
         }
         let written = !(planted(Plant::ChangeSkipsSenderRow) && !log.changed.is_empty() && log.head > Seq(1));
         for sender in log.senders.iter().filter(|_| written) {
