@@ -67,7 +67,7 @@ impl MemoryEstimate {
         let line = |component, terms: &[(f64, f64, &'static str)]| Line { component, terms: terms.to_vec() };
         let mut lines = vec![
             line("program", &[(1.0, 12.0 * MIB, "binary and its libraries"), (hosts, 0.1 * MIB, "hosts")]),
-            line("fleet", &[(clients, 230.0, "clients"), (f.memberships, 60.0, "conversations of a device")]),
+            line("fleet", &[(clients, 260.0, "clients"), (f.memberships, 52.0, "conversations of a device")]),
             line("network", &[(clients, 220.0, "connections")]),
             line(
                 "gateways",
@@ -77,24 +77,24 @@ impl MemoryEstimate {
             line("buses", &[(gateways * buses, 10_000.0, "links")]),
             line(
                 "messages",
-                &[(f64::from(topology.messages), 14.0 * MIB, "shards"), (f.conversations, 430.0, "conversations")],
+                &[(f64::from(topology.messages), 14.0 * MIB, "shards"), (f.conversations, 470.0, "conversations")],
             ),
             line(
                 "disks",
                 &[
-                    (texts, 1.05 * f.body_bytes + 120.0, "messages"),
-                    (texts, 0.8 * f.body_bytes, "messages while they are read at the end"),
-                    (f.conversations, 230.0, "conversations"),
-                    (f.memberships, 24.0, "conversations of a device"),
+                    (texts, 0.75 * f.body_bytes + 90.0, "messages"),
+                    (texts, 0.4 * f.body_bytes, "messages while they are read at the end"),
+                    (f.conversations, 150.0, "conversations"),
+                    (f.memberships, 20.0, "conversations of a device"),
                 ],
             ),
             line(
                 "checks",
                 &[
-                    (f.sends, 68.0, "messages"),
-                    (f.memberships, 90.0, "conversations of a device"),
-                    (f.conversations, 73.0, "conversations"),
-                    (clients, 65.0, "clients"),
+                    (f.sends, 66.0, "messages"),
+                    (f.memberships, 78.0, "conversations of a device"),
+                    (f.conversations, 80.0, "conversations"),
+                    (clients, 90.0, "clients"),
                 ],
             ),
         ];
