@@ -1,6 +1,6 @@
 //! **Invariant:** nobody does more than their user may, and nobody is told to wait who has not.
 
-use crate::facts::{Fact, Facts, row};
+use crate::facts::{Fact, Facts};
 use crate::property::Property;
 use crate::report::Tally;
 
@@ -36,21 +36,17 @@ fn conclude(facts: &Facts, tally: &mut Tally) {
     tally.evaluated += facts.spent.entries;
     for excess in facts.spent.excesses(facts.now) {
         tally.violate(|| {
+            let last = excess.message.map_or(String::new(), |message| format!(", with {}", facts.name(message)));
             let sentence = format!(
-                "User {} has {} more {} in the logs than they may have, with {}.",
-                excess.user,
-                excess.beyond,
-                excess.what,
-                facts.name(excess.message)
+                "User {} has {} more {} in the logs than they may have{last}.",
+                excess.user, excess.beyond, excess.what
             );
-            match row(facts.messages[excess.message].pair) {
-                Some(pair) => {
-                    let pair = &facts.pairs[pair];
-                    let device = Some(pair.device);
-                    facts.violation(NAME, pair.conversation, device, None, Some(excess.message), sentence)
-                }
-                None => facts.at_large(NAME, sentence),
+            if let Some(message) = excess.message {
+                let pair = &facts.pairs[facts.messages[message].pair];
+                let device = Some(pair.device);
+                return facts.violation(NAME, pair.conversation, device, None, Some(message), sentence);
             }
+            facts.at_large(NAME, sentence)
         });
     }
 }
@@ -64,7 +60,7 @@ mod tests {
     #[test]
     fn whoever_had_sent_enough_may_be_told_to_wait() {
         let mut history = History::chat();
-        history.limited(4, 9).send(1, 5).told_to_wait(1, 5).acked(1, 5, 3).log(5);
+        history.limited(4, 9).send(1, 5).resend(1, 5).told_to_wait(1, 5).acked(1, 5, 3).log(5);
         let report = history.audit().report(NAME);
         assert_eq!((report.verdict, report.exposed), (Verdict::Pass, 1));
     }
@@ -103,6 +99,16 @@ mod tests {
     #[test]
     fn an_empty_history_is_inconclusive() {
         assert_eq!(History::empty().audit().report(NAME).verdict, Verdict::Inconclusive);
+    }
+
+    #[test]
+    fn what_others_do_is_no_excuse() {
+        let mut history = History::chat();
+        history.insider(2, 2).limited(4, 9).send(3, 5);
+        for message in 6..20 {
+            history.send(2, message);
+        }
+        history.told_to_wait(3, 5).audit().violated(NAME, 5);
     }
 
     #[test]

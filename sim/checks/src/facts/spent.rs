@@ -1,7 +1,8 @@
 //! What each user has done of what is limited: counted anew from the logs, and from what devices had sent when they were told to wait.
 //!
 //! Known limits: a limit of sends holds at each gateway, and the log does not say at which, so over a run a user may have so much at
-//! each. Whoever is told to wait is asked only for what they have sent in all, as if no bucket had been filled up again.
+//! each. Whoever is told to wait is asked only for what they have sent in all, as if no bucket had been filled up again; whoever attacks is
+//! asked for nothing, on none of their devices.
 
 use super::Facts;
 use super::audit::AuditEntry;
@@ -14,6 +15,8 @@ use squall_protocol::{ClientMsgId, DeviceId, UserId};
 
 /// Devices that were told to wait and are judged; to judge one, all devices are looked through for those of its user.
 const MAX_JUDGED: u32 = 256;
+/// The fewest whom a creation names.
+const TWO_PEOPLE: u32 = 2;
 /// Entries of one moment bear stamps that differ by so much, in µs.
 const STAMPS_US: u64 = 1_000_000;
 
@@ -40,8 +43,8 @@ impl Growth {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Excess {
     pub user: UserId,
-    /// The entry with which it is too much; of sends, the last one.
-    pub message: u32,
+    /// The entry with which it is too much; of sends, none.
+    pub message: Option<u32>,
     pub what: &'static str,
     /// How many more than were allowed.
     pub beyond: u64,
@@ -55,13 +58,13 @@ pub(crate) struct Spent {
     shards: Vec<u16>,
     /// Restarts of each host: its buckets are full again.
     restarts: FxHashMap<u16, u32>,
-    /// The most members that a creation has named.
-    largest: u32,
+    /// The most members that a user's creations have named, where these are more than two.
+    largest: FxHashMap<UserId, u32>,
     judged: u32,
     /// What the hosts' clocks show when the run starts; 0 when a fault may make them show anything.
     epoch_ms: u64,
-    /// Entries of each user, of whatever kind, and the last one.
-    sends: FxHashMap<UserId, (u32, u32)>,
+    /// Entries of each user, of whatever kind.
+    sends: FxHashMap<UserId, u32>,
     growth: Vec<Growth>,
     /// So many are in the order of shards, users and time.
     settled: usize,
@@ -92,8 +95,7 @@ impl Spent {
             return;
         }
         self.entries += 1;
-        let sends = self.sends.entry(entry.sender).or_default();
-        *sends = (sends.0 + 1, message);
+        *self.sends.entry(entry.sender).or_default() += 1;
         let (is_creation, additions) = match entry.what {
             What::Text => return,
             What::Created => (true, entry.members.len()),
@@ -121,9 +123,9 @@ impl Spent {
         let Allowance { per_second, at_once } = self.limits.sends;
         let full = (buckets + self.restarts_of(&self.gateways)) * u64::from(at_once);
         let allowed = full + buckets * u64::from(per_second) * (now / 1_000_000 + 1);
-        for (user, (sends, last)) in &self.sends {
+        for (user, sends) in &self.sends {
             if let Some(beyond) = u64::from(*sends).checked_sub(allowed).filter(|beyond| *beyond > 0) {
-                found.push(Excess { user: *user, message: *last, what: "sends", beyond });
+                found.push(Excess { user: *user, message: None, what: "sends", beyond });
             }
         }
         found.sort_unstable_by_key(|excess| excess.user);
@@ -150,7 +152,7 @@ impl Spent {
                 full_at = t.max(full_at) + micros(u64::from(tokens));
                 if full_at - t > room {
                     let beyond = (full_at - t - room) * u64::from(*per_second) / 1_000_000 + 1;
-                    let (user, message) = (growth.user, growth.message);
+                    let (user, message) = (growth.user, Some(growth.message));
                     return Some(Excess { user, message, what, beyond });
                 }
             }
@@ -159,9 +161,9 @@ impl Spent {
     }
 
     /// How much somebody must have sent at least before they can be told to wait with this.
-    fn least(&self, what: What) -> u32 {
+    fn least(&self, user: UserId, what: What) -> u32 {
         let Limits { sends, growth: [creations, additions, changes] } = self.limits;
-        let additions = additions.at_once / self.largest.max(1);
+        let additions = additions.at_once / self.largest.get(&user).copied().unwrap_or(TWO_PEOPLE);
         match what {
             What::Text => sends.at_once,
             What::Created => sends.at_once.min(creations.at_once).min(additions),
@@ -175,8 +177,10 @@ impl Facts {
     pub(super) fn sends(&mut self, device: DeviceId, what: What, members: usize) {
         let device = self.device(device, None);
         self.devices[device].transmissions += 1;
-        if what == What::Created {
-            self.spent.largest = self.spent.largest.max(u32::try_from(members).unwrap_or(u32::MAX));
+        let members = u32::try_from(members).unwrap_or(u32::MAX);
+        if let Some(user) = self.devices[device].user().filter(|_| what == What::Created && members > TWO_PEOPLE) {
+            let largest = self.spent.largest.entry(user).or_default();
+            *largest = members.max(*largest);
         }
     }
 
@@ -184,14 +188,15 @@ impl Facts {
         let message = self.messages.find(id)?;
         let device = self.device(device, None);
         let user = self.devices[device].user()?;
-        if !self.spent.is_judged() || self.devices[device].is(mark::INSIDER) || self.spent.judged >= MAX_JUDGED {
+        if !self.spent.is_judged() || self.spent.judged >= MAX_JUDGED {
             return None;
         }
-        self.spent.judged += 1;
         let own = self.devices.rows().filter(|row| row.user() == Some(user));
-        // Every frame may have come twice, and an insider's doings are counted with the user's.
-        let sent: u64 = own.map(|row| 2 * u64::from(row.transmissions)).sum();
-        let too_early = sent < u64::from(self.spent.least(self.kind_of(message)));
+        // What an insider sends is not all in the history, and is counted with the user's.
+        let sent = own.map(|row| (!row.is(mark::INSIDER)).then_some(u64::from(row.transmissions)));
+        let sent = sent.sum::<Option<u64>>()?;
+        self.spent.judged += 1;
+        let too_early = sent < u64::from(self.spent.least(user, self.kind_of(message)));
         Some(Fact::ToldToWait { message, device, too_early })
     }
 }
@@ -226,14 +231,14 @@ mod tests {
         spent.entry(0, message, &entry);
     }
 
-    fn found(mut spent: Spent) -> Vec<(u64, u32, &'static str)> {
+    fn found(mut spent: Spent) -> Vec<(u64, Option<u32>, &'static str)> {
         spent.settle();
         spent.excesses(10_000_000).iter().map(|e| (e.user.0, e.message, e.what)).collect()
     }
 
     #[test]
     fn what_a_bucket_gives_passes_and_one_more_does_not() {
-        for (last_ms, excess) in [(4_000, vec![]), (2_500, vec![(1, 6, "joins and leaves")])] {
+        for (last_ms, excess) in [(4_000, vec![]), (2_500, vec![(1, Some(6), "joins and leaves")])] {
             let mut spent = spent(EPOCH_MS);
             // Three at once, one for the stamps, and then one a second.
             for t_ms in [100, 100, 100, 100, 1_100, 2_100, 3_100] {
@@ -252,7 +257,7 @@ mod tests {
         push(&mut spent, 0, 1, What::Created, &many);
         push(&mut spent, 0, 1, What::Joined(UserId(3)), &[]);
         push(&mut spent, 0, 1, What::Joined(UserId(3)), &[]);
-        assert_eq!(found(spent), [(1, 2, "additions")]);
+        assert_eq!(found(spent), [(1, Some(2), "additions")]);
     }
 
     #[test]
@@ -267,7 +272,7 @@ mod tests {
 
     #[test]
     fn sends_are_counted_over_the_run_at_all_gateways() {
-        for (more, excess) in [(0, vec![]), (1, vec![(1, 260, "sends")])] {
+        for (more, excess) in [(0, vec![]), (1, vec![(1, None, "sends")])] {
             let mut spent = spent(EPOCH_MS);
             for _ in 0..2 * (20 + 10 * 11) + more {
                 push(&mut spent, 0, 1, What::Text, &[]);
