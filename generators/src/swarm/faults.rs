@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 /// The chance of each kind: three or four in a run.
 const CHANCE: f64 = 0.12;
 /// The chance that a run has a pair of faults on purpose, and that of each kind beside it.
-const PAIRED: f64 = 0.4;
+const PAIRED: f64 = 0.5;
 const CHANCE_BESIDE: f64 = 0.05;
 /// The chance that what hits whomever it is about begins in the last seconds before the heal and lasts until then: what is lost now,
 /// only the system itself can find again.

@@ -1,12 +1,13 @@
 //! Two faults on purpose: each role's crossed with each other role's, the second while the first lasts or while what it struck
-//! recovers. Two faults that are each survived may meet in a place that none of them reaches alone.
+//! recovers. Two faults that are each survived may meet in a place that none of them reaches alone. And some that chance brings together
+//! too rarely: what they reach together takes one of a certain strength, in the midst of another.
 
 use super::draws::Draws;
 use super::faults::{LINKED, SHARDS, fault, some_of};
 use super::people::Mood;
 use super::reach;
 use squall_protocol::Role;
-use squall_scenarios::{DiskOperation, Fault, FaultKind, Scenario, Span};
+use squall_scenarios::{DiskOperation, Fault, FaultKind, Scenario, Span, Target};
 
 /// How long after the end of the first fault the second may begin: recovery, back-off, the first syncs.
 const RECOVERY: u64 = 5_000;
@@ -22,6 +23,9 @@ enum Side {
     Devices,
 }
 
+/// The chance that what is drawn on purpose is one of these.
+const TOGETHER_CHANCE: f64 = 0.4;
+
 const SIDES: [Side; 7] = [
     Side::Process(Role::Gateway),
     Side::Process(Role::Messages),
@@ -32,8 +36,37 @@ const SIDES: [Side; 7] = [
     Side::Devices,
 ];
 
-/// Two faults, or none where they would hide each other.
+/// Faults of which one matters in the other's midst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Together {
+    /// Shards lose their memory while they wait for registries: answers to what they asked before come after it.
+    FailedCommitsAsLookUpsAreSlow,
+    /// Devices come back while their gateways hear late from registries and from shards: what was asked before comes after it.
+    RegistrationsAndHeadsAreSlow,
+    /// Syncs fail until none is tried any more, and what was not written is gone soon after.
+    FailedSyncsThenPowerLoss,
+    /// The same with the process alone: its writes stay where they are, and pass for synced.
+    FailedSyncsThenCrashThenPowerLoss,
+}
+
+const TOGETHER: [Together; 4] = [
+    Together::FailedCommitsAsLookUpsAreSlow,
+    Together::RegistrationsAndHeadsAreSlow,
+    Together::FailedSyncsThenPowerLoss,
+    Together::FailedSyncsThenCrashThenPowerLoss,
+];
+
+/// Two faults, or a few, or none where they would hide each other.
 pub(super) fn draw(draws: &mut Draws, scenario: &Scenario, mood: Mood, first: u64) -> Vec<Fault> {
+    // What is told by what people say needs somebody who says something.
+    if mood != Mood::Quiet && draws.chance(TOGETHER_CHANCE) {
+        for _ in 0..TRIES {
+            let faults = together(draws, scenario, first);
+            if reach::all_reached(&faults, scenario) {
+                return faults;
+            }
+        }
+    }
     let load = scenario.phases.load.as_millis();
     for _ in 0..TRIES {
         let at = draws.ms(first, load - 9_000);
@@ -54,6 +87,59 @@ pub(super) fn draw(draws: &mut Draws, scenario: &Scenario, mood: Mood, first: u6
         }
     }
     Vec::new()
+}
+
+fn together(draws: &mut Draws, scenario: &Scenario, first: u64) -> Vec<Fault> {
+    let load = scenario.phases.load.as_millis();
+    let at = draws.ms(first, load - 14_000);
+    let long = draws.ms(6_000, 9_000);
+    let syncs_fail =
+        |share| FaultKind::DiskErrors { target: SHARDS.into(), operation: DiskOperation::Sync, share };
+    let slow = |draws: &mut Draws, (one, other): (Target, Target), from, to| FaultKind::Latency {
+        between: one.into(),
+        and: other.into(),
+        add: draws.ms(from, to),
+        jitter: draws.ms(0, 400),
+    };
+    match draws.pick(&TOGETHER) {
+        Together::FailedCommitsAsLookUpsAreSlow => {
+            let later = draws.ms(200, 1_500);
+            let slow = slow(draws, (SHARDS, Target::All(Role::Registry)), 200, 1_200);
+            vec![
+                fault(at, Some(long), slow),
+                fault(at + later, Some(long - Span::from_secs(1)), syncs_fail(draws.share(8, 35))),
+            ]
+        }
+        Together::RegistrationsAndHeadsAreSlow => {
+            let gateways = Target::All(Role::Gateway);
+            let registries = slow(draws, (gateways, Target::All(Role::Registry)), 700, 1_400);
+            let shards = slow(draws, (gateways, SHARDS), 200, 1_400);
+            let comes = at + draws.ms(500, 2_500);
+            vec![
+                fault(at, Some(long), registries),
+                fault(at, Some(long), shards),
+                fault(comes, None, FaultKind::Disconnect { share: draws.share(75, 100) }),
+            ]
+        }
+        Together::FailedSyncsThenPowerLoss => {
+            let gone = at + long - draws.ms(0, 800);
+            let power = FaultKind::PowerLoss { target: SHARDS.into(), point: None };
+            vec![
+                fault(at, Some(long), syncs_fail(draws.share(40, 85))),
+                fault(gone, Some(draws.ms(500, 2_000)), power),
+            ]
+        }
+        Together::FailedSyncsThenCrashThenPowerLoss => {
+            let dies = at + long - draws.ms(300, 1_500);
+            let crash = FaultKind::Crash { target: SHARDS.into(), point: None };
+            let power = FaultKind::PowerLoss { target: SHARDS.into(), point: None };
+            vec![
+                fault(at, Some(long), syncs_fail(draws.share(40, 85))),
+                fault(dies, Some(Span::from_millis(500)), crash),
+                fault(dies + draws.ms(1_200, 4_000), Some(draws.ms(500, 2_000)), power),
+            ]
+        }
+    }
 }
 
 fn befalls(draws: &mut Draws, side: Side, mood: Mood) -> FaultKind {
@@ -82,10 +168,15 @@ fn befalls(draws: &mut Draws, side: Side, mood: Mood) -> FaultKind {
         },
         Side::Link => {
             let (one, other) = draws.pick(&LINKED);
-            if draws.chance(0.5) {
-                FaultKind::Partition { between: one.into(), and: other.into() }
-            } else {
-                FaultKind::Hold { between: one.into(), and: other.into() }
+            match draws.of(0..5u32) {
+                0 | 1 => FaultKind::Partition { between: one.into(), and: other.into() },
+                2 | 3 => FaultKind::Hold { between: one.into(), and: other.into() },
+                _ => FaultKind::Latency {
+                    between: one.into(),
+                    and: other.into(),
+                    add: draws.ms(200, 1_400),
+                    jitter: draws.ms(0, 400),
+                },
             }
         }
         Side::Devices if mood == Mood::Quiet => FaultKind::Pause { target: some_of(draws, Role::Gateway) },
