@@ -6,6 +6,9 @@ use crate::story::{Connection, at};
 use squall_history::{Entity, Hop, Kind, Place, Told};
 use squall_protocol::{DeviceId, Seq, UserId, limits};
 
+/// What is published together comes to a host within so long, in µs.
+const SAME_US: u64 = 250_000;
+
 /// An entry and a device that is to show it.
 pub struct Way<'a> {
     pub case: &'a Case<'a>,
@@ -338,7 +341,8 @@ impl Way<'_> {
             let fault = fault_on(&bus, t);
             let shard = self.case.shard.map_or(String::new(), |shard| self.case.story.while_faults(shard, t));
             let clear = if shard.is_empty() { ", though no fault was on its way then".to_owned() } else { shard };
-            return format!("it never came to {bus}{}", if fault.is_empty() { clear } else { fault });
+            let fault = if fault.is_empty() { clear } else { fault };
+            return format!("it never came to {bus}{fault}{}", self.for_others(t, seq, gateway));
         };
         let bus = self.case.story.name(carried.at);
         if !subscribed {
@@ -360,8 +364,56 @@ impl Way<'_> {
             _ => None,
         });
         came.unwrap_or_else(|| {
-            format!("{bus} took it at {} and it never came to {name}{}", at(carried.t), fault_on(&bus, carried.t))
+            let took = format!("{bus} took it at {}", at(carried.t));
+            match self.to_others(carried.t, seq, &name) {
+                Some(others) => format!("{took}; {name}, which had it, {others}, and did not hand it to this one"),
+                None => format!("{took} and it never came to {name}{}", fault_on(&bus, carried.t)),
+            }
         })
+    }
+
+    /// What a bus did with the same entry for other gateways at that time, as a clause.
+    fn for_others(&self, t: u64, seq: Seq, gateway: u32) -> String {
+        let other = self.case.hops().find_map(|(event, hop)| match hop {
+            Hop::Carried { to, from, gateway: of, subscribed, .. }
+                if *of != gateway && (*from..=*to).contains(&seq) && (t..t + SAME_US).contains(&event.t) =>
+            {
+                Some((event, *of, *subscribed))
+            }
+            _ => None,
+        });
+        other.map_or(String::new(), |(event, of, subscribed)| {
+            let became = if subscribed { "which took it" } else { "for which nobody took it" };
+            format!(
+                "; what was published with it for gateway-{of} came to {} at {}, {became}",
+                self.case.story.name(event.at),
+                at(event.t)
+            )
+        })
+    }
+
+    /// What a gateway did with the same entry for other devices at that time.
+    fn to_others(&self, t: u64, seq: Seq, gateway: &str) -> Option<String> {
+        let (mut handed, mut gone) = (0, None);
+        for (event, hop) in self.case.hops() {
+            if !(t..t + SAME_US).contains(&event.t) || self.case.story.name(event.at) != gateway {
+                continue;
+            }
+            match hop {
+                Hop::Handed { told: Told::Deliver { to, .. }, .. } if *to == seq => handed += 1,
+                Hop::Astray { device, told: Told::Deliver { to, .. }, .. } if *to == seq => {
+                    gone = Some((event.t, *device));
+                }
+                _ => {}
+            }
+        }
+        let gone = gone.map(|(t, device)| format!("found the connection of device {device} gone at {}", at(t)));
+        match (handed, gone) {
+            (0, None) => None,
+            (0, Some(gone)) => Some(gone),
+            (n, None) => Some(format!("handed it to {n} others")),
+            (n, Some(gone)) => Some(format!("handed it to {n} others and {gone}")),
+        }
     }
 }
 

@@ -101,6 +101,10 @@ fn lost_tries(way: &Way<'_>, tries: &[u64]) -> String {
 /// Nothing was ever told again.
 fn never(way: &Way<'_>, t: u64) -> String {
     let (case, shard) = (way.case, way.case.shard_name());
+    let patience = limits::REDELIVER_AFTER.as_micros() as u64 + 1_000_000;
+    if let Some(shown) = case.displayed(way.device, way.seq).filter(|shown| *shown < t + patience) {
+        return format!("the device showed it at {}, before {shard} had told it again", at(shown));
+    }
     let reconnected = case.story.hops().rev().find_map(|(event, hop)| match hop {
         Hop::HeadsAsked { device, .. }
             if *device == way.device
