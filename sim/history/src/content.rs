@@ -3,11 +3,11 @@
 //! **Invariant:** whoever writes an entry into the history, the device that sent or shows it, the host that stored it or the
 //! audit that read it from a disk, takes kind and fingerprint from here; so the checks can compare them.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use squall_protocol::{Payload, UserId, ids::mix};
 
 /// What an entry says, as far as a check needs to know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum What {
     Text,

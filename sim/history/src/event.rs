@@ -2,7 +2,7 @@
 
 use crate::content::{What, body_hash};
 use crate::hop::Hop;
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId, ids::mix};
 
 /// Something that happened at simulated time `t`.
@@ -26,7 +26,7 @@ pub enum Entity {
 }
 
 /// How an entry came to be shown on a device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Via {
     /// Pushed.
@@ -38,7 +38,7 @@ pub enum Via {
 }
 
 /// An entry on the wire to a device, without its body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Arrived {
     pub seq: Seq,
     pub client_msg_id: ClientMsgId,
@@ -49,48 +49,75 @@ pub struct Arrived {
 }
 
 /// Whom a fault may harm while it lasts.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Harm {
     /// Hosts by their index; of a link with devices only the other end, for whoever is not connected there is not concerned.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<u16>,
     /// So many of them, from the first, are one end of links of which the others are the other end: it concerns whoever depends on
     /// both. `None`: it is on the hosts themselves, or on links with devices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split: Option<usize>,
     /// Single devices that it is about.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<DeviceId>,
     /// Whether it is about connections of devices at all, those to a host among them.
+    #[serde(default)]
     pub connections: bool,
     /// All that it does is to make everything between them so much slower, in µs. `None`: nothing may come at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delay_us: Option<u64>,
 }
 
+impl Harm {
+    fn is_nobodys(&self) -> bool {
+        *self == Harm::default()
+    }
+}
+
+/// A word of the history: why something happened, or what a phase is called.
+pub type Word = &'static str;
+
 /// What happened. Events of a device unless said otherwise.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Kind {
     /// The gateway answered `hello` (the device is connected). `connect_count` is the device's own count.
     Connect { user: UserId, gateway: u16, connect_count: u64 },
     /// The device has lost or left its connection.
-    Disconnect { reason: &'static str },
+    Disconnect {
+        #[serde(deserialize_with = "word")]
+        reason: Word,
+    },
     /// A person sends: the first time that this message exists.
     Send {
         conversation: ConversationId,
         sender: UserId,
         client_msg_id: ClientMsgId,
-        #[serde(serialize_with = "hex")]
+        #[serde(with = "hex")]
         body_hash: u64,
         what: What,
         /// Of a `created` only: the first members. With `joined` and `left`, all that is needed to fold the membership.
-        #[serde(skip_serializing_if = "Vec::is_empty")]
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
         members: Vec<UserId>,
     },
     /// The same message is on the wire again, because the device is `connected` anew, its answer is `overdue`, the shard wanted
     /// another number or to be asked later (`refused`), or a fault says everything twice (`fault`).
-    Resend { conversation: ConversationId, client_msg_id: ClientMsgId, cause: &'static str },
+    Resend {
+        conversation: ConversationId,
+        client_msg_id: ClientMsgId,
+        #[serde(deserialize_with = "word")]
+        cause: Word,
+    },
     /// The device has the ack: the server says that the message is stored at `seq`.
     Sent { conversation: ConversationId, client_msg_id: ClientMsgId, seq: Seq, stored_at_ms: u64 },
     /// The server refused the message for good; the device gives it up.
-    Refused { conversation: ConversationId, client_msg_id: ClientMsgId, reason: &'static str },
+    Refused {
+        conversation: ConversationId,
+        client_msg_id: ClientMsgId,
+        #[serde(deserialize_with = "word")]
+        reason: Word,
+    },
     /// A host's word (for exposure and for a message's path only): the entry is durable there. An entry that a power cut
     /// left on the disk without a word has its event when recovery finds it.
     Append {
@@ -98,7 +125,7 @@ pub enum Kind {
         seq: Seq,
         sender: UserId,
         client_msg_id: ClientMsgId,
-        #[serde(serialize_with = "hex")]
+        #[serde(with = "hex")]
         body_hash: u64,
     },
     /// A host's word: the entry has been handed to the bus for these devices.
@@ -114,7 +141,7 @@ pub enum Kind {
         entries: u32,
         via: Via,
         /// The entries themselves.
-        #[serde(skip_serializing_if = "Vec::is_empty")]
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
         held: Vec<Arrived>,
     },
     /// The server told the device that its user has done too much at once, and to wait for so long.
@@ -126,7 +153,7 @@ pub enum Kind {
         seq: Seq,
         sender: UserId,
         client_msg_id: ClientMsgId,
-        #[serde(serialize_with = "hex")]
+        #[serde(with = "hex")]
         body_hash: u64,
         what: What,
         via: Via,
@@ -149,14 +176,17 @@ pub enum Kind {
     Fault {
         name: String,
         active: bool,
-        #[serde(skip_serializing_if = "Vec::is_empty")]
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
         targets: Vec<String>,
         /// The same for a check.
-        #[serde(skip)]
+        #[serde(default, skip_serializing_if = "Harm::is_nobodys")]
         harm: Harm,
     },
     /// A phase began: `ramp`, `load`, `heal`, `quiet`, `audit`.
-    Phase { name: &'static str },
+    Phase {
+        #[serde(deserialize_with = "word")]
+        name: Word,
+    },
     /// From now on the device is one with which this member attacks. What it sends and sees is told like any other's; what befalls
     /// it is its own doing, and nothing is owed to it. With a `number`, it names itself so to the server, which is the number of
     /// another person's device.
@@ -169,13 +199,74 @@ pub enum Kind {
     /// the run): it is lost and sent again, or waits for the end of a drop or for bandwidth.
     Slowed { until: u64 },
     /// A step on the way of what somebody follows. It lies outside the digest.
-    #[serde(untagged)]
+    #[serde(untagged, skip_deserializing)]
     Hop(Hop),
 }
 
 /// Sixteen hexadecimal digits: a JSON number cannot hold 64 bits everywhere.
-fn hex<S: serde::Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("{value:016x}"))
+mod hex {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{value:016x}"))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        u64::from_str_radix(&text, 16).map_err(D::Error::custom)
+    }
+}
+
+/// Every reason, cause and phase that events have. What a file has beside them is no event of ours.
+const WORDS: &[&str] = &[
+    "away",
+    "busy",
+    "closed by the gateway",
+    "closed by the peer",
+    "conflict",
+    "body_too_large",
+    "connect timed out",
+    "connected",
+    "expected_client_seq",
+    "fault",
+    "group_too_large",
+    "heal",
+    "load",
+    "not_a_member",
+    "no socket could be opened",
+    "overdue",
+    "protocol error",
+    "quiet",
+    "ramp",
+    "audit",
+    "refused",
+    "reset",
+    "stale",
+    "stopped",
+    "timed out",
+    "TLS failed",
+    "too_often",
+    "unknown_conversation",
+    "no answer",
+    "no welcome",
+    "never connected",
+    "superseded",
+];
+
+fn word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<&'static str, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let known = WORDS.iter().find(|word| **word == text).copied();
+    // A word that is new here says only why; that it is there says what happened.
+    Ok(known.unwrap_or("other"))
+}
+
+#[derive(Deserialize)]
+struct ReadLine {
+    t: u64,
+    host: Option<String>,
+    device: Option<DeviceId>,
+    #[serde(flatten)]
+    kind: Kind,
 }
 
 #[derive(Serialize)]
@@ -231,6 +322,25 @@ impl Event {
         };
         serde_json::to_string(&Line { t: self.t, host, device, kind: &self.kind })
             .expect("events have string keys and no fallible serializers")
+    }
+
+    /// Reads a line that [`Event::to_json`] has written; a hop is none of those that can be read.
+    ///
+    /// # Errors
+    /// The line is no event, or is of a host that is not among `hosts`.
+    pub fn from_json(line: &str, hosts: &[String]) -> Result<Event, serde_json::Error> {
+        use serde::de::Error;
+        let ReadLine { t, host, device, kind } = serde_json::from_str(line)?;
+        let place = |name: String| {
+            let place = hosts.iter().position(|host| *host == name);
+            place.ok_or_else(|| serde_json::Error::custom(format!("there is no host {name}")))
+        };
+        let at = match (host.map(place).transpose()?, device) {
+            (Some(host), _) => Entity::Host(host as u16),
+            (None, Some(device)) => Entity::Device(device),
+            (None, None) => Entity::World,
+        };
+        Ok(Event { t, at, kind })
     }
 
     /// A digest of the event, for the run's rolling digest.
@@ -328,6 +438,57 @@ mod tests {
         );
         let crash = Event { t: 0, at: Entity::Host(0), kind: Kind::Crash };
         assert_eq!(crash.to_json(&["gateway-0".into()]), r#"{"t":0,"host":"gateway-0","kind":"crash"}"#);
+    }
+
+    #[test]
+    fn what_is_written_can_be_read_again() {
+        let (conversation, client_msg_id) = (ConversationId(3), ClientMsgId(9 << 70));
+        let held = vec![Arrived {
+            seq: Seq(4),
+            client_msg_id,
+            author: DeviceId(7),
+            client_seq: ClientSeq(1),
+            stored_at_ms: 99,
+        }];
+        let harm = Harm { devices: vec![DeviceId(8)], connections: true, ..Harm::default() };
+        let kinds = [
+            Kind::Connect { user: UserId(1), gateway: 1, connect_count: 3 },
+            Kind::Disconnect { reason: "reset" },
+            Kind::Send {
+                conversation,
+                sender: UserId(1),
+                client_msg_id,
+                body_hash: u64::MAX,
+                what: What::Created,
+                members: vec![UserId(1), UserId(2)],
+            },
+            Kind::Resend { conversation, client_msg_id, cause: "overdue" },
+            Kind::Refused { conversation, client_msg_id, reason: "not_a_member" },
+            Kind::Deliver { conversation, from: Seq(4), to: Seq(4), entries: 1, via: Via::Page, held },
+            Kind::Display {
+                user: UserId(2),
+                conversation,
+                seq: Seq(4),
+                sender: UserId(1),
+                client_msg_id,
+                body_hash: 5,
+                what: What::Joined(UserId(6)),
+                via: Via::Deliver,
+            },
+            Kind::Fault { name: "x".into(), active: true, targets: Vec::new(), harm },
+            Kind::Phase { name: "load" },
+            Kind::Insider { user: UserId(1), number: Some(DeviceId(4)) },
+        ];
+        for kind in kinds {
+            let at = if matches!(kind, Kind::Phase { .. }) { Entity::World } else { Entity::Device(DeviceId(2)) };
+            let event = Event { t: 77, at, kind };
+            assert_eq!(Event::from_json(&event.to_json(&[]), &[]).unwrap(), event);
+        }
+        let crash = Event { t: 0, at: Entity::Host(1), kind: Kind::Crash };
+        let hosts = ["a".to_owned(), "b".to_owned()];
+        assert_eq!(Event::from_json(&crash.to_json(&hosts), &hosts).unwrap(), crash);
+        assert!(Event::from_json(&crash.to_json(&hosts), &hosts[..1]).is_err());
+        assert!(Event::from_json("{}", &[]).is_err());
     }
 
     #[test]
