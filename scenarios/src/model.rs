@@ -48,6 +48,12 @@ impl Scenario {
         Role::ALL.iter().flat_map(|role| self.topology.hosts_of(*role)).collect()
     }
 
+    /// Lets all people together send so many messages a second, by and large: their `send_interval` follows.
+    pub fn set_rate(&mut self, per_second: f64) {
+        let texts = f64::from(self.population.users) * (1.0 + self.workload.mean_follow_ups());
+        self.workload.send_interval = Span::from_micros((texts * 1e6 / per_second).round() as u64);
+    }
+
     /// Every host's name: `gateway-0`, …, `messages-0`, …, `registry-0`, …, `bus-0`, ….
     pub fn host_names(&self) -> Vec<String> {
         self.hosts().iter().map(HostName::to_string).collect()
@@ -139,6 +145,9 @@ impl Default for Population {
 pub struct Workload {
     /// Mean time between two sends of one user. Sends are open-loop: a stalled system does not slow people down.
     pub send_interval: Span,
+    /// Sends a second of all people together, in place of `send_interval`, which follows from it; absent once a file has been read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<f64>,
     /// How sends are spaced.
     pub arrival: Arrival,
     /// Mean number of messages in a burst, where they arrive in bursts.
@@ -192,6 +201,7 @@ impl Default for Workload {
     fn default() -> Self {
         Workload {
             send_interval: Span::from_secs(10),
+            rate: None,
             arrival: Arrival::Poisson,
             burst_size: 4.0,
             burst_gap: Span::from_secs(1),

@@ -49,3 +49,17 @@ pub enum Profile {
     ThreeG,
     Flaky,
 }
+
+impl Profile {
+    /// What it is called among the profiles of a network.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Profile::Rack => "rack",
+            Profile::CrossRegion => "cross-region",
+            Profile::Wifi => "wifi",
+            Profile::Lte => "4g",
+            Profile::ThreeG => "3g",
+            Profile::Flaky => "flaky",
+        }
+    }
+}

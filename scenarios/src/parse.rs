@@ -85,6 +85,16 @@ fn scenario(table: &mut Table<'_, '_>) -> Scenario {
     table.section("limits", |table| limits(table, &mut scenario.limits));
     table.section("population", |table| population(table, &mut scenario.population));
     table.section("workload", |table| workload(table, &mut scenario.workload));
+    if let Some(rate) = scenario.workload.rate.take() {
+        scenario.set_rate(rate);
+        let interval = scenario.workload.send_interval;
+        if !(Span::from_millis(1)..=Span::from_secs(7 * 24 * 3_600)).contains(&interval) {
+            let users = scenario.population.users;
+            let message =
+                format!("a rate of {rate} sends a second means that each of {users} users sends every {interval}");
+            table.flaw("workload.rate", message, "each may send every 1ms to 7d: change rate, or users");
+        }
+    }
     table.section("phases", |table| phases(table, &mut scenario.phases));
     scenario.faults = table.list("faults", fault);
     table.section("checks", |table| checks(table, &mut scenario.checks));
@@ -139,7 +149,12 @@ fn population(table: &mut Table<'_, '_>, population: &mut Population) {
 }
 
 fn workload(table: &mut Table<'_, '_>, workload: &mut Workload) {
+    let says_how_often = table.has("send_interval");
     table.field("send_interval", &mut workload.send_interval);
+    workload.rate = table.take("rate");
+    if workload.rate.is_some() && says_how_often {
+        table.flaw("rate", "rate and send_interval both say how often people send".into(), "keep one of the two");
+    }
     table.field("arrival", &mut workload.arrival);
     table.field("burst_size", &mut workload.burst_size);
     table.field("burst_gap", &mut workload.burst_gap);

@@ -181,6 +181,13 @@ impl<'r, 'd> Table<'r, 'd> {
         T::read(value, &place, self.reader)
     }
 
+    /// Says that what stands at a key, or below it, is wrong.
+    pub fn flaw(&mut self, key: &str, message: String, help: &str) {
+        let path = if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) };
+        let at = self.reader.place(&path);
+        self.reader.report(&path, at, message, help.to_owned());
+    }
+
     /// Whether the file has this key, and nobody has read it yet.
     pub fn has(&self, key: &str) -> bool {
         self.entries.contains_key(key)
