@@ -8,6 +8,7 @@
 //! | module | is |
 //! |---|---|
 //! | `population`, `workload`, `rate` | who people are; what they do, and when |
+//! | `places` | on which last mile each device is |
 //! | `run_id`, `tokens` | what a run's people are called; where their devices get tokens from |
 //! | `membership`, `text` | who comes and goes; what they write |
 //! | `forecast` | what a scenario will come to, before it runs |
@@ -23,6 +24,7 @@ pub mod forecast;
 pub mod insiders;
 pub mod liars;
 mod membership;
+pub mod places;
 pub mod population;
 pub mod rate;
 pub mod rng;

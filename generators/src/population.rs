@@ -97,6 +97,8 @@ struct Class {
 pub struct Population {
     seed: u64,
     run: RunId,
+    /// The number of the first device, among those of the run.
+    first_device: u64,
     users: u32,
     devices: u32,
     classes: Vec<Class>,
@@ -132,6 +134,7 @@ impl Population {
         Population {
             seed,
             run: RunId::default(),
+            first_device: 1,
             users: p.users,
             devices: first_device,
             classes,
@@ -144,6 +147,12 @@ impl Population {
     /// The same people, under the names that they have in this run.
     pub fn of_run(mut self, run: RunId) -> Self {
         self.run = run;
+        self
+    }
+
+    /// The same people with other devices, whose numbers begin here.
+    pub fn with_devices_from(mut self, first: u64) -> Self {
+        self.first_device = first;
         self
     }
 
@@ -191,12 +200,12 @@ impl Population {
 
     /// The device at this index; devices of one user are neighbours.
     pub fn device(&self, index: u32) -> DeviceId {
-        DeviceId(self.run.first_device() + u64::from(index) + 1)
+        DeviceId(self.run.first_device() + self.first_device + u64::from(index))
     }
 
     /// The index of a device, if it is one of the population's.
     pub fn index_of(&self, device: DeviceId) -> Option<u32> {
-        let index = device.0.checked_sub(self.run.first_device() + 1)?;
+        let index = device.0.checked_sub(self.run.first_device() + self.first_device)?;
         u32::try_from(index).ok().filter(|index| *index < self.devices)
     }
 

@@ -103,6 +103,12 @@ pub struct RunRecord {
     /// The runs that this record is of, where `squall merge` has made it of several; empty where it is of one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub merged: Vec<MergedRun>,
+    /// What a run against a real server was, and what it took; absent where the server was simulated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<LoadRecord>,
+    /// Checks that this world cannot judge. They make no run inconclusive.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_judged: Vec<NotJudged>,
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -151,6 +157,73 @@ pub struct MachineRecord {
     pub cores: u64,
     pub memory_bytes: u64,
     pub system: String,
+}
+
+/// A check that was not judged, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotJudged {
+    pub name: String,
+    pub because: String,
+}
+
+/// A run against a real server, from beside.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoadRecord {
+    /// What people, devices and messages were named by, in hexadecimal.
+    pub run_id: String,
+    pub urls: Vec<String>,
+    /// Threads that drove connections.
+    pub threads: u64,
+    /// Whether what devices wrote and read was held back as their profile says.
+    pub profiles: bool,
+    /// Faults of the scenario that were left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
+    /// CPU time of the generator, user and system, its checks included.
+    pub cpu_ms: u64,
+    /// WebSocket frames that devices sent and received.
+    pub frames: u64,
+    pub cpu_us_per_frame: f64,
+    /// How long after its time a send left.
+    pub late_p50_ms: f64,
+    pub late_p99_ms: f64,
+    pub late_max_ms: f64,
+    /// Of several generators: how far their clocks may be apart, in ms, which latencies from one to another are off by.
+    #[serde(default)]
+    pub clock_error_ms: f64,
+    /// Entries that fresh devices have read at the end.
+    pub audited_entries: u64,
+    /// Users whose fresh and other devices had not shown the same when the time for it was over.
+    pub unread_users: u64,
+    /// Bytes that were written to and read from sockets.
+    pub wire_bytes: u64,
+    /// Which part of the people this generator had, where several shared a run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<ShardRecord>,
+    /// The server's processes, where they were named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<ServerRecord>,
+}
+
+/// A generator of several.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ShardRecord {
+    /// From 1.
+    pub number: u64,
+    pub of: u64,
+    /// When the run began by this machine's clock, in ms since the Unix epoch.
+    pub began_at_ms: f64,
+    /// By how much the server's clock is ahead of this machine's, in ms, and how far that may be off: measured by the stamps of acks.
+    pub clock_ahead_ms: f64,
+    pub clock_error_ms: f64,
+}
+
+/// What the processes of a server took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerRecord {
+    /// CPU time within the run, user and system.
+    pub cpu_ms: u64,
+    pub peak_rss_bytes: u64,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

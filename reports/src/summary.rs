@@ -3,7 +3,9 @@
 //! Plain ASCII but for what a scenario names otherwise; control characters never reach the terminal.
 
 use crate::number::{bytes, grouped, milliseconds, seconds};
-use crate::record::{FaultRecord, PhaseRecord, RunRecord, ServiceLevelRecord, Verdict, WorkRecord, ratio};
+use crate::record::{
+    FaultRecord, LoadRecord, PhaseRecord, RunRecord, ServiceLevelRecord, Verdict, WorkRecord, ratio,
+};
 use crate::text_table::{TextTable, wrapped_list};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -34,6 +36,7 @@ pub fn render(run: &RunRecord, coloured: bool) -> String {
     latencies(&mut out, run);
     service_levels(&mut out, run);
     totals(&mut out, run);
+    not_judged(&mut out, run);
     violations(&mut out, run, coloured);
     let _ = writeln!(out, "reproduce: {}", clean(&run.reproduce));
     out
@@ -187,14 +190,19 @@ fn totals(out: &mut String, run: &RunRecord) {
         grouped(c.reconnects)
     );
     gateways(out, run);
-    let _ = writeln!(out, "  cpu       {}", cpu(run));
-    let _ = writeln!(
-        out,
-        "  speed     {} simulated in {}: {:.1} x real time",
-        seconds(run.simulated_ms),
-        seconds(run.wall_ms),
-        run.speed
-    );
+    match &run.load {
+        Some(load) => out.push_str(&against(run, load)),
+        None => {
+            let _ = writeln!(out, "  cpu       {}", cpu(run));
+            let _ = writeln!(
+                out,
+                "  speed     {} simulated in {}: {:.1} x real time",
+                seconds(run.simulated_ms),
+                seconds(run.wall_ms),
+                run.speed
+            );
+        }
+    }
     let _ = write!(out, "  memory    peak {}", bytes(run.memory.peak_rss_bytes));
     if c.virtual_clients >= CLIENTS_THAT_OUTWEIGH_THE_PROCESS {
         let _ = write!(out, ", {} bytes a client", grouped(run.memory.bytes_per_client.max(0.0).round() as u64));
@@ -203,7 +211,52 @@ fn totals(out: &mut String, run: &RunRecord) {
     if c.virtual_clients >= CLIENTS_THAT_OUTWEIGH_THE_PROCESS {
         let _ = writeln!(out, "  phases    {}", phases(run));
     }
-    let _ = writeln!(out, "  digest    {}\n", digest(run));
+    if run.load.is_none() {
+        let _ = writeln!(out, "  digest    {}", digest(run));
+    }
+    out.push('\n');
+}
+
+/// A run against a real server: which, and what it and the generator took.
+fn against(run: &RunRecord, load: &LoadRecord) -> String {
+    let mut out = String::new();
+    let urls: Vec<String> = load.urls.iter().map(|url| clean(url)).collect();
+    let _ =
+        writeln!(out, "  server    {}; run id {}, {}", urls.join(", "), clean(&load.run_id), seconds(run.wall_ms));
+    if let Some(server) = &load.server {
+        let _ = writeln!(
+            out,
+            "            {} of CPU, at most {} resident",
+            seconds(server.cpu_ms),
+            bytes(server.peak_rss_bytes)
+        );
+    }
+    let _ = writeln!(
+        out,
+        "  generator {} of CPU, {:.1} us a frame; sends left {} late at the 99th percentile",
+        seconds(load.cpu_ms),
+        load.cpu_us_per_frame,
+        milliseconds(load.late_p99_ms) + " ms"
+    );
+    let _ = writeln!(out, "  audit     {} entries read by fresh devices", grouped(load.audited_entries));
+    if !load.left_out.is_empty() {
+        let _ = writeln!(
+            out,
+            "  left out  {}",
+            load.left_out.iter().map(|name| clean(name)).collect::<Vec<_>>().join(", ")
+        );
+    }
+    out
+}
+
+/// Checks that this world cannot judge.
+fn not_judged(out: &mut String, run: &RunRecord) {
+    for check in &run.not_judged {
+        let _ = writeln!(out, "  not judged here: {} ({})", clean(&check.name), clean(&check.because));
+    }
+    if !run.not_judged.is_empty() {
+        out.push('\n');
+    }
 }
 
 /// How evenly the devices were spread at each gateway's peak.

@@ -86,6 +86,8 @@ pub(crate) fn passed() -> RunRecord {
         format: FORMAT,
         about: None,
         merged: Vec::new(),
+        load: None,
+        not_judged: Vec::new(),
         hosts: [20, 39]
             .into_iter()
             .zip(0..)

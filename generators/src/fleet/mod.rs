@@ -150,6 +150,8 @@ pub struct Fleet<L: LastMile, F> {
     arriving: Vec<Arrived>,
     /// Messages that have waited for a person who had put their device away.
     waited: BTreeMap<ClientMsgId, Waited>,
+    /// By how much whoever calls has come late for the act that is under way, in µs.
+    late_us: u64,
     scratch: Vec<Output>,
     /// What a client reads and writes passes through these; what cannot stays in its own buffers.
     input: Vec<u8>,
@@ -159,8 +161,8 @@ pub struct Fleet<L: LastMile, F> {
 impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
     /// The clients of a scenario, all away.
     pub fn new(last_mile: L, faults: F, scenario: &Scenario, who: Who) -> Self {
-        let Who { seed, run, part, tokens } = who;
-        let population = Population::new(&scenario.population, seed).of_run(run);
+        let Who { seed, run, part, first_device, tokens } = who;
+        let population = Population::new(&scenario.population, seed).of_run(run).with_devices_from(first_device);
         let workload = Workload::new(scenario, seed).of_run(run);
         let heartbeat = scenario.workload.heartbeat_interval.as_duration();
         let client = |index| {
@@ -201,6 +203,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
             arrived_to: Seq::ZERO,
             arriving: Vec::new(),
             waited: BTreeMap::new(),
+            late_us: 0,
             scratch: Vec::new(),
             input: Vec::new(),
             output: Vec::new(),
@@ -254,6 +257,16 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
         self.clients.get(client).map_or(0, |client| client.session.connect_count())
     }
 
+    /// A client's device, if it is one of these.
+    pub fn session(&self, client: u32) -> Option<&ClientSession> {
+        self.clients.get(client).map(|client| &client.session)
+    }
+
+    /// Whether every client is connected, has an answer to all that it sent, and knows of nothing that it lacks.
+    pub fn is_settled(&self) -> bool {
+        self.clients.iter().all(|client| client.session.is_online() && !client.session.is_busy())
+    }
+
     /// The numbers of all clients.
     pub fn clients(&self) -> Range<u32> {
         self.clients.numbers()
@@ -292,7 +305,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
     /// Everybody comes back for good.
     pub fn end_load(&mut self, now: Time) {
         self.load_until = Time::ZERO;
-        self.sessions_end = false;
+        self.keep_connected();
         for client in self.clients() {
             self.come_back_at(client, now);
         }
@@ -352,10 +365,12 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                 Timer::Send(user, n) => {
                     let act = self.workload.send(&self.population, user, n, at.0);
                     if let Some(act) = act {
+                        self.late_us = now.since(at).as_micros() as u64;
                         for _ in 0..self.workload.follow_ups(user, n) {
                             self.perform(act.clone(), now, sink);
                         }
                         self.perform(act, now, sink);
+                        self.late_us = 0;
                     }
                     self.schedule_send(user, n + 1, at);
                 }
@@ -389,6 +404,16 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                 *waited = Waited { since: Time::NEVER, before: waited.until(now) };
             }
         }
+    }
+
+    /// Nobody puts a device away any more of themselves.
+    pub fn keep_connected(&mut self) {
+        self.sessions_end = false;
+    }
+
+    /// A person puts a device away for good.
+    pub fn leave(&mut self, client: u32, now: Time, sink: &mut impl Sink) {
+        self.put_away(client, now, sink);
     }
 
     fn put_away(&mut self, client: u32, now: Time, sink: &mut impl Sink) {
@@ -462,6 +487,9 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
         let client_msg_id = self.workload.message_id(device, client.messages);
         client.messages += 1;
         self.totals.sent += 1;
+        if self.late_us > 0 {
+            sink.was_meant(client_msg_id, self.late_us);
+        }
         sink.event(Event {
             t: now.0,
             at: Entity::Device(client.session.device()),

@@ -17,6 +17,10 @@ impl<C> Rows<C> {
         self.first..self.first + self.rows.len() as u32
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = &C> {
+        self.rows.iter()
+    }
+
     pub fn get(&self, number: u32) -> Option<&C> {
         self.rows.get(number.wrapping_sub(self.first) as usize)
     }

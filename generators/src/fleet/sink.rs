@@ -9,6 +9,8 @@ pub trait Sink {
     fn latency(&mut self, latency: Latency);
     /// This has no answer yet, and its person is back who had put the device away for so many µs: that time is not the system's.
     fn was_away(&mut self, message: ClientMsgId, us: u64);
+    /// Its person meant to send this so many µs before it was sent: whoever acts for them was late. It comes before the send.
+    fn was_meant(&mut self, _message: ClientMsgId, _us_before: u64) {}
     /// How long this takes says nothing of the service.
     fn is_no_sample(&mut self, message: ClientMsgId);
 }

@@ -44,13 +44,15 @@ pub struct Who {
     /// Decides what they are called.
     pub run: RunId,
     pub part: Part,
+    /// The number of the first device, among those of the run.
+    pub first_device: u64,
     pub tokens: SharedTokens,
 }
 
 impl Who {
     /// Everybody, where nobody has been before.
     pub fn everybody(seed: u64, tokens: SharedTokens) -> Self {
-        Who { seed, run: RunId::default(), part: Part::WHOLE, tokens }
+        Who { seed, run: RunId::default(), part: Part::WHOLE, first_device: 1, tokens }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::markup::{escape, section};
 use crate::number::{bytes, grouped, seconds};
-use crate::record::{CheckRecord, FirstViolation, RunRecord, Verdict};
+use crate::record::{CheckRecord, FirstViolation, LoadRecord, NotJudged, RunRecord, Verdict};
 use crate::story;
 use crate::summary::digest;
 use std::fmt::Write;
@@ -22,15 +22,20 @@ pub fn render(out: &mut String, run: &RunRecord) {
 
 /// Which run it was, by which build on which machine, and which bug was planted.
 pub fn made(out: &mut String, run: &RunRecord) {
-    let _ = writeln!(
-        out,
-        "<p class=\"under\">{}, {} simulated in {} ({:.1} &times; real time), digest <code>{}</code></p>",
-        run.which(),
-        seconds(run.simulated_ms),
-        seconds(run.wall_ms),
-        run.speed,
-        escape(&digest(run))
-    );
+    match &run.load {
+        Some(load) => against(out, run, load),
+        None => {
+            let _ = writeln!(
+                out,
+                "<p class=\"under\">{}, {} simulated in {} ({:.1} &times; real time), digest <code>{}</code></p>",
+                run.which(),
+                seconds(run.simulated_ms),
+                seconds(run.wall_ms),
+                run.speed,
+                escape(&digest(run))
+            );
+        }
+    }
     if let Some(about) = &run.about {
         let commit = about.build.commit.as_deref().map_or("unknown", |commit| &commit[..commit.len().min(12)]);
         let changed = if about.build.clean { "" } else { ", with changes beside it" };
@@ -48,6 +53,41 @@ pub fn made(out: &mut String, run: &RunRecord) {
     if let Some(bug) = &run.planted {
         let _ = writeln!(out, "<p>Planted on purpose: <code>{}</code></p>", escape(bug));
     }
+}
+
+/// Which server it was, and what it and the generator took.
+fn against(out: &mut String, run: &RunRecord, load: &LoadRecord) {
+    let _ = writeln!(
+        out,
+        "<p class=\"under\">{} against <code>{}</code>, run id <code>{}</code>, {} on real sockets</p>",
+        run.which(),
+        escape(&load.urls.join(", ")),
+        escape(&load.run_id),
+        seconds(run.wall_ms)
+    );
+    let server = load.server.as_ref().map_or_else(String::new, |server| {
+        format!("; server: {} of CPU, at most {} resident", seconds(server.cpu_ms), bytes(server.peak_rss_bytes))
+    });
+    let _ = writeln!(
+        out,
+        "<p class=\"under\">Generator: {} of CPU, {:.1} &micro;s a frame, a hundredth of all sends left {:.1} ms late or more{server}. \
+         {} entries were read back over the wire.</p>",
+        seconds(load.cpu_ms),
+        load.cpu_us_per_frame,
+        load.late_p99_ms,
+        grouped(load.audited_entries)
+    );
+    if !load.left_out.is_empty() {
+        let _ = writeln!(out, "<p>Faults that were left out: {}</p>", escape(&load.left_out.join(", ")));
+    }
+    let row =
+        |check: &NotJudged| format!("<li><code>{}</code>: {}</li>", escape(&check.name), escape(&check.because));
+    let rows: String = run.not_judged.iter().map(row).collect();
+    let _ = writeln!(
+        out,
+        "<details><summary>{} checks are not judged here</summary><ul>{rows}</ul></details>",
+        run.not_judged.len()
+    );
 }
 
 /// The verdict for somebody who knows none of the words of the rest.

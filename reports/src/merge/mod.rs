@@ -97,6 +97,8 @@ pub fn merge(runs: &[Found]) -> Result<RunRecord, MergeError> {
         format: FORMAT,
         about: about(&records),
         merged,
+        load: None,
+        not_judged: common(records.iter().map(|run| run.not_judged.clone())).unwrap_or_default(),
     })
 }
 

@@ -170,6 +170,11 @@ impl Shard {
     /// All runs.
     pub const WHOLE: Shard = Shard { index: 1, of: 1 };
 
+    /// Its number, from 0, and of how many.
+    pub fn number_of(self) -> (u64, u64) {
+        (self.index - 1, self.of)
+    }
+
     /// Which run of the whole sweep the n-th of this part is, both from 0.
     pub fn place_of(self, n: u64) -> u128 {
         u128::from(self.index - 1) + u128::from(n) * u128::from(self.of)

@@ -3,6 +3,9 @@
 use crate::exit::Exit;
 use crate::output;
 use crate::overwrite::{self, Written};
+use squall_real::shards::{self, Shard};
+use squall_reports::RunRecord;
+use squall_reports::folder::Found;
 use squall_reports::lock::FolderLock;
 use squall_reports::{folder, merge, store, summary};
 use std::error::Error;
@@ -42,7 +45,9 @@ fn make(args: &Args) -> Result<Exit, Box<dyn Error>> {
     for dir in &args.dirs {
         runs.extend(folder::records(dir)?);
     }
-    let record = merge::merge(&runs)?;
+    let merged = merge::merge(&runs)?;
+    let record =
+        if runs.iter().any(|run| shards::is_shard(&run.record)) { together(&runs, merged)? } else { merged };
     let _lock = lock.map_or_else(|| FolderLock::take(&args.out), Ok)?;
     store::clear(&args.out)?;
     output::text(&summary::render(&record, std::io::stdout().is_terminal()));
@@ -52,4 +57,15 @@ fn make(args: &Args) -> Result<Exit, Box<dyn Error>> {
     }
     store::write_merged(&args.out, &record)?;
     Ok(record.verdict.into())
+}
+
+/// Shards of a run against a server are no runs of their own: their events are judged together.
+fn together(runs: &[Found], merged: RunRecord) -> Result<RunRecord, Box<dyn Error>> {
+    let shards: Vec<Shard> =
+        runs.iter().map(|run| Shard { dir: run.dir.clone(), record: run.record.clone() }).collect();
+    let path = shards.first().map(|shard| shards::scenario_of(&shard.dir)).unwrap_or_default();
+    let scenario = squall_scenarios::load(&path).map_err(|problems| {
+        problems.first().map_or_else(|| format!("{}: no scenario", path.display()), ToString::to_string)
+    })?;
+    Ok(shards::judge_together(&shards, &scenario, merged)?)
 }

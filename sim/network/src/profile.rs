@@ -64,6 +64,12 @@ pub struct Profile {
 }
 
 impl Profile {
+    /// The profile of this name, if there is one.
+    pub fn named(name: &str) -> Option<Self> {
+        let all = [Self::rack(), Self::cross_region(), Self::wifi(), Self::lte(), Self::threeg(), Self::flaky()];
+        all.into_iter().find(|profile| profile.name == name)
+    }
+
     /// The longest that a path of this kind delays what a connection that outlives it carries, µs: a drop, the retransmission after
     /// it, and the latency there and back.
     pub fn longest_delay(&self) -> Micros {

@@ -4,8 +4,10 @@
 
 mod latencies;
 mod levels;
+mod progress;
 mod reasons;
 
 pub use latencies::{Latencies, MEASURES};
 pub use levels::{service_level_check, service_levels};
+pub use progress::Progress;
 pub use reasons::{Judged, check_record, message_counts, reasons};

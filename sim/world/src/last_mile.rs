@@ -3,20 +3,17 @@
 use crate::hosts::backbone::EDGE_PORT;
 use crate::memory::accounts::Account;
 use squall_generators::client_faults::SharedClientFaults;
-use squall_generators::rng::below;
+use squall_generators::places::Places;
 use squall_generators::{Fleet, LastMile};
 use squall_network::{ConnId, HostId, Network, ProfileId};
-use squall_protocol::ids::mix;
 use squall_scenarios::Profile;
 use std::collections::BTreeMap;
 use std::io;
 
-/// A share of devices on a last-mile profile; each profile has a site of its own.
+/// The devices on a last-mile profile; each profile has a site of its own.
 pub struct Site {
     pub host: HostId,
     pub profile: ProfileId,
-    /// Devices whose draw (in `0..2^32`) is below this are here, unless an earlier site has them.
-    pub below: u64,
 }
 
 /// Where devices are and what they reach.
@@ -24,7 +21,8 @@ pub struct SimulatedLastMile {
     pub network: Network,
     pub gateways: Vec<HostId>,
     pub sites: Vec<Site>,
-    pub seed: u64,
+    /// Who is at which site.
+    pub places: Places,
     /// Those that faults put devices on.
     pub profiles: BTreeMap<Profile, ProfileId>,
     pub faults: SharedClientFaults,
@@ -32,8 +30,7 @@ pub struct SimulatedLastMile {
 
 impl SimulatedLastMile {
     pub fn site(&self, client: u32) -> &Site {
-        let draw = below(mix(self.seed ^ mix(u64::from(client))), 1 << 32);
-        self.sites.iter().find(|site| draw < site.below).unwrap_or(&self.sites[self.sites.len() - 1])
+        &self.sites[self.places.of(client)]
     }
 }
 

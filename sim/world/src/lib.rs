@@ -19,5 +19,6 @@ mod run;
 pub use hosts::limits::limits_with_points;
 pub use hosts::points::SOMETIMES;
 pub use nemesis::SIDES;
-pub use run::{Progress, RunError, RunOptions, SecondDigest, run};
+pub use run::{RunError, RunOptions, SecondDigest, run};
 pub use squall_generators::Forecast;
+pub use squall_outcome::Progress;

@@ -21,6 +21,7 @@ use crate::nemesis::{Nemesis, Place, Sites};
 use squall_checks::{Allowance, Checks, Config, Limits};
 use squall_core::rate::{Rate, UserLimits};
 use squall_generators::client_faults::SharedClientFaults;
+use squall_generators::places::Places;
 use squall_generators::rng::key;
 use squall_generators::{Fleet, Insiders, Liars, Who};
 use squall_history::Recorder;
@@ -43,14 +44,7 @@ const DISK: DiskConfig =
     DiskConfig { capacity_bytes: 64 << 30, sector_bytes: 512, survive_share: 0.2, tear: true };
 
 fn link_profile(profile: Profile) -> LinkProfile {
-    match profile {
-        Profile::Rack => LinkProfile::rack(),
-        Profile::CrossRegion => LinkProfile::cross_region(),
-        Profile::Wifi => LinkProfile::wifi(),
-        Profile::Lte => LinkProfile::lte(),
-        Profile::ThreeG => LinkProfile::threeg(),
-        Profile::Flaky => LinkProfile::flaky(),
-    }
+    LinkProfile::named(profile.name()).expect("the network knows every profile of a scenario")
 }
 
 /// What everything that the network draws follows from, and nothing else.
@@ -140,7 +134,8 @@ impl<'a> World<'a> {
             }
             machines.push(Machine::new(name.clone(), named, probe));
         }
-        let sites = sites(scenario, &network);
+        let places = Places::new(&scenario.network, seed);
+        let sites = sites(&places, &network);
         let site_names = sites.iter().map(|site| network.host_name(site.host)).collect();
         let load = scenario.phases.ramp.as_micros();
         let nemesis = Nemesis::new(scenario, seed, load);
@@ -150,7 +145,7 @@ impl<'a> World<'a> {
             network: network.clone(),
             gateways: hosts[..scenario.topology.gateways as usize].to_vec(),
             sites,
-            seed: key(seed, "sites"),
+            places,
             profiles,
             faults: client_faults.clone(),
         };
@@ -282,16 +277,13 @@ fn cluster(scenario: &Scenario) -> Cluster {
 }
 
 /// A site for each last-mile profile of the scenario.
-fn sites(scenario: &Scenario, network: &Network) -> Vec<Site> {
-    let total: f64 = scenario.network.last_mile.values().sum();
-    let (mut sites, mut share) = (Vec::new(), 0.0);
-    for (profile, weight) in &scenario.network.last_mile {
-        let link = link_profile(*profile);
+fn sites(places: &Places, network: &Network) -> Vec<Site> {
+    let site = |profile| {
+        let link = link_profile(profile);
         let host = network.add_host(format!("clients-{}", link.name));
-        share += weight / total;
-        sites.push(Site { host, profile: network.add_profile(link), below: (share * (1u64 << 32) as f64) as u64 });
-    }
-    sites
+        Site { host, profile: network.add_profile(link) }
+    };
+    places.profiles().map(site).collect()
 }
 
 /// The sites of the last-mile profiles, as the nemesis needs them.

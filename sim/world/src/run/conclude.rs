@@ -133,6 +133,8 @@ impl World<'_> {
             format: FORMAT,
             about: None,
             merged: Vec::new(),
+            load: None,
+            not_judged: Vec::new(),
         };
         match history {
             Ok(()) => Ok(record),

@@ -21,7 +21,7 @@ mod seconds;
 mod world;
 
 pub(crate) use observatory::Observatory;
-pub use options::{Progress, RunError, RunOptions, SecondDigest};
+pub use options::{RunError, RunOptions, SecondDigest};
 #[cfg(test)]
 pub(crate) use world::World;
 

@@ -3,11 +3,11 @@
 use super::audit::AuditError;
 use crate::plants::Bug;
 use squall_history::{Event, Filter};
+use squall_outcome::Progress;
 use squall_reports::RunRecord;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 /// Somebody who is told things while a run goes on.
 pub type Listener<T> = Box<dyn FnMut(&T)>;
@@ -45,19 +45,6 @@ pub struct RunOptions {
     pub threads: Option<usize>,
     /// Set from outside to stop early; what was judged until then is reported, inconclusive.
     pub stop: Arc<AtomicBool>,
-}
-
-/// How far a run is.
-#[derive(Debug, Clone, Copy)]
-pub struct Progress {
-    pub phase: &'static str,
-    pub simulated: Duration,
-    /// The longest that the run can take.
-    pub total: Duration,
-    pub wall: Duration,
-    pub connected: u64,
-    pub clients: u64,
-    pub displayed: u64,
 }
 
 /// What one simulated second came to.

@@ -1,11 +1,12 @@
 //! The end of every simulated second: its digests, its trace, the ledger of memory, progress.
 
 use super::observatory::Trace;
-use super::options::{Progress, SecondDigest};
+use super::options::SecondDigest;
 use super::world::World;
 use crate::disk::Disk;
 use crate::memory::accounts::Account;
 use squall_network::SegmentTrace;
+use squall_outcome::Progress;
 use squall_protocol::ids::mix;
 use squall_reports::series::Sample;
 use std::sync::atomic::Ordering;

@@ -145,6 +145,11 @@ impl ClientSession {
         self.find(conversation).map_or(Seq::ZERO, |i| self.threads[i].shown)
     }
 
+    /// Every conversation of which the device has shown something, with the last entry that it has.
+    pub fn conversations(&self) -> impl Iterator<Item = (ConversationId, Seq)> {
+        self.threads.iter().filter(|thread| thread.shown > Seq::ZERO).map(|thread| (thread.id, thread.shown))
+    }
+
     /// Whether the device knows that the conversation exists, or is about to create it.
     pub fn knows(&self, conversation: ConversationId) -> bool {
         self.find(conversation).is_ok_and(|i| {

@@ -1,0 +1,56 @@
+//! A chat server with a bug that is planted on purpose, to show that the checks find it on real sockets as well. For tests: the server that
+//! ships has none, and no way to plant one.
+//!
+//! `planted-chatd --data DIR [--plant NAME] [--listen ADDRESS] [--gateways N] [--shards N] [--secret TEXT]`; `squall bugs` lists the names.
+
+use clap::Parser;
+use squall_core::rate::UserLimits;
+use squall_protocol::limits;
+use squall_protocol::token::TokenSecret;
+use squall_server::local::{Local, LocalConfig};
+use squall_world::plants;
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+#[derive(Parser)]
+struct Args {
+    #[arg(long)]
+    data: PathBuf,
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    #[arg(long, default_value_t = 2)]
+    gateways: u16,
+    #[arg(long, default_value_t = 2)]
+    shards: u32,
+    #[arg(long, default_value = "planted")]
+    secret: String,
+    #[arg(long)]
+    plant: Option<String>,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let args = Args::parse();
+    if let Some(name) = &args.plant {
+        let bug = plants::find(name).ok_or_else(|| format!("no bug is named {name}; squall bugs lists them"))?;
+        squall_core::plant::plant(bug.plant);
+    }
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(args))
+}
+
+async fn serve(args: Args) -> Result<(), Box<dyn Error>> {
+    let mut local = Local::start(LocalConfig {
+        listen: args.listen,
+        gateways: args.gateways,
+        shards: args.shards,
+        data: args.data,
+        secret: TokenSecret::new(args.secret),
+        limits: UserLimits::default(),
+        cache_bytes: limits::STORAGE_CACHE_BYTES,
+    })
+    .await?;
+    for address in local.gateways() {
+        println!("listening on ws://{address}");
+    }
+    Err(local.ended().await.into())
+}
