@@ -110,7 +110,7 @@ impl Unit {
         match self {
             Unit::Count => "number",
             Unit::PerSecond => "a second",
-            Unit::Milliseconds => "simulated time",
+            Unit::Milliseconds => "time",
             Unit::Bytes => "bytes",
             Unit::BytesPerSecond => "bytes a second",
             Unit::Times => "times real time",
