@@ -262,7 +262,8 @@ mod tests {
     fn a_step_lasts_until_its_99th_percentile_means_something() {
         let base = Scenario::default();
         let slow = scenario(&base, Of::Rate, 200);
-        assert_eq!(slow.phases.load, Span::from_secs(50).max(base.phases.load));
+        // A little shorter than 10,000 messages at 200 a second take: conversations are created as well.
+        assert!((Span::from_secs(40)..=Span::from_secs(50)).contains(&slow.phases.load), "{}", slow.phases.load);
         assert_eq!(scenario(&base, Of::Rate, 1).phases.load, LONGEST.max(base.phases.load));
         assert_eq!(scenario(&base, Of::Users, 500).population.users, 500);
     }

@@ -1,13 +1,15 @@
 //! The fleet's connections on real sockets: driven by epoll, no task and no buffer a client.
 //!
 //! **Invariant:** what has arrived is read before the clock is asked when that was, so that nothing is said to have been seen before it
-//! was sent, on whichever thread. So a [`LastMile::read`] reads no socket: [`Sockets::next`] has read it, and what a client leaves there
+//! was sent, on whichever thread. So a [`squall_generators::LastMile::read`] reads no socket: [`Sockets::next`] has read it, and what a client leaves there
 //! waits for it. A client that does not read has its socket left alone, as a device does.
 
 mod delay;
+mod mile;
 mod tls;
 
 pub use delay::Delays;
+pub use mile::Mile;
 pub use tls::{TlsError, TlsSetup};
 
 use crate::target::Target;
@@ -18,13 +20,10 @@ use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
 use squall_core::Time;
-use squall_generators::client_faults::SharedClientFaults;
-use squall_generators::{LastMile, Signal};
-use std::cell::RefCell;
+use squall_generators::Signal;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tls::Tls;
@@ -561,65 +560,5 @@ fn reason(error: &io::Error) -> &'static str {
         ErrorKind::ConnectionRefused => "refused",
         ErrorKind::TimedOut => "timed out",
         _ => "reset",
-    }
-}
-
-/// The sockets of a thread, as one of its fleets sees them: clients are numbered from `first` on.
-#[derive(Clone)]
-pub struct Mile {
-    pub sockets: Rc<RefCell<Sockets>>,
-    pub targets: Arc<[Target]>,
-    pub first: u32,
-    pub now: Rc<std::cell::Cell<Time>>,
-}
-
-impl Mile {
-    /// Puts every connection on the profile that all active faults together say; how many that changed.
-    pub fn change_profiles(&self, faults: &SharedClientFaults) -> u64 {
-        let mut sockets = self.sockets.borrow_mut();
-        let Sockets { rows, delays, .. } = &mut *sockets;
-        let (Some(delays), faults) = (delays, faults.lock()) else { return 0 };
-        let links =
-            rows.iter_mut().filter_map(|(_, socket)| Some((socket.client, socket.parts.as_mut()?.link.as_mut()?)));
-        links.map(|(client, link)| u64::from(delays.change(link, client, faults.profile_of(client)))).sum()
-    }
-}
-
-impl LastMile for Mile {
-    type Conn = Conn;
-
-    fn open(&mut self, client: u32, gateway: u32) -> Conn {
-        self.sockets.borrow_mut().open(self.first + client, gateway)
-    }
-
-    fn resource(&self, gateway: u32) -> (&str, &str) {
-        let target = &self.targets[gateway as usize];
-        (&target.authority, &target.path)
-    }
-
-    fn write(&mut self, conn: Conn, bytes: &[u8]) -> io::Result<usize> {
-        self.sockets.borrow_mut().write(conn, bytes, self.now.get())
-    }
-
-    fn read(&mut self, conn: Conn, into: &mut Vec<u8>) -> io::Result<()> {
-        let mut sockets = self.sockets.borrow_mut();
-        if let Some(socket) = sockets.get(conn) {
-            socket.is_unread = false;
-            if let Some(parts) = &mut socket.parts {
-                into.append(&mut parts.held);
-            }
-        }
-        if sockets.current == Some(conn) {
-            into.append(&mut sockets.incoming);
-        }
-        Ok(())
-    }
-
-    fn close(&mut self, conn: Conn) {
-        self.sockets.borrow_mut().close(conn, self.now.get());
-    }
-
-    fn cut(&mut self, conn: Conn) {
-        self.sockets.borrow_mut().cut(conn);
     }
 }

@@ -120,7 +120,7 @@ bugs! {
         "A delivery that is lost, and a shard that restarts before it tries again."
     BusDropsSilently "bus-drops-silently":
         "The bus drops what its small queue cannot hold, and the shard takes published for delivered."
-        ["no-loss"] in "fair-weather", 2 devices, 0 faults:
+        ["no-loss", "in-time"] in "fair-weather", 2 devices, 0 faults:
         "Two messages in one commit, the last ones of their conversations."
     StaleRegistryEntryKept "stale-registry-entry-kept":
         "A good-bye does not clear the registry; whoever has left is delivered to for ever."
@@ -140,7 +140,7 @@ bugs! {
         "A connection that is half open at one gateway, its successor at another, and a registry that asks both."
     FanOutForgetsSecondDevice "fan-out-forgets-second-device":
         "The registry's answer is kept in a map by user: of two devices one is delivered to."
-        ["no-loss"] in "fair-weather", 2 devices, 0 faults:
+        ["no-loss", "in-time"] in "fair-weather", 2 devices, 0 faults:
         "Two devices of one user."
     ResendReorders "resend-reorders":
         "The server takes a device's messages in any order; one that was lost and sent again stands behind its successor."
