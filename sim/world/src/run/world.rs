@@ -324,6 +324,8 @@ impl<'a> World<'a> {
     }
 
     fn drain_events(&mut self) {
+        // In the tick in which it was noted: the next one comes sooner where every tick is looked at.
+        self.tell_slowed();
         let mut events = std::mem::take(&mut self.events);
         let found = {
             let mut mailbox = self.mailbox.lock();
