@@ -183,6 +183,7 @@ pub struct LoadRecord {
     pub cpu_ms: u64,
     /// WebSocket frames that devices sent and received.
     pub frames: u64,
+    /// In the load: connecting and the audit are no part of it.
     pub cpu_us_per_frame: f64,
     /// How long after its time a send left.
     pub late_p50_ms: f64,

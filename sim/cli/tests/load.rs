@@ -7,7 +7,14 @@ use common::{SCENARIOS, scratch, squall, text};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+/// These tests take real time: one after the other, so that none makes another late.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A server that ends with the test.
 struct Server {
@@ -83,6 +90,7 @@ fn verdict(of: &(Output, serde_json::Value)) -> (Option<i32>, String) {
 
 #[test]
 fn two_hundred_people_on_real_sockets_are_judged_in_full() {
+    let _turn = turn();
     let server = Server::start(&scratch("load-passes"), &[]);
     let faults = "[[faults]]\nkind = \"disconnect\"\nshare = 0.3\nat = \"4s\"\n[[faults]]\nkind = \"duplicate-sends\"\nshare = 0.3\nat = \"2s\"\nfor = \"8s\"\n\
         [[faults]]\nkind = \"liars\"\ncount = 4\nat = \"1s\"\nfor = \"8s\"\n";
@@ -106,6 +114,7 @@ fn two_hundred_people_on_real_sockets_are_judged_in_full() {
 
 #[test]
 fn what_was_acked_outlives_a_server_that_is_killed_and_started_again() {
+    let _turn = turn();
     let dir = scratch("load-kill");
     // Of several gateways each takes a free port: only that of one is known for the next start.
     let mut server = Server::start(&dir, &["--gateways", "1"]);
@@ -127,6 +136,7 @@ fn what_was_acked_outlives_a_server_that_is_killed_and_started_again() {
 
 #[test]
 fn planted_bugs_are_found_on_real_sockets() {
+    let _turn = turn();
     let bugs = [
         ("dedup-by-user-not-device", "fair-weather"),
         ("bus-drops-silently", "fair-weather"),
@@ -164,13 +174,14 @@ fn planted_bugs_are_found_on_real_sockets() {
 
 #[test]
 fn two_generators_share_a_run_and_are_judged_together() {
+    let _turn = turn();
     let dir = scratch("load-shards");
     let server = Server::start(&dir, &[]);
     let file = dir.join("scenario.toml");
     std::fs::write(&file, PEOPLE).unwrap();
     let (file, urls) = (file.display().to_string(), server.urls.join(","));
     let date = Command::new("date").arg("+%s").output().unwrap();
-    let begins = (text(&date.stdout).trim().parse::<u64>().unwrap() + 3).to_string();
+    let begins = (text(&date.stdout).trim().parse::<u64>().unwrap() + 10).to_string();
     let out = |number: u32| dir.join(format!("shard-{number}")).display().to_string();
     let generators = [1, 2].map(|number| {
         let (file, urls, begins, out) = (file.clone(), urls.clone(), begins.clone(), out(number));

@@ -136,7 +136,7 @@ pub fn conclude(
             left_out: options.left_out.clone(),
             cpu_ms: cpu.as_millis() as u64,
             frames: totals.frames,
-            cpu_us_per_frame: ratio(cpu.as_micros() as u64, totals.frames),
+            cpu_us_per_frame: of_a_frame(&judge),
             late_p50_ms: judge.late.percentile_us(50.0) as f64 / 1_000.0,
             late_p99_ms: judge.late.percentile_us(99.0) as f64 / 1_000.0,
             late_max_ms: judge.late.percentile_us(100.0) as f64 / 1_000.0,
@@ -200,14 +200,24 @@ pub fn judged(
     checks.finish().into_iter().filter(|report| is_judged(report.name)).map(check_record).collect()
 }
 
+/// CPU time of a frame in the load, in µs: connecting and the audit are no part of it.
+fn of_a_frame(judge: &Judge) -> f64 {
+    let load = judge.phases.iter().position(|(name, ..)| *name == "load");
+    let edges = load.and_then(|load| Some((judge.phases.get(load)?, judge.phases.get(load + 1)?)));
+    edges.map_or(0.0, |((_, _, before, began), (_, _, frames, ended))| {
+        ratio(ended.saturating_sub(*began).as_micros() as u64, frames - before)
+    })
+}
+
 /// What each part of the run took.
 fn phases(judge: &Judge, end: Time) -> Vec<PhaseRecord> {
-    let ends = judge.phases.iter().skip(1).map(|(_, began, frames)| (*began, *frames));
+    let ends = judge.phases.iter().skip(1).map(|(_, began, frames, _)| (*began, *frames));
     let ends = ends.chain([(end, judge.totals.frames)]);
-    let phase = |((name, began, before), (ended, frames)): (&(&'static str, Time, u64), (Time, u64))| {
-        let ms = ended.since(*began).as_millis() as u64;
-        PhaseRecord { name: (*name).to_owned(), simulated_ms: ms, wall_ms: ms, frames: frames - before }
-    };
+    let phase =
+        |((name, began, before, _), (ended, frames)): (&(&'static str, Time, u64, Duration), (Time, u64))| {
+            let ms = ended.since(*began).as_millis() as u64;
+            PhaseRecord { name: (*name).to_owned(), simulated_ms: ms, wall_ms: ms, frames: frames - before }
+        };
     judge.phases.iter().zip(ends).map(phase).collect()
 }
 

@@ -36,8 +36,8 @@ pub struct LoadOptions {
     pub late_at_most: Duration,
     /// Processes of the server, to be looked at from beside.
     pub servers: Vec<u32>,
-    /// The run begins so much later, so that several generators begin at once.
-    pub begins_in: Duration,
+    /// When the run begins, in ms since the Unix epoch, so that several generators begin at once; now, when absent.
+    pub begins_at_ms: Option<f64>,
     pub history: Option<PathBuf>,
     pub reproduce: String,
     pub on_progress: Option<Watcher>,

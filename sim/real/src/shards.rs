@@ -11,7 +11,7 @@ use squall_generators::{Insiders, Part, Population, RunId, Who};
 use squall_history::{Event, Kind};
 use squall_outcome::{Judged, reasons};
 use squall_protocol::token::TokenSecret;
-use squall_reports::record::{LoadRecord, ShardRecord, overall_verdict, ratio};
+use squall_reports::record::{LoadRecord, ShardRecord, overall_verdict};
 use squall_reports::{RunRecord, store};
 use squall_scenarios::{FaultKind, Scenario};
 use std::collections::BTreeSet;
@@ -179,7 +179,7 @@ fn judge_of(first: &Shard, scenario: &Scenario) -> io::Result<(Judge, Who)> {
         connections: 0,
         late_at_most: Duration::MAX,
         servers: Vec::new(),
-        begins_in: Duration::ZERO,
+        begins_at_ms: None,
         history: None,
         reproduce: String::new(),
         on_progress: None,
@@ -245,7 +245,7 @@ fn conclude(
         threads: sum(|load| load.threads),
         cpu_ms: sum(|load| load.cpu_ms),
         frames: sum(|load| load.frames),
-        cpu_us_per_frame: ratio(sum(|load| load.cpu_ms) * 1_000, sum(|load| load.frames)),
+        cpu_us_per_frame: most(|load| load.cpu_us_per_frame),
         late_p50_ms: most(|load| load.late_p50_ms),
         late_p99_ms: most(|load| load.late_p99_ms),
         late_max_ms: most(|load| load.late_max_ms),

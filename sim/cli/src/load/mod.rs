@@ -135,7 +135,6 @@ struct Ready {
     left_out: Vec<String>,
     is_local: bool,
     part: Part,
-    begins_in: Duration,
     stop: Arc<AtomicBool>,
     _lock: Option<FolderLock>,
 }
@@ -196,7 +195,7 @@ fn prepare(args: Args) -> Result<Ready, Exit> {
         (_, 1) => Ok(Part::WHOLE),
         (_, of) => refuse(format!("--shard: {of} generators are more than 1000")),
     })?;
-    let begins_in = begins_in(args.start_at)?;
+    is_soon(args.start_at)?;
     let left_out = cannot.into_iter().map(|fault| fault.name).collect();
     let ready = Ready {
         scenario,
@@ -207,7 +206,6 @@ fn prepare(args: Args) -> Result<Ready, Exit> {
         left_out,
         is_local,
         part,
-        begins_in,
         stop: stop::flag_or_end(),
         _lock: lock,
         args,
@@ -228,13 +226,13 @@ fn prepare(args: Args) -> Result<Ready, Exit> {
     Ok(ready)
 }
 
-/// How long it is until then.
-fn begins_in(start_at: Option<f64>) -> Result<Duration, Exit> {
-    let Some(start_at) = start_at else { return Ok(Duration::ZERO) };
+/// Whether that is ahead, and not far.
+fn is_soon(start_at: Option<f64>) -> Result<(), Exit> {
+    let Some(start_at) = start_at else { return Ok(()) };
     #[expect(clippy::disallowed_methods, reason = "several generators begin together by the wall clock")]
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     match start_at - now {
-        ahead if (0.0..=3_600.0).contains(&ahead) => Ok(Duration::from_secs_f64(ahead)),
+        ahead if (0.0..=3_600.0).contains(&ahead) => Ok(()),
         ahead if ahead < 0.0 => refuse(format!(
             "--start-at {start_at} was {:.0} s ago: name a time ahead, e.g. $(($(date +%s) + 20))",
             -ahead
@@ -371,7 +369,7 @@ impl Ready {
             connections: self.room.min(clients as u64 + 2_000),
             late_at_most: Duration::from_millis(args.late_at_most_ms),
             servers: args.server_pid.clone(),
-            begins_in: self.begins_in,
+            begins_at_ms: args.start_at.map(|at| at * 1_000.0),
             history: out.filter(|_| args.history || self.part.of > 1).map(|out| out.join(store::HISTORY_FILE)),
             reproduce: self.reproduce(),
             on_progress: Some(Box::new(move |progress| {
