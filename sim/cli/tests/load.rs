@@ -154,12 +154,21 @@ fn planted_bugs_are_found_on_real_sockets() {
     ];
     let find = |(bug, scenario): (&'static str, &'static str)| {
         std::thread::spawn(move || {
-            let server = Server::start(&scratch(&format!("load-{bug}")), &["--plant", bug]);
-            let text = std::fs::read_to_string(format!("{SCENARIOS}/bugs/{scenario}.toml")).unwrap();
             // What a bug has lost is waited for in vain: not for long.
+            let text = std::fs::read_to_string(format!("{SCENARIOS}/bugs/{scenario}.toml")).unwrap();
             let bound = text.lines().find(|line| line.starts_with("liveness_bound")).unwrap();
             let text = text.replace(bound, "liveness_bound = \"8s\"");
-            (bug, verdict(&server.load(&text, &["--no-profile"])))
+            // Real time is no seed: what depends on a race need not be met at the first try.
+            let mut tries = (1..=3).map(|n| {
+                let server = Server::start(&scratch(&format!("load-{bug}-{n}")), &["--plant", bug]);
+                verdict(&server.load(&text, &["--no-profile"]))
+            });
+            let mut last = tries.next().unwrap();
+            while last.0 != Some(1) {
+                let Some(next) = tries.next() else { break };
+                last = next;
+            }
+            (bug, last)
         })
     };
     let runs: Vec<_> = bugs.into_iter().map(find).collect();
