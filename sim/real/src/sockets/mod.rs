@@ -380,7 +380,11 @@ impl Sockets {
             .flatten();
         let link = self.delays.as_mut().and_then(|delays| delays.link(client));
         let parts = (tls.is_some() || link.is_some()).then(|| Box::new(Parts { tls, link, ..Parts::default() }));
-        let opened = self.open_stream(address);
+        // Where TLS was asked for nothing is said without it, least of all a token.
+        let opened = match is_secure && parts.as_ref().is_none_or(|parts| parts.tls.is_none()) {
+            true => Err(io::Error::other("TLS cannot begin")),
+            false => self.open_stream(address),
+        };
         let place = self.rows.insert(Socket {
             stream: None,
             life: self.lives,
@@ -399,6 +403,10 @@ impl Sockets {
         });
         match registered {
             Ok(stream) => self.rows[place].stream = Some(stream),
+            // Somebody is there, and says so at once.
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                self.pending.push_back((conn, Pending::Tell(Signal::Lost("refused"))));
+            }
             Err(_) => {
                 self.failed_opens += 1;
                 self.pending.push_back((conn, Pending::Tell(Signal::Lost("no socket could be opened"))));

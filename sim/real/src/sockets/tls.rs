@@ -58,7 +58,10 @@ impl TlsSetup {
     /// The client's side of a new connection; `None` where the host's name is none that TLS knows.
     pub(super) fn begin(&self, host: &str) -> Option<Tls> {
         let name = ServerName::try_from(host.to_owned()).ok()?;
-        ClientConnection::new(Arc::clone(&self.config), name).ok().map(|connection| Tls { connection })
+        let mut connection = ClientConnection::new(Arc::clone(&self.config), name).ok()?;
+        // A session bounds what it has in flight; what TLS would not take here were lost in the middle of the stream.
+        connection.set_buffer_limit(None);
+        Some(Tls { connection })
     }
 }
 
@@ -84,7 +87,7 @@ impl Tls {
 
     /// Takes bytes of the client.
     pub fn put(&mut self, bytes: &[u8]) {
-        // It takes all that it is given: nothing is held against a limit here.
+        // Without a limit it takes all that it is given.
         let _ = self.connection.writer().write_all(bytes);
     }
 
