@@ -48,6 +48,13 @@ impl<C> KeptFrames<C> {
         }
     }
 
+    /// The client begins a new life: there is nothing that it could say again.
+    pub fn forget_all(&mut self, client: u32) {
+        if let Some(sent) = &mut self.sent {
+            sent.remove(&client);
+        }
+    }
+
     /// A message that was refused is given up: it is not sent again.
     pub fn forget(&mut self, client: u32, conversation: ConversationId, id: ClientMsgId) {
         if let Some(sent) = self.sent.as_mut().and_then(|sent| sent.get_mut(&client)) {
@@ -87,7 +94,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
     /// Encodes a frame and puts it behind what waits for the network.
     fn put(&mut self, index: u32, frame: &ClientFrame, now: Time, sink: &mut impl Sink) {
         let client = &self.clients[index];
-        let at = Entity::Device(client.session.device());
+        let at = Entity::Device(client.device());
         match *frame {
             ClientFrame::Ack { conversation, up_to_seq } => {
                 sink.event(Event { t: now.0, at, kind: Kind::Ack { conversation, up_to: up_to_seq } });
@@ -107,7 +114,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
     fn put_again(&mut self, index: u32, frame: &ClientFrame, now: Time, sink: &mut impl Sink) {
         if let ClientFrame::Send { conversation, client_msg_id, .. } = *frame {
             self.totals.resent += 1;
-            let at = Entity::Device(self.clients[index].session.device());
+            let at = Entity::Device(self.device(index));
             sink.event(Event { t: now.0, at, kind: Kind::Resend { conversation, client_msg_id, cause: "fault" } });
         }
         self.put(index, frame, now, sink);

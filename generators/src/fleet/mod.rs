@@ -11,6 +11,7 @@ mod last_mile;
 mod missing;
 mod outputs;
 mod presence;
+mod reinstall;
 mod rows;
 mod sink;
 mod timers;
@@ -73,6 +74,8 @@ struct Client<C> {
     /// What is to be said of it once it is connected again; boxed, for mostly it is connected.
     gone: Option<Box<Gone>>,
     was_online: bool,
+    /// How often it has been installed anew.
+    life: u16,
     /// Bytes that wait, mostly none.
     buffers: Option<Box<Buffers>>,
 }
@@ -136,7 +139,10 @@ pub struct Fleet<L: LastMile, F> {
     balancer: Balancer,
     missing: Missing,
     mask_key: u64,
+    heartbeat: Duration,
     clients: Rows<Client<L::Conn>>,
+    /// How often clients have been installed anew, of those that have.
+    lives: BTreeMap<u32, u16>,
     queue: Timers,
     totals: FleetTotals,
     corners: Corners,
@@ -181,6 +187,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                 presence: Presence::default(),
                 gone: None,
                 was_online: false,
+                life: 0,
                 buffers: None,
             }
         };
@@ -192,7 +199,9 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
             balancer: Balancer::new(key(seed, "balancer"), scenario.topology.gateways),
             missing: Missing::default(),
             mask_key: key(seed, "masks"),
+            heartbeat,
             clients: Rows::new(part.devices(&population), client),
+            lives: BTreeMap::new(),
             queue: Timers::default(),
             totals: FleetTotals::default(),
             corners: Corners::default(),
@@ -492,7 +501,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
         }
         sink.event(Event {
             t: now.0,
-            at: Entity::Device(client.session.device()),
+            at: Entity::Device(client.device()),
             kind: Kind::Send {
                 conversation,
                 sender: client.session.user(),

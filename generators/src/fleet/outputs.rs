@@ -11,7 +11,7 @@ use std::time::Duration;
 impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
     pub(super) fn carry_out(&mut self, index: u32, output: Output, now: Time, sink: &mut impl Sink) {
         let client = &mut self.clients[index];
-        let at = Entity::Device(client.session.device());
+        let at = Entity::Device(client.device());
         let mut event = |kind| sink.event(Event { t: now.0, at, kind });
         match output {
             Output::Connect => {
@@ -141,7 +141,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
         }
         sink.event(Event {
             t: now.0,
-            at: Entity::Device(client.session.device()),
+            at: Entity::Device(client.device()),
             kind: Kind::Display {
                 user: client.session.user(),
                 conversation,

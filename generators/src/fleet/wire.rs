@@ -144,7 +144,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
             self.totals.online -= 1;
             self.balancer.disconnected(client.gateway);
             self.missing.add(&mut gone.missing_since, now);
-            let at = Entity::Device(client.session.device());
+            let at = Entity::Device(client.device());
             sink.event(Event { t: now.0, at, kind: Kind::Disconnect { reason } });
         }
     }

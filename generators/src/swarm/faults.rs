@@ -266,6 +266,7 @@ fn add(draws: &mut Draws, scenario: &Scenario, mood: Mood, kind: KindName, fault
             let kind = FaultKind::ResendEverything { share: draws.share(60, 100) };
             return faults.push(fault(draws.ms(last - 2_000, last + 8_000), None, kind));
         }
+        KindName::Reinstall => at_any_time(FaultKind::Reinstall { share: draws.share(40, 100) }),
         KindName::Insiders => usual(FaultKind::Insiders { count: draws.of(1..=3u32), guessing: 1 }),
         KindName::Liars => usual(FaultKind::Liars { count: draws.of(4..=12u32) }),
         KindName::SlowReader => usual(FaultKind::SlowReader { share: draws.share(40, 80) }),

@@ -182,7 +182,11 @@ fn befalls(draws: &mut Draws, side: Side, mood: Mood) -> FaultKind {
         Side::Devices if mood == Mood::Quiet => FaultKind::Pause { target: some_of(draws, Role::Gateway) },
         Side::Devices => {
             let share = draws.share(75, 100);
-            if draws.chance(0.7) { FaultKind::Disconnect { share } } else { FaultKind::HalfOpen { share } }
+            match draws.of(0..10u32) {
+                0..=5 => FaultKind::Disconnect { share },
+                6 | 7 => FaultKind::Reinstall { share },
+                _ => FaultKind::HalfOpen { share },
+            }
         }
     }
 }

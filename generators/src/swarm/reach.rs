@@ -126,7 +126,7 @@ fn silences(fault: &Fault, scenario: &Scenario) -> Vec<(Ground, Stretch)> {
             // Who is thrown out as it begins still was there.
             all.push((Ground::Online, Stretch { from: stretch.from + 1_500, ..and_back }));
         }
-        FaultKind::HalfOpen { .. } | FaultKind::Disconnect { .. } => {
+        FaultKind::HalfOpen { .. } | FaultKind::Disconnect { .. } | FaultKind::Reinstall { .. } => {
             all.push((Ground::Online, Stretch { from: stretch.until, ..and_back }));
         }
         // Of a few devices, one after the other is cut off, and hardly one is there.
@@ -219,6 +219,7 @@ fn needs(fault: &Fault, scenario: &Scenario) -> Vec<(Vec<Ground>, Stretch, u64)>
         FaultKind::CarrierGone { .. } => vec![(vec![Ground::Online], stretch, LINK)],
         FaultKind::ProfileChange { .. }
         | FaultKind::ResendEverything { .. }
+        | FaultKind::Reinstall { .. }
         | FaultKind::Disconnect { .. }
         | FaultKind::HalfOpen { .. } => vec![(vec![Ground::Online], begins, 1)],
     }

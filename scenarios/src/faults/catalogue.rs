@@ -196,6 +196,13 @@ kinds_of_faults! {
         share: f64 = "0.1",
     } is instant(Devices, A_REPETITION);
 
+    /// Devices forget what they have shown and sent, and how often they have connected: their app is installed anew, or restored
+    /// from a backup.
+    Reinstall "reinstall" {
+        /// The share of connected devices.
+        share: f64 = "0.1",
+    } is instant(Devices, NOTHING);
+
     /// Clients that are nobody's: strangers who write to, read and join conversations of others, forged tokens, a replayed
     /// `hello`, frames that are garbage.
     Liars "liars" {

@@ -139,6 +139,7 @@ pub(super) fn particulars(scenario: &Scenario, fault: &Fault, place: &str, findi
         | FaultKind::DuplicateAcks { .. }
         | FaultKind::DuplicateSends { .. }
         | FaultKind::ResendEverything { .. }
+        | FaultKind::Reinstall { .. }
         | FaultKind::SlowReader { .. }
         | FaultKind::CarrierGone { carrier: None }
         | FaultKind::Disconnect { .. }

@@ -243,7 +243,7 @@ mod tests {
             (4_011_000, Entity::Host(1), staged(2)),
         ];
         let hosts = ["gateway-0", "messages-0"].map(str::to_owned).to_vec();
-        Story { events: events.into_iter().map(|(t, at, kind)| Event { t, at, kind }).collect(), hosts }
+        Story::new(events.into_iter().map(|(t, at, kind)| Event { t, at, kind }).collect(), hosts)
     }
 
     fn subject() -> Subject {

@@ -3,6 +3,7 @@
 //! | file | is |
 //! |---|---|
 //! | `story` | events and hops, and what one asks of them |
+//! | `lives` | devices that begin anew, told apart |
 //! | `log` | what stood where in the conversation, and who was a member |
 //! | `case` | a violation with the story around it |
 //! | `steps` | what each event says, in a lane, in words |
@@ -18,6 +19,7 @@ mod case;
 mod cause;
 mod diagram;
 mod links;
+mod lives;
 mod log;
 mod steps;
 mod story;

@@ -1,5 +1,6 @@
 //! What happened around a message, as the history tells it, and the questions that one asks of it.
 
+use crate::lives::tell_apart;
 use squall_history::{Entity, Event, Hop, Kind};
 use squall_protocol::ids::rendezvous;
 use squall_protocol::{ClientMsgId, ConversationId, DeviceId, UserId};
@@ -44,6 +45,12 @@ impl Stop {
 }
 
 impl Story {
+    /// Events in the order in which they happened, on these hosts.
+    pub fn new(mut events: Vec<Event>, hosts: Vec<String>) -> Self {
+        tell_apart(&mut events);
+        Story { events, hosts }
+    }
+
     /// Everything with its time and place.
     pub fn hops(&self) -> impl DoubleEndedIterator<Item = (&Event, &Hop)> {
         self.events.iter().filter_map(|event| match &event.kind {
@@ -121,6 +128,19 @@ impl Story {
             ) if *of == device => Some(*user),
             _ => None,
         })
+    }
+
+    /// The lives of a device before this one, the latest first.
+    pub fn earlier_lives(&self, device: DeviceId) -> Vec<DeviceId> {
+        let begun = self.events.iter().filter_map(|event| match (&event.kind, event.at) {
+            (Kind::Reinstalled { number, .. }, Entity::Device(life)) => Some((life, *number)),
+            _ => None,
+        });
+        let begun: Vec<(DeviceId, DeviceId)> = begun.collect();
+        let Some(at) = begun.iter().position(|(life, _)| *life == device) else { return Vec::new() };
+        let number = begun[at].1;
+        let before = begun[..at].iter().rev().filter(|(_, of)| *of == number).map(|(life, _)| *life);
+        before.chain([number]).collect()
     }
 
     /// The device's connections, in order.

@@ -72,6 +72,7 @@ mod tests {
     use super::NAME;
     use crate::Verdict;
     use crate::testing::History;
+    use squall_history::Via;
 
     #[test]
     fn a_cursor_at_or_behind_the_ack_passes() {
@@ -106,6 +107,16 @@ mod tests {
         let report = history.audit().report(NAME);
         let found = report.first.expect("it is violated");
         assert!(found.message.contains("as device 2, which is another person's"), "{}", found.message);
+    }
+
+    #[test]
+    fn what_one_life_of_a_device_has_acked_stands_in_the_next() {
+        for (up_to, checks) in [(2, vec![]), (3, vec![NAME])] {
+            let mut history = History::chat();
+            history.ack(2, 2).reinstalled(2, 22).cursor(2, up_to);
+            history.display_via(22, 1, 1, Via::Page).display_via(22, 2, 2, Via::Page);
+            assert_eq!(history.audit().violated_checks(), checks);
+        }
     }
 
     #[test]

@@ -61,6 +61,7 @@ mod tests {
     use super::NAME;
     use crate::Verdict;
     use crate::testing::History;
+    use squall_history::Via;
 
     #[test]
     fn copies_that_are_discarded_pass_and_are_the_exposure() {
@@ -102,5 +103,14 @@ mod tests {
     #[test]
     fn an_empty_history_is_inconclusive() {
         assert_eq!(History::empty().audit().report(NAME).verdict, Verdict::Inconclusive);
+    }
+
+    #[test]
+    fn a_new_life_of_a_device_is_shown_everything_again_and_once() {
+        let mut history = History::chat();
+        history.reinstalled(2, 22).display_via(22, 1, 1, Via::Page).display_via(22, 2, 2, Via::Page);
+        assert_eq!(history.audit().report(NAME).verdict, Verdict::Pass);
+        history.display(22, 2, 2);
+        history.audit().violated(NAME, 2);
     }
 }

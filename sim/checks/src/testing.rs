@@ -47,6 +47,7 @@ pub(crate) struct History {
     away: Vec<u64>,
     limits: Limits,
     undisturbed_us: Option<u64>,
+    noticed_us: u64,
 }
 
 /// What the checks said of a history.
@@ -83,6 +84,21 @@ impl History {
     pub fn undisturbed(&mut self) -> &mut Self {
         self.undisturbed_us = Some(limits::undisturbed_bound().as_micros() as u64);
         self
+    }
+
+    /// A connection may be dead for so long before its device notices.
+    pub fn noticed_within(&mut self, us: u64) -> &mut Self {
+        self.noticed_us = us;
+        self
+    }
+
+    /// A device begins a new life, which the history knows as `anew`, and connects.
+    pub fn reinstalled(&mut self, device: u64, anew: u64) -> &mut Self {
+        let user = self.user(device);
+        let number = DeviceId(device);
+        self.away(device).leave(device);
+        self.devices.insert(anew, user);
+        self.push(anew, Kind::Reinstalled { user: UserId(user), number }).connect(anew)
     }
 
     /// Something is slow on the device's path for so long, from now on.
@@ -308,6 +324,7 @@ impl History {
             shards: vec![SHARD_HOST],
             limits: self.limits,
             undisturbed_us: self.undisturbed_us,
+            noticed_us: self.noticed_us,
             ..Config::default()
         });
         self.events.iter().for_each(|event| checks.observe(event));

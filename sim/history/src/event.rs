@@ -198,6 +198,9 @@ pub enum Kind {
     /// Something takes longer than 400 ms on the path between the device and its gateway, either way, and arrives at `until` (µs of
     /// the run): it is lost and sent again, or waits for the end of a drop or for bandwidth.
     Slowed { until: u64 },
+    /// The device begins a new life: its app was installed anew, or restored from a backup. It remembers nothing of what it has shown or
+    /// sent, and is a device of its own from now on, which names itself to the server by the number that it had before.
+    Reinstalled { user: UserId, number: DeviceId },
     /// A step on the way of what somebody follows. It lies outside the digest.
     #[serde(untagged, skip_deserializing)]
     Hop(Hop),
@@ -307,7 +310,8 @@ impl Kind {
             | Kind::Fault { .. }
             | Kind::Phase { .. }
             | Kind::Insider { .. }
-            | Kind::Slowed { .. } => None,
+            | Kind::Slowed { .. }
+            | Kind::Reinstalled { .. } => None,
         }
     }
 }
@@ -409,6 +413,7 @@ impl Event {
             Kind::Insider { user, number } => {
                 [21, user.0, number.map_or(0, |number| number.0)].into_iter().for_each(add)
             }
+            Kind::Reinstalled { user, number } => [24, user.0, number.0].into_iter().for_each(add),
             Kind::Slowed { until } => [23, *until].into_iter().for_each(add),
             Kind::Hop(_) => unreachable!("a hop is in no digest"),
         }

@@ -64,6 +64,11 @@ impl Filter {
 
     /// Learns where a message that is wanted belongs.
     pub fn learn(&mut self, event: &Event) {
+        if let (Kind::Reinstalled { number, .. }, Entity::Device(device)) = (&event.kind, event.at)
+            && self.devices.contains(&device)
+        {
+            self.devices.insert(*number);
+        }
         if let Kind::Send { conversation, client_msg_id, .. } = &event.kind
             && self.messages.contains(client_msg_id)
         {

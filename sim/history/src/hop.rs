@@ -314,6 +314,43 @@ impl Hop {
         }
     }
 
+    /// Every device that it names.
+    pub fn devices_mut(&mut self, mut change: impl FnMut(&mut DeviceId)) {
+        match self {
+            Hop::Received { device, .. }
+            | Hop::HeadsAsked { device, .. }
+            | Hop::Answered { device, .. }
+            | Hop::HeadsTold { device, .. }
+            | Hop::Handed { device, .. }
+            | Hop::HeadsHanded { device, .. }
+            | Hop::Astray { device, .. }
+            | Hop::Staged { device, .. }
+            | Hop::Recognised { device, .. }
+            | Hop::Fenced { device, .. }
+            | Hop::Redelivered { device, .. }
+            | Hop::CalledBack { device, .. }
+            | Hop::Vanished { device, .. }
+            | Hop::Registering { device, .. }
+            | Hop::Registered { device, .. }
+            | Hop::Unregistered { device, .. }
+            | Hop::Closed { device, .. }
+            | Hop::Logged { device, .. } => change(device),
+            Hop::LookedUp { found: places, .. } | Hop::Forwarded { to: places, .. } => {
+                places.iter_mut().for_each(|place| change(&mut place.device));
+            }
+            Hop::Carried { devices, .. } => devices.iter_mut().for_each(change),
+            Hop::Committing { .. }
+            | Hop::Synced { .. }
+            | Hop::CommitFailed { .. }
+            | Hop::Recovered { .. }
+            | Hop::DiskFailed
+            | Hop::MoreThanEver { .. }
+            | Hop::Found { .. }
+            | Hop::Planned { .. }
+            | Hop::PlannedAgain { .. } => {}
+        }
+    }
+
     /// The device that this is about, if it is about one.
     pub fn device(&self) -> Option<DeviceId> {
         match self {

@@ -41,6 +41,8 @@ pub fn unsupported(scenario: &Scenario) -> Vec<Unsupported> {
                 "cut the machine's power, or kill -9 its virtual machine, while the load runs"
             }
             (FaultKind::Pause { .. }, _) => "kill -STOP and kill -CONT the server's process while the load runs",
+            // Each life of a device is one of its own for the checks, and who shares a run among generators knows of one only.
+            (FaultKind::Reinstall { .. }, _) => "run it in the simulator: squall run",
             (_, Strikes::Devices) => return None,
             (_, Strikes::Hosts) => "set the host's clock yourself, or run it in the simulator: squall run",
             (_, Strikes::Links) => {

@@ -4,7 +4,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use squall_core::Time;
 use squall_core::client::{ClientSession, Output};
 use squall_core::messages::{
-    Conversation, Debtor, Debts, Part, Planner, SendOutcome, SendRequest, targets_by_gateway,
+    Answered, Conversation, Debtor, Debts, Part, Planner, SendOutcome, SendRequest, targets_by_gateway,
 };
 use squall_core::registry::Location;
 use squall_core::registry::{Registration, RegistryTable, SessionId};
@@ -102,7 +102,7 @@ impl Path {
         let part = Part { first, end, plans: vec![conversation], bytes: 200, users: members.clone() };
         let asked = self.planner.take_up(0, part, now).expect("a message has members");
         let locations: Vec<Location> = members.iter().flat_map(|user| self.registry.lookup(*user)).collect();
-        let plan = targets_by_gateway(locations, Some((UserId(1), DeviceId(1))));
+        let plan = targets_by_gateway(locations, Some(Answered { who: (UserId(1), DeviceId(1)), connection: 1 }));
         let targets = plan.values().flatten().map(|l| Debtor {
             user: l.user,
             device: l.device,

@@ -20,7 +20,7 @@ impl Clock {
         Time(u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
 
-    /// For people, never for order.
+    /// For people, and to tell lives of a process apart; never for order.
     pub fn wall_ms(&self) -> u64 {
         (self.wall_ms)()
     }

@@ -242,6 +242,11 @@ impl Way<'_> {
             });
             return Some(format!("{unnamed}, in which their user was a member until seq {left}{restarted}"));
         }
+        if let Some((life, up_to)) = self.acked_in_a_former_life() {
+            return Some(format!(
+                "{unnamed}, in which its former life, device {life}, had acked up to seq {up_to}, before the device forgot everything"
+            ));
+        }
         let acked =
             self.case.of_device(self.device).any(|event| event.t < t && matches!(event.kind, Kind::Ack { .. }));
         let why = if acked {
@@ -254,6 +259,17 @@ impl Way<'_> {
             format!(": {created}the device has never acked in it, so it has no cursor there")
         };
         Some(format!("{unnamed}{why}"))
+    }
+
+    /// How far the device had acked before it began anew.
+    fn acked_in_a_former_life(&self) -> Option<(DeviceId, Seq)> {
+        self.case.story.earlier_lives(self.device).into_iter().find_map(|life| {
+            let acks = self.case.of_device(life).filter_map(|event| match &event.kind {
+                Kind::Ack { up_to, .. } => Some(*up_to),
+                _ => None,
+            });
+            Some((life, acks.max()?))
+        })
     }
 
     /// The device was there: the entry is planned, looked up, published.

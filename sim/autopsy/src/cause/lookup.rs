@@ -33,6 +33,16 @@ impl Way<'_> {
     }
 
     pub fn known_and_left_out(&self, t: u64, place: &Place, found: &[Place]) -> String {
+        let author = self.case.subject.message.and_then(|message| self.case.sender(message));
+        if let Some(author) = author.filter(|author| self.case.story.earlier_lives(self.device).contains(author)) {
+            return format!(
+                "the registry told {} at {} that device {} is on gateway-{}, but the entry was not published to it: its former life, device {author}, wrote it, and the device was left out as its author",
+                self.shard(),
+                at(t),
+                self.device,
+                place.gateway
+            );
+        }
         let others: Vec<String> = found
             .iter()
             .filter(|other| other.user == self.user && other.device != self.device)

@@ -20,7 +20,7 @@ const REGISTRY: Entity = Entity::Host(2);
 fn story(steps: Vec<(u64, Entity, Kind)>) -> Story {
     let hosts = ["gateway-0", "messages-0", "registry-0", "bus-0"].map(str::to_owned).to_vec();
     let events = steps.into_iter().map(|(ms, at, kind)| Event { t: ms * 1_000, at, kind });
-    Story { events: events.collect(), hosts }
+    Story::new(events.collect(), hosts)
 }
 
 fn told(property: &str, seq: Option<u64>, device: Option<DeviceId>, steps: Vec<(u64, Entity, Kind)>) -> String {

@@ -1,4 +1,4 @@
-//! Devices that go by a number which is another person's as well.
+//! Devices that go by a number which is another person's as well, or which was theirs in an earlier life.
 //!
 //! In the history each device has a number of its own; what the system says of a user and a number is said of the device that has
 //! named itself so.

@@ -83,6 +83,8 @@ pub(crate) struct Facts {
     pub audited: bool,
     membership: Membership,
     shards: Vec<Shard>,
+    /// Of a device that has begun anew, its life before.
+    lives: FxHashMap<u32, u32>,
     faulted: bool,
     active_faults: u32,
     /// When a fault last began or ended.
@@ -128,6 +130,7 @@ impl Facts {
             active_faults: 0,
             last_fault: None,
             suspects: Vec::new(),
+            lives: FxHashMap::default(),
             promptness: Promptness::new(config),
             epoch_ms: config.epoch_ms,
             levels: Vec::new(),
@@ -243,9 +246,25 @@ impl Facts {
         let pair = self.pair(self.guesses.device(who), conversation, Some(who.0));
         let row = &self.pairs[pair];
         let device = &mut self.devices[row.device];
+        self.inherit(pair, device_row, conversation);
         match device.user() {
             Some(user) if user != who.0 => Err(Fact::StrayCursor { who, conversation: row.conversation }),
             Some(_) => Ok(pair),
+    /// What a device has acked the server may go by in its next life, too.
+    fn inherit(&mut self, pair: u32, device: u32, conversation: u32) {
+        let pair_of = |life: u32| self.pairs.find((self.devices[life].id, conversation));
+        let before = self.earlier_lives(device).find_map(pair_of);
+        if let Some(before) = before {
+            let Pair { acked_up_to, cursor, .. } = self.pairs[before];
+            (self.pairs[pair].acked_up_to, self.pairs[pair].cursor) = (acked_up_to, cursor);
+        }
+    }
+
+    /// The lives of a device before this one, the latest first.
+    fn earlier_lives(&self, device: u32) -> impl Iterator<Item = u32> {
+        std::iter::successors(self.lives.get(&device), |life| self.lives.get(life)).copied()
+    }
+
             None => {
                 device.set_user(who.0);
                 Ok(pair)

@@ -7,7 +7,7 @@ use super::intervals::{self, Range};
 use super::rows::{CONNECTED, NONE, content, known, mark, small};
 use super::{Facts, RefusedSend};
 use squall_history::{Entity, Event, Kind, Via};
-use squall_protocol::{ClientMsgId, ConversationId, DeviceId, Seq, UserId, limits};
+use squall_protocol::{ClientMsgId, ConversationId, DeviceId, Seq, UserId, Who, limits};
 
 /// A good-bye is known to the registry within this time, in µs, when nothing disturbs it: a heartbeat's interval, far more
 /// than it takes.
@@ -95,6 +95,10 @@ impl Facts {
                 None
             }
             Kind::Slowed { until } => {
+            Kind::Reinstalled { user, number } => {
+                self.begins_anew(device, (user, number));
+                None
+            }
                 let device = self.device(device, None);
                 let row = &mut self.devices[device];
                 row.slow_until_ms = row.slow_until_ms.max(super::promptness::ms(until));
@@ -170,6 +174,14 @@ impl Facts {
         let mut published = Published { targets: 0, gone: 0 };
         for id in devices {
             published.targets += 1;
+    /// A device begins a new life. What the server knows of the one before is of this one from now on.
+    fn begins_anew(&mut self, device: DeviceId, who: Who) {
+        let before = self.device(self.guesses.device(who), Some(who.0));
+        let anew = self.device(device, Some(who.0));
+        self.lives.insert(anew, before);
+        self.guesses.add(who, device);
+    }
+
             // The targets are named by their numbers alone, and this one is two people's.
             if self.guesses.is_guessed(*id) {
                 continue;

@@ -106,11 +106,11 @@ impl Promptness {
         }
     }
 
-    /// The faults that were on this device, or between it and this shard.
+    /// The faults that were on this device, in whatever life, or between it and this shard.
     fn on_the_way(
         &self,
         late: &Late,
-        (device, user): (u32, UserId),
+        (lives, user): (&[u32], UserId),
         shard: Option<u16>,
     ) -> impl Iterator<Item = &Harmful> {
         let of = |hosts: &[u16], key: u64| match hosts.len() {
@@ -119,17 +119,12 @@ impl Promptness {
         };
         let gateway = self.gateways.get(usize::from(late.gateway)).copied();
         let way = [gateway, shard, of(&self.registries, user.0), of(&self.buses, late.gateway.into())];
-        let on_the_way = move |hosts: &[u16]| hosts.iter().any(|host| way.contains(&Some(*host)));
-        let concerns = move |harm: &Harm| match harm.split {
-            Some(split) => on_the_way(&harm.hosts[..split]) && on_the_way(&harm.hosts[split..]),
-            None => on_the_way(&harm.hosts),
-        };
-        self.harms.iter().filter(move |h| h.devices.binary_search(&device).is_ok() || concerns(&h.harm))
+        self.harms.iter().filter(move |h| is_its(h, lives) || concerns(&h.harm, &way))
     }
 
     /// When a clock that would start at `late.connected` or `visible` does so in truth, and how long it runs: after the last fault on
     /// this device, or between it and this shard, that left it no time, and longer by what others cost.
-    fn clock(&self, late: &Late, whose: (u32, UserId), visible: u64, shard: Option<u16>) -> (u64, u64) {
+    fn clock(&self, late: &Late, whose: (&[u32], UserId), visible: u64, shard: Option<u16>) -> (u64, u64) {
         let harms: Vec<&Harmful> = self.on_the_way(late, whose, shard).collect();
         let meets = |h: &Harmful, start: u64, bound: u64| h.from <= start.saturating_add(bound) && h.to > start;
         let delayed = |start: u64| {
@@ -148,16 +143,47 @@ impl Promptness {
     fn is_undisturbed(
         &self,
         late: &Late,
-        whose: (u32, UserId),
+        whose: (&[u32], UserId),
         start: u64,
         shard: Option<u16>,
         own: bool,
     ) -> bool {
         let is_over = |h: &Harmful| h.from > late.until || h.to.saturating_add(HEALED_US) <= start;
-        let of_frames = |h: &Harmful| h.harm.connections && h.harm.hosts.is_empty() && h.devices.is_empty();
         self.on_the_way(late, whose, shard).all(is_over)
-            && (!own || self.harms.iter().filter(|h| of_frames(h)).all(is_over))
+            && (!own || self.harms.iter().filter(|h| is_of_frames(h)).all(is_over))
     }
+
+    /// Whether nothing has harmed the way from a device to a shard for long before a time, and until another.
+    pub(super) fn nothing_harms_acks(
+        &self,
+        lives: &[u32],
+        gateway: u16,
+        shard: Option<u16>,
+        (from, until): (u64, u64),
+    ) -> bool {
+        let way = [self.gateways.get(usize::from(gateway)).copied(), shard];
+        let is_over = |h: &Harmful| h.from > until || h.to.saturating_add(HEALED_US) <= from;
+        self.harms.iter().filter(|h| is_of_frames(h) || is_its(h, lives) || concerns(&h.harm, &way)).all(is_over)
+    }
+}
+
+/// Whether a fault was on these hosts, or on a link between two of them.
+fn concerns(harm: &Harm, way: &[Option<u16>]) -> bool {
+    let on_the_way = |hosts: &[u16]| hosts.iter().any(|host| way.contains(&Some(*host)));
+    match harm.split {
+        Some(split) => on_the_way(&harm.hosts[..split]) && on_the_way(&harm.hosts[split..]),
+        None => on_the_way(&harm.hosts),
+    }
+}
+
+/// Whether a fault struck a device, in whichever of its lives.
+fn is_its(h: &Harmful, lives: &[u32]) -> bool {
+    lives.iter().any(|life| h.devices.binary_search(life).is_ok())
+}
+
+/// A fault of frames may be about anybody's.
+fn is_of_frames(h: &Harmful) -> bool {
+    h.harm.connections && h.harm.hosts.is_empty() && h.devices.is_empty()
 }
 
 impl Facts {
@@ -268,13 +294,15 @@ impl Facts {
         let host = self.shards.get(shard).map(|shard| shard.host);
         let device = self.pairs[late.pair].device;
         let user = self.devices[device].user()?;
+        let lives: Vec<u32> = std::iter::once(device).chain(self.earlier_lives(device)).collect();
+        let whose = (&lives[..], user);
         if late.undisturbed {
             let author = self.messages[late.message].pair;
             let own = author != NONE && self.pairs[author].device == device;
-            let judged = self.promptness.is_undisturbed(late, (device, user), start, host, own);
+            let judged = self.promptness.is_undisturbed(late, whose, start, host, own);
             return judged.then_some((start, late.bound));
         }
-        let (start, bound) = self.promptness.clock(late, (device, user), visible, host);
+        let (start, bound) = self.promptness.clock(late, whose, visible, host);
         (late.until > start.saturating_add(bound)).then_some((start, bound))
     }
 

@@ -69,5 +69,5 @@ pub fn replay(
     if events.len() > MAX_EVENTS {
         return Err(ReplayError::TooMuch);
     }
-    Ok(Story { events, hosts })
+    Ok(Story::new(events, hosts))
 }

@@ -1,4 +1,4 @@
-//! Devices that misbehave or are badly off: `disconnect`, `half-open`, `slow-reader`, `profile-change`, `resend-everything`, and
+//! Devices that misbehave or are badly off: `disconnect`, `half-open`, `reinstall`, `slow-reader`, `profile-change`, `resend-everything`, and
 //! `liars` and `insiders`, who are no devices of ours.
 //!
 //! **Invariant:** how many liars and insiders act, and which profile a device's connection is on, is computed from all active strikes.
@@ -18,6 +18,8 @@ pub(in crate::nemesis) enum Held {
     Nothing,
     /// These send everything again when it ends, which is at once.
     Resends(Vec<u32>),
+    /// These begin a new life, likewise.
+    Reinstalls(Vec<u32>),
     SlowReaders,
     ProfileChange,
     Insiders {
@@ -60,10 +62,7 @@ pub(super) fn draw(fault: usize, strike: &mut Strike, stage: &Stage<'_>) -> Whom
             Whom::Cohort(Cohort { fault, key: strike.stream.next_u64(), share })
         }
         FaultKind::Disconnect { share } | FaultKind::HalfOpen { share } => {
-            let clients = stage.fleet.clients();
-            Whom::These(
-                clients.filter(|client| strike.stream.chance(share) && stage.fleet.is_online(*client)).collect(),
-            )
+            Whom::These(online(strike, share, stage))
         }
         _ => Whom::Nobody,
     }
@@ -98,9 +97,28 @@ pub(super) fn half_open(whom: Whom, strike: &mut Strike, stage: &mut Stage<'_>) 
     each_connection(whom, strike, stage, Network::freeze)
 }
 
-pub(super) fn resend_everything(strike: &mut Strike, share: f64, stage: &Stage<'_>) -> Held {
+/// Those who are online, each with the chance of the strike's share.
+fn online(strike: &mut Strike, share: f64, stage: &Stage<'_>) -> Vec<u32> {
     let clients = stage.fleet.clients();
-    Held::Resends(clients.filter(|client| strike.stream.chance(share) && stage.fleet.is_online(*client)).collect())
+    clients.filter(|client| strike.stream.chance(share) && stage.fleet.is_online(*client)).collect()
+}
+
+pub(super) fn reinstall(strike: &mut Strike, share: f64, stage: &Stage<'_>) -> Held {
+    Held::Reinstalls(online(strike, share, stage))
+}
+
+/// The clients that a strike holds to it begin a new life.
+pub(super) fn begin_anew(clients: &[u32], strike: &mut Strike, stage: &mut Stage<'_>) {
+    let _account = Account::Fleet.enter();
+    stage.touch_clients(clients.iter().copied());
+    for client in clients {
+        let begun = stage.fleet.reinstall(*client, Time(stage.now), stage.observatory);
+        strike.count("devices", begun.into());
+    }
+}
+
+pub(super) fn resend_everything(strike: &mut Strike, share: f64, stage: &Stage<'_>) -> Held {
+    Held::Resends(online(strike, share, stage))
 }
 
 /// The clients that a strike holds to it send everything again.
@@ -142,7 +160,7 @@ pub(super) fn insiders(stage: &Stage<'_>) -> Held {
 
 pub(super) fn end(held: Held, strike: &mut Strike, stage: &Stage<'_>) {
     match held {
-        Held::Nothing | Held::SlowReaders | Held::Resends(_) => {}
+        Held::Nothing | Held::SlowReaders | Held::Resends(_) | Held::Reinstalls(_) => {}
         Held::ProfileChange => drop(apply_profiles(stage)),
         Held::Insiders { before } => {
             // Every kind that is asked for is named, so that one which never happened is seen.

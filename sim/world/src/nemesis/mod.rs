@@ -226,6 +226,7 @@ impl Nemesis {
             FaultKind::ResendEverything { share } => {
                 Held::Clients(clients::resend_everything(strike, *share, stage))
             }
+            FaultKind::Reinstall { share } => Held::Clients(clients::reinstall(strike, *share, stage)),
             FaultKind::Liars { .. } => Held::Clients(clients::liars(stage)),
             FaultKind::Insiders { .. } => Held::Clients(clients::insiders(stage)),
             FaultKind::SlowReader { .. } => Held::Clients(clients::slow_reader(whom, stage)),
@@ -255,10 +256,12 @@ impl Nemesis {
         let family = held.family();
         // Faults of clients and frames stand under their number, whatever their family.
         let read_again = stage.client_faults.end(index);
-        let resends = match &held {
-            Held::Clients(clients::Held::Resends(clients)) => clients.clone(),
-            _ => Vec::new(),
-        };
+        let (mut resends, mut reinstalls) = (Vec::new(), Vec::new());
+        match &held {
+            Held::Clients(clients::Held::Resends(clients)) => resends.clone_from(clients),
+            Held::Clients(clients::Held::Reinstalls(clients)) => reinstalls.clone_from(clients),
+            _ => {}
+        }
         match held {
             Held::Processes(held) => processes::end(index, held, strike, stage),
             Held::Power(held) => power::end(index, held, strike, stage),
@@ -272,6 +275,7 @@ impl Nemesis {
         tell(&self.strikes[index].strike, false, stage);
         stage.read_on(read_again);
         clients::resend(&resends, &mut self.strikes[index].strike, stage);
+        clients::begin_anew(&reinstalls, &mut self.strikes[index].strike, stage);
         self.awaited.push(index);
     }
 

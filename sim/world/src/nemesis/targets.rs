@@ -37,18 +37,17 @@ pub(super) fn each_of(scenario: &Scenario, targets: &Targets) -> Vec<Target> {
 }
 
 /// Whom a fault may harm, for the checks. `struck` are the devices that have been drawn for it. Liars and insiders harm nobody, nor
-/// does who says something twice; whose connection is cut with a frame learns of it.
+/// does who says something twice or begins anew; whose connection is cut with a frame learns of it.
 pub(super) fn harmed(kind: &FaultKind, struck: &[u32], stage: &Stage<'_>) -> Harm {
     let sides = kind.targets();
     let ends: Vec<Vec<usize>> = sides.iter().map(|(_, targets)| stage.machines_of(targets)).collect();
-    let population = stage.fleet.population();
     Harm {
         split: match &ends[..] {
             [one, other] if !one.is_empty() && !other.is_empty() => Some(one.len()),
             _ => None,
         },
         hosts: ends.into_iter().flatten().map(|machine| machine as u16).collect(),
-        devices: struck.iter().map(|client| population.device(*client)).collect(),
+        devices: struck.iter().map(|client| stage.fleet.device(*client)).collect(),
         connections: sides.iter().any(|(_, targets)| targets.clients())
             || (sides.is_empty() && !matches!(kind, FaultKind::Liars { .. })),
         delay_us: match kind {

@@ -37,6 +37,7 @@ const FAULTS: &[(&str, &str)] = &[
     ("delay-acks", "share = 0.5\nby = \"1s\""),
     ("duplicate-sends", "share = 0.5"),
     ("resend-everything", "share = 0.5"),
+    ("reinstall", "share = 0.5"),
     ("liars", "count = 3"),
     ("insiders", "count = 3"),
     ("slow-reader", "share = 0.5"),

@@ -87,6 +87,7 @@ fn may_strike_anybody(kind: &FaultKind) -> bool {
         | FaultKind::CarrierGone { .. } => true,
         // It tells whom it is about, or strikes hosts, which it names.
         FaultKind::ResendEverything { .. }
+        | FaultKind::Reinstall { .. }
         | FaultKind::SlowReader { .. }
         | FaultKind::ProfileChange { .. }
         | FaultKind::Disconnect { .. }

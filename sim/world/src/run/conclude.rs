@@ -57,7 +57,7 @@ impl World<'_> {
         let population = self.fleet.population();
         for client in 0..population.devices() {
             checks.audit_device(&AuditDevice {
-                device: population.device(client),
+                device: self.fleet.device(client),
                 user: population.user_of_device(client),
                 // Everything has been healed for the whole bound: who is not connected by now is no excuse.
                 // After an early stop nothing is owed yet.

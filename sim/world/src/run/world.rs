@@ -277,7 +277,7 @@ impl<'a> World<'a> {
         for (token, until) in self.slowed.drain(..) {
             let client = token as u32;
             if client < FIRST_INSIDER {
-                let at = Entity::Device(self.fleet.population().device(client));
+                let at = Entity::Device(self.fleet.device(client));
                 self.observatory.event(Event { t: self.now, at, kind: Kind::Slowed { until } });
             }
         }

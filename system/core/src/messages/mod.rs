@@ -17,7 +17,7 @@ mod stretches;
 pub use conversation::{Conversation, SendOutcome, SendRequest, Sender, numbered_as};
 pub use debt::{Debtor, Debts, Overdue, Position};
 pub use delta::{LogDelta, SenderDelta};
-pub use fanout::targets_by_gateway;
+pub use fanout::{Answered, targets_by_gateway};
 pub use fence::{Fence, Fenced, MessageId};
 pub use membership::{Membership, admit};
 pub use planner::{Part, Planner};

@@ -65,7 +65,7 @@ impl Gateway {
             shortest_pause: limits.frame_budget().fills_in().min(FRAMES_PAUSE),
             frames_at_once: (limits.frame_budget().burst / FRAMES_BOUGHT_SHARE).clamp(1, FRAMES_BOUGHT),
             sends: Mutex::new(Rates::new(limits.sends)),
-            table: Mutex::new(Table::new(bounds.greetings)),
+            table: Mutex::new(Table::new(bounds.greetings, index, clock.wall_ms())),
         }
     }
 

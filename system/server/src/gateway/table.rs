@@ -1,7 +1,8 @@
 //! All connections of a gateway: who they are, what waits for them, what they wait for.
 //!
-//! **Invariant:** a connection number is never used twice while the process lives, so that a delivery meant for a
-//! connection that is gone cannot reach another one. What waits for a device is bounded in bytes (`MAX_OUTBOX_BYTES`).
+//! **Invariant:** a connection number is never used twice, neither by this process nor, but for the chance of one in two thousand million, by another
+//! gateway or a later life of this one: so that a delivery meant for a connection that is gone cannot reach another one, and so that a shard
+//! can tell by the number alone which connection it has answered. What waits for a device is bounded in bytes (`MAX_OUTBOX_BYTES`).
 
 use super::outgoing::Outgoing;
 use bytes::Bytes;
@@ -10,12 +11,14 @@ use squall_core::Time;
 use squall_core::gateway::Peer;
 use squall_protocol::Codec;
 use squall_protocol::close::CloseReason;
+use squall_protocol::ids::mix;
 use squall_protocol::{ConversationId, DeviceId, limits};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::task::Waker;
 
-/// A connection: slot in the low half, the slot's use count in the high half.
+/// A connection: slot in the low half; in the high half how many connections there were before, counted from where this life of the gateway
+/// began to count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ConnectionId(pub u64);
 
@@ -158,11 +161,13 @@ pub struct Table {
 }
 
 impl Table {
-    /// Without connections, of which at most so many will have shown no token.
-    pub fn new(most_greeting: usize) -> Self {
+    /// Without connections, of which at most so many will have shown no token. No two lives of gateways begin at the same moment and have the
+    /// same index: where their numbers begin follows from both.
+    pub fn new(most_greeting: usize, gateway: u32, began_ms: u64) -> Self {
         Table {
             slots: Slab::new(),
-            uses: 0,
+            // In the lower half: numbers stand in the order in which connections came.
+            uses: (mix(began_ms ^ mix(u64::from(gateway) + 1)) >> 33) as u32,
             greeting: BTreeSet::new(),
             most_greeting,
             heads_told: BTreeMap::new(),
@@ -326,7 +331,7 @@ mod tests {
     #[test]
     fn of_those_who_show_no_token_the_oldest_makes_room_for_the_newest() {
         const MOST: usize = 16;
-        let mut table = Table::new(MOST);
+        let mut table = Table::new(MOST, 0, 0);
         let first = table.insert(Codec::Json, Time(0));
         let peer = Peer { user: UserId(1), device: DeviceId(1), connect_count: 1 };
         table.handle_admitted(first, peer);
@@ -342,8 +347,20 @@ mod tests {
     }
 
     #[test]
+    fn no_two_gateways_and_no_two_lives_of_one_have_a_number_in_common() {
+        let mut numbers = BTreeSet::new();
+        for (gateway, began_ms) in [(0, 1_000), (1, 1_000), (0, 1_001), (0, 61_000)] {
+            let mut table = Table::new(10, gateway, began_ms);
+            let ids: Vec<ConnectionId> = (0..1_000).map(|_| table.insert(Codec::Json, Time(0))).collect();
+            assert!(ids.is_sorted());
+            numbers.extend(ids);
+        }
+        assert_eq!(numbers.len(), 4_000);
+    }
+
+    #[test]
     fn deadlines_come_back_as_they_were_put_in_order_of_time() {
-        let mut table = Table::new(1);
+        let mut table = Table::new(1, 0, 0);
         for (n, deadline) in Deadline::ALL.into_iter().enumerate() {
             table.schedule(Time(100 - n as u64), ConnectionId(n as u64), deadline);
         }

@@ -151,11 +151,15 @@ fn finish(shard: &Shard, batch: Batch) {
     let registries = shard.dispatcher.registries.len();
     let mut guard = shard.state();
     let state = &mut *guard;
+    let mut answered = Vec::with_capacity(batch.entries.len());
     for NewEntry { conversation, entry, .. } in &batch.entries {
         state.staged.handle_durable(entry);
         let log = state.cache.peek_mut(*conversation).expect("a conversation with staged entries stays in memory");
         log.handle_durable(entry.seq);
-        for waiter in state.waiters.remove(&(*conversation, entry.seq)).unwrap_or_default() {
+        let waiters = state.waiters.remove(&(*conversation, entry.seq)).unwrap_or_default();
+        // Who said it again on a newer connection waits there, too, behind the earlier one.
+        answered.push(waiters.last().map(|waiter| waiter.answered(entry.sender)));
+        for waiter in waiters {
             waiter.answer(shard.observer.as_ref(), *conversation, entry.seq, entry.stored_at_ms);
             shard.observer.passed(&Point::Acked {
                 conversation: *conversation,
@@ -166,7 +170,7 @@ fn finish(shard: &Shard, batch: Batch) {
         }
     }
     let mut plans = Vec::with_capacity(batch.entries.len());
-    for new in batch.entries {
+    for (new, answered) in batch.entries.into_iter().zip(answered) {
         let conversation = new.conversation;
         let log = state.cache.peek(conversation).expect("a conversation with staged entries stays in memory");
         let readers = match unseen.is_empty() {
@@ -177,7 +181,7 @@ fn finish(shard: &Shard, batch: Batch) {
             }
         };
         state.planner.handle_committed(new.position);
-        plans.push(Plan { new, readers });
+        plans.push(Plan { new, readers, answered });
     }
     shard.observer.worked(Work::Member, state.readers.take_listed());
     state.fences.handle_durable();

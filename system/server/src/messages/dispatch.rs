@@ -137,7 +137,7 @@ pub fn catch_up(shard: &Shard) {
                 }
                 let log = state.cache.get(new.conversation, storage.as_ref())?;
                 let readers = readers.of(log, &new.entry, shard.dispatcher.registries.len());
-                Ok(Plan { new, readers })
+                Ok(Plan { new, readers, answered: None })
             });
             match planned {
                 Ok(plan) => plans.push(Arc::new(plan)),
@@ -232,7 +232,7 @@ fn fan_out(shard: &Shard, registry: u32, id: u64, locations: &[Location]) -> Vec
                 members.filter_map(|user| by_user.get(&user)).flatten().copied().collect()
             }
         };
-        let by_gateway = targets_by_gateway(places, Some((new.entry.sender, new.entry.device)));
+        let by_gateway = targets_by_gateway(places, plan.answered);
         let targets = by_gateway.values().flatten().filter(|_| !planted(Plant::BusDropsSilently));
         let debtors = targets.map(|l| Debtor { user: l.user, device: l.device, connect_count: l.connect_count });
         state.debts.handle_published(new.position, new.conversation, new.entry.seq, debtors, now);

@@ -8,7 +8,7 @@ use crate::links::Queue;
 use crate::storage::NewEntry;
 use prost::Message;
 use squall_core::Time;
-use squall_core::messages::Overdue;
+use squall_core::messages::{Answered, Overdue};
 use squall_core::registry::Location;
 use squall_protocol::frames::{Entry, LogSpan};
 use squall_protocol::ids::rendezvous;
@@ -22,6 +22,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub struct Plan {
     pub new: NewEntry,
     pub readers: Readers,
+    /// The author's connection, if it has been told that the entry is stored and is still known: not after a restart, nor of what was left
+    /// behind.
+    pub answered: Option<Answered>,
 }
 
 /// Debts that are due, whose devices a registry has been asked for.

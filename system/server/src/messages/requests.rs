@@ -264,7 +264,11 @@ fn handle_send(
             if planted(Plant::DeliverBeforePersist) {
                 let members = log.membership().members_at(new.entry.seq);
                 let readers = Readers::new(members, shard.dispatcher.registries.len());
-                dispatch::plan_unwritten(shard, state, Plan { new: new.clone(), readers });
+                dispatch::plan_unwritten(
+                    shard,
+                    state,
+                    Plan { new: new.clone(), readers, answered: Some(answered) },
+                );
             }
             state.staged.push(new);
             shard.work.notify_one();
@@ -277,6 +281,7 @@ fn handle_send(
                 // Its stamp is on disk only: what is known by heart is as small as dedup needs it.
                 let entry = storage.entries(conversation, seq, seq, 1, usize::MAX)?.pop();
                 let entry = entry.ok_or_else(|| StorageError::Corrupt {
+            let answered = waiter.answered(entry.sender);
                     table: "conversations",
                     row: format!("{conversation}/{seq}"),
                 })?;

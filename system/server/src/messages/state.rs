@@ -14,7 +14,7 @@ use crate::observer::Observer;
 use crate::storage::{Storage, StorageError};
 use rustc_hash::FxHashMap;
 use squall_core::Time;
-use squall_core::messages::{Debts, Planner, Position};
+use squall_core::messages::{Answered, Debts, Planner, Position};
 use squall_core::plant::{Plant, planted};
 use squall_protocol::wire::messages::{Caller, Reply};
 use squall_protocol::{ClientMsgId, ConversationId, DeviceId, Seq, ServerFrame, UserId, Who, relay};
@@ -130,6 +130,11 @@ impl ShardState {
 }
 
 impl Waiter {
+    /// Where this user is told so.
+    pub fn answered(&self, user: UserId) -> Answered {
+        Answered { who: (user, self.device), connection: self.connection }
+    }
+
     /// Tells the sender that its message is entry `seq`, durably.
     pub fn answer(&self, observer: &dyn Observer, conversation: ConversationId, seq: Seq, stored_at_ms: u64) {
         let client_msg_id = self.client_msg_id;
