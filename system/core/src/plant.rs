@@ -73,6 +73,8 @@ pub enum Plant {
     BusBatchEndsAtAMiss,
     DeliveryEndsAtAGoneDevice,
     ReadsOutliveTheirLink,
+    AuthorLeftOutAnywhere,
+    HeadsSkipTheAcked,
 }
 
 /// Whether this bug is planted in the process.

@@ -306,6 +306,14 @@ bugs! {
         "A task is started for each link and ends at the next thing that it has to do: if the link is lost while it waits, there is none."
         ["bounded-and-back"] in "one-gateway-away", 1 devices, 1 faults:
         "A link between a gateway and a shard that is lost."
+    AuthorLeftOutAnywhere "author-left-out-anywhere":
+        "The device that sent an entry is left out of its fan-out, for its ack is its delivery, on whatever connection it is: also on one that it has had since it was installed anew, which waits for no ack."
+        ["no-loss"] in "installed-anew", 2 devices, 2 faults:
+        "A disk that stalls, and a device that is installed anew while its last message is staged."
+    HeadsSkipTheAcked "heads-skip-the-acked":
+        "To spare frames, a shard does not name those conversations in its heads of which a device has acked everything: whoever has forgotten what it acked is told nothing."
+        ["no-loss"] in "installed-anew", 2 devices, 1 faults:
+        "A device that is installed anew, and a conversation in which nothing more is said."
 }
 
 #[cfg(test)]

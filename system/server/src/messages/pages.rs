@@ -70,7 +70,7 @@ pub fn handle_heads(
     let next = ids.last().filter(|_| ids.len() == limits::HEADS_PER_FRAME).copied();
     let mut heads = Vec::new();
     for id in ids {
-        if planted(Plant::HeadsOmitNewConversations) && !has_cursor(state, storage, (user, device), id)? {
+        if planted(Plant::HeadsOmitNewConversations) && cursor(state, storage, (user, device), id)?.is_none() {
             continue;
         }
         let head = match state.cache.peek(id) {
@@ -85,7 +85,11 @@ pub fn handle_heads(
                 Err(error) => return Err(error),
             },
         };
-        if let Some(head) = head.filter(|head| *head > Seq::ZERO) {
+        let acked = match planted(Plant::HeadsSkipTheAcked) {
+            true => cursor(state, storage, (user, device), id)?,
+            false => None,
+        };
+        if let Some(head) = head.filter(|head| *head > acked.unwrap_or(Seq::ZERO)) {
             heads.push(Head { conversation: id, head });
         }
     }
@@ -107,13 +111,15 @@ pub fn handle_heads(
     Ok(HeadsPart { request_id, heads, last, after, next: next.and_then(protobuf::conversation_to_wire) })
 }
 
-/// The bug `heads-omit-new-conversations` takes the cursors for the list of a device's conversations.
-fn has_cursor(
+/// Where a device's cursor stands. The bug `heads-omit-new-conversations` takes the cursors for the list of a device's conversations, and
+/// `heads-skip-the-acked` takes what a device has acked for what it has.
+fn cursor(
     state: &ShardState,
     storage: &dyn Storage,
     who: Who,
     conversation: ConversationId,
-) -> Result<bool, StorageError> {
-    let stored = storage.cursors()?.iter().any(|(w, c, _)| (*w, *c) == (who, conversation));
-    Ok(stored || state.cursors.contains_key(&(who, conversation)))
+) -> Result<Option<Seq>, StorageError> {
+    let stored = storage.cursors()?.into_iter().find(|(w, c, _)| (*w, *c) == (who, conversation));
+    let moved = state.cursors.get(&(who, conversation)).copied();
+    Ok(moved.max(stored.map(|(_, _, up_to)| up_to)))
 }
