@@ -147,6 +147,9 @@ fn broken(check: &str) -> &'static str {
         "cursor-behind-acks" | "cursor-never-back" => {
             "the system believes that somebody has read what they have not"
         }
+        "cursor-follows-acks" => {
+            "the system does not take note of what somebody has read, and tells them of it again"
+        }
         "current-routes" => "messages were sent to a connection that had long been gone",
         "tables-agree" => "a disk says two things of the same conversation",
         "in-time" => "somebody who was there had to wait for a message until something else woke the system",

@@ -11,6 +11,7 @@ mod acked_is_durable;
 mod bounded;
 mod current_routes;
 mod cursor_behind_acks;
+mod cursor_follows_acks;
 mod cursor_never_back;
 mod dense_sequence;
 #[cfg(test)]

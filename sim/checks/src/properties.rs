@@ -2,9 +2,9 @@
 
 use crate::property::Property;
 use crate::{
-    acked_is_durable, bounded, current_routes, cursor_behind_acks, cursor_never_back, dense_sequence,
-    every_send_answered, in_time, limits_hold, members_only, no_duplicates, no_loss, nothing_unsent, same_order,
-    same_stamps, sender_order, tables_agree, wire_privacy,
+    acked_is_durable, bounded, current_routes, cursor_behind_acks, cursor_follows_acks, cursor_never_back,
+    dense_sequence, every_send_answered, in_time, limits_hold, members_only, no_duplicates, no_loss,
+    nothing_unsent, same_order, same_stamps, sender_order, tables_agree, wire_privacy,
 };
 
 /// All properties, in the order of reports.
@@ -20,6 +20,7 @@ pub(crate) const TABLE: &[Property] = &[
     every_send_answered::PROPERTY,
     cursor_behind_acks::PROPERTY,
     cursor_never_back::PROPERTY,
+    cursor_follows_acks::PROPERTY,
     current_routes::PROPERTY,
     tables_agree::PROPERTY,
     in_time::PROPERTY,
@@ -50,6 +51,7 @@ mod tests {
                 "every-send-answered",
                 "cursor-behind-acks",
                 "cursor-never-back",
+                "cursor-follows-acks",
                 "current-routes",
                 "tables-agree",
                 "in-time",

@@ -75,6 +75,7 @@ pub enum Plant {
     ReadsOutliveTheirLink,
     AuthorLeftOutAnywhere,
     HeadsSkipTheAcked,
+    AcksRoutedByUser,
 }
 
 /// Whether this bug is planted in the process.

@@ -173,6 +173,11 @@ impl Observer for Stderr {
             Point::RowDamaged { reason } => {
                 eprintln!("{}: what depends on one row is refused, all else goes on: {reason}", self.0);
             }
+            // The more there are, the more rarely one is told.
+            Point::Misrouted { conversation, device, times } if times.is_power_of_two() => eprintln!(
+                "{}: {times} requests of gateways were about conversations of other shards, and left undone, the last one by device {device} about {conversation}: gateway and shard do not agree on who has which",
+                self.0
+            ),
             Point::QueueFull { what, refused } => {
                 eprintln!("{}: {refused} find no room: there may be no more {}", self.0, what.name());
             }
@@ -181,7 +186,8 @@ impl Observer for Stderr {
                 self.0
             ),
             // What the system does by itself about faults that it is made for.
-            Point::CommitFailed { .. }
+            Point::Misrouted { .. }
+            | Point::CommitFailed { .. }
             | Point::RecoveryFailed { .. }
             | Point::ReadFailed { .. }
             | Point::Committed { .. }

@@ -41,6 +41,8 @@ pub enum Point<'a> {
     HeldBack { user: UserId },
     /// A send came ahead of its turn.
     ClientSeqGap { conversation: ConversationId, device: DeviceId },
+    /// A gateway sent a shard what is about a conversation of another shard; nothing of it was done. So often by now.
+    Misrouted { conversation: ConversationId, device: DeviceId, times: u64 },
     /// The entry has been handed to the bus for these connections.
     Published { conversation: ConversationId, seq: Seq, targets: &'a [Location] },
     /// A device was told how far its log goes because no ack had come.

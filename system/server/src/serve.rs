@@ -81,6 +81,7 @@ async fn run(host: HostName, mut cluster: Cluster, env: Env, tasks: Tasks) -> Re
         .await
         .map_err(|source| ServeError::Listener { host, source }),
         Role::Messages => messages::run(messages::Parts {
+            share: messages::Share { index: host.index, shards: cluster[Role::Messages].len() as u32 },
             listener: env.listener,
             dialler,
             registries: std::mem::take(&mut cluster[Role::Registry]),

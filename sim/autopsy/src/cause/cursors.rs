@@ -9,6 +9,7 @@ pub fn cause(case: &Case<'_>) -> Option<String> {
     let (device, seq) = (case.subject.device?, case.subject.seq?);
     match case.subject.property.as_str() {
         "cursor-never-back" => went_back(case, device, seq),
+        "cursor-follows-acks" => stayed_behind(case, device, seq),
         _ => acked_ahead(case, device, seq).or_else(|| moved_unasked(case, device)),
     }
 }
@@ -102,6 +103,31 @@ fn went_back(case: &Case<'_>, device: DeviceId, seq: Seq) -> Option<String> {
         later.1,
         at(later.0)
     ))
+}
+
+/// An ack moved no cursor: where its way ends.
+fn stayed_behind(case: &Case<'_>, device: DeviceId, seq: Seq) -> Option<String> {
+    let sent = case.of_device(device).rev().find_map(|event| match &event.kind {
+        Kind::Ack { up_to, .. } if *up_to == seq && event.t <= case.subject.t => Some(event.t),
+        _ => None,
+    })?;
+    let came = |role| acks(case, device, role).into_iter().find(|(t, up_to, _)| *up_to == seq && *t >= sent);
+    let began = format!("the ack up to seq {seq}, which device {device} sent at {},", at(sent));
+    let Some((passed, _, gateway)) = came("gateway-") else {
+        return Some(format!("{began} never came to a gateway"));
+    };
+    let (gateway, shard) = (case.story.name(gateway), case.shard_name());
+    Some(match came("messages-") {
+        None => format!("{began} was passed on by {gateway} at {} and never came to {shard}", at(passed)),
+        Some((t, _, host)) if case.story.name(host) != shard => format!(
+            "{began} was passed on by {gateway} to {} (at {}), which does not have the conversation: {shard} has it, and never heard of the ack",
+            case.story.name(host),
+            at(t)
+        ),
+        Some((t, ..)) => {
+            format!("{began} came to {shard} at {}, which has not moved the cursor so far since", at(t))
+        }
+    })
 }
 
 fn acks_by_gateway(case: &Case<'_>, device: DeviceId, seq: Seq, until: u64) -> String {

@@ -47,7 +47,7 @@ pub fn cause(story: &Story, subject: &Subject) -> String {
         "limits-hold" => limits::cause(&case),
         "wire-privacy" => shown::on_the_wire(&case),
         "nothing-unsent" => content::cause(&case),
-        "cursor-behind-acks" | "cursor-never-back" => cursors::cause(&case),
+        "cursor-behind-acks" | "cursor-never-back" | "cursor-follows-acks" => cursors::cause(&case),
         "current-routes" => routes::cause(&case),
         "sender-order" => order::cause(&case),
         "tables-agree" => tables::cause(&case),

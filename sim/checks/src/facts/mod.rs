@@ -7,6 +7,7 @@
 //! conversation, about 80 a conversation. The simulated disks hold every message anyway, several times larger; in return
 //! a violation is named at once, by message, not by a sum that no longer adds up.
 
+mod acks;
 mod arrivals;
 mod audit;
 mod backlog;
@@ -23,6 +24,7 @@ mod rows;
 mod spent;
 mod table;
 
+pub(crate) use acks::Behind;
 pub(crate) use arrivals::Astray;
 pub use audit::AuditEntry;
 pub(crate) use fact::{Fact, Logged, Origin, Shown, Suspect, row};
@@ -31,6 +33,7 @@ pub(crate) use rows::{NONE, known, mark};
 use spent::Spent;
 
 use crate::{AuditLevel, Config};
+use acks::Acks;
 use arrivals::Arrivals;
 use backlog::Owed;
 use guesses::Guesses;
@@ -42,11 +45,14 @@ use rows::{Conversation, Device, Message, Pair};
 use rustc_hash::FxHashMap;
 use squall_history::What;
 use squall_protocol::ids::rendezvous;
-use squall_protocol::{ClientMsgId, ConversationId, DeviceId, UserId, Who};
+use squall_protocol::{ClientMsgId, ConversationId, DeviceId, UserId, Who, limits};
 use table::Table;
 
 /// How far beyond the end of a reference log a place may lie before it is kept beside it.
 const DENSE_REACH: usize = 4_096;
+
+/// Cursors are flushed within this time after an ack, in µs, with one flush that has just begun.
+const FLUSHED_US: u64 = 2 * limits::CURSOR_FLUSH_INTERVAL.as_micros() as u64;
 
 /// A shard as the checks see it.
 struct Shard {
@@ -77,14 +83,14 @@ pub(crate) struct Facts {
     changes: FxHashMap<u32, What>,
     /// Devices that go by the number of another.
     guesses: Guesses,
+    /// Of a device that has begun anew, its life before.
+    lives: FxHashMap<u32, u32>,
     /// The time of the latest event.
     pub now: u64,
     /// Whether the audit has said anything; without it nothing is known of the logs.
     pub audited: bool,
     membership: Membership,
     shards: Vec<Shard>,
-    /// Of a device that has begun anew, its life before.
-    lives: FxHashMap<u32, u32>,
     faulted: bool,
     active_faults: u32,
     /// When a fault last began or ended.
@@ -93,6 +99,8 @@ pub(crate) struct Facts {
     pub suspects: Vec<Suspect>,
     /// Who was connected when, what harmed whom, and what came late.
     pub promptness: Promptness,
+    /// Acks, until the cursors follow.
+    pub acks: Acks,
     /// What the shards' clocks show when the run starts; 0 when a fault may make them show anything.
     epoch_ms: u64,
     /// How full hosts' queues, debts and tables were.
@@ -122,6 +130,7 @@ impl Facts {
             refusals: Vec::new(),
             changes: FxHashMap::default(),
             guesses: Guesses::default(),
+            lives: FxHashMap::default(),
             now: 0,
             audited: false,
             membership: Membership::default(),
@@ -130,8 +139,8 @@ impl Facts {
             active_faults: 0,
             last_fault: None,
             suspects: Vec::new(),
-            lives: FxHashMap::default(),
             promptness: Promptness::new(config),
+            acks: Acks::new(config.undisturbed_us.map(|us| us + FLUSHED_US), config.noticed_us),
             epoch_ms: config.epoch_ms,
             levels: Vec::new(),
             arrivals: Arrivals::default(),
@@ -237,19 +246,10 @@ impl Facts {
         let pair =
             self.pairs.find_or_insert((device, conversation), || Pair::new(device, device_row, conversation));
         self.link(pair);
+        self.inherit(pair, device_row, conversation);
         pair
     }
 
-    /// The same for what the system says of a user's device. A number that another person's device has is no device of theirs,
-    /// unless they have been told to use it.
-    fn pair_of(&mut self, who: Who, conversation: ConversationId) -> Result<u32, Fact> {
-        let pair = self.pair(self.guesses.device(who), conversation, Some(who.0));
-        let row = &self.pairs[pair];
-        let device = &mut self.devices[row.device];
-        self.inherit(pair, device_row, conversation);
-        match device.user() {
-            Some(user) if user != who.0 => Err(Fact::StrayCursor { who, conversation: row.conversation }),
-            Some(_) => Ok(pair),
     /// What a device has acked the server may go by in its next life, too.
     fn inherit(&mut self, pair: u32, device: u32, conversation: u32) {
         let pair_of = |life: u32| self.pairs.find((self.devices[life].id, conversation));
@@ -265,6 +265,15 @@ impl Facts {
         std::iter::successors(self.lives.get(&device), |life| self.lives.get(life)).copied()
     }
 
+    /// The same for what the system says of a user's device. A number that another person's device has is no device of theirs,
+    /// unless they have been told to use it.
+    fn pair_of(&mut self, who: Who, conversation: ConversationId) -> Result<u32, Fact> {
+        let pair = self.pair(self.guesses.device(who), conversation, Some(who.0));
+        let row = &self.pairs[pair];
+        let device = &mut self.devices[row.device];
+        match device.user() {
+            Some(user) if user != who.0 => Err(Fact::StrayCursor { who, conversation: row.conversation }),
+            Some(_) => Ok(pair),
             None => {
                 device.set_user(who.0);
                 Ok(pair)

@@ -25,6 +25,7 @@ impl Facts {
     /// Takes an event. `None` when no property has to judge it.
     pub fn observe(&mut self, event: &Event) -> Option<Fact> {
         self.now = event.t;
+        self.look_for_cursors();
         match event.at {
             Entity::Device(device) => self.observe_device(device, &event.kind),
             Entity::Host(host) => self.observe_host(host, &event.kind),
@@ -94,11 +95,11 @@ impl Facts {
                 self.devices[device].set(mark::INSIDER, true);
                 None
             }
-            Kind::Slowed { until } => {
             Kind::Reinstalled { user, number } => {
                 self.begins_anew(device, (user, number));
                 None
             }
+            Kind::Slowed { until } => {
                 let device = self.device(device, None);
                 let row = &mut self.devices[device];
                 row.slow_until_ms = row.slow_until_ms.max(super::promptness::ms(until));
@@ -130,6 +131,7 @@ impl Facts {
                 let acked = self.acked(device, conversation, client_msg_id, seq);
                 let row = &self.pairs[acked.pair];
                 let (device, conversation) = (row.device, row.conversation);
+                self.heard(device);
                 self.ack_stamp(device, conversation, client_msg_id, seq, stored_at_ms);
                 Some(Fact::Acked(acked))
             }
@@ -142,8 +144,9 @@ impl Facts {
             }
             Kind::Deliver { conversation, from, to, entries, via, ref held } => {
                 self.arrived(device, conversation, Range { from: small(from), to: small(to) }, held);
+                let device = self.device(device, None);
+                self.heard(device);
                 if via == Via::Page && entries > 0 {
-                    let device = self.device(device, None);
                     self.page_came(device);
                 }
                 None
@@ -163,17 +166,14 @@ impl Facts {
                 let pair = self.pair(device, conversation, None);
                 let row = &mut self.pairs[pair];
                 row.acked_up_to = row.acked_up_to.max(small(up_to));
-                (small(up_to) > row.position).then_some(Fact::AckedAhead { pair, up_to })
+                let ahead = small(up_to) > row.position;
+                self.await_cursor(pair, small(up_to));
+                ahead.then_some(Fact::AckedAhead { pair, up_to })
             }
             _ => None,
         }
     }
 
-    fn published(&mut self, conversation: ConversationId, seq: Seq, devices: &[DeviceId]) -> Published {
-        let conversation = self.conversation(conversation);
-        let mut published = Published { targets: 0, gone: 0 };
-        for id in devices {
-            published.targets += 1;
     /// A device begins a new life. What the server knows of the one before is of this one from now on.
     fn begins_anew(&mut self, device: DeviceId, who: Who) {
         let before = self.device(self.guesses.device(who), Some(who.0));
@@ -182,6 +182,11 @@ impl Facts {
         self.guesses.add(who, device);
     }
 
+    fn published(&mut self, conversation: ConversationId, seq: Seq, devices: &[DeviceId]) -> Published {
+        let conversation = self.conversation(conversation);
+        let mut published = Published { targets: 0, gone: 0 };
+        for id in devices {
+            published.targets += 1;
             // The targets are named by their numbers alone, and this one is two people's.
             if self.guesses.is_guessed(*id) {
                 continue;

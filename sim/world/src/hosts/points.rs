@@ -83,8 +83,8 @@ pub(super) fn names(point: &Point<'_>) -> &'static [&'static str] {
         Point::ReadFailed { .. } => &["read_failed"],
         Point::StorageDown { .. } => &["storage_down"],
         Point::StorageUp => &["storage_up"],
-        // No fault of a simulated disk damages a row, and a simulated host has as many descriptors as it pleases.
-        Point::RowDamaged { .. } | Point::DescriptorsExhausted => &[],
+        // No fault of a simulated disk damages a row, a simulated host has as many descriptors as it pleases, and only a planted bug misroutes.
+        Point::RowDamaged { .. } | Point::DescriptorsExhausted | Point::Misrouted { .. } => &[],
         Point::Acked { .. } => &["ack_sent"],
         Point::DuplicateMet { .. } => &["duplicate_met_dedup"],
         Point::OldSendLookedUp { .. } => &["old_send_looked_up"],
@@ -163,6 +163,7 @@ pub(super) fn scenario_point(point: &Point<'_>) -> Option<model::Point> {
         | Point::LinkUp { .. }
         | Point::ReadFailed { .. }
         | Point::RowDamaged { .. }
+        | Point::Misrouted { .. }
         | Point::StorageDown { .. }
         | Point::StorageUp
         | Point::Lost { .. } => None,

@@ -173,6 +173,7 @@ impl Probe {
             | Point::LinkUp { .. }
             | Point::ReadFailed { .. }
             | Point::RowDamaged { .. }
+            | Point::Misrouted { .. }
             | Point::StorageDown { .. }
             | Point::StorageUp
             | Point::Lost { .. } => {}

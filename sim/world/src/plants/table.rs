@@ -314,6 +314,10 @@ bugs! {
         "To spare frames, a shard does not name those conversations in its heads of which a device has acked everything: whoever has forgotten what it acked is told nothing."
         ["no-loss"] in "installed-anew", 2 devices, 1 faults:
         "A device that is installed anew, and a conversation in which nothing more is said."
+    AcksRoutedByUser "acks-routed-by-user":
+        "Acks are a device's, so a gateway sends them to the shard that its user's number names, not to the one that has the conversation: cursors stay where they are, debts stay open, and devices are called back for nothing."
+        ["cursor-follows-acks"] in "fair-weather", 2 devices, 0 faults:
+        "Two shards, and an ack."
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::table::ConnectionId;
 use crate::links::{Pushed, Queue};
 use squall_core::gateway::{Peer, Registrations};
+use squall_core::plant::{Plant, planted};
 use squall_protocol::ids::rendezvous;
 use squall_protocol::wire::messages::request::Request as Kind;
 use squall_protocol::wire::messages::{Caller, HeadsOf, Request};
@@ -67,7 +68,9 @@ impl Uplinks {
     /// Hands a device's frame to the shard that owns its conversation.
     pub fn forward(&self, id: ConnectionId, peer: Peer, frame: &ClientFrame) -> Pushed {
         let (conversation, request) = relay::request_to_wire(frame);
-        let shard = rendezvous(conversation.spread(), self.shards.len() as u32);
+        let by_user = planted(Plant::AcksRoutedByUser) && matches!(frame, ClientFrame::Ack { .. });
+        let key = if by_user { peer.user.0 } else { conversation.spread() };
+        let shard = rendezvous(key, self.shards.len() as u32);
         let request = Request { caller: Some(caller(id, peer)), request: Some(request) };
         self.shards[shard as usize].push_for(peer.user, request)
     }

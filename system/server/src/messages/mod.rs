@@ -30,6 +30,7 @@ use crate::tasks::{Task, Tasks};
 use dispatcher::Dispatcher;
 use futures_util::StreamExt;
 use shard::Shard;
+pub use shard::Share;
 use squall_core::rate::UserLimits;
 use squall_protocol::limits;
 use squall_protocol::wire::messages as wire;
@@ -38,6 +39,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 /// What a messages shard is given.
 pub struct Parts {
+    pub share: Share,
     pub listener: Box<dyn Listener>,
     pub dialler: Dialler,
     /// Addresses of the registries and the buses.
@@ -80,6 +82,7 @@ impl Messages for Arc<Shard> {
 pub async fn run(parts: Parts) -> Result<(), tonic::transport::Error> {
     let dispatcher = Dispatcher::new(parts.registries.len(), parts.buses.len());
     let shard = Arc::new(Shard::new(
+        parts.share,
         parts.open_storage,
         parts.limits,
         dispatcher,

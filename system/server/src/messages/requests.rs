@@ -3,6 +3,9 @@
 //! **Invariant:** no answer speaks of an entry that is not durable. A resend of a staged entry waits with the first
 //! copy; while storage is being recovered nothing is answered that depends on it. Guarded by `sim/checks/src/acked_is_durable.rs`.
 //!
+//! **Invariant:** a shard takes nothing that is about a conversation of another one: what a gateway has misrouted is told of, and left undone, for an answer
+//! would speak of a log that is not here. Guarded by `tests.rs` beside this file and `sim/checks/src/cursor_follows_acks.rs`.
+//!
 //! **Invariant:** authorise before work. What the frame and the conversation's name decide is decided before the lock is
 //! taken; a stranger is turned away before a log is loaded, and learns the same whether there is one or not. Guarded by
 //! `tests.rs` beside this file and `server/tests/names.rs`.
@@ -75,6 +78,18 @@ fn message_of(request: &relay::Request) -> Option<(ConversationId, ClientMsgId)>
     }
 }
 
+/// The conversation that a request is about, if it is about one.
+fn conversation_of(request: &relay::Request) -> Option<ConversationId> {
+    match request {
+        relay::Request::Frame(
+            ClientFrame::Send { conversation, .. }
+            | ClientFrame::Ack { conversation, .. }
+            | ClientFrame::Sync { conversation, .. },
+        ) => Some(*conversation),
+        relay::Request::Frame(ClientFrame::Hello { .. } | ClientFrame::Ping) | relay::Request::Heads(_) => None,
+    }
+}
+
 /// Whether it is an ack of a conversation that by its name is not its user's. It would have no answer.
 fn is_vain(from: &Requester<'_>, request: &relay::Request) -> bool {
     matches!(request, relay::Request::Frame(ClientFrame::Ack { conversation, .. })
@@ -90,6 +105,11 @@ pub fn handle(shard: &Shard, request: Request, replies: &Queue<Reply>) {
     let from = Requester { caller: &caller, replies, observer: shard.observer.as_ref() };
     shard.observer.worked(Work::Member, named_members(&request));
     from.tell_asked(&request);
+    if let Some(conversation) = conversation_of(&request).filter(|conversation| !shard.share.has(*conversation)) {
+        let (device, times) = (DeviceId(caller.device), shard.count_misrouted());
+        shard.observer.passed(&Point::Misrouted { conversation, device, times });
+        return from.refuse_for_now(message_of(&request));
+    }
     if is_vain(&from, &request) {
         return;
     }
@@ -257,6 +277,7 @@ fn handle_send(
             if planted(Plant::AckBeforeCommit) {
                 waiter.answer(from.observer, conversation, entry.seq, entry.stored_at_ms);
             }
+            let answered = waiter.answered(entry.sender);
             state.waiters.insert((conversation, entry.seq), vec![waiter]);
             let position = state.next_position;
             state.next_position += 1;
@@ -281,7 +302,6 @@ fn handle_send(
                 // Its stamp is on disk only: what is known by heart is as small as dedup needs it.
                 let entry = storage.entries(conversation, seq, seq, 1, usize::MAX)?.pop();
                 let entry = entry.ok_or_else(|| StorageError::Corrupt {
-            let answered = waiter.answered(entry.sender);
                     table: "conversations",
                     row: format!("{conversation}/{seq}"),
                 })?;

@@ -16,14 +16,29 @@ use crate::storage::{Counted, OpenStorage, Storage, StorageError};
 use crate::tasks::Tasks;
 use squall_core::messages::{Planner, Position};
 use squall_core::rate::{Growth, UserLimits};
-use squall_protocol::limits;
+use squall_protocol::ids::rendezvous;
+use squall_protocol::{ConversationId, limits};
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
+/// Which of the shards one is: who has which conversation follows from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    pub index: u32,
+    pub shards: u32,
+}
+
+impl Share {
+    pub fn has(self, conversation: ConversationId) -> bool {
+        rendezvous(conversation.spread(), self.shards) == self.index
+    }
+}
+
 /// A shard of all conversations.
 pub struct Shard {
+    pub share: Share,
     state: Mutex<ShardState>,
     /// How many wait for the state.
     waiting: AtomicUsize,
@@ -38,12 +53,15 @@ pub struct Shard {
     pub work: Notify,
     /// How often memory has been dropped.
     lives: AtomicU32,
+    /// Requests that were another shard's.
+    misrouted: AtomicU64,
     /// Rows that cannot be read and have been told of.
     damaged: Mutex<BTreeSet<String>>,
 }
 
 impl Shard {
     pub fn new(
+        share: Share,
         open_storage: OpenStorage,
         limits: UserLimits,
         dispatcher: Dispatcher,
@@ -53,6 +71,7 @@ impl Shard {
     ) -> Self {
         let state = Mutex::new(ShardState::empty(dispatcher.registries.len()));
         Shard {
+            share,
             state,
             waiting: AtomicUsize::new(0),
             open_storage,
@@ -64,6 +83,7 @@ impl Shard {
             tasks,
             work: Notify::new(),
             lives: AtomicU32::new(0),
+            misrouted: AtomicU64::new(0),
             damaged: Mutex::default(),
         }
     }
@@ -164,6 +184,11 @@ impl Shard {
         state.read_failed = false;
         state.storage = Some(storage);
         Ok(())
+    }
+
+    /// One more request has come that is another shard's. Returns how many that makes.
+    pub fn count_misrouted(&self) -> u64 {
+        1 + self.misrouted.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Somebody's read has failed, who has been told: one row harms nobody else; after any other error the database has to be

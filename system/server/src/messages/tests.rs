@@ -2,7 +2,7 @@
 
 use super::dispatcher::Dispatcher;
 use super::requests;
-use super::shard::Shard;
+use super::shard::{Shard, Share};
 use crate::clock::Clock;
 use crate::links::Queue;
 use crate::net::BoxFuture;
@@ -12,6 +12,7 @@ use crate::tasks::Tasks;
 use futures_util::StreamExt;
 use squall_core::messages::{Conversation, Fence, LogDelta, Position, SendOutcome, SendRequest, Sender};
 use squall_core::rate::UserLimits;
+use squall_protocol::ids::rendezvous;
 use squall_protocol::wire::messages::reply::Reply as Kind;
 use squall_protocol::wire::messages::{Caller, Reply, Request};
 use squall_protocol::{
@@ -135,9 +136,14 @@ async fn disk(conversation: ConversationId) -> Arc<Counting> {
 }
 
 fn shard_on(disk: &Arc<Counting>) -> Shard {
+    shard_of(Share { index: 0, shards: 1 }, disk)
+}
+
+fn shard_of(share: Share, disk: &Arc<Counting>) -> Shard {
     let disk: Arc<dyn Storage> = Arc::clone(disk) as _;
     let open = Arc::new(move || Ok(Arc::clone(&disk)));
     let shard = Shard::new(
+        share,
         open,
         UserLimits::default(),
         Dispatcher::new(1, 1),
@@ -224,6 +230,30 @@ async fn a_stranger_costs_a_cold_conversation_no_read_of_its_log_whatever_they_a
         assert_eq!(disk.read.load(Ordering::Relaxed), 0, "{frame:?}");
         assert!(shard.state().cache.peek(conversation).is_none(), "{frame:?}");
     }
+}
+
+#[tokio::test]
+async fn what_is_about_another_shard_s_conversation_is_counted_and_leaves_no_trace() {
+    let conversation = ConversationId::group(OWNER, 77);
+    let disk = disk(conversation).await;
+    let owner = rendezvous(conversation.spread(), 2);
+    let shard = shard_of(Share { index: 1 - owner, shards: 2 }, &disk);
+    shard.state().cache = Default::default();
+    let replies: Queue<Reply> = Queue::default();
+    let mut batches = replies.batches();
+    disk.read.store(0, Ordering::Relaxed);
+    let send = text(conversation, ENTRIES + 1);
+    let ack = ClientFrame::Ack { conversation, up_to_seq: Seq(1) };
+    let sync = ClientFrame::Sync { conversation, since_seq: Seq::ZERO };
+    for frame in [&ack, &sync, &send] {
+        requests::handle(&shard, request(OWNER, frame), &replies);
+    }
+    // The send is to be said again; an ack has no answer, and whoever asked for a page asks again.
+    let told = answers(&mut batches).await;
+    assert!(matches!(told[..], [ServerFrame::Refused { reason: Refusal::Busy, .. }]), "{told:?}");
+    assert_eq!((shard.count_misrouted(), disk.read.load(Ordering::Relaxed)), (4, 0));
+    let state = shard.state();
+    assert!(state.cursors.is_empty() && state.cache.peek(conversation).is_none() && state.staged.len() == 0);
 }
 
 /// The frames that have been answered so far.
