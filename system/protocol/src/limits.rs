@@ -168,7 +168,8 @@ pub const CURSOR_FLUSH_INTERVAL: Duration = Duration::from_millis(500);
 /// Frames of one user that a gateway reads by default, a second in the long run and at once, by weight: whoever sends more is not
 /// read meanwhile. What a device answers to deliveries comes on top.
 pub const USER_FRAMES: (u32, u32) = (500, 5_000);
-/// A connection pays for so many of its next frames at once, or for this share of what its user may send at once if that is less.
+/// A connection pays for so many frames at once, and for no more of its next ones than it has had; or for this share of what its user may
+/// send at once if that is less.
 pub const FRAMES_BOUGHT: u32 = 16;
 pub const FRAMES_BOUGHT_SHARE: u32 = 64;
 /// However few frames a user is given, they are so many for each of their sends.

@@ -24,8 +24,12 @@ const EVE: UserId = UserId(3);
 
 /// Each user has a hundred frames a second, and fifty at once.
 async fn start(dir: &TempDir) -> Local {
-    let rate = |per_second, burst| Rate { per_second, burst };
-    let limits = UserLimits { frames: rate(100, 50), sends: rate(5, 10), ..UserLimits::default() };
+    start_with(dir, Rate { per_second: 100, burst: 50 }).await
+}
+
+async fn start_with(dir: &TempDir, frames: Rate) -> Local {
+    let sends = Rate { per_second: 5, burst: 10 };
+    let limits = UserLimits { frames, sends, ..UserLimits::default() };
     let config = LocalConfig {
         listen: "127.0.0.1:0".parse().unwrap(),
         gateways: 1,
@@ -99,6 +103,26 @@ async fn control_frames_and_fragments_are_frames() {
     timeout(PATIENCE, answered).await.unwrap();
     let took = began.elapsed();
     assert!(took > Duration::from_millis(900), "{took:?}");
+}
+
+#[tokio::test]
+async fn whoever_opens_hundreds_of_connections_pays_for_what_comes_over_them() {
+    const CONNECTIONS: u64 = 200;
+    let dir = TempDir::new("floods");
+    let local = start_with(&dir, Rate { per_second: 10, burst: 1_024 }).await;
+    let gateway = local.gateways()[0];
+    let mut open = Vec::new();
+    for number in 0..CONNECTIONS {
+        open.push(Raw::online(gateway, Codec::Protobuf, ANNE.0, 100 + number).await);
+    }
+    let began = Instant::now();
+    for raw in &mut open {
+        raw.send(ClientFrame::Ping).await;
+    }
+    for raw in &mut open {
+        pongs(raw, 1).await;
+    }
+    assert!(began.elapsed() < 2 * AT_ONCE, "{:?}", began.elapsed());
 }
 
 #[tokio::test]

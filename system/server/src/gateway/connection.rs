@@ -79,6 +79,8 @@ struct Connection {
     frames_before_hello: u8,
     /// Frames by weight that its user's budget has been charged for, and that have not come yet.
     frames_bought: u8,
+    /// How many it has had, as far as that can be counted.
+    frames_had: u8,
     /// Frames that it was sent by others than this gateway and that it has not acked: so many acks are nothing that its user has caused.
     acks_owed: u32,
 }
@@ -98,6 +100,7 @@ pub fn spawn(gateway: Arc<Gateway>, upgraded: Upgraded, accepted: Time) {
         closing: Closing::No,
         frames_before_hello: 0,
         frames_bought: 0,
+        frames_had: 0,
         acks_owed: 0,
     };
     let mut backlog = Backlog::default();
@@ -305,11 +308,13 @@ impl Connection {
             }
             return;
         };
+        let had = self.frames_had;
+        self.frames_had = had.saturating_add(1);
         if let Some(left) = u32::from(self.frames_bought).checked_sub(weight) {
             self.frames_bought = left as u8;
             return;
         }
-        let (bought, wait) = self.gateway.buy_frames(peer.user, weight - u32::from(self.frames_bought));
+        let (bought, wait) = self.gateway.buy_frames(peer.user, weight - u32::from(self.frames_bought), had);
         self.frames_bought = bought as u8;
         if let Some(wait) = wait {
             self.gateway.observer.passed(&Point::HeldBack { user: peer.user });

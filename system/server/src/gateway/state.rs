@@ -79,11 +79,12 @@ impl Gateway {
         self.pause(wait)
     }
 
-    /// Counts a frame of this weight, and for a connection that is in order some of its next ones as well, so that not each of them
-    /// comes here: how many those are, and how long none of its user's connections is to be read.
-    pub fn buy_frames(&self, user: UserId, weight: u32) -> (u32, Option<Duration>) {
-        let frames = weight.max(self.frames_at_once);
-        (frames - weight, self.draw_frame(user, frames))
+    /// Counts a frame of this weight, and for a connection that has had as many frames as `had` some of its next ones as well, so that
+    /// not each of them comes here: how many those are, and how long none of its user's connections is to be read. It pays ahead for as many
+    /// as it has had: whoever opens a thousand connections pays for what comes over them, not for what might.
+    pub fn buy_frames(&self, user: UserId, weight: u32, had: u8) -> (u32, Option<Duration>) {
+        let ahead = u32::from(had).min(self.frames_at_once - 1);
+        (ahead, self.draw_frame(user, weight + ahead))
     }
 
     /// How long none of a user's connections is to be read.
