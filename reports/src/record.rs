@@ -278,8 +278,26 @@ pub struct FirstViolation {
     pub seq: Option<u64>,
     pub client_msg_id: Option<String>,
     pub device: Option<String>,
+    /// What of a host was too full, for what is about no conversation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<LevelRecord>,
     /// A sentence: which message, who, what was expected and what was seen.
     pub message: String,
+}
+
+/// How full something of a host was, in items.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LevelRecord {
+    pub host: String,
+    /// What is counted, in the plural.
+    pub what: String,
+    /// How many there may be, where that is bounded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    /// The most before the first fault, the most of all, and how many at the end.
+    pub before: u64,
+    pub highest: u64,
+    pub end: u64,
 }
 
 /// A bound on a latency, and what was found.

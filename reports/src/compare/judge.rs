@@ -365,6 +365,7 @@ mod tests {
             seq: None,
             client_msg_id: None,
             device: None,
+            level: None,
             message: String::new(),
         });
         let comparison = compared(vec![run(1, 20.0)], vec![broken.clone()]);

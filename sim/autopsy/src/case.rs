@@ -4,6 +4,7 @@ use crate::log::{Placed, Stay, placed, stays};
 use crate::story::{Connection, Story, at};
 use squall_history::{Arrived, Asked, Entity, Event, Hop, Kind, Told, What};
 use squall_protocol::{ClientMsgId, ConversationId, DeviceId, Seq, UserId};
+use squall_reports::record::LevelRecord;
 
 /// What was found broken: the first violation of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub struct Subject {
     pub message: Option<ClientMsgId>,
     /// The device that saw it, or that sent it.
     pub device: Option<DeviceId>,
+    /// What of a host was too full; it is about no conversation then.
+    pub level: Option<LevelRecord>,
 }
 
 /// A violation with the story around it.
@@ -24,11 +27,15 @@ pub struct Case<'a> {
     pub story: &'a Story,
     pub subject: &'a Subject,
     pub log: Vec<Placed>,
+    /// The conversation's shard; the host of what was too full, if it is about that.
     pub shard: Option<u16>,
 }
 
 impl<'a> Case<'a> {
     pub fn new(story: &'a Story, subject: &'a Subject) -> Self {
+        if let Some(level) = &subject.level {
+            return Case { story, subject, log: Vec::new(), shard: story.index_of(&level.host) };
+        }
         let log = placed(story, subject.conversation);
         let staging = log.iter().find_map(|placed| placed.shard);
         let shard = story.shard_of(subject.conversation).or(staging);

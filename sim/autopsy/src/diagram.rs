@@ -29,6 +29,10 @@ impl Focus {
     /// What a violation is about.
     pub fn of(case: &Case<'_>) -> Focus {
         let subject = case.subject;
+        if subject.level.is_some() {
+            let (messages, places) = (BTreeSet::new(), BTreeSet::new());
+            return Focus { messages, places, senders: Vec::new(), receiver: None, whole: false };
+        }
         if subject.message.is_none() && subject.seq.is_none() {
             let (messages, places) = (BTreeSet::new(), BTreeSet::new());
             return Focus { messages, places, senders: Vec::new(), receiver: subject.device, whole: true };
@@ -140,7 +144,10 @@ fn relevant<'a>(case: &Case<'_>, focus: &Focus, steps: Vec<(&'a Event, What)>) -
             (from..=until).contains(&event.t)
                 || (matches!(event.kind, Kind::Connect { .. }) && had.contains(&event.t))
         }
-        Part::Host => touched.contains(&what.lane) && (from..=until).contains(&event.t),
+        Part::Host => {
+            // Whatever befell any host may be why another one grew.
+            (touched.contains(&what.lane) || case.subject.level.is_some()) && (from..=until).contains(&event.t)
+        }
     };
     steps.into_iter().filter(|(event, what)| is_told(event, what)).collect()
 }
@@ -151,7 +158,8 @@ fn mark_violation(case: &Case<'_>, focus: &Focus, diagram: &mut Diagram) {
         .receiver
         .or(case.subject.device)
         .or(focus.senders.first().copied())
-        .map(|device| format!("device {device}"));
+        .map(|device| format!("device {device}"))
+        .or_else(|| case.subject.level.as_ref().map(|level| level.host.clone()));
     let lane = device.and_then(|name| diagram.lanes.iter().position(|lane| lane.name == name));
     let lane = lane.or_else(|| diagram.lanes.iter().position(|lane| lane.kind == LaneKind::Shard)).unwrap_or(0);
     if diagram.lanes.is_empty() || case.subject.property.is_empty() {
@@ -254,6 +262,7 @@ mod tests {
             seq: Some(Seq(2)),
             message: Some(MESSAGE),
             device: Some(DEVICE),
+            level: None,
         }
     }
 

@@ -146,6 +146,10 @@ fn of_host(case: &Case<'_>, focus: &Focus, host: u16, kind: &Kind) -> Option<Wha
         Kind::Restart => {
             return background("runs again".to_owned()).map(|what| What { tone: Tone::Plain, ..what });
         }
+        Kind::Hop(Hop::MoreThanEver { what, items }) => {
+            let level = case.subject.level.as_ref().filter(|level| level.host == name && level.what == *what)?;
+            return say(format!("has {items} {}, more than ever before", level.what));
+        }
         Kind::Hop(Hop::DiskFailed) => return background("its disk refuses a commit".to_owned()),
         Kind::Hop(Hop::Recovered { entries, dispatched })
             if *entries > 0 || case.story.stopped_between(host, 0, u64::MAX).is_some() =>

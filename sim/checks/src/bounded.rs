@@ -3,7 +3,7 @@
 
 use crate::facts::Facts;
 use crate::property::Property;
-use crate::report::Tally;
+use crate::report::{Tally, Violation};
 
 const NAME: &str = "bounded-and-back";
 
@@ -37,14 +37,19 @@ fn conclude(facts: &Facts, tally: &mut Tally) {
         tally.exposed += u64::from(level.highest > level.before);
         let AuditLevel { host, what, before, highest, end, .. } = level;
         if let Some(limit) = level.limit.filter(|limit| highest > limit) {
-            tally.violate(|| facts.at_large(NAME, format!("{host} had {highest} {what}, and may have {limit}.")));
+            tally
+                .violate(|| too_full(level, facts, format!("{host} had {highest} {what}, and may have {limit}.")));
         }
         if level.returns && end > before {
             tally.violate(|| {
-                facts.at_large(NAME, format!("{host} has {end} {what} at the end of the quiet, and had at most {before} before the first fault."))
+                too_full(level, facts, format!("{host} has {end} {what} at the end of the quiet, and had at most {before} before the first fault."))
             });
         }
     }
+}
+
+fn too_full(level: &AuditLevel, facts: &Facts, sentence: String) -> Violation {
+    Violation { level: Some(level.clone()), ..facts.at_large(NAME, sentence) }
 }
 
 #[cfg(test)]
@@ -71,7 +76,12 @@ mod tests {
     fn what_grows_beyond_its_limit_or_stays_full_is_named() {
         assert_eq!(report(&[(Some(8), false, [2, 9, 2])]).verdict, Verdict::Violated);
         let stays = report(&[(None, true, [2, 9, 3])]);
-        assert!(stays.first.is_some_and(|first| first.message.contains("has 3 debts at the end")));
+        let first = stays.first.expect("one that is named");
+        assert!(first.message.contains("has 3 debts at the end"));
+        assert_eq!(
+            first.level.map(|level| (level.host, level.what, level.end)),
+            Some(("messages-0".into(), "debts", 3))
+        );
     }
 
     #[test]

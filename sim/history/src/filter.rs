@@ -1,6 +1,6 @@
 //! What somebody wants to know of a run: some conversations, some devices, or all of it.
 
-use crate::{Entity, Event, Hop, Kind};
+use crate::{Entity, Event, Hop, Kind, What};
 use squall_protocol::{ClientMsgId, ConversationId, DeviceId};
 use std::collections::BTreeSet;
 
@@ -62,7 +62,7 @@ impl Filter {
         self.is_everything() || self.conversations.contains(&conversation)
     }
 
-    /// Learns where a message that is wanted belongs.
+    /// Learns where a message that is wanted belongs, and by which number hosts know a device that is wanted.
     pub fn learn(&mut self, event: &Event) {
         if let (Kind::Reinstalled { number, .. }, Entity::Device(device)) = (&event.kind, event.at)
             && self.devices.contains(&device)
@@ -90,8 +90,7 @@ impl Filter {
         if about.is_some_and(|device| self.devices.contains(&device)) {
             return true;
         }
-        // What a shard still owes is asked for by device, whatever the conversation.
-        if self.every_device && matches!(event.kind, Kind::Hop(Hop::Redelivered { .. })) {
+        if self.every_device && is_counted(&event.kind) {
             return true;
         }
         match (conversation, about) {
@@ -99,6 +98,16 @@ impl Filter {
             (None, Some(_)) => self.every_device,
             (None, None) => true,
         }
+    }
+}
+
+/// What is counted by device or user, whatever the conversation: what a shard is owed and still owes, and what people do that is limited.
+fn is_counted(kind: &Kind) -> bool {
+    match kind {
+        Kind::Publish { .. } | Kind::Ack { .. } | Kind::Hop(Hop::Redelivered { .. }) => true,
+        Kind::Wait { .. } | Kind::Append { .. } => true,
+        Kind::Send { what, .. } => *what != What::Text,
+        _ => false,
     }
 }
 

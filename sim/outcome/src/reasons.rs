@@ -3,7 +3,9 @@
 use squall_checks::CheckReport;
 use squall_generators::FleetTotals;
 use squall_reports::Verdict;
-use squall_reports::record::{CheckRecord, FaultRecord, FirstViolation, MessageCounts, ServiceLevelRecord};
+use squall_reports::record::{
+    CheckRecord, FaultRecord, FirstViolation, LevelRecord, MessageCounts, ServiceLevelRecord,
+};
 use squall_scenarios::{FaultKind, Scenario};
 
 /// What a run is judged by.
@@ -105,6 +107,14 @@ pub fn check_record(report: CheckReport) -> CheckRecord {
             seq: v.seq.map(|seq| seq.0),
             client_msg_id: v.client_msg_id.map(|id| id.to_string()),
             device: v.device.map(|device| device.to_string()),
+            level: v.level.map(|level| LevelRecord {
+                host: level.host,
+                what: level.what.to_owned(),
+                limit: level.limit,
+                before: level.before,
+                highest: level.highest,
+                end: level.end,
+            }),
             message: v.message,
         }),
     }

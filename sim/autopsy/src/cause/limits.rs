@@ -136,15 +136,132 @@ fn too_many_changes(case: &Case<'_>, user: UserId) -> Option<String> {
     let stored = changes(case, user);
     let (first, last) = (stored.first()?, stored.last()?);
     let others: u64 = waits.values().sum();
+    let began = format!(
+        "{shard} stored more changes of user {user} than it may: in this conversation alone {}, stored from {} to {}",
+        stored.len(),
+        at(*first),
+        at(*last),
+    );
+    let growth = growth(case);
+    if let Some(counted) = charged_to_the_added(&growth, user).or_else(|| not_charged(&growth, user)) {
+        return Some(format!("{began}; {counted}"));
+    }
     let elsewhere = match own < others {
         true => format!(", while it told others {others} times: what somebody does is counted for somebody else"),
         false => ", and not often enough".to_owned(),
     };
+    Some(format!("{began}; it told them to wait {own} times there{elsewhere}"))
+}
+
+/// What a limit of additions may look back at, in µs.
+const RECENT_US: u64 = 10_000_000;
+/// Fewer additions than these say nothing of a limit.
+const FEW: usize = 3;
+
+/// Somebody whom somebody else added, as a shard stored it.
+struct Addition {
+    t: u64,
+    by: UserId,
+    whom: UserId,
+}
+
+/// What a shard stored of creations and additions, in whichever conversation, and when it told whom to wait with an addition.
+#[derive(Default)]
+struct Growth {
+    creations: Vec<(u64, UserId)>,
+    additions: Vec<Addition>,
+    waits: Vec<(u64, UserId)>,
+}
+
+fn is_recent(at: u64, t: u64) -> bool {
+    (t.saturating_sub(RECENT_US)..=t).contains(&at)
+}
+
+impl Growth {
+    fn added_by(&self, user: UserId, t: u64) -> usize {
+        self.additions.iter().filter(|addition| addition.by == user && is_recent(addition.t, t)).count()
+    }
+
+    fn times_added(&self, user: UserId, t: u64) -> usize {
+        self.additions.iter().filter(|addition| addition.whom == user && is_recent(addition.t, t)).count()
+    }
+
+    /// The most that a user has added within the time that a limit may look back at, and when they had.
+    fn most_added_by(&self, user: UserId) -> Option<(usize, u64)> {
+        let own = self.additions.iter().filter(|addition| addition.by == user);
+        own.map(|addition| (self.added_by(user, addition.t), addition.t)).max_by_key(|(most, _)| *most)
+    }
+}
+
+fn growth(case: &Case<'_>) -> Growth {
+    let (mut sent, mut growth) = (BTreeMap::new(), Growth::default());
+    for event in &case.story.events {
+        match (&event.kind, event.at) {
+            (Kind::Send { sender, client_msg_id, what: What::Joined(whom), .. }, _) if sender != whom => {
+                sent.insert(*client_msg_id, (*sender, Some(*whom)));
+            }
+            (Kind::Send { sender, client_msg_id, what: What::Created, .. }, _) => {
+                sent.insert(*client_msg_id, (*sender, None));
+            }
+            (Kind::Append { client_msg_id, .. }, Entity::Host(host)) if case.shard == Some(host) => {
+                match sent.get(client_msg_id).copied() {
+                    Some((by, Some(whom))) => growth.additions.push(Addition { t: event.t, by, whom }),
+                    Some((by, None)) => growth.creations.push((event.t, by)),
+                    None => {}
+                }
+            }
+            (Kind::Wait { conversation, client_msg_id, .. }, _)
+                if case.story.shard_of(*conversation) == case.shard =>
+            {
+                let added = sent.get(client_msg_id).filter(|(_, whom)| whom.is_some());
+                growth.waits.extend(added.map(|(by, _)| (event.t, *by)));
+            }
+            _ => {}
+        }
+    }
+    growth
+}
+
+/// Whoever is told to wait has added fewer than this user, who is not, and has been added more often than they have added.
+fn charged_to_the_added(growth: &Growth, user: UserId) -> Option<String> {
+    let (most, most_at) = growth.most_added_by(user)?;
+    let told =
+        growth.waits.iter().map(|(t, who)| (*t, *who, growth.added_by(*who, *t), growth.times_added(*who, *t)));
+    let fewer: Vec<_> = told.filter(|(_, who, added, _)| *who != user && *added < most).collect();
+    let (t, who, added, been_added) =
+        fewer.iter().max_by_key(|(_, _, added, been)| been.saturating_sub(*added))?;
+    let all = fewer.iter().all(|(_, _, added, been_added)| been_added > added);
+    all.then(|| {
+        format!(
+            "they had added {most} people within {} s by {}, while it told user {who} to wait at {}, who had added {added} and been added {been_added} times: what is counted is who is added, and not who adds",
+            RECENT_US / 1_000_000,
+            at(most_at),
+            at(*t)
+        )
+    })
+}
+
+/// This user was told to wait after creations, if ever, and never after they had added people one by one.
+fn not_charged(growth: &Growth, user: UserId) -> Option<String> {
+    let (most, until) = growth.most_added_by(user).filter(|(most, _)| *most >= FEW)?;
+    let own = growth.additions.iter().filter(|addition| addition.by == user && is_recent(addition.t, until));
+    let from = own.map(|addition| addition.t).min()?;
+    let waits: Vec<u64> = growth.waits.iter().filter(|(_, who)| *who == user).map(|(t, _)| *t).collect();
+    let by_creation = |t: &u64| {
+        let created = growth.creations.iter().any(|(at, by)| *by == user && is_recent(*at, *t));
+        created && growth.added_by(user, *t) == 0
+    };
+    if !waits.iter().all(|t| *t < from && by_creation(t)) {
+        return None;
+    }
+    let told = match waits.last() {
+        Some(last) => format!("it told them to wait after creations only (at {} for the last time)", at(*last)),
+        None => "it never told them to wait with an addition".to_owned(),
+    };
     Some(format!(
-        "{shard} stored more changes of user {user} than it may: in this conversation alone {}, stored from {} to {}; it told them to wait {own} times there{elsewhere}",
-        stored.len(),
-        at(*first),
-        at(*last),
+        "{told}, and not once for the {most} people whom they added one by one from {} to {}: what is added so is counted for somebody else, or for nobody",
+        at(from),
+        at(until)
     ))
 }
 

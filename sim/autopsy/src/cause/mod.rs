@@ -9,6 +9,7 @@ mod content;
 mod cursors;
 mod delivery;
 mod durable;
+mod levels;
 mod limits;
 mod lookup;
 mod order;
@@ -44,6 +45,7 @@ pub fn cause(story: &Story, subject: &Subject) -> String {
         "members-only" => {
             admission::cause(&case).or_else(|| shown::cause(&case)).or_else(|| content::cause(&case))
         }
+        "bounded-and-back" => levels::cause(&case),
         "limits-hold" => limits::cause(&case),
         "wire-privacy" => shown::on_the_wire(&case),
         "nothing-unsent" => content::cause(&case),

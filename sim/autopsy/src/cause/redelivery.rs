@@ -2,8 +2,9 @@
 
 use super::delivery::Way;
 use crate::story::at;
-use squall_history::{Asked, Entity, Hop};
-use squall_protocol::limits;
+use squall_history::{Asked, Entity, Hop, Kind};
+use squall_protocol::{ConversationId, DeviceId, Seq, limits};
+use std::collections::BTreeMap;
 
 /// What came after the publication at `t`, as the second half of a sentence.
 pub fn clause(way: &Way<'_>, t: u64) -> String {
@@ -137,6 +138,9 @@ fn never(way: &Way<'_>, t: u64) -> String {
         .filter(|(event, hop)| matches!(hop, Hop::Redelivered { .. }) && Some(event.at) == shard_index)
         .map(|(event, _)| event.t)
         .collect();
+    if let Some(forgotten) = forgotten(way, t) {
+        return format!("{shard}, which had no ack for it, never told the device again{forgotten}");
+    }
     if others.is_empty() {
         return format!(
             "{shard}, which had no ack for it, never told the device again, nor anybody else anything"
@@ -149,16 +153,54 @@ fn never(way: &Way<'_>, t: u64) -> String {
         );
     }
     let later = others.iter().filter(|told| **told > t).count();
-    let full = case.story.hops().rev().find_map(|(event, hop)| match hop {
-        Hop::MoreThanEver { what: "open debts", items } if Some(event.at) == shard_index => {
-            Some((event.t, *items))
-        }
+    format!("{shard}, which had no ack for it, never told the device again, though it told others {later} times")
+}
+
+/// A debt that is as old as this has been seen when a shard last looked how many it has, in µs.
+const SEEN_US: u64 = 2_000_000;
+/// For how long after a publication it is looked for, in s.
+const LOOKED_FOR_S: u64 = 10;
+
+/// More was owed to the shard, at some time after the publication at `t`, than it ever knew of.
+fn forgotten(way: &Way<'_>, t: u64) -> Option<String> {
+    let shard = Entity::Host(way.case.shard?);
+    let (known_at, known) = way.case.story.hops().rev().find_map(|(event, hop)| match hop {
+        Hop::MoreThanEver { what: "open debts", items } if event.at == shard => Some((event.t, *items)),
         _ => None,
-    });
-    let full = full.filter(|_| later > 0).map_or(String::new(), |(t, items)| {
-        format!(": of what it owed, {items} at the most (at {}), this was forgotten", at(t))
-    });
-    format!(
-        "{shard}, which had no ack for it, never told the device again, though it told others {later} times{full}"
-    )
+    })?;
+    let looks = (0..=LOOKED_FOR_S).map(|s| t + s * 1_000_000).filter(|look| *look <= way.end());
+    let (owed_at, owed) = looks.map(|look| (look, owed(way, shard, look))).max_by_key(|(_, owed)| *owed)?;
+    (owed > known).then(|| {
+        format!(
+            ": at {} it was owed {owed} acks, each by a device for a conversation, and it knew of {known} debts at the most (at {}), so that others were forgotten",
+            at(owed_at),
+            at(known_at)
+        )
+    })
+}
+
+/// How many devices owe a shard an ack for some conversation at this time, each for a while and on one connection.
+fn owed(way: &Way<'_>, shard: Entity, until: u64) -> u64 {
+    let mut open: BTreeMap<(DeviceId, ConversationId), (u64, Seq)> = BTreeMap::new();
+    for event in way.case.story.events.iter().take_while(|event| event.t <= until) {
+        match (&event.kind, event.at) {
+            (Kind::Publish { conversation, seq, devices }, at) if at == shard => {
+                for device in devices {
+                    open.entry((*device, *conversation)).or_insert((event.t, *seq)).1 = *seq;
+                }
+            }
+            (Kind::Ack { conversation, up_to }, Entity::Device(device)) => {
+                let key = (device, *conversation);
+                if open.get(&key).is_some_and(|(_, last)| up_to >= last) {
+                    open.remove(&key);
+                }
+            }
+            // It learns from heads what it lacks.
+            (Kind::Connect { .. } | Kind::Disconnect { .. }, Entity::Device(device)) => {
+                open.retain(|(of, _), _| *of != device);
+            }
+            _ => {}
+        }
+    }
+    open.values().filter(|(since, _)| since + SEEN_US <= until).count() as u64
 }

@@ -6,6 +6,7 @@ use crate::case::Subject;
 use crate::story::Story;
 use squall_history::{Asked, Entity, Event, Extent, Harm, Hop, Kind, Told, Via, What};
 use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId};
+use squall_reports::record::LevelRecord;
 
 const C: ConversationId = ConversationId(1 << 127 | 1);
 const M: ClientMsgId = ClientMsgId(7 << 96);
@@ -26,8 +27,15 @@ fn story(steps: Vec<(u64, Entity, Kind)>) -> Story {
 fn told(property: &str, seq: Option<u64>, device: Option<DeviceId>, steps: Vec<(u64, Entity, Kind)>) -> String {
     let story = story(steps);
     let t = story.end();
-    let subject =
-        Subject { property: property.to_owned(), t, conversation: C, seq: seq.map(Seq), message: Some(M), device };
+    let subject = Subject {
+        property: property.to_owned(),
+        t,
+        conversation: C,
+        seq: seq.map(Seq),
+        message: Some(M),
+        device,
+        level: None,
+    };
     cause(&story, &subject)
 }
 
@@ -176,4 +184,101 @@ fn a_registry_that_took_out_a_device_that_is_there_is_named() {
 fn what_no_rule_knows_is_said_with_the_last_step() {
     let sentence = told("bounded-and-back", None, Some(D), vec![connect(0, D), send(1_000), end(9_000)]);
     assert!(sentence.starts_with("no rule knows the cause"), "{sentence}");
+}
+
+#[test]
+fn what_grew_on_a_host_is_named_with_its_bound_and_what_came_before() {
+    let more = |items| Kind::Hop(Hop::MoreThanEver { what: "tasks that read for a gateway", items });
+    let steps = vec![
+        (100, SHARD, more(1)),
+        (5_000, GATEWAY, Kind::Crash),
+        (5_500, SHARD, more(2)),
+        (8_000, GATEWAY, Kind::Crash),
+        (8_500, SHARD, more(3)),
+        end(30_000),
+    ];
+    let story = story(steps);
+    let level = LevelRecord {
+        host: "messages-0".to_owned(),
+        what: "tasks that read for a gateway".to_owned(),
+        limit: None,
+        before: 1,
+        highest: 3,
+        end: 3,
+    };
+    let subject = |level| Subject {
+        property: "bounded-and-back".to_owned(),
+        t: story.end(),
+        conversation: ConversationId(0),
+        seq: None,
+        message: None,
+        device: None,
+        level: Some(level),
+    };
+    let sentence = cause(&story, &subject(level.clone()));
+    assert_eq!(
+        sentence,
+        "messages-0 has 3 tasks that read for a gateway at the end of the quiet, and had at most 1 before the first fault: there were 2 for the first time at 5.500 s, after gateway-0 had crashed at 5.000 s, more each time after gateway-0 stopped, and 3 at 8.500 s; none of them has gone since"
+    );
+    let beyond = cause(&story, &subject(LevelRecord { limit: Some(2), ..level }));
+    assert!(
+        beyond.starts_with("messages-0 had 3 tasks that read for a gateway at the most, and may have 2"),
+        "{beyond}"
+    );
+}
+
+#[test]
+fn where_the_way_of_an_ack_ends_is_named() {
+    let ack = |ms, at| {
+        let asked = Asked::Ack { up_to: Seq(2) };
+        (ms, at, Kind::Hop(Hop::Received { user: U, device: D, conversation: C, asked }))
+    };
+    let acks = || vec![connect(0, D), (1_000, Entity::Device(D), Kind::Ack { conversation: C, up_to: Seq(2) })];
+    let lost = told("cursor-follows-acks", Some(2), Some(D), [acks(), vec![end(9_000)]].concat());
+    assert!(lost.ends_with("which device 3 sent at 1.000 s, never came to a gateway"), "{lost}");
+    let steps = [acks(), vec![ack(1_010, GATEWAY), ack(1_020, SHARD), end(9_000)]].concat();
+    let unmoved = told("cursor-follows-acks", Some(2), Some(D), steps);
+    assert!(unmoved.contains("came to messages-0 at 1.020 s, which has not moved the cursor"), "{unmoved}");
+}
+
+#[test]
+fn a_limit_that_counts_who_is_added_is_named() {
+    let (other, friend) = (UserId(31), UserId(32));
+    let device_of = |user: UserId| DeviceId(user.0);
+    let added = |n: u64, by: UserId, whom: UserId| {
+        let client_msg_id = ClientMsgId(u128::from(n) << 96);
+        let kind = Kind::Send {
+            conversation: C,
+            sender: by,
+            client_msg_id,
+            body_hash: 1,
+            what: What::Joined(whom),
+            members: Vec::new(),
+        };
+        [
+            vec![(1_000 + n, Entity::Device(device_of(by)), kind)],
+            stored(1_100 + n, device_of(by), client_msg_id, n).to_vec(),
+        ]
+        .concat()
+    };
+    // One adds four people, of whom one is added twice, who then may not add anybody.
+    let mut steps =
+        [added(7, U, UserId(40)), added(1, U, UserId(41)), added(2, U, other), added(3, friend, other)].concat();
+    let refused = ClientMsgId(9 << 96);
+    let kind = Kind::Send {
+        conversation: C,
+        sender: other,
+        client_msg_id: refused,
+        body_hash: 1,
+        what: What::Joined(friend),
+        members: Vec::new(),
+    };
+    let wait = Kind::Wait { conversation: C, client_msg_id: refused, retry_after_ms: 500 };
+    steps.push((1_200, Entity::Device(device_of(other)), kind));
+    steps.push((1_210, Entity::Device(device_of(other)), wait));
+    steps.sort_by_key(|(ms, ..)| *ms);
+    steps.push(end(9_000));
+    let sentence = told("limits-hold", None, Some(device_of(U)), steps);
+    assert!(sentence.contains("user 31 to wait at 1.210 s, who had added 0 and been added 2 times"), "{sentence}");
+    assert!(sentence.ends_with("what is counted is who is added, and not who adds"), "{sentence}");
 }

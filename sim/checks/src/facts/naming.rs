@@ -70,6 +70,15 @@ impl Facts {
 
     /// A violation, found now, that is about no conversation.
     pub fn at_large(&self, check: &'static str, message: String) -> Violation {
-        Violation { t: self.now, check, conversation: None, seq: None, client_msg_id: None, device: None, message }
+        Violation {
+            t: self.now,
+            check,
+            conversation: None,
+            seq: None,
+            client_msg_id: None,
+            device: None,
+            level: None,
+            message,
+        }
     }
 }

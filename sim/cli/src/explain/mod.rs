@@ -177,7 +177,7 @@ fn asked(args: &Args, record: &RunRecord) -> Result<Asked, Exit> {
     }
     subject::violations(record).into_iter().next().map(Asked::Violation).ok_or_else(|| {
         bad(&format!(
-            "{}: nothing was violated in this run that has to do with a message; name one with --message, or a device or conversation with --device or --conversation",
+            "{}: nothing was violated in this run that has to do with a message or a host's levels; name one with --message, or a device or conversation with --device or --conversation",
             args.dir.display()
         ))
     })
@@ -192,6 +192,7 @@ fn tell(asked: &Asked, story: &Story) -> Result<Told, String> {
         seq: None,
         message,
         device,
+        level: None,
     };
     let (title, subject) = match asked {
         Asked::Violation(subject) => {

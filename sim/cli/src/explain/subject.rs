@@ -6,7 +6,7 @@ use squall_protocol::{ClientMsgId, ConversationId, DeviceId, Seq};
 use squall_reports::record::FirstViolation;
 use squall_reports::{CheckRecord, RunRecord};
 
-/// The violations of which a record knows the message, the first by simulated time first.
+/// The violations of which a record knows the message or the host, the first by simulated time first.
 pub fn violations(record: &RunRecord) -> Vec<Subject> {
     let violated = record.checks.iter().filter_map(|check| Some((check, check.first.as_ref()?)));
     let mut found: Vec<Subject> = violated.filter_map(|(check, first)| subject(check, first)).collect();
@@ -15,13 +15,18 @@ pub fn violations(record: &RunRecord) -> Vec<Subject> {
 }
 
 fn subject(check: &CheckRecord, first: &FirstViolation) -> Option<Subject> {
+    let conversation = match first.level {
+        Some(_) => 0,
+        None => first.conversation.parse().ok()?,
+    };
     Some(Subject {
         property: check.name.clone(),
         t: first.t,
-        conversation: ConversationId(first.conversation.parse().ok()?),
+        conversation: ConversationId(conversation),
         seq: first.seq.map(Seq),
         message: first.client_msg_id.as_deref().and_then(message),
         device: first.device.as_deref().and_then(|device| device.parse().ok()).map(DeviceId),
+        level: first.level.clone(),
     })
 }
 

@@ -224,6 +224,7 @@ pub fn judge(
             seq: None,
             client_msg_id: None,
             device: None,
+            level: None,
             message,
         }),
     });
