@@ -213,7 +213,7 @@ impl Judge {
         let mut until = vec![Time::ZERO; stations];
         let mut totals = vec![FleetTotals::default(); stations];
         let mut reached = vec![0; stations];
-        let mut phases = vec!["ramp"; stations];
+        let (mut phases, mut since) = (vec!["ramp"; stations], vec![Time::ZERO; stations]);
         let mut ends: Vec<Option<End>> = (0..stations).map(|_| None).collect();
         yield_to_others(JUDGES_NICENESS);
         let cpu_before = thread_time();
@@ -227,7 +227,7 @@ impl Judge {
                     until[station] = batch.until;
                     totals[station] = batch.totals;
                     reached[station] = batch.reached;
-                    phases[station] = batch.phase;
+                    (phases[station], since[station]) = (batch.phase, batch.since);
                     if let Some(end) = batch.end {
                         until[station] = Time::NEVER;
                         ends[station] = Some(*end);
@@ -243,7 +243,10 @@ impl Judge {
             let ripe = until.iter().min().copied().unwrap_or(Time::ZERO);
             if phase != now_in {
                 phase = now_in;
-                let at = if ripe == Time::NEVER { clock.now() } else { ripe };
+                let there = phases.iter().zip(&since).filter(|(name, _)| **name == phase);
+                let at = there.map(|(_, since)| *since).max().unwrap_or(Time::ZERO).min(ripe);
+                // What was before it is told before it: whoever merges shards takes each in its order.
+                self.judge_up_to(at, &mut queues);
                 self.phases.push((phase, at, self.totals.frames));
                 self.event(&Event { t: at.0, at: Entity::World, kind: Kind::Phase { name: phase } });
             }

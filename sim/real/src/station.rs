@@ -67,6 +67,8 @@ pub struct Batch {
     /// Connections that were there, whether or not anybody was welcomed.
     pub reached: u64,
     pub phase: &'static str,
+    /// When that phase began here.
+    pub since: Time,
     pub end: Option<Box<End>>,
 }
 
@@ -156,6 +158,7 @@ pub struct Station {
     judge: SyncSender<Batch>,
     stop: Arc<AtomicBool>,
     phase: &'static str,
+    since: Time,
     phases: Vec<Began>,
     told_at: Time,
 }
@@ -205,6 +208,7 @@ impl Station {
             judge,
             stop,
             phase: "",
+            since: Time::ZERO,
             phases: Vec::new(),
             told_at: Time::ZERO,
             mile,
@@ -258,6 +262,7 @@ impl Station {
             self.tell(None);
         }
         self.phase = phase;
+        self.since = self.now.get();
         self.note(phase);
     }
 
@@ -388,6 +393,7 @@ impl Station {
             totals: self.fleet.totals(),
             reached: self.mile.sockets.borrow().reached,
             phase: self.phase,
+            since: self.since,
             end,
         };
         // A judge who is gone has heard enough.
