@@ -64,8 +64,8 @@ bugs! {
         "One sender, whose ack is lost."
     DedupForgottenOnRestart "dedup-forgotten-on-restart":
         "What has been stored is remembered in memory only; a resend that meets a restarted server is stored again."
-        ["no-duplicates"] in "power-loss", 1 devices, 1 faults:
-        "One sender, whose shard restarts between the commit and the ack."
+        ["no-duplicates", "same-stamps"] in "power-loss-unheard", 1 devices, 2 faults:
+        "One sender, whose shard restarts between the commit and the ack, and who says it again before it comes back from the log."
     DedupByUserNotDevice "dedup-by-user-not-device":
         "Messages are numbered by device and deduplicated by user; the second device's first message passes for the first device's."
         ["acked-is-durable", "dense-sequence"] in "fair-weather", 2 devices, 0 faults:
