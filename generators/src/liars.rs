@@ -309,7 +309,8 @@ impl<C: Copy + Eq> Liars<C> {
             | ServerFrame::Heads { .. }
             | ServerFrame::Pong
             | ServerFrame::Error { .. }
-            | ServerFrame::Stale { .. } => {}
+            | ServerFrame::Stale { .. }
+            | ServerFrame::ComeBack { .. } => {}
         }
     }
 

@@ -70,6 +70,19 @@ fn elements<T: Field>(values: &[Value<'_>], place: &Place, reader: &mut Reader) 
     read.into_iter().collect()
 }
 
+impl Field for bool {
+    fn read(value: &Value<'_>, place: &Place, reader: &mut Reader) -> Option<bool> {
+        match value.get_ref() {
+            DeValue::Boolean(truth) => Some(*truth),
+            _ => {
+                let help = format!("write {} = true, or leave it out", place.label);
+                reader.wrong_type(value, place, "true or false", help);
+                None
+            }
+        }
+    }
+}
+
 impl Field for u32 {
     fn read(value: &Value<'_>, place: &Place, reader: &mut Reader) -> Option<u32> {
         whole_number(value, place, reader, u64::from(u32::MAX)).and_then(|number| u32::try_from(number).ok())

@@ -4,7 +4,7 @@
 //! with a number of users. Nothing here knows how a fault is applied or a population is built.
 
 pub use crate::costs::Costs;
-pub use crate::faults::{DiskOperation, Fault, FaultKind, KindName, Point, Strikes};
+pub use crate::faults::{DEFAULT_WINDOW, DiskOperation, Fault, FaultKind, KindName, Point, Strikes};
 pub use crate::limits::Limits;
 pub use crate::network::{Backbone, Network, Profile};
 pub use crate::topology::Topology;

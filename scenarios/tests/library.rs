@@ -40,6 +40,7 @@ fn the_library_parses_and_each_file_says_what_it_exposes() {
             "everyday-people",
             "flash-crowd",
             "gateway-crash",
+            "graceful-deploy",
             "hundreds-of-conversations",
             "insiders",
             "liars",
@@ -104,7 +105,19 @@ fn what_the_keys_of_faults_can_say_survives_a_round_trip() {
     let kinds = vec![
         FaultKind::Crash { target: one.clone(), point: None },
         FaultKind::Crash { target: Target::BusiestShard.into(), point: Some(Point::Acked) },
-        FaultKind::RollingRestart { target: one.clone(), gap: Span::from_millis(20) },
+        FaultKind::RollingRestart {
+            target: one.clone(),
+            gap: Span::from_millis(20),
+            graceful: false,
+            window: None,
+        },
+        FaultKind::RollingRestart {
+            target: one.clone(),
+            gap: Span::ZERO,
+            graceful: true,
+            window: Some(Span::from_secs(3)),
+        },
+        FaultKind::Stop { target: one.clone(), window: None },
         FaultKind::Swizzle { between: one.clone(), and: other.clone() },
         FaultKind::Flap {
             between: side("one of gateway-*"),
@@ -154,13 +167,13 @@ fn what_the_keys_of_faults_can_say_survives_a_round_trip() {
         FaultKind::HalfOpen { share: 0.3 },
     ];
     let fault = |(index, kind): (usize, FaultKind)| {
-        let lasts = (!kind.is_instant()).then(|| Span::from_millis(1_500));
+        let lasts = (!kind.is_instant()).then(|| Span::from_secs(12));
         Fault {
             name: format!("\"{index}\" é\\"),
             at: Span::from_millis(7),
             within: (index % 2 == 0).then(|| Span::from_millis(40)),
             lasts,
-            every: Some(Span::from_secs(2)),
+            every: Some(Span::from_secs(14)),
             kind,
         }
     };

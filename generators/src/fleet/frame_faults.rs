@@ -58,6 +58,7 @@ pub enum FrameKind {
     Pong,
     Error,
     Stale,
+    ComeBack,
 }
 
 impl FrameKind {
@@ -82,6 +83,7 @@ impl FrameKind {
             ServerFrame::Pong => FrameKind::Pong,
             ServerFrame::Error { .. } => FrameKind::Error,
             ServerFrame::Stale { .. } => FrameKind::Stale,
+            ServerFrame::ComeBack { .. } => FrameKind::ComeBack,
         }
     }
 }

@@ -8,7 +8,6 @@ mod corners;
 mod frame_faults;
 mod frames;
 mod last_mile;
-mod memory;
 mod missing;
 mod outputs;
 mod presence;
@@ -429,6 +428,10 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
     fn put_away(&mut self, client: u32, now: Time, sink: &mut impl Sink) {
         let put_away = &mut self.clients[client];
         put_away.presence.ends(now);
+        if !put_away.was_online {
+            let at = Entity::Device(put_away.session.device());
+            sink.event(Event { t: now.0, at, kind: Kind::Away });
+        }
         // Whoever gives up while it waits for a connection that a fault has cost waits for that one still.
         let gone = put_away.gone.get_or_insert_default();
         gone.by_choice |= put_away.was_online;

@@ -7,6 +7,7 @@ use squall_core::Time;
 use squall_core::client::ClientSession;
 use squall_history::{Entity, Event, Kind};
 use squall_protocol::Codec;
+use squall_protocol::close::CloseReason;
 use squall_protocol::ids::mix;
 use std::io;
 
@@ -98,14 +99,16 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
         let Some((incoming, len)) = websocket::read(bytes)? else { return Ok(0) };
         let payload = match (incoming, client.codec) {
             (Incoming::Text(payload), Codec::Json) | (Incoming::Binary(payload), Codec::Protobuf) => payload,
-            (Incoming::Close(_, payload), _) => {
+            (Incoming::Close(code, payload), _) => {
                 let mask = self.mask();
                 let mut farewell = Vec::new();
                 websocket::write_close(&mut farewell, payload, mask);
                 // The gateway closes whether or not it reads this.
                 let _ = self.last_mile.write(conn, &farewell);
                 self.last_mile.close(conn);
-                self.lose(index, "closed by the gateway", now, sink);
+                let is_restart = code == Some(CloseReason::Restart.code());
+                let reason = if is_restart { "closed for a restart" } else { "closed by the gateway" };
+                self.lose(index, reason, now, sink);
                 return Ok(len);
             }
             (Incoming::Control, _) => return Ok(len),

@@ -187,8 +187,19 @@ fn add(draws: &mut Draws, scenario: &Scenario, mood: Mood, kind: KindName, fault
         KindName::PowerLoss => return power_loss(draws, scenario, mood, at, short, faults),
         KindName::RollingRestart => {
             let role = draws.pick(&[Role::Gateway, Role::Messages]);
-            let kind = FaultKind::RollingRestart { target: Target::All(role).into(), gap: draws.ms(200, 2_000) };
+            let (target, gap) = (Target::All(role).into(), draws.ms(200, 2_000));
+            let kind = FaultKind::RollingRestart { target, gap, graceful: false, window: None };
             return faults.push(fault(at, Some(draws.ms(500, 2_500)), kind));
+        }
+        KindName::Stop => {
+            let role = draws.pick(&[Role::Gateway, Role::Gateway, Role::Messages, Role::Bus]);
+            let window = (role == Role::Gateway).then(|| draws.ms(0, 4_000));
+            let lasts = window.unwrap_or_default() + draws.ms(6_000, 9_000);
+            return faults.push(fault(
+                at,
+                Some(lasts),
+                FaultKind::Stop { target: Target::OneOf(role).into(), window },
+            ));
         }
         KindName::Partition => {
             let (between, and) = sides(draws, scenario, mood);

@@ -70,7 +70,7 @@ fn lasts(fault: &Fault, scenario: &Scenario) -> Stretch {
     let until = match &fault.kind {
         kind if kind.is_instant() => from + 1,
         FaultKind::Crash { point: Some(_), .. } | FaultKind::PowerLoss { point: Some(_), .. } => from + 2 * length,
-        FaultKind::RollingRestart { target, gap } => {
+        FaultKind::RollingRestart { target, gap, .. } => {
             from + (length + gap.as_millis()) * target.hosts(&scenario.topology).len() as u64
         }
         _ => from + length,
@@ -97,6 +97,7 @@ fn silences(fault: &Fault, scenario: &Scenario) -> Vec<(Ground, Stretch)> {
         FaultKind::Crash { target, .. }
         | FaultKind::PowerLoss { target, .. }
         | FaultKind::RollingRestart { target, .. }
+        | FaultKind::Stop { target, .. }
         | FaultKind::Pause { target } => {
             for role in roles(target, scenario) {
                 all.push((Ground::Host(role), stretch));
@@ -186,7 +187,9 @@ fn needs(fault: &Fault, scenario: &Scenario) -> Vec<(Vec<Ground>, Stretch, u64)>
         FaultKind::Crash { target, .. } | FaultKind::PowerLoss { target, .. } | FaultKind::Pause { target } => {
             vec![(hosts(target), begins, 1)]
         }
-        FaultKind::RollingRestart { target, .. } => vec![(hosts(target), stretch, stretch.until - stretch.from)],
+        FaultKind::RollingRestart { target, .. } | FaultKind::Stop { target, .. } => {
+            vec![(hosts(target), stretch, stretch.until - stretch.from)]
+        }
         FaultKind::Partition { between, and }
         | FaultKind::Swizzle { between, and }
         | FaultKind::Hold { between, and }

@@ -70,11 +70,10 @@ fn against(out: &mut String, run: &RunRecord, load: &LoadRecord) {
     });
     let _ = writeln!(
         out,
-        "<p class=\"under\">Generator: {:.1} &micro;s of CPU a frame, {} in all, {} of it to judge; a hundredth of all sends left {:.1} ms late or more{server}. \
+        "<p class=\"under\">Generator: {} of CPU, {:.1} &micro;s a frame, a hundredth of all sends left {:.1} ms late or more{server}. \
          {} entries were read back over the wire.</p>",
-        load.cpu_us_per_frame,
         seconds(load.cpu_ms),
-        seconds(load.judge_cpu_ms),
+        load.cpu_us_per_frame,
         load.late_p99_ms,
         grouped(load.audited_entries)
     );
@@ -159,6 +158,7 @@ fn broken(check: &str) -> &'static str {
         }
         "same-stamps" => "copies of one message do not agree on who wrote it and when",
         "bounded-and-back" => "something grew beyond its limit, or stayed full after the trouble was over",
+        "drains-gently" => "a gateway that was to end did so in bad order",
         "limits-hold" => "somebody did more than a user may, or was told to wait who had not",
         "service-levels" => "it was slower than agreed",
         "nobody-harmed" => "people who had nothing to do with the trouble had to wait for it",

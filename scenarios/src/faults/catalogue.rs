@@ -21,9 +21,13 @@ const WHATEVER: &[Role] = &[];
 const NOTHING: Exposes = &[];
 const A_RESTART: Exposes =
     &[(&[Role::Messages], &["acked-is-durable", "dense-sequence"]), (&[Role::Gateway], &["no-loss"])];
+const AN_END: Exposes = &[(&[Role::Messages], &["dense-sequence"]), (&[Role::Gateway], &["drains-gently"])];
 const A_CUT: Exposes = &[(&[Role::Gateway, Role::Messages], &["every-send-answered"])];
 const A_REPETITION: Exposes = &[(WHATEVER, &["no-duplicates"])];
 const AN_ABSENCE: Exposes = &[(WHATEVER, &["no-loss"])];
+
+/// Over how long a gateway that is asked to end closes its connections, when a file does not say.
+pub const DEFAULT_WINDOW: Span = Span::from_secs(5);
 
 kinds_of_faults! {
     /// What a fault does.
@@ -45,7 +49,19 @@ kinds_of_faults! {
         target: Targets = r#"["gateway-0"]"#,
         /// Between the start of one and the end of the next.
         gap: Span => default,
+        /// Each is asked to end, as by `stop`, instead of dying.
+        graceful: bool => default,
+        /// With `graceful`: over how long a gateway closes its connections; 5 s when absent.
+        window: Option<Span> => default,
     } is lasting(Hosts, A_RESTART);
+
+    /// The process is asked to end in good order, as by SIGTERM. One that has not ended by the end of the fault is killed; then it is
+    /// started again.
+    Stop "stop" {
+        target: Targets = r#"["gateway-0"]"#,
+        /// Over how long a gateway closes its connections; 5 s when absent.
+        window: Option<Span> => default,
+    } is lasting(Hosts, AN_END);
 
     /// The host goes dark: unsynced writes are gone, peers find out by silence.
     PowerLoss "power-loss" {

@@ -89,7 +89,7 @@ mod tests {
     fn fault(kind: KindName) -> (Scenario, Fault) {
         // A clock is wrong in one of three ways, so that each may be left out.
         let more = if kind == KindName::Clock { "ahead = \"1s\"\n" } else { "" };
-        let lasts = if kind.is_instant() { "" } else { "for = \"2s\"\n" };
+        let lasts = if kind.is_instant() { "" } else { "for = \"12s\"\n" };
         let text = format!("[[faults]]\nat = \"1s\"\n{lasts}{more}{}", kind.example());
         let scenario =
             parse(&text, Path::new("x.toml")).unwrap_or_else(|problems| panic!("{}\n{text}", problems[0]));

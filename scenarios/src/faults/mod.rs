@@ -6,7 +6,7 @@ mod catalogue;
 mod declare;
 mod kind;
 
-pub use catalogue::{DiskOperation, FaultKind, KindName, Point};
+pub use catalogue::{DEFAULT_WINDOW, DiskOperation, FaultKind, KindName, Point};
 pub use declare::Strikes;
 
 use crate::span::Span;

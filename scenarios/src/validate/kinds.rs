@@ -1,7 +1,7 @@
 //! What the kinds of faults must satisfy, each by itself.
 
 use super::findings::Findings;
-use crate::model::{Backbone, Fault, FaultKind, Point, Profile, Scenario, Strikes, Topology};
+use crate::model::{Backbone, DEFAULT_WINDOW, Fault, FaultKind, Point, Profile, Scenario, Strikes, Topology};
 use crate::span::Span;
 use crate::target::{Target, Targets};
 use squall_protocol::{HostName, Role};
@@ -14,6 +14,12 @@ const LEAST_CHANGE: Span = Span::from_millis(1);
 
 /// A link that carries more a second is no slow one: a frame passes it within a millisecond or so.
 const MOST_OF_A_SLOW_LINK: u64 = 10_000_000;
+
+/// Longer than any load that makes sense for a drain.
+const LONGEST_WINDOW: Span = Span::from_secs(3_600);
+
+/// What a process needs beyond the window: its last answers, the peers that do not close, a shard's disk.
+const TIME_TO_END: Span = Span::from_secs(6);
 
 /// A fault of which something is said: where it stands and what it is in.
 struct Particulars<'a> {
@@ -38,7 +44,21 @@ pub(super) fn particulars(scenario: &Scenario, fault: &Fault, place: &str, findi
         FaultKind::Crash { target, point: Some(_) } | FaultKind::PowerLoss { target, point: Some(_) } => {
             of.point_of(target);
         }
-        FaultKind::RollingRestart { .. } | FaultKind::Swizzle { .. } => of.laid_out_before_the_run(),
+        FaultKind::RollingRestart { graceful, window, .. } => {
+            of.laid_out_before_the_run();
+            match (graceful, window) {
+                (true, window) => of.leaves_time_to_end(*window, fault.lasts),
+                (false, Some(_)) => of.add(
+                    "window",
+                    &[],
+                    "window is over how long gateways close their connections, and these processes die at once",
+                    "write graceful = true beside it, or leave it out",
+                ),
+                (false, None) => {}
+            }
+        }
+        FaultKind::Stop { window, .. } => of.leaves_time_to_end(*window, fault.lasts),
+        FaultKind::Swizzle { .. } => of.laid_out_before_the_run(),
         FaultKind::Flap { down, up, .. } => {
             of.laid_out_before_the_run();
             let least = scenario.tick.0.max(LEAST_CHANGE);
@@ -157,6 +177,27 @@ impl Particulars<'_> {
         if found < least {
             let message = format!("{key} is \"{found}\", but must be at least \"{least}\": less changes nothing");
             self.add(key, &["tick"], message, help);
+        }
+    }
+
+    /// A process that is asked to end has the time for it.
+    fn leaves_time_to_end(&mut self, window: Option<Span>, lasts: Option<Span>) {
+        let hosts =
+            self.kind.targets().into_iter().flat_map(|(_, targets)| targets.hosts(&self.scenario.topology));
+        let has_gateways = hosts.into_iter().any(|host| host.role == Role::Gateway);
+        if let (Some(_), false) = (window, has_gateways) {
+            let message = "window is over how long gateways close their connections, and the target has none";
+            return self.add("window", &["topology"], message, "leave it out");
+        }
+        let window = window.unwrap_or(if has_gateways { DEFAULT_WINDOW } else { Span::ZERO });
+        self.findings.span(&format!("{}.window", self.place), window, Span::ZERO..=LONGEST_WINDOW);
+        let least = window + TIME_TO_END;
+        if let Some(lasts) = lasts.filter(|lasts| *lasts < least) {
+            let message = format!(
+                "for is \"{lasts}\", but a process that is asked to end over \"{window}\" is given at least \"{least}\" until it is started again"
+            );
+            let help = format!("write for = \"{least}\" or more, or a shorter window");
+            self.add("for", &[], message, &help);
         }
     }
 

@@ -136,6 +136,8 @@ fn of_host(case: &Case<'_>, focus: &Focus, host: u16, kind: &Kind) -> Option<Wha
     let on_disk = |text: String| step(format!("{name}'s disk"), LaneKind::Disk, text);
     match kind {
         Kind::Crash => return background("crashes".to_owned()),
+        Kind::Stopping { .. } => return background("is asked to end".to_owned()),
+        Kind::Exit => return background("ends, as it was asked to".to_owned()),
         Kind::PowerLoss { unsynced_blocks } => {
             return background(match *unsynced_blocks {
                 0 => "loses power; nothing written was unsynced".to_owned(),

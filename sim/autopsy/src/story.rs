@@ -34,13 +34,20 @@ pub struct Connection {
 pub struct Stop {
     pub t: u64,
     pub lost_power: bool,
+    /// It ended by itself, as it was asked to.
+    pub asked: bool,
     pub restarted: Option<u64>,
 }
 
 impl Stop {
     /// In a sentence, after the host's name.
     pub fn verb(&self) -> String {
-        format!("{} at {}", if self.lost_power { "lost power" } else { "crashed" }, at(self.t))
+        let how = match (self.lost_power, self.asked) {
+            (true, _) => "lost power",
+            (false, true) => "ended as it was asked to",
+            (false, false) => "crashed",
+        };
+        format!("{how} at {}", at(self.t))
     }
 }
 
@@ -185,9 +192,10 @@ impl Story {
     pub fn stops(&self, host: u16) -> Vec<Stop> {
         let mut stops: Vec<Stop> = Vec::new();
         for event in self.events.iter().filter(|event| event.at == Entity::Host(host)) {
-            let stop = |lost_power| Stop { t: event.t, lost_power, restarted: None };
+            let stop = |lost_power| Stop { t: event.t, lost_power, asked: false, restarted: None };
             match event.kind {
                 Kind::Crash => stops.push(stop(false)),
+                Kind::Exit => stops.push(Stop { asked: true, ..stop(false) }),
                 Kind::PowerLoss { .. } => stops.push(stop(true)),
                 Kind::Restart => {
                     if let Some(last) = stops.last_mut() {

@@ -127,6 +127,8 @@ fn opens(case: &Case<'_>, event: &Event, what: &What) -> Vec<Opening> {
         }
         (Kind::Crash, _) => wrong(opening("process", "down".to_owned(), "crashed".to_owned())),
         (Kind::PowerLoss { .. }, _) => wrong(opening("process", "down".to_owned(), "without power".to_owned())),
+        (Kind::Stopping { .. }, _) => opening("process", "ending".to_owned(), "is to end".to_owned()),
+        (Kind::Exit, _) => opening("process", "down".to_owned(), "has ended".to_owned()),
         (Kind::Fault { name, active: true, .. }, _) => {
             let track = Track { of: FAULTS.to_owned(), name: "in force".to_owned() };
             vec![Opening { key: format!("fault {name}"), track, text: name.clone(), tone: Tone::Fault }]
@@ -162,7 +164,7 @@ fn closes(event: &Event, open: &BTreeMap<String, usize>) -> Vec<String> {
             vec![format!("{at} send {client_msg_id}")]
         }
         // Whatever it was about to do is over.
-        Kind::Crash | Kind::PowerLoss { .. } => open.keys().filter(is_here).cloned().collect(),
+        Kind::Crash | Kind::PowerLoss { .. } | Kind::Exit => open.keys().filter(is_here).cloned().collect(),
         Kind::Restart => vec![format!("{at} down")],
         Kind::Fault { name, active: false, .. } => vec![format!("fault {name}")],
         Kind::Hop(hop) => match hop {

@@ -16,6 +16,7 @@ mod cursor_never_back;
 mod dense_sequence;
 #[cfg(test)]
 mod differential;
+mod drains_gently;
 mod every_send_answered;
 mod facts;
 mod in_time;

@@ -3,8 +3,8 @@
 use crate::property::Property;
 use crate::{
     acked_is_durable, bounded, current_routes, cursor_behind_acks, cursor_follows_acks, cursor_never_back,
-    dense_sequence, every_send_answered, in_time, limits_hold, members_only, no_duplicates, no_loss,
-    nothing_unsent, same_order, same_stamps, sender_order, tables_agree, wire_privacy,
+    dense_sequence, drains_gently, every_send_answered, in_time, limits_hold, members_only, no_duplicates,
+    no_loss, nothing_unsent, same_order, same_stamps, sender_order, tables_agree, wire_privacy,
 };
 
 /// All properties, in the order of reports.
@@ -28,6 +28,7 @@ pub(crate) const TABLE: &[Property] = &[
     same_stamps::PROPERTY,
     bounded::PROPERTY,
     limits_hold::PROPERTY,
+    drains_gently::PROPERTY,
 ];
 
 #[cfg(test)]
@@ -59,6 +60,7 @@ mod tests {
                 "same-stamps",
                 "bounded-and-back",
                 "limits-hold",
+                "drains-gently",
             ]
         );
         for property in TABLE {

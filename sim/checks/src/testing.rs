@@ -48,6 +48,8 @@ pub(crate) struct History {
     limits: Limits,
     undisturbed_us: Option<u64>,
     noticed_us: u64,
+    /// The hosts of gateways.
+    gateways: Vec<u16>,
 }
 
 /// What the checks said of a history.
@@ -325,6 +327,7 @@ impl History {
             limits: self.limits,
             undisturbed_us: self.undisturbed_us,
             noticed_us: self.noticed_us,
+            gateways: self.gateways.clone(),
             ..Config::default()
         });
         self.events.iter().for_each(|event| checks.observe(event));
@@ -350,6 +353,43 @@ impl History {
     /// The device says good-bye.
     pub fn leave(&mut self, device: u64) -> &mut Self {
         self.push(device, Kind::Disconnect { reason: "away" })
+    }
+
+    /// The device loses its connection.
+    pub fn lose(&mut self, device: u64, reason: &'static str) -> &mut Self {
+        self.push(device, Kind::Disconnect { reason })
+    }
+
+    /// A device is put away that is not connected.
+    pub fn put_away(&mut self, device: u64) -> &mut Self {
+        self.push(device, Kind::Away)
+    }
+
+    /// All connect to a gateway on this host.
+    pub fn on_gateway(&mut self, host: u16) -> &mut Self {
+        self.gateways = vec![host];
+        self
+    }
+
+    /// A host is asked to end.
+    pub fn asked_to_end(&mut self, host: u16, window: u64) -> &mut Self {
+        self.fault("stop", true, &[]).push_host(host, Kind::Stopping { window })
+    }
+
+    /// A host's process ends by itself.
+    pub fn ends(&mut self, host: u16) -> &mut Self {
+        self.push_host(host, Kind::Exit)
+    }
+
+    /// A host's process is killed.
+    pub fn dies(&mut self, host: u16) -> &mut Self {
+        self.push_host(host, Kind::Crash)
+    }
+
+    fn push_host(&mut self, host: u16, kind: Kind) -> &mut Self {
+        let t = self.waited + self.events.len() as u64;
+        self.events.push(Event { t, at: Entity::Host(host), kind });
+        self
     }
 
     /// The shard hands an entry to the bus.

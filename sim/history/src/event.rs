@@ -201,6 +201,12 @@ pub enum Kind {
     /// The device begins a new life: its app was installed anew, or restored from a backup. It remembers nothing of what it has shown or
     /// sent, and is a device of its own from now on, which names itself to the server by the number that it had before.
     Reinstalled { user: UserId, number: DeviceId },
+    /// The person puts a device away that is not connected at this moment.
+    Away,
+    /// A host's process was asked to end in good order, a gateway over `window` µs.
+    Stopping { window: u64 },
+    /// A host's process has ended by itself, as it was asked to.
+    Exit,
     /// A step on the way of what somebody follows. It lies outside the digest.
     #[serde(untagged, skip_deserializing)]
     Hop(Hop),
@@ -226,6 +232,8 @@ const WORDS: &[&str] = &[
     "busy",
     "closed by the gateway",
     "closed by the peer",
+    "closed for a restart",
+    "asked to leave",
     "conflict",
     "body_too_large",
     "connect timed out",
@@ -311,7 +319,10 @@ impl Kind {
             | Kind::Phase { .. }
             | Kind::Insider { .. }
             | Kind::Slowed { .. }
-            | Kind::Reinstalled { .. } => None,
+            | Kind::Reinstalled { .. }
+            | Kind::Away
+            | Kind::Stopping { .. }
+            | Kind::Exit => None,
         }
     }
 }
@@ -415,6 +426,9 @@ impl Event {
             }
             Kind::Reinstalled { user, number } => [24, user.0, number.0].into_iter().for_each(add),
             Kind::Slowed { until } => [23, *until].into_iter().for_each(add),
+            Kind::Away => add(27),
+            Kind::Stopping { window } => [25, *window].into_iter().for_each(add),
+            Kind::Exit => add(26),
             Kind::Hop(_) => unreachable!("a hop is in no digest"),
         }
         d

@@ -76,6 +76,9 @@ pub enum Plant {
     AuthorLeftOutAnywhere,
     HeadsSkipTheAcked,
     AcksRoutedByUser,
+    DrainAllAtOnce,
+    DrainUnregistersFirst,
+    ShardEndsBeforeItsCommit,
 }
 
 /// Whether this bug is planted in the process.

@@ -400,3 +400,33 @@ fn conversations_whose_shard_is_down_leave_slots_to_the_others() {
     assert!(asked.len() == 20 && asked.values().all(|times| (2..=3).contains(times)), "{asked:?}");
     assert_eq!(step(&mut s, ServerFrame::Heads { heads: vec![head(99)] }, at(12 * retry + 1)), ["sync 0"]);
 }
+
+#[test]
+fn a_device_that_is_told_to_come_back_reads_on_sends_nothing_and_connects_when_it_was_told() {
+    let mut s = online();
+    send(&mut s, 1, at(10));
+    assert_eq!(step(&mut s, ServerFrame::ComeBack { after_ms: 417 }, at(20)), [""; 0]);
+    assert!(!s.is_online());
+    let mut out = Vec::new();
+    s.send(C, ClientMsgId(2), Payload::Text("x".into()), at(30), &mut out);
+    assert!(out.is_empty(), "what is said now waits: {out:?}");
+    let sent =
+        ServerFrame::Sent { conversation: C, client_msg_id: ClientMsgId(1), server_seq: Seq(1), stored_at_ms: 0 };
+    assert_eq!(step(&mut s, sent, at(40)), ["stored 1", "show 1 Ack"]);
+    assert_eq!(step(&mut s, ServerFrame::Deliver(span(2, 2, &[2])), at(50)), ["show 2 Deliver", "ack 2"]);
+    s.handle_disconnected(at(1_020));
+    assert_eq!(s.poll_timeout(), at(1_437));
+    s.handle_timeout(at(1_437), &mut out);
+    assert_eq!((out.pop(), s.connect_count()), (Some(Output::Connect), 2));
+    s.handle_connected("t".into(), at(1_500), &mut Vec::new());
+    assert_eq!(step(&mut s, ServerFrame::Welcome { user: ME, device: MINE }, at(1_510)), ["send 2"]);
+}
+
+#[test]
+fn a_device_that_nobody_closes_leaves_by_itself_and_none_stays_away_for_long() {
+    let mut s = online();
+    step(&mut s, ServerFrame::ComeBack { after_ms: u64::MAX }, at(1_000));
+    assert_eq!(s.poll_timeout(), at(6_000));
+    assert_eq!(timeout(&mut s, at(6_000)), ["disconnect: asked to leave"]);
+    assert_eq!(s.poll_timeout(), at(21_000));
+}

@@ -38,6 +38,8 @@ reasons! {
     UnsupportedData = 1003, "frame is not of the subprotocol's kind";
     /// A WebSocket message above `MAX_CLIENT_FRAME_BYTES`.
     TooLarge = 1009, "frame too large";
+    /// The gateway ends, and `come_back` was told before.
+    Restart = 1012, "restarting, come back elsewhere";
     /// A frame that the codec cannot read.
     Malformed = 4000, "malformed frame";
     /// A frame before `hello`, or a second `hello`.
@@ -66,6 +68,7 @@ impl CloseReason {
             CloseReason::Normal
             | CloseReason::UnsupportedData
             | CloseReason::TooLarge
+            | CloseReason::Restart
             | CloseReason::Malformed
             | CloseReason::HelloExpected
             | CloseReason::BadToken

@@ -70,6 +70,11 @@ pub enum ServerFrame {
         connect_count: u64,
         superseded: bool,
     },
+    /// The gateway ends: it still answers what it was asked and closes next. The device sends nothing more here, and connects
+    /// elsewhere so long after it is closed.
+    ComeBack {
+        after_ms: u64,
+    },
 }
 
 /// Why a send is refused. Each but the temporary ones is definite: no copy of the message is ever stored.
@@ -158,15 +163,6 @@ pub enum Payload {
 }
 
 impl Payload {
-    /// Bytes that it holds beside its own row.
-    pub fn held_bytes(&self) -> usize {
-        match self {
-            Payload::Text(text) => text.capacity(),
-            Payload::Created { members, .. } => members.capacity() * size_of::<UserId>(),
-            Payload::Joined(_) | Payload::Left(_) => 0,
-        }
-    }
-
     /// Checks the size limits that need no conversation.
     pub fn check(&self) -> Result<(), Refusal> {
         match self {

@@ -71,6 +71,16 @@ pub const BACKOFF_MAX: Duration = Duration::from_secs(15);
 /// How long a device that is told a higher connect count than its own listens for further ones before it connects again: every
 /// conversation that it has sent into may know another.
 pub const STALE_GRACE: Duration = Duration::from_millis(250);
+/// A device that is told to come back is told a time up to this: no two devices that are closed together connect together.
+pub const COME_BACK_WITHIN: Duration = Duration::from_secs(1);
+/// How long a connection lasts on which `come_back` was told: what was asked before it is answered.
+pub const ANSWERS_LEAVE: Duration = Duration::from_secs(1);
+/// How often a role that is to end looks whether all is done.
+pub const STOP_LOOKS_EVERY: Duration = Duration::from_millis(20);
+/// How long a shard that is to end waits for its disk.
+pub const SHARD_ENDS_WITHIN: Duration = Duration::from_secs(5);
+/// A device that was told to come back leaves by itself when nobody has closed by then.
+pub const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 /// A device whose place another connection takes with a higher count twice within this time stops: its person has it open twice.
 pub const SUPERSEDED_TWICE_WITHIN: Duration = Duration::from_secs(60);
 /// How far a connect count may lead the seconds since the epoch, by a gateway's clock that is never before `CLOCK_FLOOR_S`. What

@@ -79,7 +79,8 @@ frames! {
     Heads { heads }
     Pong {}
     Error { code, conversation }
-    Stale { connect_count, superseded };
+    Stale { connect_count, superseded }
+    ComeBack { after_ms };
     encoded as
         ServerFrame::Deliver(span) => server_frame::Frame::Deliver(span_to_wire(span)),
         ServerFrame::Refused { conversation, client_msg_id, reason } => {

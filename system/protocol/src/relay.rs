@@ -67,7 +67,8 @@ pub fn reply_to_wire(frame: &ServerFrame) -> reply::Reply {
         server_frame::Frame::Welcome(_)
         | server_frame::Frame::Deliver(_)
         | server_frame::Frame::Heads(_)
-        | server_frame::Frame::Pong(_) => unreachable!("no shard replies with these"),
+        | server_frame::Frame::Pong(_)
+        | server_frame::Frame::ComeBack(_) => unreachable!("no shard replies with these"),
     }
 }
 

@@ -103,6 +103,7 @@ fn server_frame() -> impl Strategy<Value = ServerFrame> {
             .prop_map(|(conversation, code)| ServerFrame::Error { code, conversation }),
         (any::<u64>(), any::<bool>())
             .prop_map(|(connect_count, superseded)| ServerFrame::Stale { connect_count, superseded }),
+        any::<u64>().prop_map(|after_ms| ServerFrame::ComeBack { after_ms }),
     ]
 }
 

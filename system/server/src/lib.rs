@@ -19,10 +19,12 @@ pub mod net;
 pub mod observer;
 mod registry;
 mod serve;
+mod stop;
 pub mod storage;
 mod tasks;
 pub mod work;
 
 pub use cluster::Cluster;
 pub use serve::{Env, ServeError, serve};
+pub use stop::Stop;
 pub use tasks::Panicked;

@@ -7,6 +7,7 @@ use crate::memory::InProcess;
 use crate::net::Listener;
 use crate::observer::{Observer, Point};
 use crate::serve::{Env, ServeError, serve};
+use crate::stop::Stop;
 use crate::storage::{Directory, DirectoryError};
 use squall_core::rate::UserLimits;
 use squall_protocol::cluster_secret::ClusterSecret;
@@ -16,6 +17,7 @@ use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -56,11 +58,13 @@ pub enum LocalError {
     Panicked(tokio::task::JoinError),
 }
 
-/// The running roles. They end when this is dropped; what is acked is on disk.
+/// The running roles. They end in good order by [`Local::stop`], and at once when this is dropped; what is acked is on disk.
 #[derive(Debug)]
 pub struct Local {
     gateways: Vec<SocketAddr>,
     roles: JoinSet<(HostName, Result<(), ServeError>)>,
+    stops: PerRole<Stop>,
+    count: PerRole<u32>,
 }
 
 impl Local {
@@ -81,7 +85,12 @@ impl Local {
         let cluster = Cluster::from_fn(|role| names(role).map(|host| host.to_string()).collect());
         let mut listeners: PerRole<Vec<Box<dyn Listener>>> =
             PerRole::from_fn(|role| names(role).map(|host| process.listen(host.to_string())).collect());
-        let mut local = Local { gateways: Vec::new(), roles: JoinSet::new() };
+        let mut local = Local {
+            gateways: Vec::new(),
+            roles: JoinSet::new(),
+            stops: PerRole::from_fn(|_| Stop::default()),
+            count: PerRole::from_fn(|_| 0),
+        };
         for (address, listener) in bound {
             local.gateways.push(address);
             listeners[Role::Gateway].push(Box::new(listener));
@@ -102,7 +111,9 @@ impl Local {
                         Role::Messages => storages.next(),
                         Role::Gateway | Role::Registry | Role::Bus => None,
                     },
+                    stop: local.stops[*role].clone(),
                 };
+                local.count[*role] += 1;
                 let (host, cluster) = (role.host(index), cluster.clone());
                 local.roles.spawn(async move { (host, serve(host, cluster, env).await) });
             }
@@ -113,6 +124,25 @@ impl Local {
     /// Where devices connect, a gateway each.
     pub fn gateways(&self) -> &[SocketAddr] {
         &self.gateways
+    }
+
+    /// Ends all roles in good order, those that are called after those that call them: gateways close their connections over `window`,
+    /// then shards make durable what they have taken. An error is one of a role that did not end as it was asked to.
+    pub async fn stop(&mut self, window: Duration) -> Result<(), LocalError> {
+        for role in Role::ALL {
+            self.stops[*role].request(window);
+            let mut left = self.count[*role];
+            while left > 0 {
+                match self.roles.join_next().await {
+                    Some(Ok((host, Ok(())))) if host.role == *role => left -= 1,
+                    Some(Ok((host, Ok(())))) => return Err(LocalError::Ended(host)),
+                    Some(Ok((_, Err(error)))) => return Err(error.into()),
+                    Some(Err(error)) => return Err(LocalError::Panicked(error)),
+                    None => break,
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Waits until a role ends, which none does by itself.

@@ -5,6 +5,7 @@ use crate::cluster::Cluster;
 use crate::links::Dialler;
 use crate::net::{Connector, Listener};
 use crate::observer::Observer;
+use crate::stop::Stop;
 use crate::storage::OpenStorage;
 use crate::tasks::{Panicked, Tasks, reason};
 use crate::{bus, gateway, messages, registry};
@@ -33,6 +34,8 @@ pub struct Env {
     pub greetings: usize,
     /// A messages shard's disk; others need none.
     pub open_storage: Option<OpenStorage>,
+    /// By which the role is asked to end in good order.
+    pub stop: Stop,
 }
 
 /// Why a role ended.
@@ -48,7 +51,8 @@ pub enum ServeError {
     Panicked { host: HostName, source: Panicked },
 }
 
-/// Runs a host's role until its listener fails or one of its tasks panics. Call inside a tokio runtime.
+/// Runs a host's role until it has ended as it was asked to (`Ok`), its listener fails or one of its tasks panics. Call inside a tokio
+/// runtime.
 pub async fn serve(host: HostName, cluster: Cluster, env: Env) -> Result<(), ServeError> {
     let tasks = Tasks::default();
     let role = AssertUnwindSafe(run(host, cluster, env, tasks.clone())).catch_unwind();
@@ -77,6 +81,7 @@ async fn run(host: HostName, mut cluster: Cluster, env: Env, tasks: Tasks) -> Re
             limits: env.limits,
             greetings: env.greetings,
             tasks,
+            stop: env.stop,
         })
         .await
         .map_err(|source| ServeError::Listener { host, source }),
@@ -91,12 +96,27 @@ async fn run(host: HostName, mut cluster: Cluster, env: Env, tasks: Tasks) -> Re
             clock,
             observer: env.observer,
             tasks,
+            stop: env.stop,
         })
         .await
         .map_err(internal),
+        // They have nothing that others could not tell them again.
         Role::Registry => {
-            registry::run(env.listener, clock, env.observer, tasks, env.cluster_secret).await.map_err(internal)
+            let running = registry::run(env.listener, clock, env.observer, tasks, env.cluster_secret);
+            until(&env.stop, running).await.map_err(internal)
         }
-        Role::Bus => bus::run(env.listener, env.observer, tasks, env.cluster_secret).await.map_err(internal),
+        Role::Bus => {
+            let running = bus::run(env.listener, env.observer, tasks, env.cluster_secret);
+            until(&env.stop, running).await.map_err(internal)
+        }
+    }
+}
+
+/// Runs a role that ends at once when it is asked to.
+async fn until<E>(stop: &Stop, running: impl Future<Output = Result<(), E>>) -> Result<(), E> {
+    tokio::select! {
+        biased;
+        _ = stop.requested() => Ok(()),
+        ended = running => ended,
     }
 }

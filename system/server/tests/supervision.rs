@@ -6,7 +6,7 @@ use squall_protocol::cluster_secret::ClusterSecret;
 use squall_protocol::token::TokenSecret;
 use squall_server::net::{BoxFuture, BoxStream, Connector, Listener, Tcp};
 use squall_server::observer::Unobserved;
-use squall_server::{Cluster, Env, serve};
+use squall_server::{Cluster, Env, Stop, serve};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +44,7 @@ async fn told_of(role: Role, connector: Arc<dyn Connector>) -> String {
         limits: UserLimits::default(),
         greetings: squall_protocol::limits::MAX_GREETINGS,
         open_storage: Some(Arc::new(|| panic!("our own bug"))),
+        stop: Stop::default(),
     };
     let ended = tokio::time::timeout(PATIENCE, serve(role.host(0), cluster, env)).await;
     ended.expect("a role that lacks a task does not go on").expect_err("it has not ended well").to_string()

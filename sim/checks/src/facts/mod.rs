@@ -11,6 +11,7 @@ mod acks;
 mod arrivals;
 mod audit;
 mod backlog;
+mod drains;
 mod fact;
 mod guesses;
 pub(crate) mod intervals;
@@ -27,6 +28,7 @@ mod table;
 pub(crate) use acks::Behind;
 pub(crate) use arrivals::Astray;
 pub use audit::AuditEntry;
+pub(crate) use drains::{BACK_WITHIN, Drain, Overdue};
 pub(crate) use fact::{Fact, Logged, Origin, Shown, Suspect, row};
 pub(crate) use promptness::Late;
 pub(crate) use rows::{NONE, known, mark};
@@ -36,6 +38,7 @@ use crate::{AuditLevel, Config};
 use acks::Acks;
 use arrivals::Arrivals;
 use backlog::Owed;
+use drains::Drains;
 use guesses::Guesses;
 use intervals::Range;
 use log::Log;
@@ -103,6 +106,8 @@ pub(crate) struct Facts {
     pub acks: Acks,
     /// What the shards' clocks show when the run starts; 0 when a fault may make them show anything.
     epoch_ms: u64,
+    /// Gateways that were asked to end.
+    drains: Drains,
     /// How full hosts' queues, debts and tables were.
     pub levels: Vec<AuditLevel>,
     /// What has reached devices beside what they displayed.
@@ -141,6 +146,7 @@ impl Facts {
             suspects: Vec::new(),
             promptness: Promptness::new(config),
             acks: Acks::new(config.undisturbed_us.map(|us| us + FLUSHED_US), config.noticed_us),
+            drains: Drains::new(config),
             epoch_ms: config.epoch_ms,
             levels: Vec::new(),
             arrivals: Arrivals::default(),

@@ -31,6 +31,7 @@ impl Facts {
             Entity::Host(host) => self.observe_host(host, &event.kind),
             Entity::World => {
                 if let Kind::Fault { name, active, harm, .. } = &event.kind {
+                    self.drains.handle_fault(name, *active, event.t);
                     match active {
                         true => self.fault_begins(name, harm),
                         false => self.fault_ends(name, harm),
@@ -46,7 +47,12 @@ impl Facts {
 
     fn observe_host(&mut self, host: u16, kind: &Kind) -> Option<Fact> {
         match kind {
-            Kind::Crash | Kind::PowerLoss { .. } => {
+            Kind::Stopping { window } => {
+                self.drains.handle_asked(host, *window, self.now);
+                None
+            }
+            Kind::Crash | Kind::PowerLoss { .. } | Kind::Exit => {
+                self.drains.handle_over(host, !matches!(kind, Kind::Exit), self.now);
                 self.faulted = true;
                 let stopped = self.shards.iter_mut().filter(|shard| shard.host == host);
                 let acked = stopped.map(|shard| std::mem::take(&mut shard.acked)).sum();
@@ -79,6 +85,7 @@ impl Facts {
             Kind::Connect { user, gateway, .. } => {
                 let device = self.device(device, Some(user));
                 self.connected(device, gateway);
+                self.drains.handle_connected(device, self.now);
                 self.devices[device].count_connect();
                 self.devices[device].gone_since = CONNECTED;
                 self.owe_no_more(device);
@@ -99,6 +106,11 @@ impl Facts {
                 self.begins_anew(device, (user, number));
                 None
             }
+            Kind::Away => {
+                let device = self.device(device, None);
+                self.drains.handle_away(device);
+                None
+            }
             Kind::Slowed { until } => {
                 let device = self.device(device, None);
                 let row = &mut self.devices[device];
@@ -107,6 +119,9 @@ impl Facts {
             }
             Kind::Disconnect { reason } => {
                 let device = self.device(device, None);
+                let row = &self.devices[device];
+                let connection = (row.gateway, u64::from(row.connected_ms) * 1_000);
+                self.drains.handle_disconnected(device, connection, reason, self.now);
                 self.disconnected(device);
                 self.devices[device].gone_since = self.now;
                 self.devices[device].set(mark::LEFT, reason == "away");

@@ -62,7 +62,7 @@ impl LastMile for Mile {
     }
 
     fn close(&mut self, conn: Conn) {
-        self.sockets.borrow_mut().close(conn);
+        self.sockets.borrow_mut().close(conn, self.now.get());
     }
 
     fn cut(&mut self, conn: Conn) {

@@ -91,11 +91,15 @@ pub(super) fn software(host: HostName, probe: &Arc<Probe>, common: &Common) -> i
     move || {
         let (probe, common, commit_stream) = (Arc::clone(&probe), common.clone(), commit_stream.clone());
         let role = async move {
-            if let Err(error) = boot(host, Arc::clone(&probe), &common, commit_stream).await
-                && probe.alive.load(Ordering::Relaxed)
-            {
+            let ended = boot(host, Arc::clone(&probe), &common, commit_stream).await;
+            let failure = match ended {
+                Ok(()) if probe.exits() => None,
+                Ok(()) => Some("it has ended, and nobody had asked it to".to_owned()),
+                Err(error) => Some(error.to_string()),
+            };
+            if let Some(failure) = failure.filter(|_| probe.alive.load(Ordering::Relaxed)) {
                 let mut failures = common.failures.lock().unwrap_or_else(PoisonError::into_inner);
-                failures.push(format!("{host}: {error}"));
+                failures.push(format!("{host}: {failure}"));
             }
             // A role whose listener went away with its power has nothing more to do.
             std::future::pending::<()>().await;
@@ -121,6 +125,7 @@ async fn boot(name: HostName, probe: Arc<Probe>, common: &Common, commit_stream:
         None => (turmoil::listen(port).await?, turmoil::connector()),
     };
     let open_storage = probe.disk.clone().map(|disk| storage(disk, common, commit_stream, &probe));
+    let stop = probe.begins();
     let env = Env {
         listener,
         connector,
@@ -131,6 +136,7 @@ async fn boot(name: HostName, probe: Arc<Probe>, common: &Common, commit_stream:
         limits: common.limits,
         greetings: squall_protocol::limits::MAX_GREETINGS,
         open_storage,
+        stop,
     };
     Ok(serve(name, common.cluster.clone(), env).await?)
 }

@@ -182,6 +182,11 @@ impl Group {
         Ok(())
     }
 
+    /// Somebody outside has told it something: it steps at the next tick.
+    pub fn wake(&mut self) {
+        self.due = Due::At(0);
+    }
+
     /// The host's process dies: its tasks end.
     pub fn crash(&mut self, host: HostName) {
         if let Some(hosts) = self.turmoil() {

@@ -123,7 +123,8 @@ fn told(frame: &ServerFrame) -> Option<(ConversationId, Answer)> {
         ServerFrame::Welcome { .. }
         | ServerFrame::Heads { .. }
         | ServerFrame::Pong
-        | ServerFrame::Stale { .. } => None,
+        | ServerFrame::Stale { .. }
+        | ServerFrame::ComeBack { .. } => None,
     }
 }
 

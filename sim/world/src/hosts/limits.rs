@@ -127,6 +127,17 @@ pub const LIMITS: &[(&str, Reached)] = &[
     ("IN_PROCESS_PIPE_BYTES", Never(SOCKETS)),
     ("MAX_IN_PROCESS_BACKLOG", Never(SOCKETS)),
     ("STALE_GRACE", Never("how long the answer to a lower count is kept back is not told; core's tests meet it")),
+    ("COME_BACK_WITHIN", ByPoint("closed_for_restart")),
+    ("ANSWERS_LEAVE", ByPoint("closed_for_restart")),
+    ("STOP_LOOKS_EVERY", Never(A_PACE)),
+    (
+        "SHARD_ENDS_WITHIN",
+        Never("a disk that makes a shard wait so long has a fault of its own; the shard ends all the same"),
+    ),
+    (
+        "LEAVE_LIMIT",
+        Never("a gateway that told a device to come back closes it long before; core's tests meet it"),
+    ),
     (
         "SUPERSEDED_TWICE_WITHIN",
         Never("no honest device of a run has a twin, which is what it takes; core's tests have one"),

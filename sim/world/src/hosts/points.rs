@@ -47,6 +47,7 @@ pub const SOMETIMES: &[&str] = &[
     "closed_for_want_of_hello",
     "closed_as_unacked",
     "closed_as_superseded",
+    "closed_for_restart",
     "closed_otherwise",
     "link_down",
     "shard_restarted_with_sends_waiting",
@@ -118,6 +119,7 @@ pub(super) fn names(point: &Point<'_>) -> &'static [&'static str] {
         Point::Closed { reason: CloseReason::HelloTimeout, .. } => &["closed_for_want_of_hello"],
         Point::Closed { reason: CloseReason::Unacked, .. } => &["closed_as_unacked"],
         Point::Closed { reason: CloseReason::Superseded, .. } => &["closed_as_superseded"],
+        Point::Closed { reason: CloseReason::Restart, .. } => &["closed_for_restart"],
         Point::Closed { .. } => &["closed_otherwise"],
         Point::LinkDown { .. } => &["link_down"],
         Point::Lost { .. } | Point::LinkUp { .. } => &[],
@@ -206,6 +208,8 @@ struct Cuts {
     struck: Vec<Struck>,
     /// Cuts that wait for the end of the tick, so that what the point announces still leaves.
     late: Vec<Armed>,
+    /// Hosts whose processes have ended by themselves in this tick, each with the fault that had asked it to.
+    ended: Vec<(u16, usize)>,
 }
 
 /// The cuts of a run, shared by all hosts and the nemesis.
@@ -266,6 +270,18 @@ impl ArmedPoints {
 
     pub fn take_late(&self) -> Vec<Armed> {
         std::mem::take(&mut self.lock().late)
+    }
+
+    /// A host's process has ended by itself: at the end of the tick its kernel closes what is left.
+    pub(super) fn has_ended(&self, host: u16, fault: usize) {
+        self.lock().ended.push((host, fault));
+    }
+
+    /// In the order of hosts, whichever thread was first.
+    pub fn take_ended(&self) -> Vec<(u16, usize)> {
+        let mut ended = std::mem::take(&mut self.lock().ended);
+        ended.sort_unstable();
+        ended
     }
 
     pub fn take_struck(&self) -> Vec<Struck> {

@@ -13,12 +13,14 @@ use squall_history::{Entity, Event, Kind, payload_hash};
 use squall_network::{CloseStyle, HostId, Network};
 use squall_protocol::{ConversationId, DeviceId, Entry, Seq, Who};
 use squall_scenarios::model;
+use squall_server::Stop;
 use squall_server::hop::Hop;
 use squall_server::level::Level;
 use squall_server::observer::{Observer, Point};
 use squall_server::work::Work;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// One host's power, process and voice.
 pub struct Probe {
@@ -39,11 +41,47 @@ pub struct Probe {
     pub bill: Option<Bill>,
     /// For whoever follows something.
     pub voice: Option<Voice>,
+    /// How the process that runs is asked to end, and by which fault it was.
+    pub stop: Mutex<(Stop, Option<usize>)>,
 }
 
 impl Probe {
     fn event(&self, kind: Kind) -> Event {
         Event { t: self.now.load(Ordering::Relaxed), at: Entity::Host(self.index), kind }
+    }
+
+    fn stop(&self) -> MutexGuard<'_, (Stop, Option<usize>)> {
+        self.stop.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A process begins, which nobody has asked to end.
+    pub fn begins(&self) -> Stop {
+        let stop = Stop::default();
+        *self.stop() = (stop.clone(), None);
+        stop
+    }
+
+    /// A fault asks the process to end, a gateway over this window.
+    pub fn ask_to_end(&self, fault: usize, window: Duration) {
+        let mut stop = self.stop();
+        stop.1 = Some(fault);
+        stop.0.request(window);
+    }
+
+    /// Whether this fault has asked the process to end, which runs on.
+    pub fn was_asked_by(&self, fault: usize) -> bool {
+        self.alive.load(Ordering::Relaxed) && self.stop().1 == Some(fault)
+    }
+
+    /// The role has ended in good order, and with it the process, at the end of this tick. False: nobody had asked it to.
+    pub fn exits(&self) -> bool {
+        let asked = self.stop().1.take();
+        asked.inspect(|fault| self.armed.has_ended(self.index, *fault)).is_some()
+    }
+
+    /// The process has ended by itself: its kernel closes what is left.
+    pub fn has_exited(&self, fault: usize) {
+        self.end(fault, CloseStyle::Fin, Kind::Exit);
     }
 
     fn append(&self, conversation: ConversationId, entry: &Entry) -> Event {
@@ -95,6 +133,10 @@ impl Probe {
 
     /// At this instant the process is dead; its kernel says good-bye for it.
     fn die(&self, fault: usize, style: CloseStyle) {
+        self.end(fault, style, Kind::Crash);
+    }
+
+    fn end(&self, fault: usize, style: CloseStyle, kind: Kind) {
         if !self.alive.swap(false, Ordering::Relaxed) {
             return;
         }
@@ -103,7 +145,7 @@ impl Probe {
         if let Some(disk) = &self.disk {
             disk.process_died();
         }
-        self.mailbox.lock().tell(self.event(Kind::Crash));
+        self.mailbox.lock().tell(self.event(kind));
         self.armed.has_struck(Struck {
             host: self.index,
             fault,

@@ -155,6 +155,9 @@ impl Nemesis {
             FaultKind::Crash { target, point: Some(point) } => {
                 Held::Processes(processes::crash_at(index, strike, *point, target, stage))
             }
+            FaultKind::Stop { target, window } => {
+                Held::Processes(processes::stop(index, strike, target, *window, stage))
+            }
             FaultKind::Pause { target } => Held::Processes(processes::pause(strike, target, stage)),
             FaultKind::PowerLoss { target, point: None } => Held::Power(power::lose(index, strike, target, stage)),
             FaultKind::PowerLoss { target, point: Some(point) } => {
@@ -305,6 +308,9 @@ impl Nemesis {
                 stage.armed.arm(armed);
             }
         }
+        for (host, fault) in stage.armed.take_ended() {
+            stage.machines[usize::from(host)].probe.has_exited(fault);
+        }
         for struck in stage.armed.take_struck() {
             self.take_in(struck, stage);
         }
@@ -323,7 +329,9 @@ impl Nemesis {
         let Planned { strike, state } = &mut self.strikes[fault];
         match state {
             State::Active(Held::Power(held)) => held.down.hold(machine, stage),
-            State::Active(Held::Processes(processes::Held::Down(down))) => down.hold(machine, stage),
+            State::Active(Held::Processes(
+                processes::Held::Down(down) | processes::Held::Stopping { down, .. },
+            )) => down.hold(machine, stage),
             State::Active(_) | State::Waiting | State::Over => unreachable!("what is over has disarmed its cuts"),
         }
         strike.strikes(stage.machines[machine].host);

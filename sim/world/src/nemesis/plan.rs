@@ -77,14 +77,18 @@ fn take_apart(
                 })
                 .collect()
         }
-        FaultKind::RollingRestart { target, gap } => {
+        FaultKind::RollingRestart { target, gap, graceful, window } => {
             let down = ends - begins;
             let step = down + gap.as_micros();
             let hosts = (0..).zip(target.hosts(&scenario.topology));
             let times = hosts.map(|(n, host)| (host, begins + n * step)).take_while(|(_, at)| *at < heal);
             times
                 .map(|(host, at)| {
-                    strike(FaultKind::Crash { target: host.into(), point: None }, at, (at + down).min(heal))
+                    let kind = match graceful {
+                        true => FaultKind::Stop { target: host.into(), window: *window },
+                        false => FaultKind::Crash { target: host.into(), point: None },
+                    };
+                    strike(kind, at, (at + down).min(heal))
                 })
                 .collect()
         }

@@ -41,12 +41,16 @@ pub(super) fn each_of(scenario: &Scenario, targets: &Targets) -> Vec<Target> {
 pub(super) fn harmed(kind: &FaultKind, struck: &[u32], stage: &Stage<'_>) -> Harm {
     let sides = kind.targets();
     let ends: Vec<Vec<usize>> = sides.iter().map(|(_, targets)| stage.machines_of(targets)).collect();
+    // Who is on a gateway that is to end has everything as before, until its turn has come: that excuses nothing.
+    let is_harmed = |machine: &usize| {
+        !matches!(kind, FaultKind::Stop { .. }) || stage.machines[*machine].host.role != Role::Gateway
+    };
     Harm {
         split: match &ends[..] {
             [one, other] if !one.is_empty() && !other.is_empty() => Some(one.len()),
             _ => None,
         },
-        hosts: ends.into_iter().flatten().map(|machine| machine as u16).collect(),
+        hosts: ends.into_iter().flatten().filter(is_harmed).map(|machine| machine as u16).collect(),
         devices: struck.iter().map(|client| stage.fleet.device(*client)).collect(),
         connections: sides.iter().any(|(_, targets)| targets.clients())
             || (sides.is_empty() && !matches!(kind, FaultKind::Liars { .. })),

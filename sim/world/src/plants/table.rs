@@ -64,8 +64,8 @@ bugs! {
         "One sender, whose ack is lost."
     DedupForgottenOnRestart "dedup-forgotten-on-restart":
         "What has been stored is remembered in memory only; a resend that meets a restarted server is stored again."
-        ["no-duplicates", "same-stamps"] in "power-loss-unheard", 1 devices, 2 faults:
-        "One sender, whose shard restarts between the commit and the ack, and who says it again before it comes back from the log."
+        ["no-duplicates"] in "power-loss", 1 devices, 1 faults:
+        "One sender, whose shard restarts between the commit and the ack."
     DedupByUserNotDevice "dedup-by-user-not-device":
         "Messages are numbered by device and deduplicated by user; the second device's first message passes for the first device's."
         ["acked-is-durable", "dense-sequence"] in "fair-weather", 2 devices, 0 faults:
@@ -318,6 +318,18 @@ bugs! {
         "Acks are a device's, so a gateway sends them to the shard that its user's number names, not to the one that has the conversation: cursors stay where they are, debts stay open, and devices are called back for nothing."
         ["cursor-follows-acks"] in "fair-weather", 2 devices, 0 faults:
         "Two shards, and an ack."
+    DrainAllAtOnce "drain-all-at-once":
+        "A gateway that is to end tells all its devices at once to come back, and only their closes keep to the window: whoever is told leaves by itself."
+        ["drains-gently"] in "graceful-stops", 2 devices, 1 faults:
+        "A gateway with more than a few devices that is asked to end."
+    DrainUnregistersFirst "drain-unregisters-first":
+        "A gateway that is to end takes all its connections out of the registry first: whoever is told late has nothing delivered until it is elsewhere."
+        ["in-time"] in "graceful-stops", 2 devices, 1 faults:
+        "A gateway that is asked to end, and a message for somebody on it whose turn is seconds away."
+    ShardEndsBeforeItsCommit "shard-ends-before-its-commit":
+        "A shard that is to end answers those who wait, so that nobody is left without an answer, and does not wait for the commit."
+        ["acked-is-durable"] in "graceful-stops", 1 devices, 1 faults:
+        "A shard that is asked to end while something is staged."
 }
 
 #[cfg(test)]

@@ -115,6 +115,7 @@ impl<'a> World<'a> {
                 blocks_lost: AtomicU64::new(0),
                 now: Arc::clone(&now_cell),
                 bill: scenario.costs.as_ref().map(Bill::new),
+                stop: Default::default(),
                 voice: followed.clone().map(Voice::new),
             });
             if let Some(disk) = &probe.disk {

@@ -98,6 +98,7 @@ fn may_strike_anybody(kind: &FaultKind) -> bool {
         | FaultKind::Insiders { .. }
         | FaultKind::Crash { .. }
         | FaultKind::RollingRestart { .. }
+        | FaultKind::Stop { .. }
         | FaultKind::PowerLoss { .. }
         | FaultKind::Partition { .. }
         | FaultKind::PartitionOneWay { .. }

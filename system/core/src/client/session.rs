@@ -9,8 +9,8 @@ use crate::plant::{Plant, planted};
 use crate::time::{MaybeTime, Time};
 use squall_protocol::ids::mix;
 use squall_protocol::limits::{
-    ANSWER_LIMIT, BACKOFF_MAX, BACKOFF_MIN, CONNECT_LIMIT, ELSEWHERE_AFTER, HEARTBEAT_INTERVAL, MAX_SYNCS_OPEN,
-    RESEND_AFTER, STALE_GRACE, STEADY_AFTER, SUPERSEDED_TWICE_WITHIN,
+    ANSWER_LIMIT, BACKOFF_MAX, BACKOFF_MIN, CONNECT_LIMIT, ELSEWHERE_AFTER, HEARTBEAT_INTERVAL, LEAVE_LIMIT,
+    MAX_SYNCS_OPEN, RESEND_AFTER, STALE_GRACE, STEADY_AFTER, SUPERSEDED_TWICE_WITHIN,
 };
 use squall_protocol::{
     ClientFrame, ClientMsgId, ConversationId, DeviceId, Entry, LogSpan, Payload, Refusal, Seq, ServerFrame, UserId,
@@ -43,6 +43,12 @@ pub enum Phase {
     Stale {
         until: Time,
         connected_as: u64,
+    },
+    /// The gateway ends: what was asked is still answered, and nothing more is sent here.
+    Leaving {
+        until: Time,
+        /// The device connects so long after the connection has ended, in ms.
+        come_back_after: u32,
     },
     /// The device is open a second time elsewhere, and goes on there. Only its person starts it again.
     Stopped,
@@ -197,12 +203,6 @@ impl ClientSession {
         self.threads.iter().any(|t| t.outbox().is_some_and(|o| !o.is_empty()) || t.lack() != Lack::Nothing)
     }
 
-    /// Bytes that it holds beside its own row.
-    pub fn held_bytes(&self) -> usize {
-        let threads = self.threads.iter().map(Thread::held_bytes).sum::<usize>();
-        self.threads.capacity() * size_of::<Thread>() + threads
-    }
-
     /// The person takes the device up: it connects at once.
     pub fn come_back(&mut self, now: Time, out: &mut Vec<Output>) {
         if matches!(self.phase, Phase::Away | Phase::Stopped) {
@@ -274,6 +274,11 @@ impl ClientSession {
             return;
         }
         // Who is welcomed and thrown out at once, again and again, comes back ever more rarely.
+        if let Phase::Leaving { come_back_after, .. } = self.phase {
+            self.attempts = 0;
+            self.phase = Phase::Offline { retry_at: now + Duration::from_millis(come_back_after.into()) };
+            return;
+        }
         if matches!(self.phase, Phase::Online { .. }) && now.since(self.welcomed) >= STEADY_AFTER {
             self.attempts = 0;
         }
@@ -330,6 +335,13 @@ impl ClientSession {
             ServerFrame::Stale { connect_count, superseded } => {
                 self.handle_stale(connect_count, superseded, now, out)
             }
+            ServerFrame::ComeBack { after_ms } if self.is_online() => {
+                // Whatever is told, a device does not stay away for long.
+                let come_back_after = after_ms.min(BACKOFF_MAX.as_millis() as u64) as u32;
+                self.phase = Phase::Leaving { until: now + LEAVE_LIMIT, come_back_after };
+            }
+            // A connection that is not, or no longer, in use ends by itself.
+            ServerFrame::ComeBack { .. } => {}
         }
     }
 
@@ -343,6 +355,8 @@ impl ClientSession {
             Phase::Stale { connected_as, .. } => connected_as,
             // Before the welcome: a count so high that no gateway takes it. The connection is closed next.
             Phase::Greeting { .. } => return self.connect_count = highest,
+            // It connects anew anyway, and hears of it there.
+            Phase::Leaving { .. } => return,
             Phase::Away | Phase::Offline { .. } | Phase::Connecting { .. } | Phase::Stopped => return,
         };
         if superseded && highest > connected_as {
@@ -523,7 +537,7 @@ impl ClientSession {
         match self.phase {
             Phase::Away | Phase::Stopped => Time::NEVER,
             Phase::Offline { retry_at } => retry_at,
-            Phase::Stale { until, .. } => until,
+            Phase::Stale { until, .. } | Phase::Leaving { until, .. } => until,
             Phase::Connecting { since } | Phase::Greeting { since } => since + CONNECT_LIMIT,
             Phase::Online { next_ping, ping_sent, heard } => {
                 let silence = ping_sent.get().map_or(next_ping, |at| at + ANSWER_LIMIT);
@@ -542,6 +556,11 @@ impl ClientSession {
             Phase::Stale { until, .. } => {
                 if now >= until {
                     self.give_up("stale count", now, out);
+                }
+            }
+            Phase::Leaving { until, .. } => {
+                if now >= until {
+                    self.give_up("asked to leave", now, out);
                 }
             }
             Phase::Offline { retry_at } => {

@@ -64,6 +64,7 @@ pub fn server_frames() -> Vec<(&'static str, ServerFrame)> {
             ServerFrame::Heads { heads: (1..=20).map(|n| Head { conversation: C, head: Seq(n) }).collect() },
         ),
         ("stale", ServerFrame::Stale { connect_count: 1_767_225_600, superseded: true }),
+        ("come back", ServerFrame::ComeBack { after_ms: 417 }),
         ("error", ServerFrame::Error { conversation: C, code: ErrorCode::NotAMember }),
     ]
 }

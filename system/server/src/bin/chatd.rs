@@ -11,8 +11,9 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
-/// The chat server, all roles in one process. Ctrl-C ends it.
+/// The chat server, all roles in one process. Ctrl-C or SIGTERM ends it in good order, the second time at once.
 #[derive(Parser)]
 #[command(name = "chatd", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 struct Cli {
@@ -66,6 +67,9 @@ struct Serve {
     /// Joins and leaves, of whomever, that one user sends to each shard.
     #[arg(long, default_value_t = UserLimits::default().changes, value_name = "N/N")]
     limit_changes: Rate,
+    /// When it is to end, it closes its connections one after the other over so many seconds.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(..=3600), value_name = "SECONDS")]
+    drain: u64,
     #[command(flatten)]
     secret: Secret,
 }
@@ -146,7 +150,7 @@ async fn run(serve: Serve, data: PathBuf) -> Result<ExitCode, String> {
     let report = |error: LocalError| format!("{error}\n{}", next_step(&error));
     descriptors::raise();
     // Listened for before anything is said to be ready, so that an early signal is not lost.
-    let stop = stop_signal().map_err(|error| format!("cannot listen for signals: {error}"))?;
+    let mut signals = Signals::listen().map_err(|error| format!("cannot listen for signals: {error}"))?;
     let mut local = Local::start(LocalConfig {
         listen: serve.listen,
         gateways: serve.gateways,
@@ -175,35 +179,62 @@ async fn run(serve: Serve, data: PathBuf) -> Result<ExitCode, String> {
         // Whoever has read where it listens may read no more.
         let _ = writeln!(io::stdout(), "{told}");
     }
+    let failed = |error| {
+        eprintln!("error: {}", report(error));
+        Ok(ExitCode::FAILURE)
+    };
     tokio::select! {
         biased;
-        () = stop => Ok(ExitCode::SUCCESS),
-        error = local.ended() => {
-            eprintln!("error: {}", report(error));
-            Ok(ExitCode::FAILURE)
+        () = signals.next() => {}
+        error = local.ended() => return failed(error),
+    }
+    let _ = writeln!(
+        io::stdout(),
+        "ending: connections are closed over {} s, what was taken is made durable; once more ends at once",
+        serve.drain
+    );
+    tokio::select! {
+        biased;
+        () = signals.next() => Ok(ExitCode::SUCCESS),
+        ended = local.stop(Duration::from_secs(serve.drain)) => ended.map_or_else(failed, |()| Ok(ExitCode::SUCCESS)),
+    }
+}
+
+/// Ctrl-C, and what a service manager sends.
+#[cfg(unix)]
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Signals { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            biased;
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
     }
 }
 
-/// Ready on Ctrl-C, or when a service manager asks.
-#[cfg(unix)]
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    Ok(async move {
-        tokio::select! {
-            biased;
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
-}
+#[cfg(not(unix))]
+struct Signals;
 
 #[cfg(not(unix))]
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    Ok(async {
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Signals)
+    }
+
+    async fn next(&mut self) {
         let _ = tokio::signal::ctrl_c().await;
-    })
+    }
 }
 
 fn main() -> ExitCode {

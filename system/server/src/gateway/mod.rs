@@ -1,13 +1,14 @@
 //! The gateway role: devices' WebSockets on one side, shards, registries and the bus on the other.
 //!
 //! `handshake` and `websocket` are its two halves on the wire, `connection` is one device's task, `table` holds all
-//! connections, `deadlines` looks at what is due for them. `uplinks` queues what goes to shards and registries; `shard_link`,
+//! connections, `deadlines` looks at what is due for them, `drain` empties it when the gateway is to end. `uplinks` queues what goes to shards and registries; `shard_link`,
 //! `registry_link` and `downlink` (the bus) are the links. `state` is what all of these share; this file starts them. A
 //! gateway has nothing durable: when it dies, its devices come back elsewhere and sync.
 
 mod connection;
 mod deadlines;
 mod downlink;
+mod drain;
 mod handshake;
 mod handshakes;
 mod outgoing;
@@ -24,6 +25,7 @@ use crate::descriptors::are_exhausted;
 use crate::links::Dialler;
 use crate::net::Listener;
 use crate::observer::{Observer, Point};
+use crate::stop::Stop;
 use crate::tasks::{Task, Tasks};
 use crate::work::Work;
 use handshakes::Handshakes;
@@ -48,9 +50,10 @@ pub struct Parts {
     /// Connections in their opening handshake, and as many again that have shown no token.
     pub greetings: usize,
     pub tasks: Tasks,
+    pub stop: Stop,
 }
 
-/// Runs a gateway until its listener fails.
+/// Runs a gateway until it has drained as it was asked to, or its listener fails.
 pub async fn run(mut parts: Parts) -> io::Result<()> {
     let uplinks = Uplinks::new(parts.cluster[Role::Messages].len(), parts.cluster[Role::Registry].len());
     let gateway = Arc::new(Gateway::new(
@@ -69,7 +72,17 @@ pub async fn run(mut parts: Parts) -> io::Result<()> {
     let handshakes = Handshakes::new(parts.greetings);
     let mut told = None;
     loop {
-        let stream = match parts.listener.accept().await {
+        let accepted = tokio::select! {
+            biased;
+            window = parts.stop.requested() => {
+                // Whoever calls now is refused by the kernel, and goes elsewhere at once.
+                drop(parts.listener);
+                drain::run(&gateway, &handshakes, window).await;
+                return Ok(());
+            }
+            accepted = parts.listener.accept() => accepted,
+        };
+        let stream = match accepted {
             Ok(stream) => stream,
             // Somebody who has shown no token makes room, if there is one, for somebody who may have one.
             Err(error) if are_exhausted(&error) => {

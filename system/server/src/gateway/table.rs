@@ -233,6 +233,11 @@ impl Table {
         self.get_mut(id).filter(|c| c.peer.is_some_and(|p| p.device == device))
     }
 
+    /// All connections, in the order of their rows.
+    pub fn all(&self) -> impl Iterator<Item = ConnectionId> {
+        self.slots.iter().map(|(_, row)| row.id)
+    }
+
     /// How many connections have shown no token.
     pub fn greeting(&self) -> usize {
         self.greeting.len()

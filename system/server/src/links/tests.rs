@@ -30,6 +30,7 @@ async fn listening(host: HostName) -> String {
         limits: squall_core::rate::UserLimits::default(),
         greetings: squall_protocol::limits::MAX_GREETINGS,
         open_storage: Some(Arc::new(|| Err(StorageError::WriterGone))),
+        stop: crate::stop::Stop::default(),
     };
     let cluster = Cluster::from_fn(|_| Vec::new());
     tokio::spawn(async move { serve(host, cluster, env).await });

@@ -58,6 +58,7 @@ pub async fn run(shard: Arc<Shard>) {
                 handle_failed(&shard, &mut backoff, &reason);
                 let mut state = shard.state();
                 state.storage = None;
+                state.is_committing = false;
                 state.read_failed = false;
             }
         }
@@ -139,6 +140,7 @@ fn cut(shard: &Shard, cursors_written: &mut Time) -> Batch {
     if planted(Plant::FenceLostBesideJoin) && !newcomers(&batch).is_empty() {
         batch.fences.clear();
     }
+    state.is_committing = !batch.is_empty();
     batch
 }
 
@@ -152,6 +154,7 @@ fn finish(shard: &Shard, batch: Batch) {
     let mut guard = shard.state();
     let state = &mut *guard;
     let mut answered = Vec::with_capacity(batch.entries.len());
+    state.is_committing = false;
     for NewEntry { conversation, entry, .. } in &batch.entries {
         state.staged.handle_durable(entry);
         let log = state.cache.peek_mut(*conversation).expect("a conversation with staged entries stays in memory");

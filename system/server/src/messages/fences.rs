@@ -97,6 +97,11 @@ impl Fences {
         self.committing.0.iter().map(|who| (who.0, who.1, self.changed[who].clone())).collect()
     }
 
+    /// Whether every refusal that was decided is durable.
+    pub fn are_durable(&self) -> bool {
+        self.dirty.is_empty() && self.committing.0.is_empty()
+    }
+
     /// The commit is durable: the refused are told.
     pub fn handle_durable(&mut self) {
         let (written, told) = std::mem::take(&mut self.committing);

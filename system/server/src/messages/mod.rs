@@ -25,12 +25,14 @@ use crate::links::services::messages::messages_server::{Messages, MessagesServer
 use crate::links::{Dialler, Replies, guarded, incoming, serve_grpc};
 use crate::net::Listener;
 use crate::observer::Observer;
+use crate::stop::Stop;
 use crate::storage::OpenStorage;
 use crate::tasks::{Task, Tasks};
 use dispatcher::Dispatcher;
 use futures_util::StreamExt;
 use shard::Shard;
 pub use shard::Share;
+use squall_core::plant::{Plant, planted};
 use squall_core::rate::UserLimits;
 use squall_protocol::limits;
 use squall_protocol::wire::messages as wire;
@@ -50,6 +52,7 @@ pub struct Parts {
     pub clock: Clock,
     pub observer: Arc<dyn Observer>,
     pub tasks: Tasks,
+    pub stop: Stop,
 }
 
 #[tonic::async_trait]
@@ -68,6 +71,9 @@ impl Messages for Arc<Shard> {
         let shard = Arc::clone(self);
         self.tasks.spawn(Task::Session, async move {
             while let Ok(Some(batch)) = requests.message().await {
+                if shard.sessions.are_closing() {
+                    continue;
+                }
                 for request in batch.requests {
                     session.handle(&shard, request);
                 }
@@ -78,7 +84,7 @@ impl Messages for Arc<Shard> {
     }
 }
 
-/// Runs a shard until its listener fails.
+/// Runs a shard until it has ended as it was asked to, or its listener fails.
 pub async fn run(parts: Parts) -> Result<(), tonic::transport::Error> {
     let dispatcher = Dispatcher::new(parts.registries.len(), parts.buses.len());
     let shard = Arc::new(Shard::new(
@@ -93,6 +99,44 @@ pub async fn run(parts: Parts) -> Result<(), tonic::transport::Error> {
     shard.tasks.spawn(Task::Chore("commits"), commit::run(Arc::clone(&shard)));
     dispatch::start(&shard, &parts.dialler, parts.registries, parts.buses);
     let observer = Arc::clone(&shard.observer);
-    let service = MessagesServer::new(shard).max_decoding_message_size(limits::MAX_INTERNAL_MESSAGE_BYTES);
-    incoming(serve_grpc().add_service(guarded(service, &parts.dialler.secret, &observer)), parts.listener).await
+    let service =
+        MessagesServer::new(Arc::clone(&shard)).max_decoding_message_size(limits::MAX_INTERNAL_MESSAGE_BYTES);
+    let serving =
+        incoming(serve_grpc().add_service(guarded(service, &parts.dialler.secret, &observer)), parts.listener);
+    tokio::select! {
+        biased;
+        () = finish(&shard, &parts.stop) => Ok(()),
+        ended = serving => ended,
+    }
+}
+
+/// Once the shard is asked to end: takes nothing more, makes durable what it has taken, and lets the answers leave. What it has not
+/// taken waits with the gateways, or is sent again by its device, and what it has not published yet is planned again at the next start.
+async fn finish(shard: &Shard, stop: &Stop) {
+    stop.requested().await;
+    shard.sessions.close_all();
+    if planted(Plant::ShardEndsBeforeItsCommit) {
+        return answer_without_commit(shard).await;
+    }
+    let deadline = shard.clock.now() + limits::SHARD_ENDS_WITHIN;
+    while shard.clock.now() < deadline && !(shard.state().is_settled() && shard.sessions.have_answered()) {
+        shard.work.notify_one();
+        tokio::time::sleep(limits::STOP_LOOKS_EVERY).await;
+    }
+    // What links have taken from the queues is on its way.
+    tokio::time::sleep(limits::STOP_LOOKS_EVERY).await;
+}
+
+/// The bug `shard-ends-before-its-commit`.
+async fn answer_without_commit(shard: &Shard) {
+    {
+        let mut state = shard.state();
+        for new in state.staged.cut() {
+            let (conversation, entry) = (new.conversation, new.entry);
+            for waiter in state.waiters.remove(&(conversation, entry.seq)).unwrap_or_default() {
+                waiter.answer(shard.observer.as_ref(), conversation, entry.seq, entry.stored_at_ms);
+            }
+        }
+    }
+    tokio::time::sleep(limits::STOP_LOOKS_EVERY).await;
 }

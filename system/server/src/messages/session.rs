@@ -14,6 +14,7 @@ use squall_core::turns::Turns;
 use squall_protocol::wire::messages::request::Request as Kind;
 use squall_protocol::wire::messages::{Reply, Request};
 use squall_protocol::{UserId, limits};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
@@ -86,11 +87,15 @@ impl Session {
 
 /// The sessions of a shard.
 #[derive(Default)]
-pub struct Sessions(Mutex<Vec<Arc<Session>>>);
+pub struct Sessions {
+    open: Mutex<Vec<Arc<Session>>>,
+    /// The shard is to end: nothing more is taken.
+    closing: AtomicBool,
+}
 
 impl Sessions {
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Session>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn open(&self) -> Arc<Session> {
@@ -102,6 +107,20 @@ impl Sessions {
     pub fn close(&self, session: &Arc<Session>) {
         session.close();
         self.lock().retain(|open| !Arc::ptr_eq(open, session));
+    }
+
+    /// The shard is to end: no session takes anything more.
+    pub fn close_all(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+
+    pub fn are_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
+    /// Whether no answer waits for its link.
+    pub fn have_answered(&self) -> bool {
+        self.lock().iter().all(|open| open.replies.is_empty())
     }
 
     /// How full they are.

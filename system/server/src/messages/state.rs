@@ -40,6 +40,8 @@ pub struct ShardState {
     pub read_failed: bool,
     /// The disk fails again and again: no send is taken until it may be tried again.
     pub is_resting: bool,
+    /// A commit is under way.
+    pub is_committing: bool,
     pub cache: Cache,
     pub staged: Staged,
     pub waiters: FxHashMap<(ConversationId, Seq), Vec<Waiter>>,
@@ -63,6 +65,7 @@ impl ShardState {
             storage: None,
             read_failed: false,
             is_resting: false,
+            is_committing: false,
             cache: Cache::default(),
             staged: Staged::default(),
             waiters: FxHashMap::default(),
@@ -74,6 +77,11 @@ impl ShardState {
             cursors: BTreeMap::new(),
             dispatched: 0,
         }
+    }
+
+    /// Whether nothing that was taken waits to become durable.
+    pub fn is_settled(&self) -> bool {
+        !self.is_committing && self.staged.held() == 0 && self.cursors.is_empty() && self.fences.are_durable()
     }
 
     /// Everything below this place has been planned and owes nothing: a restarted shard need not plan it again.

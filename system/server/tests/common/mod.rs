@@ -95,6 +95,16 @@ impl Raw {
         }
     }
 
+    /// The next frame, or the code of the close that comes in its place.
+    pub async fn frame_or_close(&mut self) -> Result<ServerFrame, u16> {
+        match self.message().await {
+            Message::Text(text) => Ok(Codec::Json.decode_server(text.as_bytes()).unwrap()),
+            Message::Binary(bytes) => Ok(Codec::Protobuf.decode_server(&bytes).unwrap()),
+            Message::Close(frame) => Err(frame.expect("a close frame with a code").code.into()),
+            other => panic!("a frame was expected, not {other:?}"),
+        }
+    }
+
     /// The next frame that `wanted` makes something of.
     pub async fn until<T>(&mut self, mut wanted: impl FnMut(&ServerFrame) -> Option<T>) -> T {
         loop {
