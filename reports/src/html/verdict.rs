@@ -153,6 +153,7 @@ fn broken(check: &str) -> &'static str {
         "current-routes" => "messages were sent to a connection that had long been gone",
         "tables-agree" => "a disk says two things of the same conversation",
         "in-time" => "somebody who was there had to wait for a message until something else woke the system",
+        "no-vain-syncs" => "a device asked for the same thing again and again, and was given nothing",
         "wire-privacy" => {
             "a device was sent what is none of its user's business, or not all of what it was told it had"
         }

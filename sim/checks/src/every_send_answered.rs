@@ -1,7 +1,8 @@
 //! **Invariant:** when the quiet is over, each send of a reachable device has been acked or refused, and a refusal is one
-//! that membership explains, and final: what was refused is in no log.
+//! that membership explains, and final: what was refused is in no log. On a way that nothing has harmed for long each answer comes in time:
+//! within [`limits::undisturbed_bound`](squall_protocol::limits::undisturbed_bound) of the one before it, of the send, or of the end of a wait.
 
-use crate::facts::{Fact, Facts, NONE, RefusedSend, known, mark};
+use crate::facts::{Fact, Facts, NONE, RefusedSend, Tardy, known, mark};
 use crate::property::Property;
 use crate::report::Tally;
 
@@ -9,7 +10,7 @@ const NAME: &str = "every-send-answered";
 
 pub(crate) const PROPERTY: Property = Property {
     name: NAME,
-    guarantee: "Every send of a device that is connected is acked, or refused for a reason and for good.",
+    guarantee: "Every send of a device that is connected is acked, or refused for a reason and for good; unharmed, in time.",
     evaluation: "sends that were answered, or whose device is reachable",
     exposure: "sends that were resent",
     judge: |_: &Fact, _: &Facts, _: &mut Tally| {},
@@ -40,6 +41,23 @@ fn conclude(facts: &Facts, tally: &mut Tally) {
         }
     }
     facts.refusals.iter().for_each(|refusal| judge_refusal(refusal, facts, tally));
+    facts.answers.tardy.iter().for_each(|tardy| judge_tardy(tardy, facts, tally));
+}
+
+fn judge_tardy(tardy: &Tardy, facts: &Facts, tally: &mut Tally) {
+    let pair = &facts.pairs[facts.messages[tardy.message].pair];
+    tally.violate(|| {
+        let from = if tardy.waited { ", when the wait that its device was told of was over" } else { "" };
+        let sentence = format!(
+            "an answer was due from {:.1} s on{from}; {} had the next one at {:.1} s, {:.1} s beyond the {:.1} s that it may take on a way that nothing had harmed.",
+            tardy.since as f64 / 1e6,
+            facts.name(tardy.message),
+            tardy.t as f64 / 1e6,
+            (tardy.t - tardy.since - tardy.bound) as f64 / 1e6,
+            tardy.bound as f64 / 1e6,
+        );
+        crate::Violation { t: tardy.t, ..facts.in_log(NAME, pair.conversation, None, tardy.message, sentence) }
+    });
 }
 
 fn judge_refusal(refusal: &RefusedSend, facts: &Facts, tally: &mut Tally) {
@@ -69,6 +87,57 @@ mod tests {
     use super::NAME;
     use crate::Verdict;
     use crate::testing::{Change, History};
+    use squall_protocol::limits;
+
+    const BOUND: u64 = limits::undisturbed_bound().as_micros() as u64;
+
+    #[test]
+    fn an_answer_that_comes_late_on_a_way_that_nothing_harms_is_named() {
+        for (took, verdict) in [(BOUND - 1_000, Verdict::Pass), (BOUND + 1_000, Verdict::Violated)] {
+            let mut history = History::chat();
+            history.undisturbed().send(1, 5).wait(took).acked(1, 5, 3).log(5);
+            assert_eq!(history.audit().report(NAME).verdict, verdict);
+        }
+    }
+
+    #[test]
+    fn whoever_is_told_to_wait_has_the_next_answer_in_time_after_it() {
+        for (took, verdict) in [(BOUND + 7_999_000, Verdict::Pass), (BOUND + 8_001_000, Verdict::Violated)] {
+            let mut history = History::chat();
+            history
+                .undisturbed()
+                .send(1, 5)
+                .send(1, 6)
+                .told_to_wait_for(1, 5, 8_000)
+                .told_to_wait_for(1, 6, 2_000);
+            history.wait(took).acked(1, 5, 3).acked(1, 6, 4).log(5).log(6);
+            assert_eq!(history.audit().report(NAME).verdict, verdict);
+        }
+    }
+
+    #[test]
+    fn each_answer_lets_the_next_one_take_its_time() {
+        let mut history = History::chat();
+        history.undisturbed().send(1, 5).send(1, 6).wait(BOUND / 2).acked(1, 5, 3).wait(BOUND - 1_000);
+        history.acked(1, 6, 4).log(5).log(6).wait(2 * BOUND).send(1, 7).acked(1, 7, 5).log(7);
+        assert_eq!(history.audit().report(NAME).verdict, Verdict::Pass);
+    }
+
+    #[test]
+    fn what_may_have_kept_an_answer_excuses_it() {
+        for harm in 0..4 {
+            let mut history = History::chat();
+            history.undisturbed().send(1, 5);
+            match harm {
+                0 => history.wait(BOUND).leave(1).connect(1).wait(BOUND / 2),
+                1 => history.slowed(1, BOUND).wait(BOUND + BOUND / 2),
+                2 => history.fault("cut", true, &[1]).wait(2 * BOUND),
+                _ => history.insider(1, 1).wait(2 * BOUND),
+            };
+            history.acked(1, 5, 3).log(5);
+            assert_eq!(history.audit().report(NAME).violations, 0, "{harm}");
+        }
+    }
 
     #[test]
     fn answers_to_everything_pass_and_resends_are_the_exposure() {

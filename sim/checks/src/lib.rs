@@ -24,6 +24,7 @@ mod limits_hold;
 mod members_only;
 mod no_duplicates;
 mod no_loss;
+mod no_vain_syncs;
 mod nothing_unsent;
 mod properties;
 mod property;

@@ -4,7 +4,7 @@ use crate::property::Property;
 use crate::{
     acked_is_durable, bounded, current_routes, cursor_behind_acks, cursor_follows_acks, cursor_never_back,
     dense_sequence, drains_gently, every_send_answered, in_time, limits_hold, members_only, no_duplicates,
-    no_loss, nothing_unsent, same_order, same_stamps, sender_order, tables_agree, wire_privacy,
+    no_loss, no_vain_syncs, nothing_unsent, same_order, same_stamps, sender_order, tables_agree, wire_privacy,
 };
 
 /// All properties, in the order of reports.
@@ -24,6 +24,7 @@ pub(crate) const TABLE: &[Property] = &[
     current_routes::PROPERTY,
     tables_agree::PROPERTY,
     in_time::PROPERTY,
+    no_vain_syncs::PROPERTY,
     wire_privacy::PROPERTY,
     same_stamps::PROPERTY,
     bounded::PROPERTY,
@@ -56,6 +57,7 @@ mod tests {
                 "current-routes",
                 "tables-agree",
                 "in-time",
+                "no-vain-syncs",
                 "wire-privacy",
                 "same-stamps",
                 "bounded-and-back",

@@ -109,10 +109,14 @@ impl History {
         self.push(device, Kind::Slowed { until })
     }
 
-    /// A device is told to wait.
+    /// A device is told to wait, hardly at all.
     pub fn told_to_wait(&mut self, device: u64, message: u64) -> &mut Self {
+        self.told_to_wait_for(device, message, 5)
+    }
+
+    pub fn told_to_wait_for(&mut self, device: u64, message: u64, retry_after_ms: u64) -> &mut Self {
         let (conversation, client_msg_id) = (CONVERSATION, id(message));
-        self.push(device, Kind::Wait { conversation, client_msg_id, retry_after_ms: 5 })
+        self.push(device, Kind::Wait { conversation, client_msg_id, retry_after_ms })
     }
 
     /// A device that stays to the end.
@@ -223,6 +227,10 @@ impl History {
 
     pub fn discard(&mut self, device: u64, message: u64, seq: u64) -> &mut Self {
         self.push(device, Kind::Discard { conversation: CONVERSATION, seq: Seq(seq), client_msg_id: id(message) })
+    }
+
+    pub fn sync(&mut self, device: u64, since: u64) -> &mut Self {
+        self.push(device, Kind::Sync { conversation: CONVERSATION, since: Seq(since) })
     }
 
     pub fn ack(&mut self, device: u64, up_to: u64) -> &mut Self {

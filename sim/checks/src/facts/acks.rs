@@ -86,6 +86,7 @@ impl Facts {
 
     /// Something has come to a device.
     pub(super) fn heard(&mut self, device: u32) {
+        self.devices[device].heard_ms = ms(self.now);
         if let Some(acking) = self.acks.acking.get_mut(&device) {
             acking.heard_ms = ms(self.now);
         }

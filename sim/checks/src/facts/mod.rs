@@ -8,6 +8,7 @@
 //! a violation is named at once, by message, not by a sum that no longer adds up.
 
 mod acks;
+mod answers;
 mod arrivals;
 mod audit;
 mod backlog;
@@ -23,9 +24,11 @@ mod promptness;
 mod refusals;
 mod rows;
 mod spent;
+mod syncs;
 mod table;
 
 pub(crate) use acks::Behind;
+pub(crate) use answers::Tardy;
 pub(crate) use arrivals::Astray;
 pub use audit::AuditEntry;
 pub(crate) use drains::{BACK_WITHIN, Drain, Overdue};
@@ -33,9 +36,11 @@ pub(crate) use fact::{Fact, Logged, Origin, Shown, Suspect, row};
 pub(crate) use promptness::Late;
 pub(crate) use rows::{NONE, known, mark};
 use spent::Spent;
+pub(crate) use syncs::Vain;
 
 use crate::{AuditLevel, Config};
 use acks::Acks;
+use answers::Answers;
 use arrivals::Arrivals;
 use backlog::Owed;
 use drains::Drains;
@@ -49,6 +54,7 @@ use rustc_hash::FxHashMap;
 use squall_history::What;
 use squall_protocol::ids::rendezvous;
 use squall_protocol::{ClientMsgId, ConversationId, DeviceId, UserId, Who, limits};
+use syncs::Syncs;
 use table::Table;
 
 /// How far beyond the end of a reference log a place may lie before it is kept beside it.
@@ -104,6 +110,10 @@ pub(crate) struct Facts {
     pub promptness: Promptness,
     /// Acks, until the cursors follow.
     pub acks: Acks,
+    /// Answers to sends, until they come.
+    pub answers: Answers,
+    /// What devices ask for, until they are shown more.
+    pub syncs: Syncs,
     /// What the shards' clocks show when the run starts; 0 when a fault may make them show anything.
     epoch_ms: u64,
     /// Gateways that were asked to end.
@@ -147,6 +157,8 @@ impl Facts {
             promptness: Promptness::new(config),
             acks: Acks::new(config.undisturbed_us.map(|us| us + FLUSHED_US), config.noticed_us),
             drains: Drains::new(config),
+            answers: Answers::new(config.undisturbed_us),
+            syncs: Syncs::new(config.undisturbed_us.is_some()),
             epoch_ms: config.epoch_ms,
             levels: Vec::new(),
             arrivals: Arrivals::default(),

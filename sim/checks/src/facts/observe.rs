@@ -86,6 +86,7 @@ impl Facts {
                 let device = self.device(device, Some(user));
                 self.connected(device, gateway);
                 self.drains.handle_connected(device, self.now);
+                self.syncs.evaluated += 1;
                 self.devices[device].count_connect();
                 self.devices[device].gone_since = CONNECTED;
                 self.owe_no_more(device);
@@ -133,6 +134,9 @@ impl Facts {
                 let fact = self.send(device, conversation, sender, client_msg_id, content)?;
                 self.note_kind(client_msg_id, what);
                 self.sends(device, what, members.len());
+                self.await_answer(
+                    self.messages.find(client_msg_id).map_or(NONE, |message| self.messages[message].pair),
+                );
                 Some(fact)
             }
             Kind::Resend { client_msg_id, .. } => {
@@ -147,11 +151,24 @@ impl Facts {
                 let row = &self.pairs[acked.pair];
                 let (device, conversation) = (row.device, row.conversation);
                 self.heard(device);
+                self.answered(client_msg_id, None);
                 self.ack_stamp(device, conversation, client_msg_id, seq, stored_at_ms);
                 Some(Fact::Acked(acked))
             }
-            Kind::Wait { client_msg_id, .. } => self.told_to_wait(device, client_msg_id),
-            Kind::Refused { client_msg_id, reason, .. } => self.refused(client_msg_id, reason),
+            Kind::Wait { client_msg_id, retry_after_ms, .. } => {
+                self.answered(client_msg_id, Some(retry_after_ms));
+                self.told_to_wait(device, client_msg_id)
+            }
+            Kind::Refused { client_msg_id, reason, .. } => {
+                let fact = self.refused(client_msg_id, reason);
+                self.answered(client_msg_id, None);
+                fact
+            }
+            Kind::Sync { conversation, since } => {
+                let pair = self.pair(device, conversation, None);
+                self.asks(pair, small(since));
+                None
+            }
             Kind::Display { user, conversation, seq, sender, client_msg_id, body_hash, what, via } => {
                 let pair = self.pair(device, conversation, Some(user));
                 let content = content(conversation, sender, body_hash, what);
@@ -322,6 +339,7 @@ impl Facts {
         let expected =
             (!again && position != 0 && u64::from(position) + 1 != seq.0).then(|| Seq(u64::from(position) + 1));
         self.display(pair, place);
+        self.asks_no_more(pair);
         Shown { message, pair, seq, via, taken, again, elsewhere, expected, origin, after_fault: self.faulted }
     }
 
@@ -352,6 +370,7 @@ impl Facts {
     fn skipped_over(&mut self, pair: u32, range: Range) {
         let row = &mut self.pairs[pair];
         row.position = row.position.max(range.to);
+        self.asks_no_more(pair);
         intervals::add(self.skips.entry(pair).or_default(), range);
     }
 

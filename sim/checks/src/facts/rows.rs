@@ -139,6 +139,8 @@ pub(crate) struct Device {
     pub page_ms: u32,
     /// Until when something takes long on the path between it and its gateway.
     pub slow_until_ms: u32,
+    /// When a page, a delivery or an ack last came to it.
+    pub heard_ms: u32,
     pub pages: u16,
     /// The gateway of its latest connection, by its number.
     pub gateway: u16,
@@ -161,6 +163,7 @@ impl Device {
             connected_ms: 0,
             page_ms: 0,
             slow_until_ms: 0,
+            heard_ms: 0,
             pages: 0,
             gateway: 0,
             connects: 0,
