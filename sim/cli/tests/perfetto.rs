@@ -153,11 +153,12 @@ fn a_trace_is_as_perfetto_demands_and_tells_the_way_of_the_message() {
         ("to its disk", "has synced"),
         ("has synced", "is committed"),
         ("is committed", "answers the ack"),
-        ("answers the ack", "hands on the ack"),
         ("is committed", "asks registry-"),
         ("asks registry-", "is told of"),
         ("is told of", "publishes seq"),
         ("publishes seq", "has seq"),
+        ("has seq", "hands on the delivery"),
+        ("hands on the delivery", "gets a delivery"),
     ] {
         let is_there = trace.flows.iter().any(|(begin, end)| begin.contains(from) && end.contains(to));
         assert!(is_there, "nothing leads from {from:?} to {to:?}: {:#?}", trace.flows);
