@@ -25,6 +25,8 @@ enum Side {
 
 /// The chance that what is drawn on purpose is one of these.
 const TOGETHER_CHANCE: f64 = 0.4;
+/// The chance that it is one that needs what these people do.
+const MOODS_OWN_CHANCE: f64 = 0.7;
 
 const SIDES: [Side; 7] = [
     Side::Process(Role::Gateway),
@@ -47,6 +49,16 @@ enum Together {
     FailedSyncsThenPowerLoss,
     /// The same with the process alone: its writes stay where they are, and pass for synced.
     FailedSyncsThenCrashThenPowerLoss,
+    /// A crowd talks on while its shard's disk takes nothing: one commit has more of one conversation than any page of its index.
+    CrowdBeforeAStalledDisk,
+    /// A shard hears from no registry as a crowd talks on, and dies before it does: it has more to plan anew than one piece holds, and
+    /// nobody says anything more.
+    LookUpsStandStillThenCrash,
+    /// The bus is cut in the midst of a burst, and its shard dies while it waits for acks.
+    BusAwayThenCrash,
+    /// The registry forgets while its gateways hear late from it and from shards, and is lost again as they have just told it anew:
+    /// heads are asked for in the midst of others.
+    RegistryForgetsTwice,
 }
 
 const TOGETHER: [Together; 4] = [
@@ -56,12 +68,30 @@ const TOGETHER: [Together; 4] = [
     Together::FailedSyncsThenCrashThenPowerLoss,
 ];
 
+/// What needs what people of this mood do.
+fn own_of(mood: Mood) -> &'static [Together] {
+    match mood {
+        Mood::Crowd => &[Together::CrowdBeforeAStalledDisk, Together::LookUpsStandStillThenCrash],
+        Mood::ManyConversations => &[Together::RegistryForgetsTwice],
+        Mood::Sparse | Mood::LargeGroups => &[Together::BusAwayThenCrash],
+        Mood::Busy | Mood::Quiet => &[],
+    }
+}
+
 /// Two faults, or a few, or none where they would hide each other.
 pub(super) fn draw(draws: &mut Draws, scenario: &Scenario, mood: Mood, first: u64) -> Vec<Fault> {
     // What is told by what people say needs somebody who says something.
-    if mood != Mood::Quiet && draws.chance(TOGETHER_CHANCE) {
+    let own = own_of(mood);
+    let which = if mood == Mood::Quiet {
+        None
+    } else if !own.is_empty() && draws.chance(MOODS_OWN_CHANCE) {
+        Some(draws.pick(own))
+    } else {
+        draws.chance(TOGETHER_CHANCE).then(|| draws.pick(&TOGETHER))
+    };
+    if let Some(which) = which {
         for _ in 0..TRIES {
-            let faults = together(draws, scenario, first);
+            let faults = together(draws, scenario, which, first);
             if reach::all_reached(&faults, scenario) {
                 return faults;
             }
@@ -89,7 +119,7 @@ pub(super) fn draw(draws: &mut Draws, scenario: &Scenario, mood: Mood, first: u6
     Vec::new()
 }
 
-fn together(draws: &mut Draws, scenario: &Scenario, first: u64) -> Vec<Fault> {
+fn together(draws: &mut Draws, scenario: &Scenario, which: Together, first: u64) -> Vec<Fault> {
     let load = scenario.phases.load.as_millis();
     let at = draws.ms(first, load - 14_000);
     let long = draws.ms(6_000, 9_000);
@@ -101,7 +131,7 @@ fn together(draws: &mut Draws, scenario: &Scenario, first: u64) -> Vec<Fault> {
         add: draws.ms(from, to),
         jitter: draws.ms(0, 400),
     };
-    match draws.pick(&TOGETHER) {
+    match which {
         Together::FailedCommitsAsLookUpsAreSlow => {
             let later = draws.ms(200, 1_500);
             let slow = slow(draws, (SHARDS, Target::All(Role::Registry)), 200, 1_200);
@@ -137,6 +167,39 @@ fn together(draws: &mut Draws, scenario: &Scenario, first: u64) -> Vec<Fault> {
                 fault(at, Some(long), syncs_fail(draws.share(40, 85))),
                 fault(dies, Some(Span::from_millis(500)), crash),
                 fault(dies + draws.ms(1_200, 4_000), Some(draws.ms(500, 2_000)), power),
+            ]
+        }
+        Together::CrowdBeforeAStalledDisk => {
+            let lasts = draws.ms(5_000, 9_000);
+            vec![fault(at, Some(lasts), FaultKind::StalledDisk { target: SHARDS.into() })]
+        }
+        Together::LookUpsStandStillThenCrash => {
+            let dies = Span::from_millis(load) - draws.ms(500, 2_000);
+            let from = dies - draws.ms(5_000, 9_000);
+            let cut = FaultKind::Hold { between: SHARDS.into(), and: Target::All(Role::Registry).into() };
+            let crash = FaultKind::Crash { target: SHARDS.into(), point: None };
+            vec![fault(from, None, cut), fault(dies, None, crash)]
+        }
+        Together::BusAwayThenCrash => {
+            let cut = FaultKind::Partition { between: SHARDS.into(), and: Target::All(Role::Bus).into() };
+            let crash = FaultKind::Crash { target: SHARDS.into(), point: None };
+            let at = draws.ms(first, load - 10_000);
+            let dies = at + draws.ms(1_000, 5_000);
+            vec![fault(at, Some(draws.ms(3_600, 5_000)), cut), fault(dies, Some(draws.ms(500, 2_000)), crash)]
+        }
+        Together::RegistryForgetsTwice => {
+            let (gateways, registries) = (Target::All(Role::Gateway), Target::All(Role::Registry));
+            let slow_registries = slow(draws, (gateways, registries), 200, 1_200);
+            let slow_shards = slow(draws, (gateways, SHARDS), 200, 1_400);
+            let (dies, down) = (at + draws.ms(500, 1_500), draws.ms(500, 1_000));
+            let cut = dies + down + draws.ms(100, 1_000);
+            let crash = FaultKind::Crash { target: registries.into(), point: None };
+            let partition = FaultKind::Partition { between: gateways.into(), and: registries.into() };
+            vec![
+                fault(at, Some(long), slow_registries),
+                fault(at, Some(long), slow_shards),
+                fault(dies, Some(down), crash),
+                fault(cut, Some(draws.ms(3_600, 5_000)), partition),
             ]
         }
     }
