@@ -57,6 +57,13 @@ impl<T: Ord + Copy> Calendar<T> {
         }
     }
 
+    /// Bytes that it holds.
+    pub fn held_bytes(&self) -> usize {
+        let days = self.days.iter().map(Vec::capacity).sum::<usize>();
+        let entries = self.due.capacity() + days + self.later.capacity();
+        entries * size_of::<(Time, T)>() + self.days.capacity() * size_of::<Vec<(Time, T)>>()
+    }
+
     /// When the first entry is due, if there is one.
     pub fn next_due(&mut self) -> Option<Time> {
         while self.due.is_empty() && (self.in_days > 0 || !self.later.is_empty()) {

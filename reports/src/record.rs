@@ -183,8 +183,18 @@ pub struct LoadRecord {
     pub cpu_ms: u64,
     /// WebSocket frames that devices sent and received.
     pub frames: u64,
-    /// In the load: connecting and the audit are no part of it.
+    /// In the load, of the threads that drove connections: connecting, the audit and judging are no part of it.
     pub cpu_us_per_frame: f64,
+    /// Messages that were acked in the load, a second: what is acked later is no throughput.
+    #[serde(default)]
+    pub acks_per_s: f64,
+    /// What of `cpu_ms` judging took, with histograms and the history.
+    #[serde(default)]
+    pub judge_cpu_ms: u64,
+    /// Bytes of the rows of a device, its conversations, timers and socket, at the end of the load; `memory` has the whole process, with what judging
+    /// and the audit hold.
+    #[serde(default)]
+    pub row_bytes_per_client: f64,
     /// How long after its time a send left.
     pub late_p50_ms: f64,
     pub late_p99_ms: f64,

@@ -233,10 +233,16 @@ fn against(run: &RunRecord, load: &LoadRecord) -> String {
     }
     let _ = writeln!(
         out,
-        "  generator {} of CPU, {:.1} us a frame; sends left {} late at the 99th percentile",
-        seconds(load.cpu_ms),
+        "  generator {:.1} us of CPU a frame, {} in all, {} of it to judge; sends left {} late at the 99th percentile",
         load.cpu_us_per_frame,
+        seconds(load.cpu_ms),
+        seconds(load.judge_cpu_ms),
         milliseconds(load.late_p99_ms) + " ms"
+    );
+    let _ = writeln!(
+        out,
+        "            {:.0} acks a second of the load; {:.0} bytes of rows a device, {:.0} of the whole process with what judging and the audit hold",
+        load.acks_per_s, load.row_bytes_per_client, run.memory.bytes_per_client
     );
     let _ = writeln!(out, "  audit     {} entries read by fresh devices", grouped(load.audited_entries));
     if !load.left_out.is_empty() {

@@ -8,6 +8,7 @@ mod corners;
 mod frame_faults;
 mod frames;
 mod last_mile;
+mod memory;
 mod missing;
 mod outputs;
 mod presence;

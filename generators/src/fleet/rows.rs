@@ -29,6 +29,11 @@ impl<C> Rows<C> {
         self.rows.get_mut(number.wrapping_sub(self.first) as usize)
     }
 
+    /// Bytes of the rows themselves.
+    pub fn bytes(&self) -> usize {
+        self.rows.capacity() * size_of::<C>()
+    }
+
     /// Gives all rows back.
     pub fn release(&mut self) {
         self.rows = Vec::new();

@@ -72,6 +72,11 @@ impl Timers {
         self.0.push(at, Packed::new(timer));
     }
 
+    /// Bytes that they hold.
+    pub fn held_bytes(&self) -> usize {
+        self.0.held_bytes()
+    }
+
     /// When the first one is due, if there is one.
     pub fn next_due(&mut self) -> Option<Time> {
         self.0.next_due()

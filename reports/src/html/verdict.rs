@@ -70,10 +70,11 @@ fn against(out: &mut String, run: &RunRecord, load: &LoadRecord) {
     });
     let _ = writeln!(
         out,
-        "<p class=\"under\">Generator: {} of CPU, {:.1} &micro;s a frame, a hundredth of all sends left {:.1} ms late or more{server}. \
+        "<p class=\"under\">Generator: {:.1} &micro;s of CPU a frame, {} in all, {} of it to judge; a hundredth of all sends left {:.1} ms late or more{server}. \
          {} entries were read back over the wire.</p>",
-        seconds(load.cpu_ms),
         load.cpu_us_per_frame,
+        seconds(load.cpu_ms),
+        seconds(load.judge_cpu_ms),
         load.late_p99_ms,
         grouped(load.audited_entries)
     );

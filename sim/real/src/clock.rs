@@ -3,6 +3,9 @@
 use squall_core::Time;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+/// How often both clocks are looked at.
+const LOOKS: u32 = 20;
+
 /// Counts from an instant that all threads of a run share.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
@@ -12,9 +15,8 @@ pub struct Clock {
 impl Clock {
     /// The run begins at this time, in ms since the Unix epoch by this machine's clock, or now; until then it is 0. Also gives the time at which
     /// it begins. Generators that were told the same time count from the same time, however long each took to get ready.
-    #[expect(clippy::disallowed_methods, reason = "a run on real sockets happens in real time")]
     pub fn starting_at(at_ms: Option<f64>) -> (Self, f64) {
-        let (now, wall_ms) = (Instant::now(), wall_ms());
+        let (now, wall_ms) = both();
         let at_ms = at_ms.unwrap_or(wall_ms);
         let ahead = Duration::from_secs_f64((at_ms - wall_ms).abs().min(1e9) / 1_000.0);
         let began = if at_ms >= wall_ms { now.checked_add(ahead) } else { now.checked_sub(ahead) };
@@ -31,6 +33,21 @@ impl Clock {
     pub fn until(self, then: Time) -> Duration {
         Duration::from_micros(then.0.saturating_sub(self.now().0))
     }
+}
+
+/// Both clocks at one moment. A thread that is put aside between looking at one and at the other would take them for apart by as long: of several
+/// looks the quickest counts.
+#[expect(clippy::disallowed_methods, reason = "a run on real sockets happens in real time")]
+fn both() -> (Instant, f64) {
+    let look = || {
+        let before = Instant::now();
+        let wall = wall_ms();
+        let took = before.elapsed();
+        (took, before + took / 2, wall)
+    };
+    let quickest = (0..LOOKS).map(|_| look()).min_by_key(|(took, ..)| *took);
+    let (_, now, wall) = quickest.unwrap_or_else(look);
+    (now, wall)
 }
 
 /// ms since the Unix epoch by this machine's clock.

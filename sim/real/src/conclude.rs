@@ -1,6 +1,6 @@
 //! The end of a run: the audit that was read over the wire, the verdict, and the record.
 
-use crate::honesty::{bottleneck, process_time};
+use crate::honesty::bottleneck;
 use crate::judge::{Judge, is_stopped};
 use crate::options::{LoadError, LoadOptions, Plan};
 use crate::station::End;
@@ -65,8 +65,9 @@ pub fn conclude(
         checks: &checks,
         service_levels: &service_levels,
     });
-    let wall = Duration::from_micros(now.0);
-    let busiest = ends.iter().map(|end| end.cpu.as_secs_f64() / wall.as_secs_f64().max(0.001)).fold(0.0, f64::max);
+    let loaded = in_the_load(&ends);
+    let load_s = scenario.phases.load.as_duration().as_secs_f64().max(0.001);
+    let busiest = loaded.busiest.as_secs_f64() / load_s;
     let unread: u64 = ends.iter().map(|end| end.unread).sum();
     let failed_opens: u64 = ends.iter().map(|end| end.failed_opens).sum();
     if !stopped {
@@ -86,6 +87,12 @@ pub fn conclude(
                 "the fresh and the other devices of {unread} users had not shown the same when the time for it was over: what was acked and not read is unknown"
             ));
         }
+        if judge.read.lost > 0 {
+            because.push(format!(
+                "{} entries that fresh devices read found no room until they were shown: whether they are durable is unknown",
+                judge.read.lost
+            ));
+        }
         if options.part.of > 1 {
             because.push(ONE_OF_SEVERAL.into());
         }
@@ -93,7 +100,8 @@ pub fn conclude(
     let verdict = overall_verdict(&checks, &because);
     let history = judge.finish_history();
     let history_path = options.history.clone().unwrap_or_default();
-    let cpu = process_time();
+    let last = |end: &End| end.phases.last().map_or(Duration::ZERO, |last| last.cpu);
+    let cpu = judge.cpu + ends.iter().map(last).sum::<Duration>();
     let record = RunRecord {
         verdict,
         inconclusive_because: because,
@@ -138,12 +146,15 @@ pub fn conclude(
             left_out: options.left_out.clone(),
             cpu_ms: cpu.as_millis() as u64,
             frames: totals.frames,
-            cpu_us_per_frame: of_a_frame(&judge),
+            cpu_us_per_frame: ratio(loaded.cpu.as_micros() as u64, loaded.frames),
+            acks_per_s: loaded.acked as f64 / load_s,
+            row_bytes_per_client: ratio(row_bytes(&ends), totals.online_peak),
+            judge_cpu_ms: judge.cpu.as_millis() as u64,
             late_p50_ms: judge.late.percentile_us(50.0) as f64 / 1_000.0,
             late_p99_ms: judge.late.percentile_us(99.0) as f64 / 1_000.0,
             late_max_ms: judge.late.percentile_us(100.0) as f64 / 1_000.0,
             clock_error_ms: 0.0,
-            audited_entries: judge.log.len() as u64,
+            audited_entries: judge.read.log.len() as u64,
             unread_users: unread,
             wire_bytes: ends.iter().map(|end| end.wire_bytes).sum(),
             shard: (options.part.of > 1).then(|| {
@@ -179,7 +190,7 @@ pub fn judged(
     lies: u64,
 ) -> Vec<CheckRecord> {
     let mut checks = std::mem::replace(&mut judge.checks, Checks::new(Config::default()));
-    for ((conversation, seq), read) in &judge.log {
+    for ((conversation, seq), read) in &judge.read.log {
         let founded = judge.founded.get(&read.arrived.client_msg_id);
         checks.audit_entry(&AuditEntry {
             conversation: *conversation,
@@ -202,24 +213,48 @@ pub fn judged(
     checks.finish().into_iter().filter(|report| is_judged(report.name)).map(check_record).collect()
 }
 
-/// CPU time of a frame in the load, in µs: connecting and the audit are no part of it.
-fn of_a_frame(judge: &Judge) -> f64 {
-    let load = judge.phases.iter().position(|(name, ..)| *name == "load");
-    let edges = load.and_then(|load| Some((judge.phases.get(load)?, judge.phases.get(load + 1)?)));
-    edges.map_or(0.0, |((_, _, before, began), (_, _, frames, ended))| {
-        ratio(ended.saturating_sub(*began).as_micros() as u64, frames - before)
-    })
+/// What stations did in the load: connecting and the audit are no part of it, and neither is judging.
+#[derive(Default)]
+struct Loaded {
+    /// CPU time of their threads, and of the busiest.
+    cpu: Duration,
+    busiest: Duration,
+    frames: u64,
+    acked: u64,
+}
+
+fn in_the_load(ends: &[End]) -> Loaded {
+    let mut all = Loaded::default();
+    for end in ends {
+        let load = end.phases.iter().position(|began| began.phase == "load");
+        let edges = load.and_then(|load| Some((end.phases.get(load)?, end.phases.get(load + 1)?)));
+        if let Some((from, to)) = edges {
+            let cpu = to.cpu.saturating_sub(from.cpu);
+            all.cpu += cpu;
+            all.busiest = all.busiest.max(cpu);
+            all.frames += to.totals.frames - from.totals.frames;
+            all.acked += to.totals.acked - from.totals.acked;
+        }
+    }
+    all
+}
+
+/// Bytes of the rows of all people, their conversations, timers and sockets when the load was over.
+fn row_bytes(ends: &[End]) -> u64 {
+    ends.iter()
+        .flat_map(|end| end.phases.iter().find(|began| began.phase == "quiet"))
+        .map(|began| began.bytes)
+        .sum()
 }
 
 /// What each part of the run took.
 fn phases(judge: &Judge, end: Time) -> Vec<PhaseRecord> {
-    let ends = judge.phases.iter().skip(1).map(|(_, began, frames, _)| (*began, *frames));
+    let ends = judge.phases.iter().skip(1).map(|(_, began, frames)| (*began, *frames));
     let ends = ends.chain([(end, judge.totals.frames)]);
-    let phase =
-        |((name, began, before, _), (ended, frames)): (&(&'static str, Time, u64, Duration), (Time, u64))| {
-            let ms = ended.since(*began).as_millis() as u64;
-            PhaseRecord { name: (*name).to_owned(), simulated_ms: ms, wall_ms: ms, frames: frames - before }
-        };
+    let phase = |((name, began, before), (ended, frames)): (&(&'static str, Time, u64), (Time, u64))| {
+        let ms = ended.since(*began).as_millis() as u64;
+        PhaseRecord { name: (*name).to_owned(), simulated_ms: ms, wall_ms: ms, frames: frames - before }
+    };
     judge.phases.iter().zip(ends).map(phase).collect()
 }
 

@@ -13,13 +13,29 @@ use squall_generators::{Fleet, FrameFault, FrameKind, Insiders, LastMile, Latenc
 use squall_history::{Entity, Event, Harm, Kind};
 use squall_protocol::Role;
 use squall_reports::FaultRecord;
-use squall_scenarios::{Fault, FaultKind, Occurrence, Scenario, Strikes};
+use squall_scenarios::{Fault, FaultKind, KindName, Occurrence, Scenario, Strikes};
 use std::collections::BTreeMap;
 
 /// Acks in both directions: of sends, and of deliveries.
 const ACKS: &[FrameKind] = &[FrameKind::Sent, FrameKind::Ack];
 const SENT: &[FrameKind] = &[FrameKind::Sent];
 const SENDS: &[FrameKind] = &[FrameKind::Send];
+
+/// What can be done from here: `Faults::begin` has a way for each.
+const HERE: &[KindName] = &[
+    KindName::Disconnect,
+    KindName::HalfOpen,
+    KindName::SlowReader,
+    KindName::ProfileChange,
+    KindName::ResendEverything,
+    KindName::DropSentAcks,
+    KindName::DropDeviceAcks,
+    KindName::DuplicateAcks,
+    KindName::DelayAcks,
+    KindName::DuplicateSends,
+    KindName::Liars,
+    KindName::Insiders,
+];
 
 /// A fault that cannot be done here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +46,7 @@ pub struct Unsupported {
     pub instead: &'static str,
 }
 
-/// The faults of a scenario that are those of hosts, links or disks.
+/// The faults of a scenario that cannot be done here: those of hosts, links and disks, and of whole carriers.
 pub fn unsupported(scenario: &Scenario) -> Vec<Unsupported> {
     let row = |fault: &Fault| {
         let instead = match (&fault.kind, fault.kind.strikes()) {
@@ -46,7 +62,10 @@ pub fn unsupported(scenario: &Scenario) -> Vec<Unsupported> {
             (FaultKind::Pause { .. }, _) => "kill -STOP and kill -CONT the server's process while the load runs",
             // Each life of a device is one of its own for the checks, and who shares a run among generators knows of one only.
             (FaultKind::Reinstall { .. }, _) => "run it in the simulator: squall run",
-            (_, Strikes::Devices) => return None,
+            _ if HERE.contains(&fault.kind.kind_name()) => return None,
+            (_, Strikes::Devices) => {
+                "use half-open, which takes connections from devices as silently, or run it in the simulator: squall run"
+            }
             (_, Strikes::Hosts) => "set the host's clock yourself, or run it in the simulator: squall run",
             (_, Strikes::Links) => {
                 "shape the real network (tc netem, nft) while the load runs, or run it in the simulator: squall run"
@@ -269,7 +288,7 @@ impl Faults {
                     stage.fleet.last_mile.change_profiles(&self.shared);
             }
             FaultKind::SlowReader { .. } => {}
-            _ => unreachable!("faults of hosts are refused or left out"),
+            _ => unreachable!("{} is refused or left out", kind.name()),
         }
     }
 
@@ -379,5 +398,16 @@ mod tests {
         assert_eq!(refused.iter().map(|fault| fault.kind).collect::<Vec<_>>(), ["crash", "disk-full"]);
         assert_eq!(refused[0].name, "dies");
         assert!(refused[0].instead.contains("kill") && refused[1].instead.contains("block device"));
+    }
+
+    #[test]
+    fn every_kind_can_be_done_or_is_refused() {
+        let devices = KindName::ALL.iter().filter(|kind| kind.strikes() == Strikes::Devices);
+        let mut refused: Vec<&str> = devices.filter(|kind| !HERE.contains(kind)).map(|kind| kind.name()).collect();
+        refused.sort_unstable();
+        assert_eq!(refused, ["carrier-gone", "reinstall"]);
+        let text = "[network]\nlast_mile = { wifi = 1.0 }\n[[faults]]\nkind = \"carrier-gone\"\nat = \"1s\"\nfor = \"2s\"\n";
+        let refused = unsupported(&parse(text, Path::new("x.toml")).expect("a sound scenario"));
+        assert!(refused[0].instead.contains("half-open"), "{refused:?}");
     }
 }

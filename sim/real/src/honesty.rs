@@ -14,6 +14,13 @@ pub fn process_time() -> Duration {
     of_clock(ClockId::ProcessCPUTime)
 }
 
+/// This thread leaves the cores to others that want them. Where the system does not let it, it is as it was.
+pub fn yield_to_others(niceness: i32) {
+    // On Linux "the process itself" is the calling thread.
+    let own = rustix::process::getpriority_process(None).unwrap_or(0);
+    let _ = rustix::process::setpriority_process(None, own.max(niceness));
+}
+
 fn of_clock(clock: ClockId) -> Duration {
     let time = clock_gettime(clock);
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)

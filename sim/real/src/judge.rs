@@ -5,17 +5,18 @@
 
 use crate::clock::Clock;
 use crate::conclude::conclude;
-use crate::honesty::{Usage, process_time, socket_memory, usage};
+use crate::honesty::{Usage, process_time, socket_memory, thread_time, usage, yield_to_others};
 use crate::options::{LoadError, LoadOptions, Plan};
+use crate::read_back::ReadBack;
 use crate::station::{Batch, End, Item, Station};
 use crate::target::sources;
 use rustc_hash::FxHashMap;
 use squall_checks::{Checks, Config};
 use squall_core::Time;
 use squall_generators::{FleetTotals, Latency, Who};
-use squall_history::{Arrived, Entity, Event, Filter, Kind, Recorder, What};
+use squall_history::{Entity, Event, Filter, Kind, Recorder, What};
 use squall_outcome::{Latencies, Progress};
-use squall_protocol::{ClientMsgId, ConversationId, DeviceId, Seq, UserId, limits};
+use squall_protocol::{ClientMsgId, DeviceId, UserId, limits};
 use squall_reports::series::Sample;
 use squall_reports::{Histogram, RunRecord};
 use squall_scenarios::{FaultKind, Measure, Scenario};
@@ -26,8 +27,11 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
-/// Batches that may wait for the judge. Stations wait when there are more, and say that they are late.
-const WAITING: usize = 256;
+/// Batches that may wait for the judge, of some 2,000 events each: at 500,000 events a second those of eight seconds, in less than a gigabyte. Stations wait
+/// when there are more, and say that they are late.
+const WAITING: usize = 2_048;
+/// Judging has what the machine's cores have left, so that it takes nothing from what is measured; it has time after the load.
+const JUDGES_NICENESS: i32 = 15;
 /// Connections from one address, out of the 28,000 ports that Linux gives: the fuller they are, the longer the kernel looks for a free one, and
 /// one that was closed is not free for a minute.
 pub const FROM_ONE_ADDRESS: u64 = 4_000;
@@ -36,23 +40,14 @@ const NOBODY_AFTER: Duration = Duration::from_secs(15);
 /// Between two looks at the server's processes and the screen.
 const SECOND_US: u64 = 1_000_000;
 
-/// An entry that a fresh device has shown.
-#[derive(Debug, Clone)]
-pub struct Read {
-    pub sender: UserId,
-    pub arrived: Arrived,
-    pub body_hash: u64,
-    pub what: What,
-}
-
 /// Everything that is learnt while a run goes on.
 pub struct Judge {
     pub checks: Checks,
     pub latencies: Latencies,
     /// How late sends left for their time.
     pub late: Histogram,
-    /// What fresh devices have read, by place.
-    pub log: BTreeMap<(ConversationId, Seq), Read>,
+    /// What fresh devices have read.
+    pub read: ReadBack,
     /// First members of conversations, by the message that created each.
     pub founded: FxHashMap<ClientMsgId, Vec<UserId>>,
     recorder: Option<Recorder>,
@@ -60,20 +55,22 @@ pub struct Judge {
     sent_at: FxHashMap<ClientMsgId, u64>,
     meant: FxHashMap<ClientMsgId, u64>,
     away: FxHashMap<ClientMsgId, u64>,
-    /// Of fresh devices: what has arrived and is about to be shown.
-    arrived: FxHashMap<ConversationId, Vec<Arrived>>,
     first_fresh: DeviceId,
     seconds: u64,
     pub totals: FleetTotals,
-    /// When each phase began, how many frames there had been, and what CPU time had been taken.
-    pub phases: Vec<(&'static str, Time, u64, Duration)>,
+    /// When each phase began, and how many frames there had been.
+    pub phases: Vec<(&'static str, Time, u64)>,
+    /// CPU time of judging.
+    pub cpu: Duration,
+    /// CPU time of the process before it began.
+    cpu_before: Duration,
     server_began: Usage,
     pub server: Usage,
     pub server_peak_rss: u64,
     servers: Vec<u32>,
     backlog: u64,
-    /// No device could connect, and the run was given up.
-    nobody_came: bool,
+    /// No device was welcomed, and the run was given up; whether there were connections at all.
+    nobody_came: Option<bool>,
     /// One shard of several leaves that to whoever has all of them.
     judges: bool,
     /// When the run began by this machine's clock, in ms since the Unix epoch.
@@ -133,9 +130,10 @@ pub fn run(scenario: &Scenario, mut options: LoadOptions) -> Result<RunRecord, L
             std::panic::resume_unwind(panic);
         }
     }
-    if judge.nobody_came {
+    if let Some(reached) = judge.nobody_came {
         let urls: Vec<&str> = options.targets.iter().map(|target| target.url.as_str()).collect();
-        return Err(LoadError::Nobody(urls.join(", ")));
+        let urls = urls.join(", ");
+        return Err(if reached { LoadError::Unwelcome(urls) } else { LoadError::Nobody(urls) });
     }
     conclude(judge, ends, &plan, options, clock.now())
 }
@@ -177,24 +175,25 @@ impl Judge {
             checks,
             latencies: Latencies::new(),
             late: Histogram::new(),
-            log: BTreeMap::new(),
+            read: ReadBack::default(),
             founded: FxHashMap::default(),
             recorder,
             history_error: None,
             sent_at: FxHashMap::default(),
             meant: FxHashMap::default(),
             away: FxHashMap::default(),
-            arrived: FxHashMap::default(),
             first_fresh: population.with_devices_from(u64::from(crate::station::FIRST_FRESH) + 1).device(0),
             seconds: 0,
             totals: FleetTotals::default(),
             phases: Vec::new(),
+            cpu: Duration::ZERO,
+            cpu_before: process_time(),
             server_began: look_at(&options.servers),
             server: Usage::default(),
             server_peak_rss: 0,
             servers: options.servers.clone(),
             backlog: 0,
-            nobody_came: false,
+            nobody_came: None,
             judges: options.part.of == 1,
             began_at_ms: 0.0,
             clock: None,
@@ -213,8 +212,11 @@ impl Judge {
         let mut queues: Vec<VecDeque<Item>> = (0..stations).map(|_| VecDeque::new()).collect();
         let mut until = vec![Time::ZERO; stations];
         let mut totals = vec![FleetTotals::default(); stations];
-        let mut phases = vec!["ramp"; stations];
+        let mut reached = vec![0; stations];
+        let (mut phases, mut since) = (vec!["ramp"; stations], vec![Time::ZERO; stations]);
         let mut ends: Vec<Option<End>> = (0..stations).map(|_| None).collect();
+        yield_to_others(JUDGES_NICENESS);
+        let cpu_before = thread_time();
         let mut phase = "";
         let mut shown_at = Time::ZERO;
         loop {
@@ -224,7 +226,8 @@ impl Judge {
                     queues[station].extend(batch.items);
                     until[station] = batch.until;
                     totals[station] = batch.totals;
-                    phases[station] = batch.phase;
+                    reached[station] = batch.reached;
+                    (phases[station], since[station]) = (batch.phase, batch.since);
                     if let Some(end) = batch.end {
                         until[station] = Time::NEVER;
                         ends[station] = Some(*end);
@@ -240,8 +243,11 @@ impl Judge {
             let ripe = until.iter().min().copied().unwrap_or(Time::ZERO);
             if phase != now_in {
                 phase = now_in;
-                let at = if ripe == Time::NEVER { clock.now() } else { ripe };
-                self.phases.push((phase, at, self.totals.frames, process_time()));
+                let there = phases.iter().zip(&since).filter(|(name, _)| **name == phase);
+                let at = there.map(|(_, since)| *since).max().unwrap_or(Time::ZERO).min(ripe);
+                // What was before it is told before it: whoever merges shards takes each in its order.
+                self.judge_up_to(at, &mut queues);
+                self.phases.push((phase, at, self.totals.frames));
                 self.event(&Event { t: at.0, at: Entity::World, kind: Kind::Phase { name: phase } });
             }
             self.judge_up_to(ripe, &mut queues);
@@ -251,12 +257,13 @@ impl Judge {
                 self.show(phase, now, plan, options);
                 let began = Time::ZERO + plan.scenario.phases.ramp.as_duration() / 2;
                 if self.totals.connects == 0 && now > began + NOBODY_AFTER && !is_stopped(options) {
-                    self.nobody_came = true;
+                    self.nobody_came = Some(reached.iter().any(|reached| *reached > 0));
                     options.stop.store(true, Ordering::Relaxed);
                 }
             }
         }
         self.judge_up_to(Time::NEVER, &mut queues);
+        self.cpu = thread_time().saturating_sub(cpu_before);
         ends.into_iter().flatten().collect()
     }
 
@@ -312,7 +319,7 @@ impl Judge {
         if let Entity::Device(device) = event.at
             && self.is_fresh(device)
         {
-            self.read(&event.kind);
+            self.read.observe(device, event);
         }
         if self.judges {
             self.checks.observe(event);
@@ -342,29 +349,6 @@ impl Judge {
         place < u64::from(squall_generators::insiders::FIRST_INSIDER - crate::station::FIRST_FRESH)
     }
 
-    /// What a fresh device has shown is what the log holds there.
-    fn read(&mut self, kind: &Kind) {
-        match kind {
-            Kind::Deliver { conversation, held, .. } => {
-                let arrived = self.arrived.entry(*conversation).or_default();
-                arrived.extend_from_slice(held);
-                // What is not shown at once is held back by the device, which holds back a bounded number.
-                let excess = arrived.len().saturating_sub(4 * limits::PAGE_ENTRIES);
-                arrived.drain(..excess);
-            }
-            Kind::Display { conversation, seq, sender, body_hash, what, client_msg_id, .. } => {
-                let arrived = self.arrived.get(conversation).and_then(|arrived| {
-                    arrived.iter().find(|a| a.seq == *seq && a.client_msg_id == *client_msg_id).copied()
-                });
-                if let Some(arrived) = arrived {
-                    let read = Read { sender: *sender, arrived, body_hash: *body_hash, what: *what };
-                    self.log.entry((*conversation, *seq)).or_insert(read);
-                }
-            }
-            _ => {}
-        }
-    }
-
     fn latency(&mut self, latency: Latency) {
         match latency {
             Latency::SendToDeliver(delivered) => {
@@ -392,7 +376,7 @@ impl Judge {
             ("resends", totals.resent),
             ("deliveries", totals.delivered),
             ("displays", totals.displayed),
-            ("generator_cpu_us", process_time().as_micros() as u64),
+            ("generator_cpu_us", process_time().saturating_sub(self.cpu_before).as_micros() as u64),
         ];
         if !self.servers.is_empty() {
             let used = look_at(&self.servers);

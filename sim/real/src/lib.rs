@@ -13,6 +13,7 @@
 //! | `station` | a thread with a part of the people: phases, signals, timers |
 //! | `faults` | faults of clients and frames; those of hosts cannot be done from here |
 //! | `audit` | a fresh device of each user reads everything |
+//! | `read_back` | the log, as fresh devices have shown it |
 //! | `judge` | puts what stations tell into one order, and judges it |
 //! | `shards` | several generators that shared a run |
 //! | `honesty` | what the generator itself took, and whether it was what held the run up |
@@ -29,6 +30,7 @@ mod faults;
 mod honesty;
 mod judge;
 mod options;
+mod read_back;
 pub mod shards;
 mod sockets;
 mod station;

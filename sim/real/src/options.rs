@@ -74,4 +74,8 @@ pub enum LoadError {
     Sockets(#[from] io::Error),
     #[error("no device could connect to {0}: is the server running, and is this where it listens?")]
     Nobody(String),
+    #[error(
+        "whoever answers at {0} welcomed no device: is it a gateway, and are the tokens good for it (the secret that it has, or what --token-command writes)?"
+    )]
+    Unwelcome(String),
 }

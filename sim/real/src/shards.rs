@@ -241,15 +241,22 @@ fn conclude(
     let loads: Vec<&LoadRecord> = shards.iter().filter_map(|shard| shard.record.load.as_ref()).collect();
     let sum = |of: fn(&LoadRecord) -> u64| loads.iter().map(|load| of(load)).sum::<u64>();
     let most = |of: fn(&LoadRecord) -> f64| loads.iter().map(|load| of(load)).fold(0.0, f64::max);
+    let lost = judge.read.lost;
+    if lost > 0 {
+        because.push(format!("{lost} entries that fresh devices read found no room until they were shown: whether they are durable is unknown"));
+    }
     let load = loads.first().map(|first| LoadRecord {
         threads: sum(|load| load.threads),
         cpu_ms: sum(|load| load.cpu_ms),
         frames: sum(|load| load.frames),
+        row_bytes_per_client: most(|load| load.row_bytes_per_client),
+        acks_per_s: loads.iter().map(|load| load.acks_per_s).sum(),
+        judge_cpu_ms: sum(|load| load.judge_cpu_ms),
         cpu_us_per_frame: most(|load| load.cpu_us_per_frame),
         late_p50_ms: most(|load| load.late_p50_ms),
         late_p99_ms: most(|load| load.late_p99_ms),
         late_max_ms: most(|load| load.late_max_ms),
-        audited_entries: judge.log.len() as u64,
+        audited_entries: judge.read.log.len() as u64,
         unread_users: sum(|load| load.unread_users),
         wire_bytes: sum(|load| load.wire_bytes),
         clock_error_ms: error_ms,

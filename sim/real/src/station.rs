@@ -3,6 +3,7 @@
 use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::faults::{Faults, Stage};
+use crate::honesty::thread_time;
 use crate::options::Plan;
 use crate::sockets::{Conn, Delays, Mile, Sockets, Told};
 use mio::Events;
@@ -29,7 +30,8 @@ use std::time::Duration;
 pub const FIRST_FRESH: u32 = 0x8000_0000;
 /// The longest sleep: so old may what the judge knows be.
 const LONGEST_WAIT: Duration = Duration::from_millis(20);
-/// Items that are handed to the judge together, at most.
+/// Items that are handed to the judge together, at least, unless they have waited for [`LONGEST_WAIT`]: to wake the judge costs more than what it is
+/// then told.
 const BATCH: usize = 2_048;
 /// An audit that reads nothing for so long has read what there is, and however slowly it reads, it ends after so long.
 const AUDIT_PATIENCE: Duration = Duration::from_secs(10);
@@ -62,7 +64,11 @@ pub struct Batch {
     pub items: Vec<Item>,
     pub until: Time,
     pub totals: FleetTotals,
+    /// Connections that were there, whether or not anybody was welcomed.
+    pub reached: u64,
     pub phase: &'static str,
+    /// When that phase began here.
+    pub since: Time,
     pub end: Option<Box<End>>,
 }
 
@@ -78,8 +84,20 @@ pub struct End {
     pub unread: u64,
     pub failed_opens: u64,
     pub wire_bytes: u64,
-    pub cpu: Duration,
+    /// When each phase began here, and what had been done by then; the last is the end.
+    pub phases: Vec<Began>,
     pub error: Option<io::Error>,
+}
+
+/// What a station had done when a phase began.
+#[derive(Debug, Clone, Copy)]
+pub struct Began {
+    pub phase: &'static str,
+    /// CPU time of the thread.
+    pub cpu: Duration,
+    pub totals: FleetTotals,
+    /// Bytes of the rows of people, their conversations, timers and sockets.
+    pub bytes: u64,
 }
 
 /// Takes what fleets tell, and knows the time.
@@ -140,6 +158,9 @@ pub struct Station {
     judge: SyncSender<Batch>,
     stop: Arc<AtomicBool>,
     phase: &'static str,
+    since: Time,
+    phases: Vec<Began>,
+    told_at: Time,
 }
 
 impl Station {
@@ -186,7 +207,10 @@ impl Station {
             outbox: Outbox { items: Vec::with_capacity(BATCH), clock, now: Rc::clone(&now) },
             judge,
             stop,
-            phase: "ramp",
+            phase: "",
+            since: Time::ZERO,
+            phases: Vec::new(),
+            told_at: Time::ZERO,
             mile,
             now,
             who,
@@ -206,22 +230,23 @@ impl Station {
         let load = Time::ZERO + phases.ramp.as_duration();
         let heal = load + phases.load.as_duration();
         let bound = heal + self.plan.bound;
+        self.begin("ramp");
         self.schedule_ramp(phases.ramp.as_micros());
         self.until(load, |_| false)?;
-        self.phase = "load";
+        self.begin("load");
         self.fleet.start_load(load, heal);
         self.until(heal, |_| false)?;
         if self.is_stopped() {
             return Ok(());
         }
-        self.phase = "quiet";
+        self.begin("quiet");
         self.at_the_faults(|faults, plan, stage| faults.heal(&plan.scenario, stage));
         self.fleet.end_load(self.now.get());
         self.until(bound, |station| station.fleet.is_settled())?;
         if self.is_stopped() {
             return Ok(());
         }
-        self.phase = "audit";
+        self.begin("audit");
         let audit = Audit::new(&self.plan, &self.who, self.mile.clone());
         self.audit = Some(audit);
         self.until(self.now.get().max(bound) + AUDIT_LIMIT, |station| {
@@ -230,6 +255,20 @@ impl Station {
             // Whoever lacks something has the whole bound to get it.
             audit.look(fleet, now.get(), outbox) || (now.get() >= bound && audit.idle(now.get()) >= AUDIT_PATIENCE)
         })
+    }
+
+    fn begin(&mut self, phase: &'static str) {
+        if !self.phase.is_empty() {
+            self.tell(None);
+        }
+        self.phase = phase;
+        self.since = self.now.get();
+        self.note(phase);
+    }
+
+    fn note(&mut self, phase: &'static str) {
+        let bytes = self.fleet.held_bytes() + self.mile.sockets.borrow().held_bytes();
+        self.phases.push(Began { phase, cpu: thread_time(), totals: self.fleet.totals(), bytes: bytes as u64 });
     }
 
     fn is_stopped(&self) -> bool {
@@ -282,7 +321,10 @@ impl Station {
             self.mile.sockets.borrow_mut().wait(&mut self.events, sleep)?;
             self.hear();
             self.act();
-            self.tell(None);
+            self.mile.sockets.borrow_mut().hand_over();
+            if self.outbox.items.len() >= BATCH || self.now.get().since(self.told_at) >= LONGEST_WAIT {
+                self.tell(None);
+            }
         }
         Ok(())
     }
@@ -341,12 +383,17 @@ impl Station {
     }
 
     fn tell(&mut self, end: Option<Box<End>>) {
+        self.told_at = self.now.get();
+        // The next one is about as long.
+        let next = self.outbox.items.len();
         let batch = Batch {
             station: self.number,
-            items: std::mem::replace(&mut self.outbox.items, Vec::with_capacity(64)),
+            items: std::mem::replace(&mut self.outbox.items, Vec::with_capacity(next)),
             until: self.now.get(),
             totals: self.fleet.totals(),
+            reached: self.mile.sockets.borrow().reached,
             phase: self.phase,
+            since: self.since,
             end,
         };
         // A judge who is gone has heard enough.
@@ -354,6 +401,7 @@ impl Station {
     }
 
     fn end(&mut self, error: Option<io::Error>) -> End {
+        self.note("end");
         self.at_the_faults(|faults, _, stage| faults.settle(stage));
         let population = self.fleet.population();
         let is_whole = !self.is_stopped() && error.is_none();
@@ -373,7 +421,7 @@ impl Station {
             unread: self.audit.as_ref().map_or(0, Audit::unread),
             failed_opens: sockets.failed_opens,
             wire_bytes: sockets.wire_bytes,
-            cpu: crate::honesty::thread_time(),
+            phases: std::mem::take(&mut self.phases),
             error,
         }
     }

@@ -163,6 +163,15 @@ pub enum Payload {
 }
 
 impl Payload {
+    /// Bytes that it holds beside its own row.
+    pub fn held_bytes(&self) -> usize {
+        match self {
+            Payload::Text(text) => text.capacity(),
+            Payload::Created { members, .. } => members.capacity() * size_of::<UserId>(),
+            Payload::Joined(_) | Payload::Left(_) => 0,
+        }
+    }
+
     /// Checks the size limits that need no conversation.
     pub fn check(&self) -> Result<(), Refusal> {
         match self {

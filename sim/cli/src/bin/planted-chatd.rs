@@ -1,12 +1,14 @@
 //! A chat server with a bug that is planted on purpose, to show that the checks find it on real sockets as well. For tests: the server that
 //! ships has none, and no way to plant one.
 //!
+//! `planted-chatd --tokens` makes tokens as an app's backend would: for a line `user device`, a line with its token.
+//!
 //! `planted-chatd --data DIR [--plant NAME] [--listen ADDRESS] [--gateways N] [--shards N] [--secret TEXT]`; `squall bugs` lists the names.
 
 use clap::Parser;
 use squall_core::rate::UserLimits;
-use squall_protocol::limits;
 use squall_protocol::token::TokenSecret;
+use squall_protocol::{DeviceId, UserId, limits};
 use squall_server::local::{Local, LocalConfig};
 use squall_world::plants;
 use std::error::Error;
@@ -15,8 +17,10 @@ use std::path::PathBuf;
 
 #[derive(Parser)]
 struct Args {
+    #[arg(long, required_unless_present = "tokens")]
+    data: Option<PathBuf>,
     #[arg(long)]
-    data: PathBuf,
+    tokens: bool,
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
     #[arg(long, default_value_t = 2)]
@@ -35,7 +39,19 @@ fn main() -> Result<(), Box<dyn Error>> {
         let bug = plants::find(name).ok_or_else(|| format!("no bug is named {name}; squall bugs lists them"))?;
         squall_core::plant::plant(bug.plant);
     }
+    if args.tokens {
+        return make_tokens(&TokenSecret::new(args.secret));
+    }
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(args))
+}
+
+fn make_tokens(secret: &TokenSecret) -> Result<(), Box<dyn Error>> {
+    for line in std::io::stdin().lines() {
+        let line = line?;
+        let (user, device) = line.split_once(' ').ok_or("a line is `user device`")?;
+        println!("{}", secret.issue(UserId(user.parse()?), DeviceId(device.parse()?)));
+    }
+    Ok(())
 }
 
 async fn serve(args: Args) -> Result<(), Box<dyn Error>> {
@@ -43,7 +59,7 @@ async fn serve(args: Args) -> Result<(), Box<dyn Error>> {
         listen: args.listen,
         gateways: args.gateways,
         shards: args.shards,
-        data: args.data,
+        data: args.data.unwrap_or_default(),
         secret: TokenSecret::new(args.secret),
         limits: UserLimits::default(),
         cache_bytes: limits::STORAGE_CACHE_BYTES,

@@ -179,6 +179,10 @@ fn prepare(args: Args) -> Result<Ready, Exit> {
         true => Some(TlsSetup::new(args.ca.as_deref()).or_else(|error| refuse(error.to_string()))?),
         false => None,
     };
+    if let Some(tls) = &tls {
+        let mut secure = targets.iter().filter(|target| target.is_secure);
+        secure.try_for_each(|target| tls.probe(target)).or_else(|error| refuse(error.to_string()))?;
+    }
     if let Some(pid) = args.server_pid.iter().find(|pid| squall_real::usage(**pid).is_none()) {
         return refuse(format!(
             "--server-pid {pid}: there is no such process on this machine, or it cannot be looked at"

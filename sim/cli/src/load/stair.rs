@@ -167,11 +167,6 @@ pub fn climb<E>(
 
 /// Whether a server kept up with a step.
 fn judge(load: u64, record: &RunRecord) -> Step {
-    let load_s = record
-        .phases
-        .iter()
-        .find(|phase| phase.name == "load")
-        .map_or(0.0, |phase| phase.wall_ms as f64 / 1_000.0);
     let p = |measure: &str| record.latency_ms.get(measure).copied().unwrap_or_default();
     let (ack, deliver) = (p("send_to_ack"), p("send_to_deliver"));
     let answered = (record.messages.acked + record.messages.refused) as f64 / record.messages.sent.max(1) as f64;
@@ -196,7 +191,7 @@ fn judge(load: u64, record: &RunRecord) -> Step {
         generator_was_late: late.is_some() && because.is_none(),
         because: because.or(late),
         verdict: record.verdict,
-        acks_per_s: if load_s > 0.0 { record.messages.acked as f64 / load_s } else { 0.0 },
+        acks_per_s: load_record.map_or(0.0, |load| load.acks_per_s),
         ack_p50_ms: ack.p50,
         ack_p99_ms: ack.p99,
         deliver_p99_ms: deliver.p99,

@@ -49,6 +49,14 @@ impl Link {
         self.up.is_empty()
     }
 
+    /// Bytes that it holds beside its own row.
+    pub fn held_bytes(&self) -> usize {
+        let up = self.up.iter().map(|(_, bytes)| bytes.capacity()).sum::<usize>();
+        let down = self.down.iter().map(Vec::capacity).sum::<usize>();
+        let rows = self.up.capacity() * size_of::<(Time, Vec<u8>)>() + self.down.capacity() * size_of::<Vec<u8>>();
+        rows + up + down
+    }
+
     /// The time of what is due by now has come.
     pub fn ripen(&mut self, now: Time) {
         self.ripe = self.up.iter().take_while(|(due, _)| *due <= now).count();

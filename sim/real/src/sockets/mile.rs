@@ -62,7 +62,7 @@ impl LastMile for Mile {
     }
 
     fn close(&mut self, conn: Conn) {
-        self.sockets.borrow_mut().close(conn, self.now.get());
+        self.sockets.borrow_mut().close(conn);
     }
 
     fn cut(&mut self, conn: Conn) {

@@ -6,6 +6,7 @@
 
 mod delay;
 mod mile;
+mod outgoing;
 mod tls;
 
 pub use delay::Delays;
@@ -17,6 +18,7 @@ use delay::{Link, Way};
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+use outgoing::{NOTHING, Outgoing};
 use slab::Slab;
 use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
 use squall_core::Time;
@@ -43,6 +45,8 @@ struct Socket {
     stream: Option<TcpStream>,
     life: u32,
     client: u32,
+    /// Where what was written in this turn stands.
+    outgoing: u32,
     is_connected: bool,
     /// The next time that there is room is told.
     waits_to_write: bool,
@@ -60,6 +64,8 @@ struct Socket {
 struct Parts {
     /// What has arrived and was not taken.
     held: Vec<u8>,
+    /// What was written and the system had no room for.
+    unwritten: Vec<u8>,
     /// The connection ended after that.
     end: Option<&'static str>,
     link: Option<Link>,
@@ -97,10 +103,13 @@ pub struct Sockets {
     /// What the connection that is being told of has brought.
     incoming: Vec<u8>,
     current: Option<Conn>,
+    outgoing: Outgoing,
     buffer: Box<[u8]>,
     /// Half-open connections that their client has left: the other side must not hear of it.
     graves: Vec<TcpStream>,
     pub failed_opens: u64,
+    /// Connections that were there.
+    pub reached: u64,
     pub wire_bytes: u64,
 }
 
@@ -123,15 +132,18 @@ impl Sockets {
             pending: VecDeque::new(),
             incoming: Vec::new(),
             current: None,
+            outgoing: Outgoing::default(),
             buffer: vec![0; READ_BYTES].into(),
             graves: Vec::new(),
             failed_opens: 0,
+            reached: 0,
             wire_bytes: 0,
         })
     }
 
     /// Waits until something happens, for so long at most.
     pub fn wait(&mut self, events: &mut Events, most: Duration) -> io::Result<()> {
+        self.hand_over();
         let most = if self.pending.is_empty() { most } else { Duration::ZERO };
         match self.poll.poll(events, Some(most)) {
             Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
@@ -142,6 +154,18 @@ impl Sockets {
     /// When something that is delayed is due; never, if nothing is.
     pub fn next_due(&mut self) -> Time {
         self.delays.as_mut().map_or(Time::NEVER, Delays::next_due)
+    }
+
+    /// Bytes of the rows of all connections, with what waits in them; what TLS and the system hold is not counted.
+    pub fn held_bytes(&self) -> usize {
+        let of_parts = |parts: &Parts| {
+            let link = parts.link.as_ref().map_or(0, Link::held_bytes);
+            size_of::<Parts>() + parts.held.capacity() + parts.unwritten.capacity() + link
+        };
+        let parts =
+            self.rows.iter().filter_map(|(_, socket)| socket.parts.as_deref()).map(of_parts).sum::<usize>();
+        // A slab has a word beside each row.
+        self.rows.capacity() * (size_of::<Socket>() + size_of::<usize>()) + parts
     }
 
     fn get(&mut self, conn: Conn) -> Option<&mut Socket> {
@@ -164,6 +188,7 @@ impl Sockets {
                 Ok(false) => return,
                 Ok(true) => {
                     socket.is_connected = true;
+                    self.reached += 1;
                     match socket.parts.as_mut().and_then(|parts| parts.link.as_mut()) {
                         // A handshake takes a way there and back.
                         Some(_) => self.delay(conn, Way::Connect, &[], now),
@@ -181,23 +206,12 @@ impl Sockets {
             self.pending.push_back((conn, Pending::Fill));
         }
         if event.is_writable() {
-            self.room(conn, now);
+            self.room(conn);
         }
     }
 
-    /// There is room for what waits to be written.
-    fn room(&mut self, conn: Conn, now: Time) {
-        let Some(socket) = self.get(conn) else { return };
-        if let Some(parts) = &mut socket.parts
-            && (parts.tls.is_some() || parts.link.is_some())
-        {
-            self.flush(conn, now);
-        }
-        if let Some(socket) = self.get(conn)
-            && std::mem::take(&mut socket.waits_to_write)
-        {
-            self.pending.push_back((conn, Pending::Tell(Signal::Writable)));
-        }
+    fn tell(&mut self, conn: Conn, signal: Signal) {
+        self.pending.push_back((conn, Pending::Tell(signal)));
     }
 
     /// The next thing to tell a client, with what it brought read already: `incoming` belongs to it until [`Sockets::told`].
@@ -216,7 +230,7 @@ impl Sockets {
             let (client, is_leaving) = (socket.client, socket.is_leaving);
             let signal = match pending {
                 Pending::Fill if socket.is_unread => continue,
-                Pending::Fill => match self.fill(conn, now) {
+                Pending::Fill => match self.fill(conn, now, false) {
                     None => continue,
                     Some(signal) => signal,
                 },
@@ -261,7 +275,7 @@ impl Sockets {
             && std::mem::take(&mut socket.is_unread)
         {
             let held = socket.parts.as_mut().map(|parts| std::mem::take(&mut parts.held)).unwrap_or_default();
-            let end = self.fill(conn, now);
+            let end = self.fill(conn, now, true);
             let came = std::mem::take(&mut self.incoming);
             if let Some(socket) = self.get(conn) {
                 let parts = socket.parts.get_or_insert_default();
@@ -279,8 +293,9 @@ impl Sockets {
         }
     }
 
-    /// Reads what there is; what to tell of it.
-    fn fill(&mut self, conn: Conn, now: Time) -> Option<Signal> {
+    /// Reads what there is; what to tell of it. A read that gives less than was asked for was all: of what comes behind it, the end included, the
+    /// system tells once more. Only what it told of long ago is read until there is nothing (`to_the_end`).
+    fn fill(&mut self, conn: Conn, now: Time, to_the_end: bool) -> Option<Signal> {
         let Sockets { rows, buffer, incoming, wire_bytes, .. } = self;
         let socket = rows.get_mut(conn.place as usize)?;
         let stream = socket.stream.as_mut()?;
@@ -299,8 +314,7 @@ impl Sockets {
                         }
                         None => incoming.extend_from_slice(&buffer[..len]),
                     }
-                    // A short read was all, unless the end has come behind it: then the system tells once more.
-                    if len == buffer.len() || end.is_none() && socket.parts.is_some() {
+                    if end.is_none() && (len == buffer.len() || to_the_end) {
                         continue;
                     }
                 }
@@ -313,7 +327,7 @@ impl Sockets {
         let has_tls = socket.parts.as_ref().is_some_and(|parts| parts.tls.is_some());
         let is_delayed = socket.parts.as_ref().is_some_and(|parts| parts.link.is_some());
         if has_tls {
-            self.flush(conn, now);
+            self.flush(conn);
         }
         if is_delayed {
             let came: Vec<u8> = self.incoming.drain(before..).collect();
@@ -348,6 +362,7 @@ impl Sockets {
 
     /// From now on nothing passes on this connection, and neither end knows. Whether it was there.
     pub fn freeze(&mut self, conn: Conn) -> bool {
+        self.hand_over_of(conn);
         self.get(conn).is_some_and(|socket| {
             socket.is_frozen = true;
             true
@@ -389,6 +404,7 @@ impl Sockets {
             stream: None,
             life: self.lives,
             client,
+            outgoing: NOTHING,
             is_connected: false,
             waits_to_write: false,
             is_frozen: false,
@@ -420,30 +436,15 @@ impl Sockets {
         if socket.is_frozen {
             return Ok(bytes.len());
         }
-        let parts = socket.parts.as_deref_mut();
-        if parts.as_ref().is_some_and(|parts| parts.link.is_some()) {
+        if socket.parts.as_ref().is_some_and(|parts| parts.link.is_some()) {
             self.delay(conn, Way::Up, bytes, now);
             return Ok(bytes.len());
         }
-        if let Some(tls) = parts.and_then(|parts| parts.tls.as_mut()) {
-            tls.put(bytes);
-            self.flush(conn, now);
-            return Ok(bytes.len());
-        }
-        let stream = socket.stream.as_mut().ok_or(ErrorKind::NotConnected)?;
-        let written = stream.write(bytes);
-        match &written {
-            Ok(len) => {
-                socket.waits_to_write = *len < bytes.len();
-                self.wire_bytes += *len as u64;
-            }
-            Err(error) => socket.waits_to_write = error.kind() == ErrorKind::WouldBlock,
-        }
-        written
+        self.gather(conn, bytes, now)
     }
 
     /// Hands the system what waits behind a delay or in TLS.
-    fn flush(&mut self, conn: Conn, _now: Time) {
+    fn flush(&mut self, conn: Conn) {
         let Some(socket) = self.get(conn) else { return };
         let (Some(stream), Some(parts)) = (socket.stream.as_mut(), socket.parts.as_mut()) else { return };
         let mut written = 0;
@@ -494,7 +495,7 @@ impl Sockets {
                 if let Some(link) = self.get(conn).and_then(|socket| socket.parts.as_mut()?.link.as_mut()) {
                     link.ripen(now);
                 }
-                self.flush(conn, now);
+                self.flush(conn);
             }
             Way::Down => {
                 let Some(socket) = self.get(conn) else { return };
@@ -515,7 +516,8 @@ impl Sockets {
         }
     }
 
-    fn close(&mut self, conn: Conn, now: Time) {
+    fn close(&mut self, conn: Conn) {
+        self.hand_over_of(conn);
         let Some(socket) = self.get(conn) else { return };
         socket.is_leaving = true;
         let waits = !socket.is_frozen
@@ -525,13 +527,14 @@ impl Sockets {
                 .is_some_and(|parts| parts.link.as_ref().is_some_and(|link| !link.is_up_empty()));
         if !waits {
             if !socket.is_frozen {
-                self.flush(conn, now);
+                self.flush(conn);
             }
             self.forget(conn);
         }
     }
 
     fn cut(&mut self, conn: Conn) {
+        self.hand_over_of(conn);
         if let Some(socket) = self.get(conn) {
             if let Some(stream) = &socket.stream {
                 // With no time to linger a close is a reset.

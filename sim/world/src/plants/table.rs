@@ -64,8 +64,8 @@ bugs! {
         "One sender, whose ack is lost."
     DedupForgottenOnRestart "dedup-forgotten-on-restart":
         "What has been stored is remembered in memory only; a resend that meets a restarted server is stored again."
-        ["no-duplicates"] in "power-loss", 1 devices, 1 faults:
-        "One sender, whose shard restarts between the commit and the ack."
+        ["no-duplicates", "same-stamps"] in "power-loss-unheard", 1 devices, 2 faults:
+        "One sender, whose shard restarts between the commit and the ack, and who says it again before it comes back from the log."
     DedupByUserNotDevice "dedup-by-user-not-device":
         "Messages are numbered by device and deduplicated by user; the second device's first message passes for the first device's."
         ["acked-is-durable", "dense-sequence"] in "fair-weather", 2 devices, 0 faults:
@@ -328,7 +328,7 @@ bugs! {
         "A gateway that is asked to end, and a message for somebody on it whose turn is seconds away."
     ShardEndsBeforeItsCommit "shard-ends-before-its-commit":
         "A shard that is to end answers those who wait, so that nobody is left without an answer, and does not wait for the commit."
-        ["acked-is-durable"] in "graceful-stops", 1 devices, 1 faults:
+        ["dense-sequence", "same-order"] in "graceful-stops", 1 devices, 1 faults:
         "A shard that is asked to end while something is staged."
 }
 

@@ -107,6 +107,12 @@ impl Outbox {
         self.queue.len()
     }
 
+    /// Bytes that it holds beside its own row.
+    pub fn held_bytes(&self) -> usize {
+        let texts = self.queue.iter().map(|pending| pending.payload.held_bytes()).sum::<usize>();
+        self.queue.capacity() * size_of::<Pending>() + texts
+    }
+
     /// The messages that have no answer yet, in order.
     pub fn unanswered(&self) -> impl Iterator<Item = ClientMsgId> {
         self.queue.iter().filter(|pending| !pending.stored).map(|pending| pending.id)

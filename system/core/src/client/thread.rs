@@ -127,6 +127,19 @@ impl Thread {
         }
     }
 
+    /// Bytes that it holds beside its own row.
+    pub fn held_bytes(&self) -> usize {
+        let of_span = |span: &LogSpan| {
+            let texts = span.entries.iter().map(|entry| entry.payload.held_bytes()).sum::<usize>();
+            span.entries.capacity() * size_of::<squall_protocol::Entry>() + texts
+        };
+        let spans = self.held.as_ref().map_or(0, |held| {
+            let spans = held.0.iter().map(of_span).sum::<usize>();
+            size_of::<Held>() + held.0.capacity() * size_of::<LogSpan>() + spans
+        });
+        spans + self.outbox().map_or(0, |outbox| size_of::<Outbox>() + outbox.held_bytes())
+    }
+
     /// A connection is new: what was asked for on the old one is lost, what was held may be stale knowledge but not wrong.
     pub fn handle_connected(&mut self) {
         if self.lack() != Lack::Nothing {

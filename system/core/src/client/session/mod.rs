@@ -205,6 +205,12 @@ impl ClientSession {
         self.threads.iter().any(|t| t.outbox().is_some_and(|o| !o.is_empty()) || t.lack() != Lack::Nothing)
     }
 
+    /// Bytes that it holds beside its own row.
+    pub fn held_bytes(&self) -> usize {
+        let threads = self.threads.iter().map(Thread::held_bytes).sum::<usize>();
+        self.threads.capacity() * size_of::<Thread>() + threads
+    }
+
     /// The person takes the device up: it connects at once.
     pub fn come_back(&mut self, now: Time, out: &mut Vec<Output>) {
         if matches!(self.phase, Phase::Away | Phase::Stopped) {
