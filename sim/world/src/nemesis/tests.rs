@@ -47,6 +47,10 @@ const FAULTS: &[(&str, &str)] = &[
     ("half-open", "share = 0.5"),
 ];
 
+/// The kind that is in no pair: it asks those to end who run as it begins, so what it holds follows from what came before. The scenarios
+/// with graceful restarts show what it does.
+const ASKS_WHO_RUNS: &str = "stop";
+
 /// The load begins here, µs.
 const LOAD: u64 = 1_000_000;
 
@@ -92,7 +96,8 @@ fn in_force(faults: &str) -> Vec<String> {
 #[test]
 fn the_end_of_a_fault_undoes_no_other_for_every_pair_of_kinds() {
     let kinds: BTreeMap<&str, ()> = FAULTS.iter().map(|(kind, _)| (*kind, ())).collect();
-    assert!(FaultKind::NAMES.iter().all(|name| kinds.contains_key(name)), "a kind is missing here");
+    let is_here = |name: &&&str| kinds.contains_key(**name) || **name == ASKS_WHO_RUNS;
+    assert_eq!(FaultKind::NAMES.iter().find(|name| !is_here(name)), None, "a kind is missing here");
     let nothing = in_force("");
     for second in FAULTS {
         // The second is written first, so that what it draws before the run is the same with and without the other.
