@@ -190,6 +190,14 @@ mod tests {
     }
 
     #[test]
+    fn another_fault_that_kills_the_gateway_disturbs_however_long_it_lasts() {
+        let mut history = History::chat();
+        history.on_gateway(GATEWAY).connect(1).asked_to_end(GATEWAY, SECOND).wait(SECOND / 2);
+        history.fault("crash", true, &[]).dies(GATEWAY).wait(60 * SECOND).fault("crash", false, &[]);
+        assert_eq!(history.audit().report(NAME).verdict, Verdict::Pass);
+    }
+
+    #[test]
     fn an_empty_history_is_inconclusive() {
         assert_eq!(History::empty().audit().report(NAME).verdict, Verdict::Inconclusive);
     }

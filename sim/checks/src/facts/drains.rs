@@ -67,8 +67,8 @@ pub(crate) struct Drains {
     pub closed: u64,
     /// Faults that are active and ask nobody to end.
     others: FxHashSet<String>,
-    /// The fault that began last: if it asks somebody to end, that comes next.
-    begun: Option<String>,
+    /// The fault that began last, and when, in µs: if it asks somebody to end, that comes next.
+    begun: Option<(String, u64)>,
 }
 
 impl Drains {
@@ -92,9 +92,10 @@ impl Drains {
         now <= t + window + BACK_WITHIN
     }
 
-    fn disturb(&mut self, now: u64) {
+    /// Something else has been wrong since then.
+    fn disturb(&mut self, since: u64) {
         for drain in 0..self.drains.len() {
-            if self.is_under_way(drain, now) {
+            if self.is_under_way(drain, since) {
                 self.drains[drain].disturbed = true;
             }
         }
@@ -102,13 +103,15 @@ impl Drains {
 
     pub fn handle_fault(&mut self, name: &str, active: bool, now: u64) {
         // What began last asked nobody to end.
-        if self.begun.take().is_some() && !self.others.is_empty() {
-            self.disturb(now);
+        if let Some((_, since)) = self.begun.take()
+            && !self.others.is_empty()
+        {
+            self.disturb(since);
         }
         match active {
             true => {
                 self.others.insert(name.to_owned());
-                self.begun = Some(name.to_owned());
+                self.begun = Some((name.to_owned(), now));
             }
             false => {
                 self.others.remove(name);
@@ -118,7 +121,7 @@ impl Drains {
 
     /// A host was asked to end. Shards are, too; of those nothing is kept.
     pub fn handle_asked(&mut self, host: u16, window: u64, now: u64) {
-        if let Some(name) = &self.begun {
+        if let Some((name, _)) = &self.begun {
             self.others.remove(name);
         }
         if self.gateways.contains(&host) {
