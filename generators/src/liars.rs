@@ -358,7 +358,7 @@ fn strangers_lie(step: u32, foreign: &Conversation, own: UserId, index: u32, dra
             let others = foreign.members.iter().filter(|_| draw & 2 == 0).copied();
             send(Payload::Created { direct: false, members: others.chain([own]).collect() })
         }
-        4 => send(Payload::Joined(own)),
+        4 => send(Payload::joined(own)),
         // Others' conversation, as they would create it.
         5 => send(Payload::Created { direct: foreign.is_direct(), members: foreign.members.clone() }),
         6 => numbered(ClientSeq(0), text()),

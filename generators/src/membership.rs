@@ -4,7 +4,7 @@ use crate::population::Population;
 use crate::rng::{Stream, below, exponential};
 use crate::text;
 use crate::workload::{Act, Workload};
-use squall_protocol::Payload;
+use squall_protocol::{Payload, Users};
 use squall_scenarios::model::Membership;
 
 /// Guests of a group that is restless.
@@ -61,10 +61,10 @@ impl Workload {
         let other = population.group_member(group, stream.next_u64());
         let host = if stream.chance(0.7) { population.group_owner(group) } else { other };
         let (user, payload) = match change {
-            Change::Add => (host, Payload::Joined(population.user(guest))),
-            Change::Leave => (somebody, Payload::Left(population.user(somebody))),
-            Change::TakeAway => (host, Payload::Left(population.user(somebody))),
-            Change::AddAgain => (host, Payload::Joined(population.user(member))),
+            Change::Add => (host, Payload::Joined(self.with_others(population, group, guest, stream))),
+            Change::Leave => (somebody, Payload::left(population.user(somebody))),
+            Change::TakeAway => (host, Payload::Left(self.with_others(population, group, somebody, stream))),
+            Change::AddAgain => (host, Payload::Joined(self.with_others(population, group, member, stream))),
             Change::Write => (guest, Payload::Text(text::body(self.model().text, now, GUESTS_BODY, stream))),
         };
         let which = below(stream.next_u64(), u64::from(population.devices_of(user))) as u32;
@@ -72,11 +72,28 @@ impl Workload {
     }
 }
 
+impl Workload {
+    /// This person, and by chance others of the group and its guests.
+    fn with_others(&self, population: &Population, group: u32, person: u32, stream: &mut Stream) -> Users {
+        let mut users = vec![population.user(person)];
+        let most = self.model().names_at_once;
+        let more = if most > 1 { stream.below(u64::from(most)) } else { 0 };
+        for _ in 0..more {
+            let guest = population.guest(group, stream.below(GUESTS.into()) as u32).filter(|_| stream.chance(0.5));
+            let other = guest.unwrap_or_else(|| population.group_member(group, stream.next_u64()));
+            if !users.contains(&population.user(other)) {
+                users.push(population.user(other));
+            }
+        }
+        users.into()
+    }
+}
+
 /// The group's owner adds the guest, then removes them, and so on.
 fn guest(population: &Population, group: u32, n: u32) -> Option<Act> {
     let guest = population.user(population.guest(group, 0)?);
     let owner = population.group_owner(group);
-    let payload = if n.is_multiple_of(2) { Payload::Joined(guest) } else { Payload::Left(guest) };
+    let payload = if n.is_multiple_of(2) { Payload::joined(guest) } else { Payload::left(guest) };
     let device = population.first_device(owner);
     Some(Act { device, conversation: population.group(group), payload })
 }
@@ -106,7 +123,7 @@ mod tests {
         let guest = people.user(people.guest(0, 0).unwrap());
         assert_eq!(
             acts[..2].iter().map(|act| &act.payload).collect::<Vec<_>>(),
-            [&Payload::Joined(guest), &Payload::Left(guest)]
+            [&Payload::joined(guest), &Payload::left(guest)]
         );
     }
 
@@ -116,14 +133,13 @@ mod tests {
         let members: BTreeSet<_> = people.group_members(0).map(|index| people.user(index)).collect();
         let by = |act: &Act| people.user_of_device(act.device);
         let count = |is_it: &dyn Fn(&Act) -> bool| acts.iter().filter(|act| is_it(act)).count();
+        let left = |act: &Act| if let Payload::Left(users) = &act.payload { Some(users[0]) } else { None };
         let guests_write = count(&|act| matches!(act.payload, Payload::Text(_)) && !members.contains(&by(act)));
-        let guests_leave = count(
-            &|act| matches!(act.payload, Payload::Left(user) if user == by(act) && !members.contains(&user)),
-        );
-        let members_leave =
-            count(&|act| matches!(act.payload, Payload::Left(user) if user == by(act) && members.contains(&user)));
-        let taken_away = count(&|act| matches!(act.payload, Payload::Left(user) if user != by(act)));
-        let come_again = count(&|act| matches!(act.payload, Payload::Joined(user) if members.contains(&user)));
+        let guests_leave = count(&|act| left(act).is_some_and(|user| user == by(act) && !members.contains(&user)));
+        let members_leave = count(&|act| left(act).is_some_and(|user| user == by(act) && members.contains(&user)));
+        let taken_away = count(&|act| left(act).is_some_and(|user| user != by(act)));
+        let come_again =
+            count(&|act| matches!(&act.payload, Payload::Joined(users) if members.contains(&users[0])));
         let counts = [guests_write, guests_leave, members_leave, taken_away, come_again];
         assert!(counts.iter().all(|count| *count > 10), "{counts:?}");
     }

@@ -179,6 +179,8 @@ pub struct Workload {
     pub membership_interval: Span,
     /// Who changes the members of a group, and how.
     pub membership: Membership,
+    /// The most people whom one change of a restless group names.
+    pub names_at_once: u32,
     /// Mean time a device stays connected before it disconnects by itself, exponential; `0s` means for ever; or a mixture of
     /// `{ share, mean }` and `{ share, from, to }`.
     pub session_length: Lengths,
@@ -217,6 +219,7 @@ impl Default for Workload {
             follow_ups: 1,
             membership_interval: Span::ZERO,
             membership: Membership::Guest,
+            names_at_once: 1,
             session_length: Lengths::One(Span::ZERO),
             away_length: Lengths::One(Span::from_secs(5)),
             codec: Codec::Mixed,

@@ -174,6 +174,7 @@ fn workload(table: &mut Table<'_, '_>, workload: &mut Workload) {
     table.field("follow_ups", &mut workload.follow_ups);
     table.field("membership_interval", &mut workload.membership_interval);
     table.field("membership", &mut workload.membership);
+    table.field("names_at_once", &mut workload.names_at_once);
     table.field("session_length", &mut workload.session_length);
     table.field("away_length", &mut workload.away_length);
     table.field("codec", &mut workload.codec);

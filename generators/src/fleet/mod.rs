@@ -513,10 +513,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                 client_msg_id,
                 body_hash: payload_hash(&payload),
                 what: What::of(&payload),
-                members: match &payload {
-                    Payload::Created { members, .. } => members.clone(),
-                    _ => Vec::new(),
-                },
+                members: What::named(&payload).to_vec(),
             },
         });
         if self.clients[device].session.phase() == Phase::Away {

@@ -245,24 +245,24 @@ impl Attack {
                 next(ConversationId::group(user, stream.next_u64()), created(false, vec![user, UserId(u64::MAX)])),
                 next(ConversationId::direct(user, *other), created(true, vec![user])),
             ],
-            Attack::Add => vec![next(of_group, Payload::Joined(*other)), next(of_group, Payload::Joined(user))],
+            Attack::Add => vec![next(of_group, Payload::joined(*other)), next(of_group, Payload::joined(user))],
             Attack::TakeAway => {
                 let members = group.as_ref().map_or(&[][..], |group| &group.members);
                 let gone = members.get(stream.below(members.len() as u64) as usize).copied().unwrap_or(*other);
-                vec![next(of_group, Payload::Left(gone)), next(of_group, Payload::Left(*other))]
+                vec![next(of_group, Payload::left(gone)), next(of_group, Payload::left(*other))]
             }
             Attack::TakeAwayElsewhere => foreign
                 .members
                 .iter()
                 .flat_map(|member| {
-                    [next(foreign.id, Payload::Left(*member)), next(foreign.id, Payload::Joined(user))]
+                    [next(foreign.id, Payload::left(*member)), next(foreign.id, Payload::joined(user))]
                 })
                 .collect(),
             Attack::LeaveAndWrite => {
                 vec![
-                    next(of_group, Payload::Left(user)),
+                    next(of_group, Payload::left(user)),
                     next(of_group, text()),
-                    next(of_group, Payload::Joined(user)),
+                    next(of_group, Payload::joined(user)),
                 ]
             }
             Attack::NumberZero => vec![send(own, Number::This(ClientSeq(0)), text())],

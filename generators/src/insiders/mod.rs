@@ -568,10 +568,7 @@ fn send_event(
     now: Time,
     sink: &mut impl Sink,
 ) {
-    let members = match payload {
-        Payload::Created { members, .. } => members.clone(),
-        _ => Vec::new(),
-    };
+    let members = What::named(payload).to_vec();
     let (body_hash, what) = (payload_hash(payload), What::of(payload));
     let kind = Kind::Send { conversation, sender, client_msg_id, body_hash, what, members };
     sink.event(Event { t: now.0, at, kind });

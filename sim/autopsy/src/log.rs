@@ -142,14 +142,14 @@ pub fn stays(story: &Story, conversation: ConversationId, user: UserId) -> Vec<S
             What::Created if members.contains(&user) && stays.is_empty() => {
                 stays.push(Stay { from: Seq(1), joined: Seq(1), left: None });
             }
-            What::Joined(who) if who == user && !present => {
+            what if !present && what.added(members).any(|who| who == user) => {
                 let from = Seq(placed.seq.0.saturating_sub(limits::NEWCOMER_HISTORY).max(1));
                 stays.push(Stay { from, joined: placed.seq, left: None });
             }
-            What::Left(who) if who == user && present => {
+            what if present && what.taken(members).any(|who| who == user) => {
                 stays.last_mut().expect("one is open").left = Some(placed.seq);
             }
-            What::Created | What::Joined(_) | What::Left(_) | What::Text => {}
+            _ => {}
         }
     }
     stays

@@ -31,7 +31,7 @@ pub struct EntryRow {
     pub device: DeviceId,
     pub client_seq: ClientSeq,
     pub what: What,
-    /// Of a creation only.
+    /// Whom it names that its kind does not.
     pub members: Box<[UserId]>,
     /// The chain value that is stored with it, and whether it follows from the entry before and this one.
     pub chain: u64,

@@ -9,7 +9,7 @@ use crate::tables::{MemberRow, Tables};
 use squall_history::What;
 use squall_protocol::limits::NEWCOMER_HISTORY;
 use squall_protocol::{ConversationId, DeviceId, Seq, UserId, Who};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) const NAME: &str = "tables-agree";
 
@@ -29,7 +29,7 @@ const SENT_CHUNK: usize = 32;
 /// Judges what a disk holds of a conversation.
 pub(crate) fn judge(tables: &Tables, restarted: bool, t: u64, tally: &mut Tally) {
     tally.evaluated += 1;
-    let changed = tables.entries.iter().any(|entry| matches!(entry.what, What::Joined(_) | What::Left(_)));
+    let changed = tables.entries.iter().any(|entry| entry.what.is_change());
     tally.exposed += u64::from(restarted || changed);
     for Disagreement { seq, device, sentence } in disagreements(tables) {
         let conversation = tables.conversation;
@@ -181,13 +181,13 @@ fn members(tables: &Tables, found: &mut Found) {
                 };
                 folded.extend(entry.members.iter().map(row));
             }
-            What::Joined(user) => {
+            what => {
                 let visible_from = Seq(entry.seq.0.saturating_sub(NEWCOMER_HISTORY).max(1));
-                folded.push(MemberRow { user, joined: entry.seq, visible_from, until: Seq::ZERO });
-            }
-            What::Left(user) => {
-                let open = folded.iter_mut().find(|row| row.user == user && row.until == Seq::ZERO);
-                open.into_iter().for_each(|row| row.until = entry.seq);
+                let row = |user| MemberRow { user, joined: entry.seq, visible_from, until: Seq::ZERO };
+                folded.extend(what.added(&entry.members).map(row));
+                let taken: BTreeSet<UserId> = what.taken(&entry.members).collect();
+                let open = folded.iter_mut().filter(|row| row.until == Seq::ZERO && taken.contains(&row.user));
+                open.for_each(|row| row.until = entry.seq);
             }
         }
     }

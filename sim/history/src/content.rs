@@ -17,6 +17,9 @@ pub enum What {
     Joined(UserId),
     /// This user left or was removed.
     Left(UserId),
+    /// Several joined, or none or more than one is out: who, the event says beside.
+    JoinedSeveral,
+    LeftSeveral,
 }
 
 impl What {
@@ -24,8 +27,43 @@ impl What {
         match payload {
             Payload::Text(_) => What::Text,
             Payload::Created { .. } => What::Created,
-            Payload::Joined(user) => What::Joined(*user),
-            Payload::Left(user) => What::Left(*user),
+            Payload::Joined(users) => match users[..] {
+                [user] => What::Joined(user),
+                _ => What::JoinedSeveral,
+            },
+            Payload::Left(users) => match users[..] {
+                [user] => What::Left(user),
+                _ => What::LeftSeveral,
+            },
+        }
+    }
+
+    /// Whom an entry names that its kind does not.
+    pub fn named(payload: &Payload) -> &[UserId] {
+        match payload {
+            Payload::Created { members, .. } => members,
+            Payload::Joined(users) | Payload::Left(users) if users.len() != 1 => users,
+            Payload::Text(_) | Payload::Joined(_) | Payload::Left(_) => &[],
+        }
+    }
+
+    /// Whom an entry of this kind, which names these beside, adds to those who are members.
+    pub fn added(self, named: &[UserId]) -> impl Iterator<Item = UserId> {
+        let one = if let What::Joined(user) = self { Some(user) } else { None };
+        one.into_iter().chain(named.iter().copied().filter(move |_| self == What::JoinedSeveral))
+    }
+
+    /// Whom it takes away.
+    pub fn taken(self, named: &[UserId]) -> impl Iterator<Item = UserId> {
+        let one = if let What::Left(user) = self { Some(user) } else { None };
+        one.into_iter().chain(named.iter().copied().filter(move |_| self == What::LeftSeveral))
+    }
+
+    /// Whether somebody comes or goes.
+    pub fn is_change(self) -> bool {
+        match self {
+            What::Text | What::Created => false,
+            What::Joined(_) | What::Left(_) | What::JoinedSeveral | What::LeftSeveral => true,
         }
     }
 }
@@ -37,8 +75,16 @@ pub fn payload_hash(payload: &Payload) -> u64 {
         Payload::Created { direct, members } => {
             members.iter().fold(mix(u64::from(*direct)), |hash, member| mix(hash ^ member.0))
         }
-        Payload::Joined(user) => mix(user.0 ^ 1),
-        Payload::Left(user) => mix(user.0 ^ 2),
+        Payload::Joined(users) => listed(users, 1),
+        Payload::Left(users) => listed(users, 2),
+    }
+}
+
+/// One user has the fingerprint that they have always had.
+fn listed(users: &[UserId], kind: u64) -> u64 {
+    match users {
+        [user] => mix(user.0 ^ kind),
+        users => users.iter().fold(kind, |hash, user| mix(hash ^ user.0)),
     }
 }
 
@@ -65,9 +111,12 @@ mod tests {
             created(true, &[one, two]),
             created(false, &[one, two]),
             created(false, &[two, one]),
-            Payload::Joined(one),
-            Payload::Joined(two),
-            Payload::Left(one),
+            Payload::joined(one),
+            Payload::joined(two),
+            Payload::Joined(vec![one, two].into()),
+            Payload::Joined(vec![two, one].into()),
+            Payload::Left(vec![one, two].into()),
+            Payload::left(one),
         ];
         for (index, one) in payloads.iter().enumerate() {
             for other in &payloads[index + 1..] {

@@ -97,7 +97,8 @@ pub enum Kind {
         #[serde(with = "hex")]
         body_hash: u64,
         what: What,
-        /// Of a `created` only: the first members. With `joined` and `left`, all that is needed to fold the membership.
+        /// Of a `created`: the first members; of `joined_several` and `left_several`: who comes and goes. With `joined` and `left`, all that
+        /// is needed to fold the membership.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         members: Vec<UserId>,
     },

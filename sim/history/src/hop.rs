@@ -67,7 +67,7 @@ impl Extent {
         let bytes = match payload {
             Payload::Text(text) => text.len(),
             Payload::Created { members, .. } => size_of_val(members.as_slice()),
-            Payload::Joined(_) | Payload::Left(_) => size_of::<UserId>(),
+            Payload::Joined(users) | Payload::Left(users) => size_of_val(&users[..]),
         };
         Extent { bytes: bytes as u64, first_nul }
     }

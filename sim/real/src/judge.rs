@@ -14,7 +14,7 @@ use rustc_hash::FxHashMap;
 use squall_checks::{Checks, Config};
 use squall_core::Time;
 use squall_generators::{FleetTotals, Latency, Who};
-use squall_history::{Entity, Event, Filter, Kind, Recorder, What};
+use squall_history::{Entity, Event, Filter, Kind, Recorder};
 use squall_outcome::{Latencies, Progress};
 use squall_protocol::{ClientMsgId, DeviceId, UserId, limits};
 use squall_reports::series::Sample;
@@ -299,11 +299,11 @@ impl Judge {
 
     pub fn event(&mut self, event: &Event) {
         match &event.kind {
-            Kind::Send { client_msg_id, what, members, .. } => {
+            Kind::Send { client_msg_id, members, .. } => {
                 let late = self.meant.remove(client_msg_id).unwrap_or(0);
                 self.late.record_us(late);
                 self.sent_at.insert(*client_msg_id, event.t - late.min(event.t));
-                if *what == What::Created {
+                if !members.is_empty() {
                     self.founded.insert(*client_msg_id, members.clone());
                 }
             }

@@ -204,7 +204,7 @@ impl Growth {
     /// It has become an entry.
     pub fn spend(&mut self, user: UserId, payload: &Payload, now: Time) {
         let user = match payload {
-            Payload::Joined(added) if planted(Plant::AdditionsChargedToTheAdded) => *added,
+            Payload::Joined(added) if planted(Plant::AdditionsChargedToTheAdded) => added[0],
             _ => user,
         };
         let cost = Cost::of(payload);
@@ -230,11 +230,12 @@ struct Cost {
 impl Cost {
     fn of(payload: &Payload) -> Cost {
         let cost = |creations, additions, changes| Cost { creations, additions, changes };
+        let so_many = |users: &[UserId]| u32::try_from(users.len()).unwrap_or(u32::MAX);
         match payload {
             Payload::Text(_) => cost(0, 0, 0),
             Payload::Left(_) => cost(0, 0, 1),
-            Payload::Joined(_) => cost(0, 1, 1),
-            Payload::Created { members, .. } => cost(1, u32::try_from(members.len()).unwrap_or(u32::MAX), 0),
+            Payload::Joined(users) => cost(0, so_many(users), 1),
+            Payload::Created { members, .. } => cost(1, so_many(members), 0),
         }
     }
 }
@@ -331,7 +332,7 @@ mod tests {
         };
         let mut growth = Growth::new(limits);
         let created = |n| Payload::Created { direct: false, members: (0..n).map(UserId).collect() };
-        let (large, joined) = (created(90), Payload::Joined(A));
+        let (large, joined) = (created(90), Payload::joined(A));
         assert_eq!(growth.check(A, &large, ms(0)), Ok(()));
         growth.spend(A, &large, ms(0));
         assert_eq!(growth.check(A, &large, ms(0)), Err(Duration::from_secs(8)));
@@ -348,7 +349,7 @@ mod tests {
     #[test]
     fn whoever_comes_and_goes_without_end_is_told_to_wait() {
         let mut growth = Growth::new(UserLimits { changes: RATE, ..UserLimits::default() });
-        let (left, joined) = (Payload::Left(A), Payload::Joined(A));
+        let (left, joined) = (Payload::left(A), Payload::joined(A));
         for change in [&left, &joined, &left, &joined, &left] {
             assert_eq!(growth.check(A, change, ms(0)), Ok(()));
             growth.spend(A, change, ms(0));

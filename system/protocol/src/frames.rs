@@ -1,11 +1,11 @@
-//! The frames between a device and a gateway, and the log entries that they carry.
+//! The frames between a device and a gateway, and the log entries that they carry. What an entry says is in `payload.rs`.
 //!
 //! The names of variants and fields are the protocol's: JSON takes them from here (serde), `client.proto` has the same, and
 //! the table in `protobuf.rs` does not compile unless both agree. Nothing here knows how a frame is encoded. That every
 //! frame survives both codecs is tested in `tests/codecs.rs`.
 
 use crate::ids::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId};
-use crate::limits;
+use crate::payload::Payload;
 use serde::{Deserialize, Serialize};
 
 /// What a device sends.
@@ -146,95 +146,4 @@ pub struct Entry {
     /// Wall clock of the shard, milliseconds since the Unix epoch; for people, never for order.
     pub stored_at_ms: u64,
     pub payload: Payload,
-}
-
-/// What an entry says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Payload {
-    /// What a person wrote.
-    Text(String),
-    /// The first entry of every log.
-    Created { direct: bool, members: Vec<UserId> },
-    /// A member was added by the sender.
-    Joined(UserId),
-    /// A member left, or was removed by the sender.
-    Left(UserId),
-}
-
-impl Payload {
-    /// Bytes that it holds beside its own row.
-    pub fn held_bytes(&self) -> usize {
-        match self {
-            Payload::Text(text) => text.capacity(),
-            Payload::Created { members, .. } => members.capacity() * size_of::<UserId>(),
-            Payload::Joined(_) | Payload::Left(_) => 0,
-        }
-    }
-
-    /// Checks the size limits that need no conversation.
-    pub fn check(&self) -> Result<(), Refusal> {
-        match self {
-            Payload::Text(text) if text.len() > limits::MAX_BODY_BYTES => Err(Refusal::BodyTooLarge),
-            Payload::Text(text) if json_len(text) > limits::MAX_BODY_JSON_BYTES => Err(Refusal::BodyTooLarge),
-            Payload::Created { members, .. } if members.len() > limits::MAX_GROUP_MEMBERS => {
-                Err(Refusal::GroupTooLarge)
-            }
-            Payload::Text(_) | Payload::Created { .. } | Payload::Joined(_) | Payload::Left(_) => Ok(()),
-        }
-    }
-
-    /// Whether an entry with this changes who is a member.
-    pub const fn changes_membership(&self) -> bool {
-        match self {
-            Payload::Text(_) => false,
-            Payload::Created { .. } | Payload::Joined(_) | Payload::Left(_) => true,
-        }
-    }
-
-    /// Bytes that this adds to a page, roughly: in JSON, which is never the shorter form.
-    pub fn size(&self) -> usize {
-        match self {
-            Payload::Text(text) => json_len(text),
-            Payload::Created { members, .. } => 8 * members.len(),
-            Payload::Joined(_) | Payload::Left(_) => 8,
-        }
-    }
-}
-
-/// Bytes of a text in JSON, without its quotes: what has to be escaped takes two or six (RFC 8259, section 7).
-fn json_len(text: &str) -> usize {
-    // Most texts have nothing to escape, and without a branch a byte that is found out for many bytes at once.
-    let is_plain = |byte: u8| (byte >= b' ') & (byte != b'"') & (byte != b'\\');
-    if text.bytes().fold(true, |plain, byte| plain & is_plain(byte)) {
-        return text.len();
-    }
-    let escaped = |byte: u8| match byte {
-        b'"' | b'\\' | 8 | b'\t' | b'\n' | 12 | b'\r' => 1,
-        0..=31 => 5,
-        _ => 0,
-    };
-    text.len() + text.bytes().map(escaped).sum::<usize>()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_text_takes_the_bytes_that_it_has_in_json() {
-        let all: String = (0u8..128).map(char::from).chain("\u{7ff}\u{ffff}\u{1f600}".chars()).collect();
-        for text in ["", "plain", "\"\\\u{1}\n", &all] {
-            let json = serde_json::to_string(text).expect("a text is JSON");
-            assert_eq!(json_len(text), json.len() - 2, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn a_body_that_json_makes_much_longer_is_too_large() {
-        let text = |c: char, len: usize| Payload::Text(c.to_string().repeat(len));
-        assert_eq!(text('\n', limits::MAX_BODY_BYTES).check(), Ok(()));
-        assert_eq!(text('\u{1}', limits::MAX_BODY_JSON_BYTES / 6).check(), Ok(()));
-        assert_eq!(text('\u{1}', limits::MAX_BODY_BYTES).check(), Err(Refusal::BodyTooLarge));
-    }
 }

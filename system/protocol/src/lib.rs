@@ -10,6 +10,7 @@ pub mod frames;
 pub mod ids;
 pub mod json;
 pub mod limits;
+pub mod payload;
 pub mod protobuf;
 pub mod relay;
 pub mod role;
@@ -26,6 +27,7 @@ pub mod wire {
 }
 
 pub use codec::{Codec, FrameError};
-pub use frames::{ClientFrame, Entry, Head, LogSpan, Payload, Refusal, ServerFrame};
+pub use frames::{ClientFrame, Entry, Head, LogSpan, Refusal, ServerFrame};
 pub use ids::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Name, Seq, UserId, Who};
+pub use payload::{Payload, Users};
 pub use role::{HostName, PerRole, Role};

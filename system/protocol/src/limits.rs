@@ -37,6 +37,11 @@ pub const WRITE_BYTES: usize = 16 * 1024;
 pub const MAX_CONTROL_FRAME_BYTES: usize = 125;
 /// Members of the largest group.
 pub const MAX_GROUP_MEMBERS: usize = 5_000;
+/// Users whom one entry adds or takes away.
+pub const MAX_NAMED_USERS: usize = 4_096;
+/// The longest that a user is in a list in JSON: nineteen digits, quotes and a comma.
+pub const USER_JSON_BYTES: usize = 22;
+const _: () = assert!(MAX_NAMED_USERS * USER_JSON_BYTES < MAX_CLIENT_FRAME_BYTES - 1_024);
 /// Entries that a newcomer sees from before the join.
 pub const NEWCOMER_HISTORY: u64 = 20;
 

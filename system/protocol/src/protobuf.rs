@@ -4,8 +4,9 @@
 //! `.proto` file, does not compile. Proto3 fields are all optional on the wire; what a frame cannot do without is asked for
 //! here, so that a half-empty frame is malformed rather than a message to conversation 0.
 
-use crate::frames::{ClientFrame, Entry, ErrorCode, Head, LogSpan, Payload, Refusal, ServerFrame};
+use crate::frames::{ClientFrame, Entry, ErrorCode, Head, LogSpan, Refusal, ServerFrame};
 use crate::ids::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId};
+use crate::payload::{Payload, Users};
 use crate::wire::client::{client_frame, server_frame};
 use crate::wire::{client, log};
 use prost::Message;
@@ -172,8 +173,14 @@ impl Field for Payload {
             Payload::Created { direct, members } => {
                 Wire::Created(log::Created { direct: *direct, members: members.iter().map(|m| m.0).collect() })
             }
-            Payload::Joined(user) => Wire::Joined(user.0),
-            Payload::Left(user) => Wire::Left(user.0),
+            Payload::Joined(users) => match users[..] {
+                [user] => Wire::Joined(user.0),
+                _ => Wire::JoinedSeveral(users_to_wire(users)),
+            },
+            Payload::Left(users) => match users[..] {
+                [user] => Wire::Left(user.0),
+                _ => Wire::LeftSeveral(users_to_wire(users)),
+            },
         };
         Some(log::Payload { payload: Some(payload) })
     }
@@ -186,10 +193,20 @@ impl Field for Payload {
                 direct: created.direct,
                 members: created.members.into_iter().map(UserId).collect(),
             },
-            Wire::Joined(user) => Payload::Joined(UserId(user)),
-            Wire::Left(user) => Payload::Left(UserId(user)),
+            Wire::Joined(user) => Payload::joined(UserId(user)),
+            Wire::Left(user) => Payload::left(UserId(user)),
+            Wire::JoinedSeveral(users) => Payload::Joined(users_from_wire(users)),
+            Wire::LeftSeveral(users) => Payload::Left(users_from_wire(users)),
         })
     }
+}
+
+fn users_to_wire(users: &[UserId]) -> log::Users {
+    log::Users { users: users.iter().map(|user| user.0).collect() }
+}
+
+fn users_from_wire(users: log::Users) -> Users {
+    users.users.into_iter().map(UserId).collect::<Vec<_>>().into()
 }
 
 impl Field for LogSpan {

@@ -14,13 +14,17 @@ use squall_protocol::*;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 
+fn users() -> impl Strategy<Value = Users> {
+    prop::collection::vec(any::<u64>().prop_map(UserId), 0..4).prop_map(Users::from)
+}
+
 fn payload() -> impl Strategy<Value = Payload> {
     prop_oneof![
         ".{0,40}".prop_map(Payload::Text),
         (any::<bool>(), prop::collection::vec(any::<u64>().prop_map(UserId), 0..5))
             .prop_map(|(direct, members)| Payload::Created { direct, members }),
-        any::<u64>().prop_map(|u| Payload::Joined(UserId(u))),
-        any::<u64>().prop_map(|u| Payload::Left(UserId(u))),
+        users().prop_map(Payload::Joined),
+        users().prop_map(Payload::Left),
     ]
 }
 

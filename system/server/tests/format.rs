@@ -9,7 +9,8 @@ use squall_core::rate::UserLimits;
 use squall_protocol::token::TokenSecret;
 use squall_protocol::wire::log::{ConversationRow, FenceRow, MemberRow, SenderRow, StoredEntry, payload};
 use squall_protocol::{
-    ClientFrame, ClientMsgId, ClientSeq, Codec, ConversationId, Payload, Refusal, ServerFrame, UserId, protobuf,
+    ClientFrame, ClientMsgId, ClientSeq, Codec, ConversationId, Payload, Refusal, ServerFrame, UserId, Users,
+    protobuf,
 };
 use squall_server::local::{Local, LocalConfig};
 use std::collections::{BTreeMap, BTreeSet};
@@ -58,11 +59,15 @@ fn lived_in() -> TempDir {
         });
         let local = local.await.unwrap();
         let mut raw = Raw::online(local.gateways()[0], Codec::Json, 1, 11).await;
+        let several = |of: fn(Users) -> Payload, users: std::ops::RangeInclusive<u64>| {
+            of(users.map(UserId).collect::<Vec<_>>().into())
+        };
         let text = |n: u64| Payload::Text(format!("message {n}"));
         let payloads = [Payload::Created { direct: false, members: vec![UserId(1), UserId(2)] }]
             .into_iter()
             .chain((0..TEXTS).map(text))
-            .chain([Payload::Left(UserId(2)), Payload::Joined(UserId(2)), Payload::Joined(UserId(3)), text(0)]);
+            .chain([Payload::left(UserId(2)), Payload::joined(UserId(2)), Payload::joined(UserId(3))])
+            .chain([several(Payload::Joined, 4..=9), several(Payload::Left, 3..=6), text(0)]);
         for (n, payload) in (1..).zip(payloads) {
             let (conversation, client_msg_id, client_seq) = (GROUP, ClientMsgId(n), ClientSeq(n as u64));
             raw.send(ClientFrame::Send { conversation, client_msg_id, client_seq, payload }).await;
@@ -107,21 +112,25 @@ fn a_stranger_reads_every_table_and_finds_that_they_agree() {
         assert_eq!((entry.device, entry.client_seq), (11, places.len() as u64 + 1));
         places.push(entry.seq);
         let visible = |from| MemberRow { visible_from: from, until: 0 };
+        let (mut joined, mut left) = (Vec::new(), Vec::new());
         match entry.payload.unwrap().payload.unwrap() {
             payload::Payload::Created(created) => {
                 rows.extend(created.members.iter().map(|user| ((*user, 1), visible(1))));
             }
-            payload::Payload::Joined(user) => {
-                rows.insert((user, entry.seq), visible(entry.seq.saturating_sub(20).max(1)));
-            }
-            payload::Payload::Left(user) => {
-                let open = rows.iter_mut().find(|((u, _), row)| *u == user && row.until == 0);
-                open.unwrap().1.until = entry.seq;
-            }
+            payload::Payload::Joined(user) => (joined, left) = (vec![user], vec![]),
+            payload::Payload::Left(user) => (joined, left) = (vec![], vec![user]),
+            payload::Payload::JoinedSeveral(several) => (joined, left) = (several.users, vec![]),
+            payload::Payload::LeftSeveral(several) => (joined, left) = (vec![], several.users),
             payload::Payload::Text(_) => {}
         }
+        let from = entry.seq.saturating_sub(20).max(1);
+        rows.extend(joined.into_iter().map(|user| ((user, entry.seq), visible(from))));
+        for user in left {
+            let open = rows.iter_mut().find(|((u, _), row)| *u == user && row.until == 0);
+            open.unwrap().1.until = entry.seq;
+        }
     }
-    let head = TEXTS + 5;
+    let head = TEXTS + 7;
     assert_eq!(seqs, (1..=head).collect::<Vec<_>>());
 
     // The rows of the conversation.
@@ -145,7 +154,7 @@ fn a_stranger_reads_every_table_and_finds_that_they_agree() {
     assert_eq!(found, rows);
     let row = row.unwrap();
     let tail = positions[2 * 64..].to_vec();
-    let expected = ConversationRow { head, direct: false, tail, chain, present: 3, stretches: 4 };
+    let expected = ConversationRow { head, direct: false, tail, chain, present: 5, stretches: 10 };
     assert_eq!(row, expected);
     let (user, device, sender) = sender.unwrap();
     assert_eq!((user, device, sender.next_client_seq), (1, 11, head + 1));

@@ -122,7 +122,7 @@ async fn whoever_takes_somebody_in_and_out_without_end_is_told_to_wait() {
     assert_eq!(answer(&mut eve).await, Ok(()));
     let (mut made, mut number) = (0, 2);
     for _ in 0..200 {
-        let change = if made % 2 == 0 { Payload::Left(ANNE) } else { Payload::Joined(ANNE) };
+        let change = if made % 2 == 0 { Payload::left(ANNE) } else { Payload::joined(ANNE) };
         transmit(&mut eve, group, number, change).await;
         let answer = answer(&mut eve).await;
         assert!(answer.is_ok() || is_told_to_wait(answer), "{answer:?}");

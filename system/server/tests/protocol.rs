@@ -242,7 +242,7 @@ async fn sends_that_may_not_be_are_refused_and_the_connection_stays() {
         let cases = [
             (own, 1, text(), Refusal::UnknownConversation),
             (GROUP, 1, text(), Refusal::NotAMember),
-            (GROUP, 1, Payload::Joined(UserId(user)), Refusal::NotAMember),
+            (GROUP, 1, Payload::joined(UserId(user)), Refusal::NotAMember),
             (GROUP, 1, created(vec![user, 1_000]), Refusal::NotAMember),
             // Whether there is such a group, and what number it would take, is not told.
             (GROUP, 2, text(), Refusal::NotAMember),

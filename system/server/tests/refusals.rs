@@ -63,7 +63,7 @@ fn text() -> Payload {
 async fn make_group(anne: &mut Raw) {
     let created = Payload::Created { direct: false, members: vec![UserId(ANNE), UserId(BERT)] };
     assert_eq!(send(anne, ClientMsgId(1), 1, created).await, Ok(Seq(1)));
-    assert_eq!(send(anne, ClientMsgId(2), 2, Payload::Left(UserId(BERT))).await, Ok(Seq(2)));
+    assert_eq!(send(anne, ClientMsgId(2), 2, Payload::left(UserId(BERT))).await, Ok(Seq(2)));
 }
 
 /// The texts that the group holds.
@@ -98,7 +98,7 @@ async fn refused(local: &Local, anne: &mut Raw) {
 /// What the first connection's gateway had in its queue arrives when Bert is a member again.
 async fn arrives_late(local: &Local, anne: &mut Raw) {
     let mut old = bert(local, 0, 1).await;
-    assert_eq!(send(anne, ClientMsgId(3), 3, Payload::Joined(UserId(BERT))).await, Ok(Seq(3)));
+    assert_eq!(send(anne, ClientMsgId(3), 3, Payload::joined(UserId(BERT))).await, Ok(Seq(3)));
     transmit(&mut old, LATE, 1, text()).await;
     // The same connection's next request is answered after that one has been judged.
     assert_eq!(texts(&mut old).await, 0, "stored after its refusal");
@@ -131,7 +131,7 @@ async fn a_second_copy_on_the_same_connection_is_refused_as_the_first_was() {
     make_group(&mut anne).await;
     let mut raw = bert(&local, 1, 1).await;
     assert_eq!(send(&mut raw, LATE, 1, text()).await, Err(Refusal::NotAMember));
-    assert_eq!(send(&mut anne, ClientMsgId(3), 3, Payload::Joined(UserId(BERT))).await, Ok(Seq(3)));
+    assert_eq!(send(&mut anne, ClientMsgId(3), 3, Payload::joined(UserId(BERT))).await, Ok(Seq(3)));
     assert_eq!(send(&mut raw, LATE, 1, text()).await, Err(Refusal::NotAMember));
     assert_eq!(send(&mut raw, ClientMsgId(901), 1, text()).await, Ok(Seq(4)));
     assert_eq!(texts(&mut anne).await, 1);

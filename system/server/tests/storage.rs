@@ -226,8 +226,8 @@ async fn the_dedup_window_and_the_membership_survive_a_reopen() {
             storage.append(writer.batch()).await.unwrap();
         }
     }
-    writer.send(id, ALICE, Payload::Joined(UserId(3)));
-    writer.send(id, ALICE, Payload::Left(BOB));
+    writer.send(id, ALICE, Payload::joined(UserId(3)));
+    writer.send(id, ALICE, Payload::left(BOB));
     storage.append(writer.batch()).await.unwrap();
 
     let in_memory = writer.log(id).clone();
@@ -303,16 +303,16 @@ async fn a_large_group_is_loaded_as_it_was_and_members_come_and_go_one_row_at_a_
     let members: Vec<UserId> = (1..=5_000).map(UserId).collect();
     writer.send(id, ALICE, Payload::Created { direct: false, members });
     for user in 2..40 {
-        writer.send(id, UserId(user), Payload::Left(UserId(user)));
+        writer.send(id, UserId(user), Payload::left(UserId(user)));
         writer.send(id, ALICE, text(user));
         if user % 2 == 0 {
-            writer.send(id, ALICE, Payload::Joined(UserId(user)));
+            writer.send(id, ALICE, Payload::joined(UserId(user)));
         }
         storage.append(writer.batch()).await.unwrap();
     }
     let batch = {
         writer.send(id, ALICE, text(9));
-        writer.send(id, ALICE, Payload::Left(UserId(77)));
+        writer.send(id, ALICE, Payload::left(UserId(77)));
         writer.batch()
     };
     let delta = &batch.logs[0];

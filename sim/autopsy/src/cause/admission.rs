@@ -12,6 +12,8 @@ fn deed(what: What) -> String {
         What::Created => "a creation".to_owned(),
         What::Joined(user) => format!("that they add user {user}"),
         What::Left(user) => format!("that they take away user {user}"),
+        What::JoinedSeveral => "that they add several users".to_owned(),
+        What::LeftSeveral => "that they take away several users".to_owned(),
     }
 }
 

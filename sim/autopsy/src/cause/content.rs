@@ -56,8 +56,8 @@ fn by_a_stranger(case: &Case<'_>, message: ClientMsgId) -> Option<String> {
     let what = match case.what(message) {
         Some(What::Created) => "a creation",
         Some(What::Joined(who)) if who == user => "an addition of themselves",
-        Some(What::Joined(_)) => "an addition",
-        Some(What::Left(_)) => "a removal",
+        Some(What::Joined(_) | What::JoinedSeveral) => "an addition",
+        Some(What::Left(_) | What::LeftSeveral) => "a removal",
         Some(What::Text) | None => "a message",
     };
     let place = case.places(message).first().map(|placed| placed.seq)?;

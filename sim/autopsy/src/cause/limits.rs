@@ -18,14 +18,14 @@ pub fn cause(case: &Case<'_>) -> Option<String> {
     match (told, case.what(message)?) {
         (Some(told), what) => Some(too_early(case, message, user, told, what)),
         (None, What::Text) => Some(too_many_sends(case, user)),
-        (None, What::Created | What::Joined(_) | What::Left(_)) => too_many_changes(case, user),
+        (None, _) => too_many_changes(case, user),
     }
 }
 
 /// Changes of membership of a user that were stored here, in order of time.
 fn changes(case: &Case<'_>, user: UserId) -> Vec<u64> {
     let changes = case.events().filter_map(|event| match &event.kind {
-        Kind::Send { sender, client_msg_id, what: What::Joined(_) | What::Left(_), .. } if *sender == user => {
+        Kind::Send { sender, client_msg_id, what, .. } if *sender == user && what.is_change() => {
             case.places(*client_msg_id).into_iter().find_map(|placed| placed.committed)
         }
         _ => None,

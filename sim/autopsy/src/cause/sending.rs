@@ -42,7 +42,7 @@ fn stored_all_the_same(case: &Case<'_>, message: ClientMsgId, device: DeviceId, 
         });
         let after = stop.map_or(String::new(), |stop| {
             let what = match case.what(message) {
-                Some(What::Joined(_) | What::Left(_)) => {
+                Some(what) if what.is_change() => {
                     ", and the number of a change of membership was not kept with its sender"
                 }
                 _ => "",
@@ -67,7 +67,9 @@ fn stored_all_the_same(case: &Case<'_>, message: ClientMsgId, device: DeviceId, 
     });
     let joined = case.events().rev().find_map(|event| match &event.kind {
         Kind::Append { client_msg_id, .. }
-            if event.t >= t && event.t <= staged && matches!(case.what(*client_msg_id), Some(What::Joined(_))) =>
+            if event.t >= t
+                && event.t <= staged
+                && matches!(case.what(*client_msg_id), Some(What::Joined(_) | What::JoinedSeveral)) =>
         {
             Some(event.t)
         }
@@ -275,7 +277,7 @@ fn wrong_number(case: &Case<'_>, message: ClientMsgId, device: DeviceId) -> Opti
             at(t),
             has.number.unwrap_or_default(),
             match case.what(has.message) {
-                Some(What::Joined(_) | What::Left(_)) => " (a change of membership, whose number it did not keep)",
+                Some(what) if what.is_change() => " (a change of membership, whose number it did not keep)",
                 _ => "",
             },
             at(has.committed.unwrap_or_default()),

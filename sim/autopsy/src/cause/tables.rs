@@ -43,6 +43,8 @@ fn row_of_conversation(case: &Case<'_>, placed: &Placed) -> String {
             format!(", with which user {user} {again}{later}")
         }
         Some(What::Left(user)) => format!(", with which user {user} left"),
+        Some(What::JoinedSeveral) => ", with which several joined".to_owned(),
+        Some(What::LeftSeveral) => ", with which several left".to_owned(),
         Some(What::Created) => ", the creation".to_owned(),
         _ if placed.seq.0.is_multiple_of(INDEX_CHUNK as u64) => {
             ", with which a row of the index is full".to_owned()
@@ -115,8 +117,8 @@ fn beside(case: &Case<'_>, placed: &Placed, other: &Placed) -> String {
         (_, None) => "another device".to_owned(),
     };
     let what = match case.what(other.message) {
-        Some(What::Joined(_)) => " (a join)",
-        Some(What::Left(_)) => " (a leave)",
+        Some(What::Joined(_) | What::JoinedSeveral) => " (a join)",
+        Some(What::Left(_) | What::LeftSeveral) => " (a leave)",
         Some(What::Created) => " (the creation)",
         Some(What::Text) | None => "",
     };

@@ -3,7 +3,7 @@
 use super::shown;
 use crate::case::Case;
 use crate::story::at;
-use squall_history::{Hop, Kind, What};
+use squall_history::{Hop, Kind};
 use squall_protocol::ClientMsgId;
 
 pub fn cause(case: &Case<'_>) -> Option<String> {
@@ -24,7 +24,7 @@ fn stored(case: &Case<'_>, message: ClientMsgId) -> Option<String> {
     };
     let stop = case.shard.and_then(|index| case.story.stopped_between(index, once, again));
     let what = match case.what(message) {
-        Some(What::Joined(_) | What::Left(_)) if stop.is_some() => {
+        Some(what) if what.is_change() && stop.is_some() => {
             ": the number of a change of membership was not kept with its sender"
         }
         _ => "",

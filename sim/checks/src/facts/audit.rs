@@ -20,7 +20,7 @@ pub struct AuditEntry<'a> {
     pub stored_at_ms: u64,
     pub body_hash: u64,
     pub what: What,
-    /// Of a [`What::Created`] only.
+    /// Whom it names that its kind does not.
     pub members: &'a [UserId],
 }
 
@@ -157,7 +157,7 @@ impl Facts {
         self.membership.fold(place, entry.what, entry.members, row.created);
         row.created |= entry.what == What::Created;
         row.full |= self.membership.present() >= limits::MAX_GROUP_MEMBERS;
-        row.members_changed |= matches!(entry.what, What::Joined(_) | What::Left(_));
+        row.members_changed |= entry.what.is_change();
         forbidden
     }
 }

@@ -9,7 +9,6 @@
 
 use super::Facts;
 use super::rows::{NONE, Pair};
-use squall_history::What;
 use squall_protocol::UserId;
 
 /// In which conversations a device takes part, and which devices in a conversation: lists through the rows of pairs.
@@ -111,12 +110,7 @@ impl Facts {
     }
 
     /// An entry that changes who is a member has its place.
-    pub(super) fn membership_changed(&mut self, conversation: u32, what: What) {
-        let (user, is_gone): (UserId, bool) = match what {
-            What::Left(user) => (user, true),
-            What::Joined(user) => (user, false),
-            What::Created | What::Text => return,
-        };
+    pub(super) fn membership_changed(&mut self, conversation: u32, user: UserId, is_gone: bool) {
         let mut pair = self.conversations[conversation].first_pair;
         while pair != NONE {
             let Pair { device, links, .. } = self.pairs[pair];
@@ -212,23 +206,28 @@ mod tests {
 
         /// A device says something, and has the ack.
         fn say(&mut self, device: u64, conversation: u64, what: What) {
+            // Of several, everybody is meant but whoever says so.
+            let several = matches!(what, What::JoinedSeveral | What::LeftSeveral);
+            let others = (0..DEVICES).map(user).filter(|other| several && *other != user(device));
+            let mut named: Vec<UserId> = others.collect();
+            named.dedup();
             let c = conversation as usize;
             let client_msg_id = ClientMsgId(u128::from(self.t));
             let (of, sender) = (ConversationId(u128::from(conversation) + 1), user(device));
             let send =
-                Kind::Send { conversation: of, sender, client_msg_id, body_hash: 0, what, members: Vec::new() };
+                Kind::Send { conversation: of, sender, client_msg_id, body_hash: 0, what, members: named.clone() };
             self.push(device, send);
             self.logs[c].push((client_msg_id, what));
             self.model.known[device as usize][c] = true;
             self.model.heads[c] += 1;
             for d in 0..DEVICES as usize {
-                match what {
-                    What::Left(who) if who == user(d as u64) => self.model.left[d][c] |= self.model.known[d][c],
-                    What::Joined(who) if who == user(d as u64) && self.model.left[d][c] => {
-                        self.model.left[d][c] = false;
-                        self.model.paused[d][c] = self.model.away[d];
-                    }
-                    _ => {}
+                let own = user(d as u64);
+                if what.taken(&named).any(|who| who == own) {
+                    self.model.left[d][c] |= self.model.known[d][c];
+                }
+                if what.added(&named).any(|who| who == own) && self.model.left[d][c] {
+                    self.model.left[d][c] = false;
+                    self.model.paused[d][c] = self.model.away[d];
                 }
             }
             let seq = Seq(self.model.heads[c]);
@@ -271,7 +270,9 @@ mod tests {
                 2..4 => run.disconnect(device),
                 4 => run.say(device, conversation, What::Left(user((draw >> 24) % DEVICES))),
                 5 | 6 => run.say(device, conversation, What::Joined(user((draw >> 24) % DEVICES))),
-                7..12 => run.say(device, conversation, What::Text),
+                7 => run.say(device, conversation, What::LeftSeveral),
+                8 | 9 => run.say(device, conversation, What::JoinedSeveral),
+                10..14 => run.say(device, conversation, What::Text),
                 _ => run.show(device, conversation),
             }
             let owed = run.facts.owed_to_absent();

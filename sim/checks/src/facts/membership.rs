@@ -93,9 +93,13 @@ impl Membership {
             _ if !created => Some("nobody had created the conversation"),
             _ if !is_member(&entry.sender) => Some("its author was no member"),
             What::Text => None,
-            What::Joined(_) | What::Left(_) if direct => Some("two people's conversation is theirs alone"),
-            What::Joined(user) => is_member(&user).then_some("that user was a member"),
-            What::Left(user) => (!is_member(&user)).then_some("that user was no member"),
+            _ if direct => Some("two people's conversation is theirs alone"),
+            _ if names_twice(entry) => Some("it names nobody, or somebody twice"),
+            what => {
+                let (mut added, mut taken) = (what.added(entry.members), what.taken(entry.members));
+                let known = added.any(|user| is_member(&user)).then_some("that user was a member");
+                known.or(taken.any(|user| !is_member(&user)).then_some("that user was no member"))
+            }
         }
     }
 
@@ -105,16 +109,19 @@ impl Membership {
             What::Created if !created => {
                 self.present.extend(members.iter().map(|user| (*user, (1, 1))));
             }
-            What::Joined(user) => {
-                let from = seq.saturating_sub(limits::NEWCOMER_HISTORY as u32).max(1);
-                self.present.entry(user).or_insert((from, seq));
-            }
-            What::Left(user) => {
-                if let (Some((from, joined)), Some(conversation)) = (self.present.remove(&user), self.reading) {
-                    self.stays.push(Stay { user, conversation, from, to: seq, joined });
+            What::Created | What::Text => {}
+            what => {
+                for user in what.added(members) {
+                    let from = seq.saturating_sub(limits::NEWCOMER_HISTORY as u32).max(1);
+                    self.present.entry(user).or_insert((from, seq));
+                }
+                for user in what.taken(members) {
+                    if let (Some((from, joined)), Some(conversation)) = (self.present.remove(&user), self.reading)
+                    {
+                        self.stays.push(Stay { user, conversation, from, to: seq, joined });
+                    }
                 }
             }
-            What::Created | What::Text => {}
         }
     }
 
@@ -132,6 +139,13 @@ impl Membership {
         let len = all[from..].partition_point(|stay| stay.conversation == conversation);
         &all[from..from + len]
     }
+}
+
+/// Whether an entry that is to name several users names fewer, or one of them twice.
+fn names_twice(entry: &AuditEntry<'_>) -> bool {
+    let several = matches!(entry.what, What::JoinedSeveral | What::LeftSeveral);
+    let named: BTreeSet<UserId> = entry.members.iter().copied().collect();
+    several && (named.len() != entry.members.len() || named.len() < 2)
 }
 
 /// Whether a creation is not what the name of its conversation says: its two people and nobody else; or its creator and others, each once.

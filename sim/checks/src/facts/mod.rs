@@ -81,6 +81,13 @@ pub(crate) struct RefusedSend {
     pub named: u32,
 }
 
+/// A change of who is a member: what it is, and whom it names where its kind does not.
+#[derive(Debug, Clone)]
+struct Change {
+    what: What,
+    named: Box<[UserId]>,
+}
+
 /// Everything that the properties may ask about a run.
 pub(crate) struct Facts {
     pub messages: Table<Message>,
@@ -89,7 +96,7 @@ pub(crate) struct Facts {
     pub pairs: Table<Pair>,
     pub refusals: Vec<RefusedSend>,
     /// Who is meant by a change of membership, by its message.
-    changes: FxHashMap<u32, What>,
+    changes: FxHashMap<u32, Change>,
     /// Devices that go by the number of another.
     guesses: Guesses,
     /// Of a device that has begun anew, its life before.
@@ -332,9 +339,10 @@ impl Facts {
         row.log.set(place, message);
         self.owe(conversation, (place + 1).saturating_sub(length));
         if self.messages[message].is(known::CHANGE)
-            && let Some(what) = self.changes.get(&message).copied()
+            && let Some(Change { what, named }) = self.changes.get(&message).cloned()
         {
-            self.membership_changed(conversation, what);
+            what.taken(&named).for_each(|user| self.membership_changed(conversation, user, true));
+            what.added(&named).for_each(|user| self.membership_changed(conversation, user, false));
         }
     }
 }

@@ -132,7 +132,7 @@ impl Facts {
             Kind::Send { conversation, sender, client_msg_id, body_hash, what, ref members } => {
                 let content = content(conversation, sender, body_hash, what);
                 let fact = self.send(device, conversation, sender, client_msg_id, content)?;
-                self.note_kind(client_msg_id, what);
+                self.note_kind(client_msg_id, what, members);
                 self.sends(device, what, members.len());
                 self.await_answer(
                     self.messages.find(client_msg_id).map_or(NONE, |message| self.messages[message].pair),

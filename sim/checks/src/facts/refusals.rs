@@ -5,19 +5,19 @@
 
 use super::intervals::Range;
 use super::rows::{known, small};
-use super::{Facts, RefusedSend};
+use super::{Change, Facts, RefusedSend};
 use squall_history::What;
-use squall_protocol::{ClientMsgId, Name, Seq};
+use squall_protocol::{ClientMsgId, Name, Seq, UserId};
 
 impl Facts {
     /// A person sends something of this kind.
-    pub(super) fn note_kind(&mut self, id: ClientMsgId, what: What) {
+    pub(super) fn note_kind(&mut self, id: ClientMsgId, what: What, named: &[UserId]) {
         let message = self.message(id);
         self.messages[message].known |= match what {
             What::Text => return,
             What::Created => known::CREATION,
-            What::Joined(_) | What::Left(_) => {
-                self.changes.insert(message, what);
+            _ => {
+                self.changes.insert(message, Change { what, named: named.into() });
                 known::CHANGE
             }
         };
@@ -27,7 +27,7 @@ impl Facts {
     pub(super) fn kind_of(&self, message: u32) -> What {
         match &self.messages[message] {
             row if row.is(known::CREATION) => What::Created,
-            row if row.is(known::CHANGE) => self.changes.get(&message).copied().unwrap_or(What::Text),
+            row if row.is(known::CHANGE) => self.changes.get(&message).map_or(What::Text, |change| change.what),
             _ => What::Text,
         }
     }
@@ -68,14 +68,14 @@ impl Facts {
             }
             "conflict" if row.is(known::CHANGE) => {
                 let direct = matches!(self.conversations[conversation].id.name(), Some(Name::Direct { .. }));
-                match self.changes.get(&refusal.message) {
-                    Some(What::Joined(user)) if !direct && after(*user).1 => {
-                        Some("the user was no member at any time between")
-                    }
-                    Some(What::Left(user)) if !direct && after(*user).0 => {
-                        Some("the user was a member all the time")
-                    }
-                    _ => None,
+                let Change { what, named } = self.changes.get(&refusal.message).filter(|_| !direct)?;
+                let (mut added, mut taken) = (what.added(named).peekable(), what.taken(named).peekable());
+                if added.peek().is_some() && added.all(|user| after(user).1) {
+                    Some("the user was no member at any time between")
+                } else if taken.peek().is_some() && taken.all(|user| after(user).0) {
+                    Some("the user was a member all the time")
+                } else {
+                    None
                 }
             }
             "conflict" => Some("a text can be in conflict with nothing"),

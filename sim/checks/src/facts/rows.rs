@@ -105,6 +105,8 @@ pub(crate) fn content(conversation: ConversationId, sender: UserId, body_hash: u
         What::Created => 1,
         What::Joined(user) => mix(user.0) ^ 2,
         What::Left(user) => mix(user.0) ^ 3,
+        What::JoinedSeveral => 4,
+        What::LeftSeveral => 5,
     };
     let all = [conversation.spread(), sender.0, body_hash, what].into_iter().fold(0, |d, v| mix(d ^ v));
     (all >> 32) as u32

@@ -58,7 +58,7 @@ pub(crate) struct Spent {
     shards: Vec<u16>,
     /// Restarts of each host: its buckets are full again.
     restarts: FxHashMap<u16, u32>,
-    /// The most members that a user's creations have named, where these are more than two.
+    /// The most people whom a user has put into a conversation at once, where these are more than two.
     largest: FxHashMap<UserId, u32>,
     judged: u32,
     /// What the hosts' clocks show when the run starts; 0 when a fault may make them show anything.
@@ -99,8 +99,7 @@ impl Spent {
         let (is_creation, additions) = match entry.what {
             What::Text => return,
             What::Created => (true, entry.members.len()),
-            What::Joined(_) => (false, 1),
-            What::Left(_) => (false, 0),
+            what => (false, what.added(entry.members).count()),
         };
         let t_ms = entry.stored_at_ms.saturating_sub(self.epoch_ms).try_into().unwrap_or(u32::MAX);
         let additions = additions.try_into().unwrap_or(u16::MAX);
@@ -167,7 +166,7 @@ impl Spent {
         match what {
             What::Text => sends.at_once,
             What::Created => sends.at_once.min(creations.at_once).min(additions),
-            What::Joined(_) | What::Left(_) => sends.at_once.min(changes.at_once).min(additions),
+            _ => sends.at_once.min(changes.at_once).min(additions),
         }
     }
 }
@@ -178,7 +177,9 @@ impl Facts {
         let device = self.device(device, None);
         self.devices[device].transmissions += 1;
         let members = u32::try_from(members).unwrap_or(u32::MAX);
-        if let Some(user) = self.devices[device].user().filter(|_| what == What::Created && members > TWO_PEOPLE) {
+        if let Some(user) =
+            self.devices[device].user().filter(|_| what != What::LeftSeveral && members > TWO_PEOPLE)
+        {
             let largest = self.spent.largest.entry(user).or_default();
             *largest = members.max(*largest);
         }

@@ -36,6 +36,8 @@ pub const LIMITS: &[(&str, Reached)] = &[
         Never("the fleet's control frames are short: server/tests/protocol.rs sends long ones"),
     ),
     ("MAX_GROUP_MEMBERS", Never(TOO_MANY)),
+    ("MAX_NAMED_USERS", Never(TOO_MANY)),
+    ("USER_JSON_BYTES", Never("how long a number is: nothing waits for it")),
     ("NEWCOMER_HISTORY", ByPoint("history_withheld_from_newcomer")),
     ("HEARTBEAT_INTERVAL", Never(A_PACE)),
     ("SILENCE_LIMIT", ByPoint("closed_for_silence")),

@@ -248,14 +248,17 @@ fn line_of(shown: &Shown, user: UserId) -> String {
         Payload::Text(text) => text.clone(),
         Payload::Created { direct: true, .. } => "(conversation begins)".to_owned(),
         Payload::Created { members, .. } => {
-            let members: Vec<String> = members.iter().map(ToString::to_string).collect();
-            format!("(group begins: {})", members.join(", "))
+            format!("(group begins: {})", list(members))
         }
-        Payload::Joined(user) => format!("(adds {user})"),
-        Payload::Left(user) => format!("({user} is out)"),
+        Payload::Joined(users) => format!("(adds {})", list(users)),
+        Payload::Left(users) => format!("({} out)", list(users)),
     };
     let own = if entry.sender == user { " (you)" } else { "" };
     format!("[{} #{}] {}{own}: {text}", title(*conversation, user), entry.seq, entry.sender)
+}
+
+fn list(users: &[UserId]) -> String {
+    users.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn words_for(reason: Refusal) -> &'static str {

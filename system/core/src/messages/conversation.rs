@@ -313,7 +313,7 @@ mod tests {
         let mut c = created();
         assert_eq!(c.handle_send(text(UserId(3), 4, 1)), SendOutcome::Refused(Refusal::NotAMember));
         assert_eq!(
-            c.handle_send(send(A, 5, 2, Payload::Joined(UserId(3)))),
+            c.handle_send(send(A, 5, 2, Payload::joined(UserId(3)))),
             SendOutcome::Refused(Refusal::Conflict)
         );
         assert_eq!(seq_of(c.handle_send(text(A, 6, 2))), Some(Seq(2)));

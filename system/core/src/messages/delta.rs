@@ -96,7 +96,7 @@ mod tests {
         assert_eq!((delta.changed.len(), delta.stretches, delta.present), (5_000, 5_000, 5_000));
 
         let first = staged(&mut log, UserId(2), Payload::Text("x".into()));
-        let left = staged(&mut log, UserId(3), Payload::Left(UserId(9)));
+        let left = staged(&mut log, UserId(3), Payload::left(UserId(9)));
         let second = staged(&mut log, UserId(2), Payload::Text("x".into()));
         let mut delta = LogDelta::of(&log);
         [&first, &left, &second].into_iter().for_each(|entry| delta.note(&log, entry));

@@ -125,24 +125,26 @@ impl Membership {
             Payload::Created { .. } if exists => return Err(Refusal::Conflict),
             Payload::Created { .. } => {}
             _ if !exists => return Err(Refusal::UnknownConversation),
-            Payload::Joined(user) if planted(Plant::AnybodyMayJoin) && *user == sender => {}
-            Payload::Left(user)
-                if planted(Plant::LeaverTakesAway) && self.has_left(sender) && self.is_member(*user) => {}
+            Payload::Joined(users) if planted(Plant::AnybodyMayJoin) && users[..] == [sender] => {}
+            Payload::Left(users)
+                if planted(Plant::LeaverTakesAway)
+                    && self.has_left(sender)
+                    && users.iter().all(|user| self.is_member(*user)) => {}
             _ if !self.is_member(sender) => return Err(Refusal::NotAMember),
             Payload::Text(_) if planted(Plant::ReturnerNotLetIn) && self.has_left(sender) => {
                 return Err(Refusal::NotAMember);
             }
             Payload::Text(_) => {}
-            Payload::Joined(user) => {
-                if self.direct || self.is_member(*user) {
+            Payload::Joined(users) => {
+                if self.direct || users.iter().any(|user| self.is_member(*user)) {
                     return Err(Refusal::Conflict);
                 }
-                if self.present as usize >= MAX_GROUP_MEMBERS {
+                if self.present as usize + users.len() > MAX_GROUP_MEMBERS {
                     return Err(Refusal::GroupTooLarge);
                 }
             }
-            Payload::Left(user) => {
-                if self.direct || !self.is_member(*user) {
+            Payload::Left(users) => {
+                if self.direct || !users.iter().all(|user| self.is_member(*user)) {
                     return Err(Refusal::Conflict);
                 }
             }
@@ -159,33 +161,36 @@ impl Membership {
                 let founder = |user: &UserId| Stretch::new(*user, seq, seq, None);
                 *self = Membership::load(*direct, members.iter().map(founder).collect());
             }
-            Payload::Joined(user) => {
-                let history = if planted(Plant::NewcomerSeesAllHistory) { u64::MAX } else { NEWCOMER_HISTORY };
-                let from = Seq(seq.0.saturating_sub(history).max(1));
-                let left = self.stretches.of(*user).filter_map(|stretch| stretch.until()).max();
-                let from =
-                    left.filter(|_| planted(Plant::ReturnShowsTheGap)).map_or(from, |left| from.min(left.next()));
-                self.stretches.insert(Stretch::new(*user, seq, from, None));
-                self.present += 1;
-            }
-            Payload::Left(user) => {
-                let last = self.stretches.of(*user).next_back().copied();
-                if let Some(last) = last.filter(|s| s.until().is_none()) {
-                    self.stretches.insert(last.ended(seq));
-                    self.present -= 1;
-                }
-            }
+            Payload::Joined(users) => users.iter().for_each(|user| self.join(seq, *user)),
+            Payload::Left(users) => users.iter().for_each(|user| self.leave(seq, *user)),
+        }
+    }
+
+    fn join(&mut self, seq: Seq, user: UserId) {
+        let history = if planted(Plant::NewcomerSeesAllHistory) { u64::MAX } else { NEWCOMER_HISTORY };
+        let from = Seq(seq.0.saturating_sub(history).max(1));
+        let left = self.stretches.of(user).filter_map(|stretch| stretch.until()).max();
+        let from = left.filter(|_| planted(Plant::ReturnShowsTheGap)).map_or(from, |left| from.min(left.next()));
+        self.stretches.insert(Stretch::new(user, seq, from, None));
+        self.present += 1;
+    }
+
+    fn leave(&mut self, seq: Seq, user: UserId) {
+        let last = self.stretches.of(user).next_back().copied();
+        if let Some(last) = last.filter(|s| s.until().is_none()) {
+            self.stretches.insert(last.ended(seq));
+            self.present -= 1;
         }
     }
 
     /// The stretches that entry `seq` has begun or ended. `payload` is what it says, and is in the fold.
-    pub fn changed_by<'a>(&'a self, seq: Seq, payload: &Payload) -> impl Iterator<Item = &'a Stretch> {
-        let (all, user) = match payload {
-            Payload::Text(_) => (None, None),
-            Payload::Created { .. } => (Some(self.stretches.iter().filter(move |s| s.joined == seq)), None),
-            Payload::Joined(user) | Payload::Left(user) => (None, Some(*user)),
+    pub fn changed_by<'a>(&'a self, seq: Seq, payload: &'a Payload) -> impl Iterator<Item = &'a Stretch> {
+        let (all, users) = match payload {
+            Payload::Text(_) => (None, &[][..]),
+            Payload::Created { .. } => (Some(self.stretches.iter().filter(move |s| s.joined == seq)), &[][..]),
+            Payload::Joined(users) | Payload::Left(users) => (None, &users[..]),
         };
-        let own = user.into_iter().flat_map(|user| self.stretches.of(user));
+        let own = users.iter().flat_map(|user| self.stretches.of(*user));
         let own = own.filter(move |s| s.joined == seq || s.until() == Some(seq));
         all.into_iter().flatten().chain(own)
     }
@@ -205,7 +210,7 @@ pub fn admit(conversation: ConversationId, sender: UserId, payload: &Payload) ->
             true => Ok(()),
             false => Err(Refusal::Conflict),
         },
-        Payload::Joined(user) if !user.is_valid() => Err(Refusal::Conflict),
+        Payload::Joined(users) | Payload::Left(users) if !users.are_distinct() => Err(Refusal::Conflict),
         Payload::Text(_) | Payload::Joined(_) | Payload::Left(_) => Ok(()),
     }
 }
@@ -229,6 +234,8 @@ fn names_its_members(conversation: ConversationId, sender: UserId, direct: bool,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use squall_protocol::Users;
+    use squall_protocol::limits::MAX_NAMED_USERS;
 
     const A: UserId = UserId(1);
     const B: UserId = UserId(2);
@@ -244,14 +251,14 @@ mod tests {
     #[test]
     fn a_newcomer_sees_the_last_entries_from_before_the_join_and_a_leaver_nothing_after() {
         let mut m = group();
-        m.apply(Seq(50), &Payload::Joined(C));
-        m.apply(Seq(60), &Payload::Left(C));
+        m.apply(Seq(50), &Payload::joined(C));
+        m.apply(Seq(60), &Payload::left(C));
         let seen: Vec<u64> = (1..=99).filter(|seq| m.may_see(C, Seq(*seq), Seq(99))).collect();
         assert_eq!(seen, (30..=60).collect::<Vec<u64>>());
         assert_eq!(m.head_for(C, Seq(99)), Some(Seq(60)));
         assert_eq!(m.next_visible(C, Seq::ZERO, Seq(99)), Some(Seq(30)));
         assert_eq!(m.next_visible(C, Seq(60), Seq(99)), None);
-        m.apply(Seq(90), &Payload::Joined(C));
+        m.apply(Seq(90), &Payload::joined(C));
         assert_eq!(m.next_visible(C, Seq(60), Seq(99)), Some(Seq(70)));
         assert_eq!(m.head_for(C, Seq(99)), Some(Seq(99)));
     }
@@ -259,8 +266,8 @@ mod tests {
     #[test]
     fn what_is_staged_beyond_the_end_that_is_asked_about_has_not_happened() {
         let mut m = group();
-        m.apply(Seq(50), &Payload::Joined(C));
-        m.apply(Seq(51), &Payload::Left(B));
+        m.apply(Seq(50), &Payload::joined(C));
+        m.apply(Seq(51), &Payload::left(B));
         assert_eq!((m.head_for(C, Seq(49)), m.head_for(B, Seq(49))), (None, Some(Seq(49))));
         assert_eq!(m.next_visible(C, Seq::ZERO, Seq(49)), None);
         assert!(!m.may_see(C, Seq(45), Seq(49)) && m.may_see(C, Seq(45), Seq(50)));
@@ -271,7 +278,7 @@ mod tests {
     #[test]
     fn an_entry_names_the_stretches_that_it_changes_and_no_others() {
         let mut m = group();
-        let history = [(50, Payload::Joined(C)), (60, Payload::Left(C)), (90, Payload::Joined(C))];
+        let history = [(50, Payload::joined(C)), (60, Payload::left(C)), (90, Payload::joined(C))];
         for (seq, payload) in &history {
             m.apply(Seq(*seq), payload);
         }
@@ -295,11 +302,11 @@ mod tests {
         let table = [
             (A, Payload::Text("x".into()), Ok(())),
             (C, Payload::Text("x".into()), Err(Refusal::NotAMember)),
-            (A, Payload::Joined(B), Err(Refusal::Conflict)),
-            (A, Payload::Joined(C), Ok(())),
-            (C, Payload::Joined(C), Err(Refusal::NotAMember)),
-            (A, Payload::Left(C), Err(Refusal::Conflict)),
-            (A, Payload::Left(B), Ok(())),
+            (A, Payload::joined(B), Err(Refusal::Conflict)),
+            (A, Payload::joined(C), Ok(())),
+            (C, Payload::joined(C), Err(Refusal::NotAMember)),
+            (A, Payload::left(C), Err(Refusal::Conflict)),
+            (A, Payload::left(B), Ok(())),
             (A, created(false, &[A, C]), Err(Refusal::Conflict)),
         ];
         for (sender, payload, expected) in table {
@@ -308,6 +315,41 @@ mod tests {
         let new = Membership::default();
         assert_eq!(new.check(A, &created(true, &[A, B])), Ok(()));
         assert_eq!(new.check(A, &Payload::Text("x".into())), Err(Refusal::UnknownConversation));
+    }
+
+    #[test]
+    fn who_is_named_together_comes_and_goes_together_or_nobody_does() {
+        let named = |users: std::ops::RangeInclusive<u64>| Users::from(users.map(UserId).collect::<Vec<_>>());
+        let mut m = group();
+        let table = [
+            (Payload::Joined(named(3..=9)), Ok(())),
+            (Payload::Joined(named(2..=9)), Err(Refusal::Conflict)),
+            (Payload::Left(named(1..=2)), Ok(())),
+            (Payload::Left(named(2..=3)), Err(Refusal::Conflict)),
+            (Payload::Joined(named(3..=MAX_GROUP_MEMBERS as u64)), Ok(())),
+            (Payload::Joined(named(3..=MAX_GROUP_MEMBERS as u64 + 1)), Err(Refusal::GroupTooLarge)),
+        ];
+        for (payload, expected) in table {
+            assert_eq!(m.check(A, &payload), expected, "{payload:?}");
+        }
+        let (nobody, twice) = (Users::from(Vec::new()), Users::from(vec![C, UserId(4), C]));
+        for users in [nobody, twice, vec![C, UserId(UserId::LIMIT)].into()] {
+            assert_eq!(admit(G, A, &Payload::Joined(users.clone())), Err(Refusal::Conflict));
+            assert_eq!(admit(G, A, &Payload::Left(users)), Err(Refusal::Conflict));
+        }
+        let most = MAX_NAMED_USERS as u64;
+        assert_eq!(admit(G, A, &Payload::Joined(named(1..=most))), Ok(()));
+        assert_eq!(admit(G, A, &Payload::Joined(named(1..=most + 1))), Err(Refusal::GroupTooLarge));
+
+        let (joined, left) = (Payload::Joined(named(3..=9)), Payload::Left(named(2..=4)));
+        m.apply(Seq(30), &joined);
+        m.apply(Seq(40), &left);
+        assert_eq!((m.present(), m.members_at(Seq(40)).count(), m.members_at(Seq(41)).count()), (6, 9, 6));
+        assert_eq!(
+            (m.next_visible(C, Seq::ZERO, Seq(50)), m.head_for(C, Seq(50))),
+            (Some(Seq(10)), Some(Seq(40)))
+        );
+        assert_eq!((m.changed_by(Seq(30), &joined).count(), m.changed_by(Seq(40), &left).count()), (7, 3));
     }
 
     #[test]
@@ -327,7 +369,7 @@ mod tests {
             (direct, C, created(false, &[C]), stranger),
             (direct, C, created(true, &[C, A]), stranger),
             (direct, C, Payload::Text("x".into()), stranger),
-            (direct, C, Payload::Joined(C), stranger),
+            (direct, C, Payload::joined(C), stranger),
             (direct, A, Payload::Text("x".into()), Ok(())),
             (G, A, created(false, &[A]), Ok(())),
             (G, A, created(false, &[B, A, C]), Ok(())),
@@ -337,7 +379,7 @@ mod tests {
             (G, A, created(false, &[A, beyond]), nonsense),
             (G, A, created(true, &[A, B]), nonsense),
             (G, B, created(false, &[A, B]), stranger),
-            (G, A, Payload::Joined(beyond), nonsense),
+            (G, A, Payload::joined(beyond), nonsense),
             (ConversationId(0), UserId(0), created(true, &[UserId(0), UserId(0)]), stranger),
         ];
         for (conversation, sender, payload, expected) in table {
@@ -348,18 +390,18 @@ mod tests {
     #[test]
     fn who_is_out_has_no_say_and_is_not_put_out_twice() {
         let mut m = group();
-        m.apply(Seq(2), &Payload::Left(A));
+        m.apply(Seq(2), &Payload::left(A));
         // Also of whom they founded, also about themselves: they are a stranger with a past.
         for payload in
-            [Payload::Text("x".into()), Payload::Left(B), Payload::Left(A), Payload::Joined(A), Payload::Joined(C)]
+            [Payload::Text("x".into()), Payload::left(B), Payload::left(A), Payload::joined(A), Payload::joined(C)]
         {
             assert_eq!(m.check(A, &payload), Err(Refusal::NotAMember), "{payload:?}");
         }
         assert_eq!(m.check(A, &created(false, &[A, C])), Err(Refusal::Conflict));
-        assert_eq!(m.check(B, &Payload::Left(A)), Err(Refusal::Conflict));
-        assert_eq!(m.check(B, &Payload::Left(B)), Ok(()));
-        m.apply(Seq(3), &Payload::Left(B));
+        assert_eq!(m.check(B, &Payload::left(A)), Err(Refusal::Conflict));
+        assert_eq!(m.check(B, &Payload::left(B)), Ok(()));
+        m.apply(Seq(3), &Payload::left(B));
         // Nobody is left who could let anybody in.
-        assert_eq!(m.check(B, &Payload::Joined(A)), Err(Refusal::NotAMember));
+        assert_eq!(m.check(B, &Payload::joined(A)), Err(Refusal::NotAMember));
     }
 }

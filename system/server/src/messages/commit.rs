@@ -193,9 +193,9 @@ fn finish(shard: &Shard, batch: Batch) {
 
 /// Who joins in this batch. The bug `newcomer-misses-racing-entry` reads who is a member before the commit, without them.
 fn newcomers(batch: &Batch) -> Vec<(UserId, ConversationId)> {
-    let joined = |new: &NewEntry| match new.entry.payload {
-        Payload::Joined(user) => Some((user, new.conversation)),
-        _ => None,
+    let joined = |new: &NewEntry| match &new.entry.payload {
+        Payload::Joined(users) => users.iter().map(|user| (*user, new.conversation)).collect(),
+        _ => Vec::new(),
     };
-    batch.entries.iter().filter_map(joined).collect()
+    batch.entries.iter().flat_map(joined).collect()
 }

@@ -11,6 +11,7 @@ use squall_protocol::frames::Entry;
 use squall_protocol::ids::rendezvous;
 use squall_protocol::limits::{FEW_READERS, MAX_READER_CHANGES, MAX_READERS_KEPT};
 use squall_protocol::{ConversationId, Payload, Seq, UserId};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Users by their registry, each list in order.
@@ -72,17 +73,26 @@ impl Readers {
         self.base.iter().map(Vec::len).sum()
     }
 
-    fn with(&self, user: UserId, is_in: bool) -> Readers {
-        if self.changes.len() < MAX_READER_CHANGES {
-            let changes = self.changes.iter().copied().chain([(user, is_in)]).collect();
+    fn with(&self, users: &[UserId], is_in: bool) -> Readers {
+        let (few, new) = (self.changes.len() + users.len(), users.iter().map(|user| (*user, is_in)));
+        if few <= MAX_READER_CHANGES {
+            let changes = self.changes.iter().copied().chain(new).collect();
             return Readers { base: Arc::clone(&self.base), changes };
         }
-        let lists = (0..self.base.len()).map(|registry| {
-            let mut list: Vec<UserId> = self.of(registry).collect();
-            list.sort_unstable();
-            list
-        });
-        Readers { base: lists.collect(), changes: Arc::new([(user, is_in)]) }
+        // Many are written into lists at once, for each change is looked through for each reader.
+        let registries = self.base.len();
+        let mut lists: Vec<BTreeSet<UserId>> =
+            (0..registries).map(|registry| self.of(registry).collect()).collect();
+        for user in users {
+            let list = &mut lists[registry_of(*user, registries)];
+            if is_in {
+                list.insert(*user)
+            } else {
+                list.remove(user)
+            };
+        }
+        let lists = lists.into_iter().map(|list| list.into_iter().collect());
+        Readers { base: lists.collect(), changes: Arc::new([]) }
     }
 }
 
@@ -114,20 +124,20 @@ impl SharedReaders {
                 self.listed += readers.listed();
                 readers
             }
-            (Payload::Joined(user), Some(next)) => self.changed(&next.readers, *user, true),
+            (Payload::Joined(users), Some(next)) => self.changed(&next.readers, users, true),
             // Who leaves is told so.
             (Payload::Left(_) | Payload::Text(_), Some(next)) => next.readers,
         };
         let next = match &entry.payload {
-            Payload::Left(user) => self.changed(&readers, *user, false),
+            Payload::Left(users) => self.changed(&readers, users, false),
             _ => readers.clone(),
         };
         self.keep(id, Next { seq: seq.next(), readers: next });
         readers
     }
 
-    fn changed(&mut self, readers: &Readers, user: UserId, is_in: bool) -> Readers {
-        let changed = readers.with(user, is_in);
+    fn changed(&mut self, readers: &Readers, users: &[UserId], is_in: bool) -> Readers {
+        let changed = readers.with(users, is_in);
         if !Arc::ptr_eq(&changed.base, &readers.base) {
             self.listed += changed.listed();
         }
@@ -169,8 +179,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use squall_core::messages::{SendOutcome, SendRequest};
-    use squall_protocol::{ClientMsgId, ClientSeq, DeviceId};
-    use std::collections::BTreeSet;
+    use squall_protocol::{ClientMsgId, ClientSeq, DeviceId, Users};
 
     fn send(sender: UserId, n: u64, payload: Payload) -> SendRequest {
         SendRequest {
@@ -184,18 +193,25 @@ mod tests {
         }
     }
 
+    fn several(users: std::ops::RangeInclusive<u64>) -> Users {
+        users.map(UserId).collect::<Vec<_>>().into()
+    }
+
     proptest! {
         #[test]
-        fn the_readers_of_each_entry_are_its_members(steps in proptest::collection::vec((0u64..12, 0u8..4), 1..200)) {
+        fn the_readers_of_each_entry_are_its_members(steps in proptest::collection::vec((0u64..12, 0u8..6), 1..200)) {
             let owner = UserId(100);
             let id = ConversationId::group(owner, 1);
             let mut log = Conversation::new(id);
             let (mut shared, mut accepted) = (SharedReaders::default(), 0);
             let created = Payload::Created { direct: false, members: (90..=140).map(UserId).collect() };
             let changes = steps.into_iter().map(|(user, what)| match what {
-                0 => Payload::Left(UserId(user)),
-                1 => Payload::Joined(UserId(user)),
-                2 => Payload::Left(UserId(101 + user)),
+                0 => Payload::left(UserId(user)),
+                1 => Payload::joined(UserId(user)),
+                2 => Payload::left(UserId(101 + user)),
+                // Some that are kept as changes, and some that are too many.
+                3 => Payload::Joined(several(200 + 5 * user..=203 + 8 * user)),
+                4 => Payload::Left(several(200 + 5 * user..=203 + 8 * user)),
                 _ => Payload::Text("x".into()),
             });
             for payload in [created].into_iter().chain(changes) {
@@ -206,7 +222,7 @@ mod tests {
                 let found: Vec<UserId> = (0..3).flat_map(|registry| readers.of(registry).collect::<Vec<_>>()).collect();
                 prop_assert_eq!(found.len(), members.len());
                 prop_assert_eq!(&found.into_iter().collect::<BTreeSet<_>>(), &members);
-                for user in (0..150).map(UserId) {
+                for user in (0..300).map(UserId) {
                     prop_assert_eq!(readers.contains(registry_of(user, 3), user), members.contains(&user));
                     let (base, changed) = readers.asked(registry_of(user, 3));
                     let is_asked = base.contains(&user) || changed.collect::<Vec<_>>().contains(&user);
@@ -222,7 +238,7 @@ mod tests {
         let mut log = Conversation::new(ConversationId::group(owner, 1));
         let mut shared = SharedReaders::default();
         let created = Payload::Created { direct: false, members: (1..=5_000).map(UserId).collect() };
-        let leaves = (200..690).map(|user| Payload::Left(UserId(user)));
+        let leaves = (200..690).map(|user| Payload::left(UserId(user)));
         for (n, payload) in (1..).zip([created].into_iter().chain(leaves)) {
             let SendOutcome::Staged(entry) = log.handle_send(send(owner, n, payload)) else { panic!("refused") };
             shared.of(&log, &entry, 2);

@@ -145,6 +145,7 @@ pub fn steadier(from: &Scenario, _: &Failure<'_>) -> Vec<Candidate> {
         }),
         candidate(from, "no membership changes", |scenario| scenario.workload.membership_interval = Span::ZERO),
         candidate(from, "one guest", |scenario| scenario.workload.membership = Membership::Guest),
+        candidate(from, "one name at a time", |scenario| scenario.workload.names_at_once = 1),
         candidate(from, "no follow-ups", |scenario| scenario.workload.follow_up_share = 0.0),
         candidate(from, "one follow-up at most", |scenario| scenario.workload.follow_ups = 1),
         candidate(from, "limits as by default", |scenario| scenario.limits = Default::default()),

@@ -19,7 +19,7 @@ use squall_checks::tables::{EntryRow, Tables};
 use squall_checks::{AuditEntry, Checks};
 use squall_history::{Extent, Hop, What, payload_hash};
 use squall_protocol::ids::mix;
-use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Payload, Seq, UserId};
+use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId};
 use std::collections::BTreeSet;
 
 const CACHE_BYTES: usize = 32 << 20;
@@ -167,10 +167,7 @@ fn entry(
         members: Box::default(),
     };
     let body_hash = payload_hash(&payload);
-    let members = match payload {
-        Payload::Created { members, .. } => members.into(),
-        Payload::Text(_) | Payload::Joined(_) | Payload::Left(_) => Box::default(),
-    };
+    let members = What::named(&payload).into();
     Some(Read { conversation, client_msg_id, body_hash, stored_at_ms, row: EntryRow { members, ..row } })
 }
 

@@ -86,7 +86,7 @@ pub struct Entry {
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Said {
-    #[prost(oneof = "What", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "What", tags = "1, 2, 3, 4, 5, 6")]
     pub what: Option<What>,
 }
 
@@ -100,6 +100,16 @@ pub enum What {
     Joined(u64),
     #[prost(fixed64, tag = "4")]
     Left(u64),
+    #[prost(message, tag = "5")]
+    JoinedSeveral(Users),
+    #[prost(message, tag = "6")]
+    LeftSeveral(Users),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Users {
+    #[prost(fixed64, repeated, tag = "1")]
+    pub users: Vec<u64>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -162,8 +172,14 @@ impl Entry {
             What::Created(Created { direct, members }) => {
                 Payload::Created { direct, members: members.into_iter().map(UserId).collect() }
             }
-            What::Joined(user) => Payload::Joined(UserId(user)),
-            What::Left(user) => Payload::Left(UserId(user)),
+            What::Joined(user) => Payload::joined(UserId(user)),
+            What::Left(user) => Payload::left(UserId(user)),
+            What::JoinedSeveral(Users { users }) => {
+                Payload::Joined(users.into_iter().map(UserId).collect::<Vec<_>>().into())
+            }
+            What::LeftSeveral(Users { users }) => {
+                Payload::Left(users.into_iter().map(UserId).collect::<Vec<_>>().into())
+            }
         })
     }
 }
