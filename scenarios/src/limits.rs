@@ -1,4 +1,4 @@
-//! What one user may do: the limits that the server is started with.
+//! What one user may do, and how large a group may be before it is a channel: the limits that the server is started with.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,8 @@ use squall_protocol::limits;
 /// Declares the limits once: the field, its default, and its documentation.
 macro_rules! limits {
     ($($(#[doc = $doc:literal])+ $field:ident = $default:expr;)+) => {
-        /// What one user may do in the long run and at once. Whoever does more is told to wait, and loses nothing.
+        /// What one user may do in the long run and at once, and from how many members on a group is a channel. Whoever does more is told to wait,
+        /// and loses nothing.
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields, default)]
         pub struct Limits {
@@ -55,4 +56,7 @@ limits! {
     changes_per_second = limits::USER_CHANGES.0;
     /// The most of them at once.
     changes_burst = limits::USER_CHANGES.1;
+    /// Members beyond which a group is a channel, whose entries go once to each gateway that holds a member; it is a group again when half as
+    /// many are left.
+    channel_above = limits::CHANNEL_ABOVE;
 }

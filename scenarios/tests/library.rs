@@ -49,6 +49,7 @@ fn the_library_parses_and_each_file_says_what_it_exposes() {
             "others-trouble",
             "partition-heals",
             "reconnect-storm",
+            "regimes",
             "registry-crash",
             "reinstalled",
             "restless-groups",

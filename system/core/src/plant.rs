@@ -79,6 +79,13 @@ pub enum Plant {
     DrainAllAtOnce,
     DrainUnregistersFirst,
     ShardEndsBeforeItsCommit,
+    TailForgetsWhoLeft,
+    TailShownFromItsBeginning,
+    FollowedOnFirstLinkOnly,
+    TailOwedIsForgotten,
+    TailToldByItsEnd,
+    CrossingLeftToFollowers,
+    OneGoneAllUnfollowed,
 }
 
 /// Whether this bug is planted in the process.

@@ -51,7 +51,7 @@ impl std::str::FromStr for Rate {
     }
 }
 
-/// What one user may do.
+/// What one user may do, and from where on a group is a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UserLimits {
     /// Frames of all sorts, at each gateway, by weight: whoever sends more is read more slowly. Never fewer than a few a send
@@ -65,6 +65,8 @@ pub struct UserLimits {
     pub additions: Rate,
     /// Joins and leaves, at each shard: each leaves a row behind for as long as the conversation is there.
     pub changes: Rate,
+    /// A group that has more members is a channel from then on, and one no more when there are half as many.
+    pub channel_above: u32,
 }
 
 impl Default for UserLimits {
@@ -76,6 +78,7 @@ impl Default for UserLimits {
             creations: rate(limits::USER_CREATIONS),
             additions: rate(limits::USER_ADDITIONS),
             changes: rate(limits::USER_CHANGES),
+            channel_above: limits::CHANNEL_ABOVE,
         }
     }
 }

@@ -42,6 +42,22 @@ pub const MAX_NAMED_USERS: usize = 4_096;
 /// The longest that a user is in a list in JSON: nineteen digits, quotes and a comma.
 pub const USER_JSON_BYTES: usize = 22;
 const _: () = assert!(MAX_NAMED_USERS * USER_JSON_BYTES < MAX_CLIENT_FRAME_BYTES - 1_024);
+/// A group with more members than this, by default, is a channel: what is written there is not looked up member by member, and its members'
+/// gateways follow it. It is one until there are half as many.
+pub const CHANNEL_ABOVE: u32 = 5_000;
+/// Entries of a channel that a gateway which begins to follow it is given, and the entries and bytes that it keeps of one, and of all of them,
+/// for devices that come back. Whoever lacks more than that is answered by the shard.
+pub const TAIL_ENTRIES: usize = PAGE_ENTRIES;
+pub const MAX_TAIL_ENTRIES: usize = 4 * PAGE_ENTRIES;
+pub const MAX_TAIL_BYTES: usize = 4 * PAGE_BYTES;
+pub const MAX_TAILS_BYTES: usize = 64 * 1024 * 1024;
+/// A gateway that has no answer when it begins to follow asks again after this.
+pub const FOLLOW_RETRY_AFTER: Duration = HEADS_RETRY_AFTER;
+/// Devices that a gateway tells of a channel's new entries before others have a turn, and how long that one lasts.
+pub const TOLD_A_TURN: usize = 256;
+pub const TOLD_PAUSE: Duration = Duration::from_millis(1);
+/// Syncs that wait at a gateway for a channel's entries to come, in each channel: further ones are asked of the shard.
+pub const MAX_SYNCS_WAITING: usize = 65_536;
 /// Entries that a newcomer sees from before the join.
 pub const NEWCOMER_HISTORY: u64 = 20;
 

@@ -48,6 +48,9 @@ pub fn request_from_wire(request: request::Request) -> Result<Request, ProtobufE
         request::Request::Ack(ack) => client_frame::Frame::Ack(ack),
         request::Request::Sync(sync) => client_frame::Frame::Sync(sync),
         request::Request::Heads(heads) => return Ok(Request::Heads(heads)),
+        request::Request::Follow(_) | request::Request::Took(_) | request::Request::Unfollow(_) => {
+            return Err(ProtobufError::Missing("a caller: no device asks for this"));
+        }
     };
     client_from_wire(frame).map(Request::Frame)
 }
@@ -72,7 +75,7 @@ pub fn reply_to_wire(frame: &ServerFrame) -> reply::Reply {
     }
 }
 
-/// The device's frame of a reply; `None` for heads of nothing.
+/// The device's frame of a reply; `None` for heads of nothing, and for what is the gateway's own.
 pub fn reply_from_wire(reply: reply::Reply) -> Result<Option<ServerFrame>, ProtobufError> {
     let frame = match reply {
         reply::Reply::Sent(sent) => server_frame::Frame::Sent(sent),
@@ -80,6 +83,7 @@ pub fn reply_from_wire(reply: reply::Reply) -> Result<Option<ServerFrame>, Proto
         reply::Reply::Page(page) => server_frame::Frame::Page(page),
         reply::Reply::Error(error) => server_frame::Frame::Error(error),
         reply::Reply::Stale(stale) => server_frame::Frame::Stale(stale),
+        reply::Reply::Tail(_) => return Ok(None),
         reply::Reply::Heads(part) if part.heads.is_empty() => return Ok(None),
         reply::Reply::Heads(part) => {
             let heads = part.heads.iter().map(head_from_wire).collect::<Result<_, _>>()?;

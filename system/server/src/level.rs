@@ -44,10 +44,14 @@ pub enum Level {
     Chores,
     /// A gateway's connections that have shown no token.
     Greeting,
+    /// Channels that a gateway follows, devices that it tells of them, and bytes of entries that it keeps.
+    Followed,
+    Followers,
+    TailBytes,
 }
 
 impl Level {
-    pub const ALL: [Level; 27] = [
+    pub const ALL: [Level; 30] = [
         Level::Staged,
         Level::StagedBytes,
         Level::Waiting,
@@ -75,6 +79,9 @@ impl Level {
         Level::Handshakes,
         Level::Chores,
         Level::Greeting,
+        Level::Followed,
+        Level::Followers,
+        Level::TailBytes,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -106,6 +113,9 @@ impl Level {
             Level::Handshakes => "tasks of opening handshakes",
             Level::Chores => "tasks of its own",
             Level::Greeting => "connections without a token",
+            Level::Followed => "channels followed",
+            Level::Followers => "devices that follow channels",
+            Level::TailBytes => "bytes of channels' last entries",
         }
     }
 
@@ -131,8 +141,9 @@ impl Level {
             | Level::RegisteredBytes
             | Level::TopicBytes => Some(limits::MAX_LINK_QUEUE_BYTES),
             Level::Greeting => Some(limits::MAX_GREETINGS),
+            Level::TailBytes => Some(limits::MAX_TAILS_BYTES),
             // As many as devices are in conversations.
-            Level::Debts | Level::Cursors => None,
+            Level::Debts | Level::Cursors | Level::Followed | Level::Followers => None,
             // As many as there are roles to have links with; of handshakes as many as whoever holds them says.
             Level::Links | Level::Sessions | Level::Readers | Level::Handshakes | Level::Chores => None,
         }
@@ -140,7 +151,7 @@ impl Level {
 
     /// Whether it empties again when nothing is said any more; a cache does not.
     pub const fn returns(self) -> bool {
-        !matches!(self, Level::Conversations)
+        !matches!(self, Level::Conversations | Level::Followed | Level::Followers | Level::TailBytes)
     }
 
     /// Whether there may be some at any moment, and none stays.

@@ -247,6 +247,12 @@ impl Observer for Stderr {
             | Point::TopicDropped { .. }
             | Point::RemindedInstead { .. }
             | Point::ReadRefused { .. }
+            | Point::ChannelTold { .. }
+            | Point::ChannelFollowed { .. }
+            | Point::ChannelOver { .. }
+            | Point::PageFromTail { .. }
+            | Point::PageNotInTail { .. }
+            | Point::PageWaited { .. }
             | Point::Closed { .. }
             | Point::Lost { .. }
             | Point::LinkUp { .. }

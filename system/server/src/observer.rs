@@ -85,6 +85,18 @@ pub enum Point<'a> {
     StrangerRefused,
     /// A device that is behind was told how far a log goes, in place of an entry.
     RemindedInstead { device: DeviceId },
+    /// A shard tells a gateway that follows a channel of its entries up to here; `again`: once more, for want of an acknowledgement.
+    ChannelTold { conversation: ConversationId, seq: Seq, again: bool },
+    /// A gateway begins to follow a channel.
+    ChannelFollowed { conversation: ConversationId },
+    /// A gateway is told that what it follows is no channel any more.
+    ChannelOver { conversation: ConversationId },
+    /// A device of a channel's member was given its page by its gateway.
+    PageFromTail { device: DeviceId },
+    /// It asked for more than its gateway keeps: the shard is asked.
+    PageNotInTail { device: DeviceId },
+    /// It waits until its gateway has the channel's last entries.
+    PageWaited { device: DeviceId },
     /// A gateway closed a connection.
     Closed { device: Option<DeviceId>, reason: CloseReason },
     /// A connection went away by itself.

@@ -93,7 +93,7 @@ fn a_stranger_reads_every_table_and_finds_that_they_agree() {
     let dir = lived_in();
     let database = Database::open(dir.path().join("messages-0.redb")).unwrap();
     let read = database.begin_read().unwrap();
-    assert_eq!(read.open_table(META).unwrap().get("format").unwrap().unwrap().value(), 3);
+    assert_eq!(read.open_table(META).unwrap().get("format").unwrap().unwrap().value(), 4);
 
     // The log: dense, chained, and from it the members and what each device has sent.
     let (mut chain, mut seqs, mut positions) = (0, Vec::new(), Vec::new());
@@ -154,7 +154,8 @@ fn a_stranger_reads_every_table_and_finds_that_they_agree() {
     assert_eq!(found, rows);
     let row = row.unwrap();
     let tail = positions[2 * 64..].to_vec();
-    let expected = ConversationRow { head, direct: false, tail, chain, present: 5, stretches: 10 };
+    let expected =
+        ConversationRow { head, direct: false, tail, chain, present: 5, stretches: 10, channel_since: 0 };
     assert_eq!(row, expected);
     let (user, device, sender) = sender.unwrap();
     assert_eq!((user, device, sender.next_client_seq), (1, 11, head + 1));

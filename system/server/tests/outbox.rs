@@ -108,8 +108,14 @@ const MANY: u64 = 18_000;
 async fn somebody_who_was_added_to_thousands_of_groups_connects_and_is_told_of_each() {
     let dir = TempDir::new("many");
     let plenty = Rate { per_second: 1_000_000, burst: 1_000_000 };
-    let limits =
-        UserLimits { frames: plenty, sends: plenty, creations: plenty, additions: plenty, changes: plenty };
+    let limits = UserLimits {
+        frames: plenty,
+        sends: plenty,
+        creations: plenty,
+        additions: plenty,
+        changes: plenty,
+        ..UserLimits::default()
+    };
     let local = start(dir.path(), limits).await;
     let mut eve = Raw::online(local.gateways()[0], Codec::Protobuf, EVE.0, 10).await;
     for first in (0..MANY).step_by(1_000) {

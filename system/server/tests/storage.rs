@@ -245,9 +245,9 @@ async fn the_dedup_window_and_the_membership_survive_a_reopen() {
     assert_eq!(reopened, in_memory);
     assert_eq!(storage.sender(id, (ALICE, DeviceId(99))).unwrap(), None);
     assert_eq!(storage.sender(id, (BOB, device_of(ALICE))).unwrap(), None);
-    assert_eq!(storage.head_for(id, ALICE).unwrap(), Some(in_memory.head()));
-    assert_eq!(storage.head_for(id, UserId(3)).unwrap(), Some(in_memory.head()));
-    assert_eq!(storage.head_for(id, UserId(4)).unwrap(), None);
+    assert_eq!(storage.standing(id, ALICE).unwrap().map(|s| s.head), Some(in_memory.head()));
+    assert_eq!(storage.standing(id, UserId(3)).unwrap().map(|s| s.head), Some(in_memory.head()));
+    assert_eq!(storage.standing(id, UserId(4)).unwrap(), None);
 
     // Every message of a device is found by its number, however long ago it was sent.
     for entry in writer.entries_of(id) {

@@ -11,7 +11,7 @@
 
 use crate::disk::{Disk, Running};
 use crate::memory::accounts::Account;
-use squall_core::messages::{self, Conversation, Position};
+use squall_core::messages::{self, Conversation, Position, Standing};
 use squall_protocol::{ClientSeq, ConversationId, DeviceId, Entry, Seq, UserId, Who};
 use squall_runtime::interpose::{
     HostContext, SimulatedClock, WorldContext, enter_host, enter_world, prime_thread,
@@ -277,8 +277,8 @@ impl<S: Storage> Storage for SettledStorage<S> {
         self.inner().fenced()
     }
 
-    fn head_for(&self, id: ConversationId, user: UserId) -> Result<Option<Seq>, StorageError> {
-        self.inner().head_for(id, user)
+    fn standing(&self, id: ConversationId, user: UserId) -> Result<Option<Standing>, StorageError> {
+        self.inner().standing(id, user)
     }
 
     fn entries(

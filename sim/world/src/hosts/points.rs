@@ -39,6 +39,13 @@ pub const SOMETIMES: &[&str] = &[
     "heads_without_registry",
     "heads_asked_again",
     "reminded_instead",
+    "channel_told",
+    "channel_told_again",
+    "channel_followed",
+    "channel_over",
+    "page_from_tail",
+    "page_not_in_tail",
+    "page_waited_for_tail",
     "queue_full",
     "read_refused",
     "closed_for_silence",
@@ -111,6 +118,13 @@ pub(super) fn names(point: &Point<'_>) -> &'static [&'static str] {
         Point::HeadsAskedAgain { .. } => &["heads_asked_again"],
         Point::TopicDropped { .. } => &["topic_dropped"],
         Point::RemindedInstead { .. } => &["reminded_instead"],
+        Point::ChannelTold { again: false, .. } => &["channel_told"],
+        Point::ChannelTold { again: true, .. } => &["channel_told_again"],
+        Point::ChannelFollowed { .. } => &["channel_followed"],
+        Point::ChannelOver { .. } => &["channel_over"],
+        Point::PageFromTail { .. } => &["page_from_tail"],
+        Point::PageNotInTail { .. } => &["page_not_in_tail"],
+        Point::PageWaited { .. } => &["page_waited_for_tail"],
         Point::QueueFull { .. } => &["queue_full"],
         Point::ReadRefused { .. } => &["read_refused"],
         Point::Closed { reason: CloseReason::Silence, .. } => &["closed_for_silence"],
@@ -158,6 +172,12 @@ pub(super) fn scenario_point(point: &Point<'_>) -> Option<model::Point> {
         | Point::HeadsAskedAgain { .. }
         | Point::TopicDropped { .. }
         | Point::RemindedInstead { .. }
+        | Point::ChannelTold { .. }
+        | Point::ChannelFollowed { .. }
+        | Point::ChannelOver { .. }
+        | Point::PageFromTail { .. }
+        | Point::PageNotInTail { .. }
+        | Point::PageWaited { .. }
         | Point::QueueFull { .. }
         | Point::ReadRefused { .. }
         | Point::Closed { .. }

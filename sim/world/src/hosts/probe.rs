@@ -208,6 +208,12 @@ impl Probe {
             | Point::HeadsAskedAgain { .. }
             | Point::TopicDropped { .. }
             | Point::RemindedInstead { .. }
+            | Point::ChannelTold { .. }
+            | Point::ChannelFollowed { .. }
+            | Point::ChannelOver { .. }
+            | Point::PageFromTail { .. }
+            | Point::PageNotInTail { .. }
+            | Point::PageWaited { .. }
             | Point::QueueFull { .. }
             | Point::ReadRefused { .. }
             | Point::Closed { .. }

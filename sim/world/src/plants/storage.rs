@@ -1,6 +1,6 @@
 //! Bugs that live in what the storage is told and answers.
 
-use squall_core::messages::{Conversation, Fence, Position, Sender};
+use squall_core::messages::{Conversation, Fence, Position, Sender, Standing};
 use squall_core::plant::{Plant, planted};
 use squall_protocol::{ClientSeq, ConversationId, DeviceId, Entry, Payload, Seq, UserId, Who};
 use squall_server::net::BoxFuture;
@@ -73,7 +73,7 @@ impl<S: Storage> Storage for PlantedStorage<S> {
         if planted(Plant::SequenceReusedAfterCrash) && head > Seq::ZERO {
             head = head.prev();
         }
-        Ok(Some(Conversation::load(id, head, stored.membership().clone())))
+        Ok(Some(Conversation::load(id, head, stored.membership().clone()).with_regime(stored.regime())))
     }
 
     /// Asked for a device that sends for the first time since its shard has started.
@@ -96,8 +96,8 @@ impl<S: Storage> Storage for PlantedStorage<S> {
         self.inner.fenced()
     }
 
-    fn head_for(&self, id: ConversationId, user: UserId) -> Result<Option<Seq>, StorageError> {
-        self.inner.head_for(id, user)
+    fn standing(&self, id: ConversationId, user: UserId) -> Result<Option<Standing>, StorageError> {
+        self.inner.standing(id, user)
     }
 
     fn entries(

@@ -330,6 +330,34 @@ bugs! {
         "A shard that is to end answers those who wait, so that nobody is left without an answer, and does not wait for the commit."
         ["dense-sequence", "same-order"] in "graceful-stops", 1 devices, 1 faults:
         "A shard that is asked to end while something is staged."
+    TailForgetsWhoLeft "tail-forgets-who-left":
+        "A gateway that tells devices of a channel's entries goes by who followed it, and does not look who has left in what it tells."
+        ["members-only", "wire-privacy"] in "regimes", 2 devices, 0 faults:
+        "A member who leaves a channel, and a message after that."
+    TailShownFromItsBeginning "tail-shown-from-its-beginning":
+        "A gateway answers syncs from its cache for whoever is a member, and forgets that a newcomer sees the last entries only."
+        ["members-only", "wire-privacy"] in "regimes", 2 devices, 0 faults:
+        "A channel with a log longer than a newcomer may see, and a newcomer who asks for it from the beginning."
+    FollowedOnFirstLinkOnly "followed-on-first-link-only":
+        "A gateway subscribes when it first needs a channel; the link to the shard is lost, and the subscription with it."
+        ["no-loss", "in-time"] in "regimes", 2 devices, 1 faults:
+        "A link between a gateway and a shard that is lost, and a message after that."
+    TailOwedIsForgotten "tail-owed-is-forgotten":
+        "While one hint is on its way others are left out, to be told together; and nobody looks for them when it is acknowledged."
+        ["in-time", "no-loss"] in "regimes", 2 devices, 0 faults:
+        "Two messages, the second while the first is on its way to a gateway."
+    TailToldByItsEnd "tail-told-by-its-end":
+        "What a slow gateway was not told in time is told together, and only the newest of it is kept."
+        ["no-loss", "dense-sequence"] in "regimes", 2 devices, 0 faults:
+        "Two messages that are told together."
+    CrossingLeftToFollowers "crossing-left-to-followers":
+        "The entry with which a group becomes a channel is dispatched as a channel's, and nobody follows it yet."
+        ["in-time", "no-loss"] in "regimes", 2 devices, 0 faults:
+        "A group that becomes a channel, and a member who stays connected."
+    OneGoneAllUnfollowed "one-gone-all-unfollowed":
+        "A gateway ends its subscription when a member's connection ends, as if it had been the last."
+        ["in-time", "no-loss"] in "regimes", 3 devices, 0 faults:
+        "Two members on one gateway, one who goes, and a message after that."
 }
 
 #[cfg(test)]

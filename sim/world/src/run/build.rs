@@ -313,5 +313,6 @@ fn user_limits(limits: &squall_scenarios::model::Limits) -> UserLimits {
         creations: rate(limits.creations_per_second, limits.creations_burst),
         additions: rate(limits.additions_per_second, limits.additions_burst),
         changes: rate(limits.changes_per_second, limits.changes_burst),
+        channel_above: limits.channel_above,
     }
 }

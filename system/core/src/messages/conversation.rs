@@ -8,6 +8,7 @@
 //! that is somebody else's as well has messages of their own, and the other's are not concerned (the tests below).
 
 use super::membership::{Membership, admit};
+use super::regime::{Regime, Standing};
 use crate::plant::{Plant, planted};
 use squall_protocol::limits::DEDUP_WINDOW;
 use squall_protocol::{
@@ -81,6 +82,9 @@ pub struct Conversation {
     membership: Membership,
     /// The last staged entry that changes the membership; 0 when none does.
     membership_staged: Seq,
+    regime: Regime,
+    /// As of the last time that nothing was staged that changes the membership.
+    durable_regime: Regime,
     /// In order of user and device.
     senders: Vec<Sender>,
 }
@@ -93,7 +97,21 @@ impl Conversation {
 
     /// A conversation as the disk has it. Its senders come one by one, when they send.
     pub fn load(id: ConversationId, head: Seq, membership: Membership) -> Self {
-        Conversation { id, head, durable: head, membership, membership_staged: Seq::ZERO, senders: Vec::new() }
+        Conversation {
+            id,
+            head,
+            durable: head,
+            membership,
+            membership_staged: Seq::ZERO,
+            regime: Regime::default(),
+            durable_regime: Regime::default(),
+            senders: Vec::new(),
+        }
+    }
+
+    /// The same, of which the disk says whether it is a channel.
+    pub fn with_regime(self, regime: Regime) -> Self {
+        Conversation { regime, durable_regime: regime, ..self }
     }
 
     /// Takes in what the disk knows of a device that is about to send.
@@ -137,6 +155,30 @@ impl Conversation {
 
     pub fn membership(&self) -> &Membership {
         &self.membership
+    }
+
+    /// Whether it is a channel, staged entries included.
+    pub fn regime(&self) -> Regime {
+        self.regime
+    }
+
+    /// An entry that has just been staged may make it a channel, or one no more. Whoever stages says so next.
+    pub fn note_regime(&mut self, entry: &Entry, channel_above: u32) {
+        if entry.payload.changes_membership() && !self.membership.is_direct() {
+            self.regime = self.regime.after(entry.seq, self.membership.present(), channel_above);
+        }
+    }
+
+    /// Where it stands for a user, as far as it is durable; `None` for a stranger. While it is staged that it is no channel any more,
+    /// which may fail, whoever asks is told of one: to follow what is none costs an answer, not to follow what is one would cost entries.
+    pub fn standing(&self, user: UserId) -> Option<Standing> {
+        let regime = if self.regime.is_channel(self.durable) { self.regime } else { self.durable_regime };
+        self.membership.standing(user, self.durable, regime)
+    }
+
+    /// Whether it is known for good to be no channel: nothing that is staged may make it one again by failing.
+    pub fn is_no_channel(&self) -> bool {
+        self.membership_is_durable() && !self.regime.is_channel(self.durable)
     }
 
     /// Who is a member according to memory is so on disk as well. While it is not, nothing definite can be said of it.
@@ -238,6 +280,7 @@ impl Conversation {
         self.durable = self.durable.max(seq);
         if self.membership_staged <= self.durable {
             self.membership_staged = Seq::ZERO;
+            self.durable_regime = self.regime;
         }
     }
 }

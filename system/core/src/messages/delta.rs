@@ -3,6 +3,7 @@
 //! **Invariant:** a commit does not grow with the group. A text changes the head and its sender, a join one stretch.
 
 use super::conversation::{Conversation, numbered_as};
+use super::regime::Regime;
 use super::stretches::Stretch;
 use squall_protocol::{ClientSeq, ConversationId, Entry, Seq, Who};
 
@@ -25,6 +26,7 @@ pub struct LogDelta {
     /// How many are members now, and how many stretches there are in all.
     pub present: u32,
     pub stretches: u32,
+    pub regime: Regime,
     /// Stretches that have begun or ended.
     pub changed: Vec<Stretch>,
     pub senders: Vec<SenderDelta>,
@@ -40,6 +42,7 @@ impl LogDelta {
             direct: membership.is_direct(),
             present: membership.present(),
             stretches: membership.stretches().len() as u32,
+            regime: log.regime(),
             changed: Vec::new(),
             senders: Vec::new(),
         }

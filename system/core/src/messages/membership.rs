@@ -3,6 +3,7 @@
 //! **Invariant:** whether a user may see entry n depends on entries up to n only, so it is never in doubt.
 //! Checked by `sim/checks/src/members_only.rs`, which folds the log on its own.
 
+use super::regime::{Regime, Standing};
 use super::stretches::{Stretch, Stretches};
 use crate::plant::{Plant, planted};
 use squall_protocol::limits::{MAX_GROUP_MEMBERS, NEWCOMER_HISTORY};
@@ -94,10 +95,15 @@ impl Membership {
         last.is_some_and(|(from, to)| from <= seq && seq <= to)
     }
 
+    /// Whether the user was a member when this entry was stored.
+    pub fn was_member(&self, user: UserId, seq: Seq) -> bool {
+        self.stretches.last_of(user, seq).is_some_and(|last| last.covers(seq))
+    }
+
     /// Those who were members when entry `seq` was stored. Whatever is staged after it changes nothing of that.
     pub fn members_at(&self, seq: Seq) -> impl Iterator<Item = UserId> + '_ {
         let includes = move |user: &UserId| {
-            self.stretches.last_of(*user, seq).is_some_and(|last| last.covers(seq))
+            self.was_member(*user, seq)
                 || planted(Plant::ShownAfterLeaving) && self.stretches.of(*user).any(|s| s.from <= seq)
         };
         self.stretches.users().filter(includes)
@@ -106,6 +112,14 @@ impl Membership {
     /// The last entry that the user may see of a log that ends at `head`; `None` for a stranger.
     pub fn head_for(&self, user: UserId, head: Seq) -> Option<Seq> {
         self.stretches.last_of(user, head).and_then(|last| last.visible(head)).map(|(_, to)| to)
+    }
+
+    /// Where a log that ends at `head` stands for a user; `None` for a stranger.
+    pub fn standing(&self, user: UserId, head: Seq, regime: Regime) -> Option<Standing> {
+        let last = self.stretches.last_of(user, head)?;
+        let (from, to) = last.visible(head)?;
+        let is_member = last.until().is_none_or(|until| until > head);
+        Some(Standing { head: to, follows_from: (is_member && regime.is_channel(head)).then_some(from) })
     }
 
     /// The first entry after `since` that the user may see, if the log holds one up to `head`.

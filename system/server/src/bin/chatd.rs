@@ -67,6 +67,10 @@ struct Serve {
     /// Joins and leaves, of whomever, that one user sends to each shard.
     #[arg(long, default_value_t = UserLimits::default().changes, value_name = "N/N")]
     limit_changes: Rate,
+    /// Members beyond which a group is a channel: its entries go to the gateways that hold its members, once each. It is a group again when
+    /// half as many are left.
+    #[arg(long, default_value_t = limits::CHANNEL_ABOVE, value_name = "N")]
+    channel_above: u32,
     /// When it is to end, it closes its connections one after the other over so many seconds.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(..=3600), value_name = "SECONDS")]
     drain: u64,
@@ -163,6 +167,7 @@ async fn run(serve: Serve, data: PathBuf) -> Result<ExitCode, String> {
             creations: serve.limit_creations,
             additions: serve.limit_additions,
             changes: serve.limit_changes,
+            channel_above: serve.channel_above,
         },
         cache_bytes: limits::STORAGE_CACHE_BYTES,
     })

@@ -6,6 +6,7 @@
 //! after `LINGER`. Guarded by `server/tests/protocol.rs`. Whoever sends more frames than a user may is not read meanwhile, on any
 //! of their connections, and nobody is read for longer than a turn. Guarded by `server/tests/floods.rs`.
 
+use super::channels;
 use super::handshake::Upgraded;
 use super::state::Gateway;
 use super::table::{ConnectionId, Deadline, Taken};
@@ -414,6 +415,11 @@ impl Connection {
             self.gateway.observer.hop(&Hop::Answered { device, frame: &refused });
             return self.push(refused, backlog);
         }
+        if let ClientFrame::Sync { conversation, since_seq } = frame
+            && channels::answers(&self.gateway, self.id, peer, conversation, since_seq)
+        {
+            return;
+        }
         let pushed = self.gateway.uplinks.forward(self.id, peer, &frame);
         // Whoever asks for anything else asks again by itself.
         if let (ClientFrame::Send { conversation, client_msg_id, .. }, false) = (frame, pushed == Pushed::Queued) {
@@ -457,6 +463,7 @@ impl Drop for Connection {
         let removed = self.gateway.table().remove(self.id);
         if let Some(peer) = removed.and_then(|c| c.peer) {
             self.gateway.observer.passed(&Point::Lost { device: peer.device });
+            channels::handle_gone(&self.gateway, self.id);
             self.gateway.unregister(self.id, peer);
         }
     }

@@ -1,5 +1,6 @@
 //! A gateway's clock: one queue of deadlines for all connections instead of a timer each.
 
+use super::channels;
 use super::state::Gateway;
 use super::table::{ConnectionId, Deadline};
 use crate::level::Level;
@@ -26,6 +27,11 @@ pub async fn run(gateway: Arc<Gateway>) {
         let registrations = uplinks.registries.iter().map(Queue::take_fill);
         tell_fill(observer, Level::Registrations, Level::RegistrationBytes, registrations);
         gateway.tasks.tell_levels(observer);
+        channels::follow_again(&gateway);
+        let [followed, followers, bytes] = gateway.channels().levels();
+        observer.stands(Level::Followed, followed, followed);
+        observer.stands(Level::Followers, followers, followers);
+        observer.stands(Level::TailBytes, bytes, bytes);
         let greeting = gateway.table().greeting();
         observer.stands(Level::Greeting, greeting, greeting);
     }

@@ -2,7 +2,9 @@
 //!
 //! **Invariant:** a delivery reaches only the connection *and* device that it names; if that is gone, the registry is told.
 
+use super::channels;
 use super::outgoing::Outgoing;
+use super::shard_link::ask_heads;
 use super::state::Gateway;
 use super::table::ConnectionId;
 use crate::hop::Hop;
@@ -12,12 +14,13 @@ use crate::observer::Point;
 use crate::tasks::Task;
 use crate::work::Work;
 use prost::Message;
+use squall_core::gateway::{Heard, Member};
 use squall_core::plant::{Plant, planted};
 use squall_protocol::close::CloseReason;
 use squall_protocol::frames::LogSpan;
 use squall_protocol::ids::rendezvous;
 use squall_protocol::wire::bus::{Subscription, Target, ToGateway, to_gateway};
-use squall_protocol::{DeviceId, ServerFrame, UserId, limits, protobuf};
+use squall_protocol::{ConversationId, DeviceId, Payload, ServerFrame, UserId, limits, protobuf};
 use std::sync::Arc;
 
 /// Subscribes to this gateway's topic, which lives on one of the buses.
@@ -63,12 +66,19 @@ fn handle(gateway: &Gateway, message: ToGateway) {
                 entries: Vec::new(),
             };
             let mut reminder = Outgoing::new(ServerFrame::Deliver(reminder));
+            let follows = delivery.channel.then(|| (span.conversation, span.to, leavers(&span)));
             let mut frame = Outgoing::new(ServerFrame::Deliver(span));
             for target in &delivery.targets {
                 if !deliver(gateway, target, &mut frame, &mut reminder)
                     && planted(Plant::DeliveryEndsAtAGoneDevice)
                 {
                     break;
+                }
+                if let Some((conversation, seq, leavers)) = &follows
+                    && !leavers.contains(&UserId(target.user))
+                {
+                    let member = Member { user: UserId(target.user), from: *seq, as_of: *seq };
+                    follow(gateway, target, *conversation, member);
                 }
             }
         }
@@ -79,6 +89,28 @@ fn handle(gateway: &Gateway, message: ToGateway) {
             }
         }
         None => {}
+    }
+}
+
+/// Who is no member any more after these entries.
+fn leavers(span: &LogSpan) -> Vec<UserId> {
+    let left = span.entries.iter().filter_map(|entry| match &entry.payload {
+        Payload::Left(users) => Some(users.iter().copied()),
+        _ => None,
+    });
+    left.flatten().collect()
+}
+
+/// A member has been told of an entry from which on their conversation is a channel, or with which they have come into one.
+fn follow(gateway: &Gateway, target: &Target, conversation: ConversationId, member: Member) {
+    let (id, device) = (ConnectionId(target.connection), DeviceId(target.device));
+    // Under the lock, so that nobody follows who is gone.
+    let mut table = gateway.table();
+    let is_here = table.get_device(id, device).is_some();
+    let heard = is_here.then(|| channels::handle_member(gateway, id, conversation, member));
+    drop(table);
+    if heard == Some(Heard::Undecided) {
+        ask_heads(gateway, id);
     }
 }
 

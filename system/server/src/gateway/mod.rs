@@ -1,10 +1,11 @@
 //! The gateway role: devices' WebSockets on one side, shards, registries and the bus on the other.
 //!
 //! `handshake` and `websocket` are its two halves on the wire, `connection` is one device's task, `table` holds all
-//! connections, `deadlines` looks at what is due for them, `drain` empties it when the gateway is to end. `uplinks` queues what goes to shards and registries; `shard_link`,
+//! connections, `channels` what they follow, `deadlines` looks at what is due for them, `drain` empties it when the gateway is to end. `uplinks` queues what goes to shards and registries; `shard_link`,
 //! `registry_link` and `downlink` (the bus) are the links. `state` is what all of these share; this file starts them. A
 //! gateway has nothing durable: when it dies, its devices come back elsewhere and sync.
 
+mod channels;
 mod connection;
 mod deadlines;
 mod downlink;
@@ -69,6 +70,7 @@ pub async fn run(mut parts: Parts) -> io::Result<()> {
     registry_link::start(&gateway, &parts.dialler, &parts.cluster[Role::Registry]);
     downlink::start(&gateway, &parts.dialler, &parts.cluster[Role::Bus]);
     gateway.tasks.spawn(Task::Chore("deadlines"), deadlines::run(Arc::clone(&gateway)));
+    gateway.tasks.spawn(Task::Chore("channels"), channels::run(Arc::clone(&gateway)));
     let handshakes = Handshakes::new(parts.greetings);
     let mut told = None;
     loop {

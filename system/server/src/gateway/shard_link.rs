@@ -3,6 +3,7 @@
 //! **Invariant:** a reply reaches only the connection *and* device that asked; a late one for a connection that is gone
 //! reaches nobody.
 
+use super::channels;
 use super::outgoing::Outgoing;
 use super::state::Gateway;
 use super::table::ConnectionId;
@@ -31,8 +32,16 @@ pub fn start(gateway: &Arc<Gateway>, dialler: &Dialler, shards: &[String]) {
     }
 }
 
+/// Asks again where everything stands that concerns this connection.
+pub fn ask_heads(gateway: &Gateway, id: ConnectionId) {
+    let peer = gateway.table().get_mut(id).and_then(|row| row.peer);
+    if let Some(peer) = peer {
+        gateway.ask_heads(id, peer);
+    }
+}
+
 /// What a page weighs beside the frame that asked for it.
-fn page_weight(span: &LogSpan) -> u32 {
+pub fn page_weight(span: &LogSpan) -> u32 {
     let read = span.to.0.saturating_sub(span.from.0).saturating_add(1).min(limits::PAGE_ENTRIES as u64) as usize;
     let bytes: usize = span.entries.iter().map(|entry| entry.payload.size()).sum();
     (read / limits::FRAME_WEIGHT_ENTRIES).max(bytes / limits::FRAME_WEIGHT_BYTES) as u32
@@ -46,10 +55,16 @@ async fn run(gateway: Arc<Gateway>, dialler: Dialler, address: String, index: us
     let requests = queue.batches().map(|requests| Requests { requests });
     let mut replies = client.session(requests).await?.into_inner();
     gateway.observer.passed(&Point::LinkUp { to: &address });
+    channels::follow_all(&gateway, index);
     while let Some(batch) = replies.message().await? {
         let mut table = gateway.table();
-        for reply in batch.replies {
+        let mut undecided = Vec::new();
+        for mut reply in batch.replies {
             let mut more = None;
+            if let Some(reply::Reply::Tail(tail)) = reply.reply {
+                undecided.extend(channels::handle_tail(&gateway, &mut table, tail));
+                continue;
+            }
             let (id, device) = (ConnectionId(reply.connection), DeviceId(reply.device));
             let Some(row) = table.get_device(id, device) else { continue };
             let Some(peer) = row.peer else { continue };
@@ -61,9 +76,12 @@ async fn run(gateway: Arc<Gateway>, dialler: Dialler, address: String, index: us
                 }
                 more = next.map(|after| (peer, part.request_id, after));
             }
+            if !reply.channels.is_empty() && channels::handle_members(&gateway, id, peer, &reply.channels) {
+                undecided.push(id);
+            }
             let Some(row) = table.get_device(id, device) else { continue };
             // A frame that a shard of ours cannot have sent: nothing a device could do with it.
-            if let Some(Ok(Some(frame))) = reply.reply.map(relay::reply_from_wire) {
+            if let Some(Ok(Some(frame))) = reply.reply.take().map(relay::reply_from_wire) {
                 gateway.observer.hop(&Hop::Handed { device, frame: &frame });
                 // A page costs its reading, whatever of it this user may see. How long to pause for it, the next frame is told.
                 if let ServerFrame::Page { span, .. } = &frame {
@@ -77,6 +95,10 @@ async fn run(gateway: Arc<Gateway>, dialler: Dialler, address: String, index: us
             {
                 gateway.uplinks.ask_heads_after(index, id, peer, round, Some(after));
             }
+        }
+        drop(table);
+        for id in undecided {
+            ask_heads(&gateway, id);
         }
     }
     Ok(())

@@ -10,15 +10,17 @@ use crate::hop::Hop;
 use crate::links::Pushed;
 use crate::observer::{Observer, Point};
 use crate::tasks::Tasks;
-use squall_core::gateway::Peer;
+use squall_core::gateway::{Channels, Peer};
 use squall_core::rate::{Rates, UserLimits};
 use squall_protocol::limits::{FRAMES_BOUGHT, FRAMES_BOUGHT_SHARE, FRAMES_PAUSE};
 use squall_protocol::token::TokenSecret;
 use squall_protocol::wire::registry::SnapshotEnd;
 use squall_protocol::wire::registry::session_request::Request as SessionKind;
 use squall_protocol::{UserId, limits};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// What a gateway takes of one user, and of those who have shown no token.
 pub struct Bounds {
@@ -40,6 +42,12 @@ pub struct Gateway {
     frames_at_once: u32,
     sends: Mutex<Rates>,
     table: Mutex<Table>,
+    /// Locked after the table, if both are.
+    channels: Mutex<Channels>,
+    /// Whether any is followed: who asks where none is takes no lock.
+    follows: AtomicBool,
+    /// Devices are to be told of entries.
+    pub news: Notify,
 }
 
 impl Gateway {
@@ -66,6 +74,9 @@ impl Gateway {
             frames_at_once: (limits.frame_budget().burst / FRAMES_BOUGHT_SHARE).clamp(1, FRAMES_BOUGHT),
             sends: Mutex::new(Rates::new(limits.sends)),
             table: Mutex::new(Table::new(bounds.greetings, index, clock.wall_ms())),
+            channels: Mutex::default(),
+            follows: AtomicBool::new(false),
+            news: Notify::new(),
         }
     }
 
@@ -107,6 +118,21 @@ impl Gateway {
 
     pub fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The channels that are followed here.
+    pub fn channels(&self) -> MutexGuard<'_, Channels> {
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same, if there are any.
+    pub fn channels_if_any(&self) -> Option<MutexGuard<'_, Channels>> {
+        self.follows.load(Ordering::Relaxed).then(|| self.channels())
+    }
+
+    /// Whether any channel is followed from now on.
+    pub fn note_follows(&self, channels: &Channels) {
+        self.follows.store(!channels.is_empty(), Ordering::Relaxed);
     }
 
     /// A device has been let in: its registry is to know.

@@ -6,10 +6,10 @@ use squall_core::gateway::{Peer, Registrations};
 use squall_core::plant::{Plant, planted};
 use squall_protocol::ids::rendezvous;
 use squall_protocol::wire::messages::request::Request as Kind;
-use squall_protocol::wire::messages::{Caller, HeadsOf, Request};
+use squall_protocol::wire::messages::{Caller, Follow, HeadsOf, Request, Took};
 use squall_protocol::wire::registry as wire;
 use squall_protocol::wire::registry::session_request::Request as SessionKind;
-use squall_protocol::{ClientFrame, ConversationId, DeviceId, UserId, limits, protobuf, relay};
+use squall_protocol::{ClientFrame, ConversationId, DeviceId, Seq, UserId, limits, protobuf, relay};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -73,6 +73,36 @@ impl Uplinks {
         let shard = rendezvous(key, self.shards.len() as u32);
         let request = Request { caller: Some(caller(id, peer)), request: Some(request) };
         self.shards[shard as usize].push_for(peer.user, request)
+    }
+
+    /// The shard that has this conversation.
+    pub fn shard_of(&self, conversation: ConversationId) -> usize {
+        rendezvous(conversation.spread(), self.shards.len() as u32) as usize
+    }
+
+    fn tell_shard(&self, conversation: ConversationId, kind: Kind) {
+        // What finds no room is said again: by the gateway for want of an answer, or by the shard for want of an acknowledgement.
+        self.shards[self.shard_of(conversation)].offer(Request { caller: None, request: Some(kind) });
+    }
+
+    /// Asks to be told of every entry of a channel, after those that are here.
+    pub fn follow(&self, conversation: ConversationId, have: Option<Seq>) {
+        let follow =
+            Follow { conversation: protobuf::conversation_to_wire(conversation), have: have.map(|have| have.0) };
+        self.tell_shard(conversation, Kind::Follow(follow));
+    }
+
+    /// What has been told of a channel has been taken in up to here.
+    pub fn took(&self, conversation: ConversationId, up_to: Seq) {
+        let took = Took { conversation: protobuf::conversation_to_wire(conversation), up_to: up_to.0 };
+        self.tell_shard(conversation, Kind::Took(took));
+    }
+
+    /// Nobody here follows the channel any more.
+    pub fn unfollow(&self, conversation: ConversationId) {
+        if let Some(conversation_id) = protobuf::conversation_to_wire(conversation) {
+            self.tell_shard(conversation, Kind::Unfollow(conversation_id));
+        }
     }
 
     /// What this registry is still to be told.

@@ -8,8 +8,10 @@
 use super::backoff::Backoff;
 use super::dispatch;
 use super::dispatcher::Plan;
+use super::followers;
 use super::readers::Readers;
 use super::shard::Shard;
+use super::state::follower;
 use crate::hop::Hop;
 use crate::observer::Point;
 use crate::storage::{Batch, NewEntry, Storage};
@@ -163,7 +165,8 @@ fn finish(shard: &Shard, batch: Batch) {
         // Who said it again on a newer connection waits there, too, behind the earlier one.
         answered.push(waiters.last().map(|waiter| waiter.answered(entry.sender)));
         for waiter in waiters {
-            waiter.answer(shard.observer.as_ref(), *conversation, entry.seq, entry.stored_at_ms);
+            let channel = follower(log, entry.sender);
+            waiter.answer(shard.observer.as_ref(), *conversation, entry.seq, entry.stored_at_ms, channel);
             shard.observer.passed(&Point::Acked {
                 conversation: *conversation,
                 device: waiter.device,
@@ -172,6 +175,7 @@ fn finish(shard: &Shard, batch: Batch) {
             });
         }
     }
+    tell_followers(shard, &batch);
     let mut plans = Vec::with_capacity(batch.entries.len());
     for (new, answered) in batch.entries.into_iter().zip(answered) {
         let conversation = new.conversation;
@@ -184,11 +188,20 @@ fn finish(shard: &Shard, batch: Batch) {
             }
         };
         state.planner.handle_committed(new.position);
-        plans.push(Plan { new, readers, answered });
+        let channel = log.regime().is_channel(log.durable());
+        plans.push(Plan { new, readers, answered, channel });
     }
     shard.observer.worked(Work::Member, state.readers.take_listed());
     state.fences.handle_durable();
     dispatch::plan(shard, state, plans);
+}
+
+/// Tells the gateways that follow a channel what this batch has of it.
+fn tell_followers(shard: &Shard, batch: &Batch) {
+    for log in &batch.logs {
+        let own = batch.entries.iter().filter(|new| new.conversation == log.id);
+        followers::handle_committed(shard, log.id, own.map(|new| &new.entry));
+    }
 }
 
 /// Who joins in this batch. The bug `newcomer-misses-racing-entry` reads who is a member before the commit, without them.

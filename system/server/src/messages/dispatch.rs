@@ -5,6 +5,7 @@
 //! has just started or for want of room, is read from the disk in pieces. What the bus loses, the debts bring back.
 
 use super::dispatcher::{Plan, target};
+use super::followers;
 use super::readers::SharedReaders;
 use super::shard::Shard;
 use super::state::ShardState;
@@ -137,7 +138,8 @@ pub fn catch_up(shard: &Shard) {
                 }
                 let log = state.cache.get(new.conversation, storage.as_ref())?;
                 let readers = readers.of(log, &new.entry, shard.dispatcher.registries.len());
-                Ok(Plan { new, readers, answered: None })
+                let channel = log.regime().is_channel(log.durable());
+                Ok(Plan { new, readers, answered: None, channel })
             });
             match planned {
                 Ok(plan) => plans.push(Arc::new(plan)),
@@ -168,7 +170,7 @@ fn handle_answer(shard: &Shard, registry: u32, reply: wire::LookupReply) {
         shard.observer.worked(Work::Publication, by_gateway.len());
         for (gateway, targets) in &by_gateway {
             shard.observer.hop(&Hop::Published { conversation, entry, gateway: *gateway, targets });
-            shard.dispatcher.deliver(*gateway, conversation, entry.clone(), targets);
+            shard.dispatcher.deliver(*gateway, &plan, targets);
         }
         let targets: Vec<Location> = by_gateway.into_values().flatten().collect();
         shard.observer.passed(&Point::Published { conversation, seq: entry.seq, targets: &targets });
@@ -340,6 +342,7 @@ async fn housekeeping(shard: Arc<Shard>) {
         catch_up(&shard);
         let overdue = shard.state().debts.handle_timeout(now, limits::MAX_REMINDERS);
         shard.dispatcher.look_up_overdue(overdue, now);
+        followers::look_again(&shard);
         tell_levels(&shard);
     }
 }
@@ -354,6 +357,8 @@ fn tell_levels(shard: &Shard) {
     tell_fill(observer, Level::ToBus, Level::ToBusBytes, to_buses);
     shard.sessions.tell_levels(observer);
     shard.tasks.tell_levels(observer);
+    let followed = shard.followers.len();
+    observer.stands(Level::Followed, followed, followed);
     let state = shard.state();
     let levels = [
         (Level::Staged, state.staged.held()),

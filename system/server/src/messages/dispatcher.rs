@@ -10,7 +10,7 @@ use prost::Message;
 use squall_core::Time;
 use squall_core::messages::{Answered, Overdue};
 use squall_core::registry::Location;
-use squall_protocol::frames::{Entry, LogSpan};
+use squall_protocol::frames::LogSpan;
 use squall_protocol::ids::rendezvous;
 use squall_protocol::wire::bus::{Delivery, Publication, Target, ToGateway, to_gateway};
 use squall_protocol::wire::registry as wire;
@@ -25,6 +25,8 @@ pub struct Plan {
     /// The author's connection, if it has been told that the entry is stored and is still known: not after a restart, nor of what was left
     /// behind.
     pub answered: Option<Answered>,
+    /// The conversation is a channel now: those whom this entry is published to are to follow it.
+    pub channel: bool,
 }
 
 /// Debts that are due, whose devices a registry has been asked for.
@@ -122,11 +124,13 @@ impl Dispatcher {
     }
 
     /// Publishes one entry for these connections of a gateway.
-    pub fn deliver(&self, gateway: u32, conversation: ConversationId, entry: Entry, targets: &[Location]) {
+    pub fn deliver(&self, gateway: u32, plan: &Plan, targets: &[Location]) {
+        let NewEntry { conversation, entry, .. } = plan.new.clone();
         let sender = entry.sender;
         let span = LogSpan { conversation, from: entry.seq, to: entry.seq, entries: vec![entry] };
         let targets = targets.iter().map(target).collect();
-        let delivery = Delivery { span: Some(protobuf::span_to_wire(&span)), targets };
+        let channel = plan.channel;
+        let delivery = Delivery { span: Some(protobuf::span_to_wire(&span)), targets, channel };
         self.publish(gateway, Some(sender), to_gateway::Message::Delivery(delivery));
     }
 
@@ -134,7 +138,11 @@ impl Dispatcher {
     /// all that acks once more, any other one finds a gap and pages.
     pub fn remind(&self, location: &Location, conversation: ConversationId, head: Seq) {
         let span = LogSpan { conversation, from: head.next(), to: head, entries: Vec::new() };
-        let delivery = Delivery { span: Some(protobuf::span_to_wire(&span)), targets: vec![target(location)] };
+        let delivery = Delivery {
+            span: Some(protobuf::span_to_wire(&span)),
+            targets: vec![target(location)],
+            channel: false,
+        };
         self.publish(location.gateway, None, to_gateway::Message::Delivery(delivery));
     }
 }

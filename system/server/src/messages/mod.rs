@@ -1,7 +1,7 @@
 //! The messages role: a shard of all conversations, with a disk of its own.
 //!
 //! A gateway has a `session`, in which `requests` answers, with `pages` for what is read; `commit` makes what is `staged` durable and
-//! acks, `dispatch` plans and publishes. They share a `shard`: its `state`, with a `cache` of logs and the `fences` of refusals, and its `dispatcher`, the look-ups in progress. The
+//! acks, `dispatch` plans and publishes, and `followers` are told of channels. They share a `shard`: its `state`, with a `cache` of logs and the `fences` of refusals, and its `dispatcher`, the look-ups in progress. The
 //! order is the invariant: commit, then ack, then publish.
 
 mod backoff;
@@ -10,6 +10,7 @@ mod commit;
 mod dispatch;
 mod dispatcher;
 mod fences;
+mod followers;
 mod pages;
 pub mod readers;
 mod requests;
@@ -78,6 +79,7 @@ impl Messages for Arc<Shard> {
                     session.handle(&shard, request);
                 }
             }
+            shard.followers.close(&session);
             shard.sessions.close(&session);
         });
         Ok(Response::new(Box::pin(batches.map(|replies| Ok(wire::Replies { replies })))))
@@ -134,7 +136,7 @@ async fn answer_without_commit(shard: &Shard) {
         for new in state.staged.cut() {
             let (conversation, entry) = (new.conversation, new.entry);
             for waiter in state.waiters.remove(&(conversation, entry.seq)).unwrap_or_default() {
-                waiter.answer(shard.observer.as_ref(), conversation, entry.seq, entry.stored_at_ms);
+                waiter.answer(shard.observer.as_ref(), conversation, entry.seq, entry.stored_at_ms, None);
             }
         }
     }

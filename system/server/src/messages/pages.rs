@@ -4,16 +4,17 @@
 //! `sim/checks/src/{acked_is_durable,members_only}.rs`.
 
 use super::shard::Shard;
-use super::state::ShardState;
+use super::state::{ShardState, follows};
 use crate::hop::Hop;
 use crate::observer::Point;
 use crate::storage::{Storage, StorageError};
+use squall_core::messages::Standing;
 use squall_core::plant::{Plant, planted};
 use squall_protocol::frames::{ErrorCode, Head, LogSpan};
-use squall_protocol::wire::messages::{Caller, HeadsOf, HeadsPart};
+use squall_protocol::wire::messages::{Caller, Follower, HeadsOf, HeadsPart};
 use squall_protocol::{ConversationId, DeviceId, Seq, ServerFrame, UserId, Who, limits, protobuf};
 
-/// The page after `since`, or why there is none. Whoever calls has asked whether its user is a stranger.
+/// The page after `since`, or why there is none; and what its gateway is told if it is of a channel. Whoever calls has asked whether its user is a stranger.
 pub fn handle_sync(
     shard: &Shard,
     state: &mut ShardState,
@@ -21,16 +22,16 @@ pub fn handle_sync(
     caller: &Caller,
     conversation: ConversationId,
     since: Seq,
-) -> Result<ServerFrame, StorageError> {
+) -> Result<(ServerFrame, Option<Follower>), StorageError> {
     let (user, device) = (UserId(caller.user), DeviceId(caller.device));
     let log = state.cache.get(conversation, storage)?;
     let durable = log.durable();
     // The bug `pages-for-whoever-asks` reads with the eyes of a member.
     let member = log.membership().stretches().iter().next().filter(|_| planted(Plant::PagesForWhoeverAsks));
     let user = member.map_or(user, |member| member.user);
-    let Some(head) = log.membership().head_for(user, durable) else {
+    let Some(Standing { head, follows_from }) = log.standing(user) else {
         let code = if durable == Seq::ZERO { ErrorCode::UnknownConversation } else { ErrorCode::NotAMember };
-        return Ok(ServerFrame::Error { code, conversation });
+        return Ok((ServerFrame::Error { code, conversation }, None));
     };
     let mut span = LogSpan { conversation, from: since.next(), to: head.max(since), entries: Vec::new() };
     if let Some(first) = log.membership().next_visible(user, since, durable) {
@@ -51,7 +52,7 @@ pub fn handle_sync(
     }
     let more = span.to < head;
     shard.observer.passed(&Point::SyncPage { conversation, device, entries: span.entries.len(), more });
-    Ok(ServerFrame::Page { span, head })
+    Ok((ServerFrame::Page { span, head }, follows_from.map(|from| follows(conversation, from, durable))))
 }
 
 /// Where the user's conversations stand, a part of `HEADS_PER_FRAME` at a time; the last one says so. The gateway asks for one when the
@@ -62,21 +63,22 @@ pub fn handle_heads(
     storage: &dyn Storage,
     caller: &Caller,
     heads_of: HeadsOf,
-) -> Result<HeadsPart, StorageError> {
+) -> Result<(HeadsPart, Vec<Follower>), StorageError> {
     let (user, device) = (UserId(caller.user), DeviceId(caller.device));
     let HeadsOf { request_id, after } = heads_of;
     let asked_after = after.and_then(|id| protobuf::conversation_from_wire(Some(id)).ok());
     let ids = storage.conversations_of(user, asked_after, limits::HEADS_PER_FRAME)?;
     let next = ids.last().filter(|_| ids.len() == limits::HEADS_PER_FRAME).copied();
-    let mut heads = Vec::new();
+    let (mut heads, mut channels) = (Vec::new(), Vec::new());
     for id in ids {
         if planted(Plant::HeadsOmitNewConversations) && cursor(state, storage, (user, device), id)?.is_none() {
             continue;
         }
-        let head = match state.cache.peek(id) {
-            Some(log) => log.membership().head_for(user, log.durable()),
-            None => match storage.head_for(id, user) {
-                Ok(head) => head,
+        let standing = match state.cache.peek(id) {
+            Some(log) => log.standing(user).map(|standing| (standing, log.durable())),
+            None => match storage.standing(id, user) {
+                // A member's head is the log's.
+                Ok(standing) => standing.map(|standing| (standing, standing.head)),
                 // Of all the user's conversations this one is left out.
                 Err(error) if error.is_one_row() => {
                     shard.tell_of_row(&error);
@@ -85,6 +87,10 @@ pub fn handle_heads(
                 Err(error) => return Err(error),
             },
         };
+        let head = standing.map(|(standing, _)| standing.head);
+        if let Some((Standing { follows_from: Some(from), .. }, durable)) = standing {
+            channels.push(follows(id, from, durable));
+        }
         let acked = match planted(Plant::HeadsSkipTheAcked) {
             true => cursor(state, storage, (user, device), id)?,
             false => None,
@@ -108,7 +114,8 @@ pub fn handle_heads(
     let last = next.is_none();
     shard.observer.hop(&Hop::HeadsTold { device, heads: &heads, last });
     let heads = heads.iter().map(protobuf::head_to_wire).collect();
-    Ok(HeadsPart { request_id, heads, last, after, next: next.and_then(protobuf::conversation_to_wire) })
+    let part = HeadsPart { request_id, heads, last, after, next: next.and_then(protobuf::conversation_to_wire) };
+    Ok((part, channels))
 }
 
 /// Where a device's cursor stands. The bug `heads-omit-new-conversations` takes the cursors for the list of a device's conversations, and

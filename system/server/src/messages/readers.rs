@@ -1,6 +1,6 @@
 //! Who is to have an entry: the members at that moment, by the registry that knows where they are.
 //!
-//! **Invariant:** these are exactly `Membership::members_at`, and an entry costs what it changes, not what its group has members or ever
+//! **Invariant:** but for channels, whose followers are told, these are exactly `Membership::members_at`, and an entry costs what it changes, not what its group has members or ever
 //! had: the list of one entry is that of the one before, and what has been changed since. A list is used for the very next entry of its
 //! conversation and for no other. Checked by the test below, which compares the two.
 
@@ -23,6 +23,14 @@ pub struct Readers {
     base: Lists,
     /// Who is to be added or left out, the last change of a user in force.
     changes: Arc<[(UserId, bool)]>,
+}
+
+/// Who comes or goes with an entry, in order.
+fn named(payload: &Payload) -> BTreeSet<UserId> {
+    match payload {
+        Payload::Joined(users) | Payload::Left(users) => users.iter().copied().collect(),
+        Payload::Text(_) | Payload::Created { .. } => BTreeSet::new(),
+    }
 }
 
 fn registry_of(user: UserId, registries: usize) -> usize {
@@ -117,6 +125,12 @@ impl SharedReaders {
     /// Those who were members when this entry was stored.
     pub fn of(&mut self, log: &Conversation, entry: &Entry, registries: usize) -> Readers {
         let (id, seq) = (log.id(), entry.seq);
+        if log.regime().leaves_to_followers(seq) {
+            // Of a channel only who comes or goes is told one by one.
+            self.forget(id);
+            let named = named(&entry.payload).into_iter().filter(|user| log.membership().was_member(*user, seq));
+            return Readers::new(named, registries);
+        }
         let kept = self.forget(id).filter(|next| next.seq == seq && !planted(Plant::ShownAfterLeaving));
         let readers = match (&entry.payload, kept) {
             (Payload::Created { .. }, _) | (_, None) => {

@@ -15,7 +15,7 @@ use super::dispatcher::Plan;
 use super::pages::{handle_heads, handle_sync};
 use super::readers::Readers;
 use super::shard::Shard;
-use super::state::{ShardState, Waiter};
+use super::state::{ShardState, Waiter, follower};
 use crate::hop::Hop;
 use crate::links::Queue;
 use crate::observer::{Observer, Point};
@@ -25,7 +25,7 @@ use squall_core::messages::{Fenced, SendOutcome, SendRequest, admit, numbered_as
 use squall_core::plant::{Plant, planted};
 use squall_core::rate::retry_after_ms;
 use squall_protocol::frames::ErrorCode;
-use squall_protocol::wire::messages::{Caller, Reply, Request, reply};
+use squall_protocol::wire::messages::{Caller, Follower, Reply, Request, reply};
 use squall_protocol::{
     ClientFrame, ClientMsgId, ConversationId, DeviceId, Payload, Refusal, ServerFrame, UserId, relay,
 };
@@ -40,7 +40,7 @@ struct Requester<'a> {
 impl Requester<'_> {
     fn reply(&self, frame: &ServerFrame) -> Reply {
         self.observer.hop(&Hop::Answered { device: DeviceId(self.caller.device), frame });
-        self.wrap(relay::reply_to_wire(frame))
+        self.wrap(relay::reply_to_wire(frame), Vec::new())
     }
 
     /// Tells a sender that its message cannot be taken just now. Whoever asks for anything else asks again by itself.
@@ -63,8 +63,8 @@ impl Requester<'_> {
         });
     }
 
-    fn wrap(&self, reply: reply::Reply) -> Reply {
-        Reply { connection: self.caller.connection, device: self.caller.device, reply: Some(reply) }
+    fn wrap(&self, reply: reply::Reply, channels: Vec<Follower>) -> Reply {
+        Reply { connection: self.caller.connection, device: self.caller.device, reply: Some(reply), channels }
     }
 }
 
@@ -180,8 +180,8 @@ fn answer(
 ) -> Result<(), StorageError> {
     match request {
         relay::Request::Heads(heads) => {
-            let part = handle_heads(shard, state, storage, from.caller, heads)?;
-            from.replies.offer(from.wrap(reply::Reply::Heads(part)));
+            let (part, channels) = handle_heads(shard, state, storage, from.caller, heads)?;
+            from.replies.offer(from.wrap(reply::Reply::Heads(part), channels));
         }
         relay::Request::Frame(ClientFrame::Send { conversation, client_msg_id, client_seq, payload }) => {
             let send = SendRequest {
@@ -202,11 +202,12 @@ fn answer(
         }
         relay::Request::Frame(ClientFrame::Sync { conversation, since_seq }) => {
             let open = planted(Plant::PagesForWhoeverAsks);
-            let answer = match !open && state.is_stranger(storage, conversation, from.user())? {
-                true => ServerFrame::Error { code: ErrorCode::NotAMember, conversation },
+            let (answer, channel) = match !open && state.is_stranger(storage, conversation, from.user())? {
+                true => (ServerFrame::Error { code: ErrorCode::NotAMember, conversation }, None),
                 false => handle_sync(shard, state, storage, from.caller, conversation, since_seq)?,
             };
-            from.replies.offer(from.reply(&answer));
+            let reply = from.reply(&answer);
+            from.replies.offer(Reply { channels: channel.into_iter().collect(), ..reply });
         }
         relay::Request::Frame(ClientFrame::Hello { .. } | ClientFrame::Ping) => {
             unreachable!("`relay` lets none of these through")
@@ -272,10 +273,11 @@ fn handle_send(
     let waiter = Waiter { replies: from.replies.clone(), connection, device, client_msg_id };
     match log.handle_send(send) {
         SendOutcome::Staged(entry) => {
+            log.note_regime(&entry, shard.channel_above);
             shard.growth().spend(entry.sender, &entry.payload, shard.clock.now());
             shard.observer.hop(&Hop::Staged { conversation, entry: &entry });
             if planted(Plant::AckBeforeCommit) {
-                waiter.answer(from.observer, conversation, entry.seq, entry.stored_at_ms);
+                waiter.answer(from.observer, conversation, entry.seq, entry.stored_at_ms, None);
             }
             let answered = waiter.answered(entry.sender);
             state.waiters.insert((conversation, entry.seq), vec![waiter]);
@@ -288,7 +290,7 @@ fn handle_send(
                 dispatch::plan_unwritten(
                     shard,
                     state,
-                    Plan { new: new.clone(), readers, answered: Some(answered) },
+                    Plan { new: new.clone(), readers, answered: Some(answered), channel: false },
                 );
             }
             state.staged.push(new);
@@ -307,7 +309,8 @@ fn handle_send(
                 })?;
                 let again = planted(Plant::RestampedDuplicate);
                 let stamp = if again { shard.clock.wall_ms() } else { entry.stored_at_ms };
-                waiter.answer(from.observer, conversation, seq, stamp);
+                let channel = follower(log, entry.sender);
+                waiter.answer(from.observer, conversation, seq, stamp, channel);
             } else {
                 state.waiters.entry((conversation, seq)).or_default().push(waiter);
             }
@@ -318,7 +321,8 @@ fn handle_send(
                 Some(entry) if entry.client_msg_id == client_msg_id => {
                     let seq = entry.seq;
                     shard.observer.hop(&Hop::Recognised { conversation, device, client_msg_id, seq });
-                    waiter.answer(from.observer, conversation, entry.seq, entry.stored_at_ms)
+                    let channel = follower(log, entry.sender);
+                    waiter.answer(from.observer, conversation, entry.seq, entry.stored_at_ms, channel)
                 }
                 // What is staged is not on disk yet, and may be what is asked for.
                 None if !log.is_settled() => refuse(Refusal::Busy),

@@ -4,16 +4,18 @@
 //! for; nothing is read for a gateway that does not take its answers. Guarded by
 //! `whoever_asks_for_a_thousand_pages_waits_behind_himself` in `tests.rs`.
 
+use super::followers;
 use super::requests;
 use super::shard::Shard;
 use crate::level::Level;
 use crate::links::{Queue, tell_fill};
 use crate::observer::{Observer, Point};
+use crate::work::Work;
 use squall_core::plant::{Plant, planted};
 use squall_core::turns::Turns;
 use squall_protocol::wire::messages::request::Request as Kind;
 use squall_protocol::wire::messages::{Reply, Request};
-use squall_protocol::{UserId, limits};
+use squall_protocol::{Seq, UserId, limits, protobuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
@@ -41,7 +43,7 @@ impl Session {
     }
 
     /// Takes one request: at once, or to be read in its user's turn.
-    pub fn handle(&self, shard: &Shard, request: Request) {
+    pub fn handle(self: &Arc<Self>, shard: &Shard, request: Request) {
         let user = request.caller.as_ref().map(|caller| UserId(caller.user));
         match (&request.request, user) {
             (Some(Kind::Sync(_) | Kind::Heads(_)), Some(user)) => {
@@ -51,7 +53,33 @@ impl Session {
                     shard.observer.passed(&Point::ReadRefused { user });
                 }
             }
+            (Some(Kind::Follow(_) | Kind::Took(_) | Kind::Unfollow(_)), _) => self.handle_channel(shard, request),
             _ => requests::handle(shard, request, &self.replies),
+        }
+    }
+
+    /// Takes what the gateway says for itself.
+    fn handle_channel(self: &Arc<Self>, shard: &Shard, request: Request) {
+        shard.observer.worked(Work::Request, 1);
+        // What is another shard's, or cannot be read, is not from a gateway of ours.
+        let own = |id| protobuf::conversation_from_wire(id).ok().filter(|id| shard.share.has(*id));
+        match request.request {
+            Some(Kind::Follow(follow)) => {
+                if let Some(conversation) = own(follow.conversation) {
+                    followers::handle_follow(shard, self, conversation, follow.have.map(Seq));
+                }
+            }
+            Some(Kind::Took(took)) => {
+                if let Some(conversation) = own(took.conversation) {
+                    followers::handle_took(shard, self, conversation, Seq(took.up_to));
+                }
+            }
+            Some(Kind::Unfollow(conversation)) => {
+                if let Some(conversation) = own(Some(conversation)) {
+                    shard.followers.unfollow(self, conversation);
+                }
+            }
+            _ => {}
         }
     }
 

@@ -7,6 +7,7 @@
 use super::dispatch;
 use super::dispatcher::Dispatcher;
 use super::fences::Fences;
+use super::followers::Followers;
 use super::session::Sessions;
 use super::state::ShardState;
 use crate::clock::Clock;
@@ -46,6 +47,9 @@ pub struct Shard {
     growth: Mutex<Growth>,
     pub dispatcher: Dispatcher,
     pub sessions: Sessions,
+    pub followers: Followers,
+    /// A group with more members is a channel.
+    pub channel_above: u32,
     pub clock: Clock,
     pub observer: Arc<dyn Observer>,
     pub tasks: Tasks,
@@ -76,6 +80,8 @@ impl Shard {
             waiting: AtomicUsize::new(0),
             open_storage,
             growth: Mutex::new(Growth::new(limits)),
+            followers: Followers::default(),
+            channel_above: limits.channel_above,
             dispatcher,
             sessions: Sessions::default(),
             clock,

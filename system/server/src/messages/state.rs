@@ -14,10 +14,10 @@ use crate::observer::Observer;
 use crate::storage::{Storage, StorageError};
 use rustc_hash::FxHashMap;
 use squall_core::Time;
-use squall_core::messages::{Answered, Debts, Planner, Position};
+use squall_core::messages::{Answered, Conversation, Debts, Planner, Position};
 use squall_core::plant::{Plant, planted};
-use squall_protocol::wire::messages::{Caller, Reply};
-use squall_protocol::{ClientMsgId, ConversationId, DeviceId, Seq, ServerFrame, UserId, Who, relay};
+use squall_protocol::wire::messages::{Caller, Follower, Reply};
+use squall_protocol::{ClientMsgId, ConversationId, DeviceId, Seq, ServerFrame, UserId, Who, protobuf, relay};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -27,6 +27,17 @@ pub struct Waiter {
     pub connection: u64,
     pub device: DeviceId,
     pub client_msg_id: ClientMsgId,
+}
+
+/// What a gateway is told of a conversation whose user asks, if it is a channel and they are a member.
+pub fn follower(log: &Conversation, user: UserId) -> Option<Follower> {
+    let from = log.standing(user)?.follows_from?;
+    Some(follows(log.id(), from, log.durable()))
+}
+
+/// A member who sees all of a channel from here to there.
+pub fn follows(conversation: ConversationId, from: Seq, as_of: Seq) -> Follower {
+    Follower { conversation: protobuf::conversation_to_wire(conversation), from: from.0, as_of: as_of.0 }
 }
 
 /// A reply that waits, and where it goes.
@@ -144,7 +155,14 @@ impl Waiter {
     }
 
     /// Tells the sender that its message is entry `seq`, durably.
-    pub fn answer(&self, observer: &dyn Observer, conversation: ConversationId, seq: Seq, stored_at_ms: u64) {
+    pub fn answer(
+        &self,
+        observer: &dyn Observer,
+        conversation: ConversationId,
+        seq: Seq,
+        stored_at_ms: u64,
+        channel: Option<Follower>,
+    ) {
         let client_msg_id = self.client_msg_id;
         let sent = ServerFrame::Sent { conversation, client_msg_id, server_seq: seq, stored_at_ms };
         observer.hop(&Hop::Answered { device: self.device, frame: &sent });
@@ -152,6 +170,7 @@ impl Waiter {
         self.replies.offer(Reply {
             connection: self.connection,
             device: self.device.0,
+            channels: channel.into_iter().collect(),
             reply: Some(relay::reply_to_wire(&sent)),
         });
     }

@@ -10,7 +10,7 @@ use crate::observer::Unobserved;
 use crate::storage::{Batch, NewEntry, Recovered, RedbStorage, Row, Storage, StorageError, WriterThread};
 use crate::tasks::Tasks;
 use futures_util::StreamExt;
-use squall_core::messages::{Conversation, Fence, LogDelta, Position, SendOutcome, SendRequest, Sender};
+use squall_core::messages::{Conversation, Fence, LogDelta, Position, SendOutcome, SendRequest, Sender, Standing};
 use squall_core::rate::UserLimits;
 use squall_protocol::ids::rendezvous;
 use squall_protocol::wire::messages::reply::Reply as Kind;
@@ -66,9 +66,9 @@ impl Storage for Counting {
     fn fenced(&self) -> Result<Vec<(UserId, DeviceId)>, StorageError> {
         self.inner.fenced()
     }
-    fn head_for(&self, id: ConversationId, user: UserId) -> Result<Option<Seq>, StorageError> {
+    fn standing(&self, id: ConversationId, user: UserId) -> Result<Option<Standing>, StorageError> {
         self.count(1);
-        self.inner.head_for(id, user)
+        self.inner.standing(id, user)
     }
     fn entries(
         &self,

@@ -6,7 +6,7 @@ use super::interface::{Batch, Recovered, Row, Storage, StorageError};
 use crate::net::BoxFuture;
 use crate::observer::Observer;
 use crate::work::Work;
-use squall_core::messages::{Conversation, Fence, Position, Sender};
+use squall_core::messages::{Conversation, Fence, Position, Sender, Standing};
 use squall_protocol::{ClientSeq, ConversationId, DeviceId, Entry, Seq, UserId, Who};
 use std::sync::Arc;
 
@@ -70,9 +70,9 @@ impl Storage for Counted {
         Ok(found)
     }
 
-    fn head_for(&self, id: ConversationId, user: UserId) -> Result<Option<Seq>, StorageError> {
+    fn standing(&self, id: ConversationId, user: UserId) -> Result<Option<Standing>, StorageError> {
         self.rows(2);
-        self.inner.head_for(id, user)
+        self.inner.standing(id, user)
     }
 
     fn entries(

@@ -4,7 +4,7 @@
 //! and the caller must reopen before it believes anything. Guarded by `sim/checks/src/acked_is_durable.rs`.
 
 use crate::net::BoxFuture;
-use squall_core::messages::{Conversation, Fence, LogDelta, Position, Sender};
+use squall_core::messages::{Conversation, Fence, LogDelta, Position, Sender, Standing};
 use squall_protocol::{ClientSeq, ConversationId, DeviceId, Entry, Seq, UserId, Who};
 use std::sync::Arc;
 
@@ -56,7 +56,7 @@ pub enum Found {
 
 /// The format of the rows and tables that this build writes, and the only one that it reads. 0 stands for the files from before formats
 /// had numbers. Whoever changes a row, a key or a table counts it up.
-pub const FORMAT: u64 = 3;
+pub const FORMAT: u64 = 4;
 
 /// Why storage cannot do what it is asked.
 #[derive(Debug, thiserror::Error)]
@@ -111,8 +111,8 @@ pub trait Storage: Send + Sync {
     /// The fence of a device of this user, and whose there are.
     fn fence(&self, user: UserId, device: DeviceId) -> Result<Option<Fence>, StorageError>;
     fn fenced(&self) -> Result<Vec<(UserId, DeviceId)>, StorageError>;
-    /// The last entry that the user may see; `None` for a stranger. Costs the same however many members there are.
-    fn head_for(&self, id: ConversationId, user: UserId) -> Result<Option<Seq>, StorageError>;
+    /// Where it stands for a user; `None` for a stranger. Costs the same however many members there are.
+    fn standing(&self, id: ConversationId, user: UserId) -> Result<Option<Standing>, StorageError>;
     /// Entries `from..=to` in order, at most `max_entries`, ending early once bodies exceed `max_bytes`.
     fn entries(
         &self,

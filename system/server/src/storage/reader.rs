@@ -12,7 +12,7 @@ use super::tables::{
     member_keys, sender_key,
 };
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, TableDefinition};
-use squall_core::messages::{Conversation, Fence, Membership, Position, Sender, Stretches};
+use squall_core::messages::{Conversation, Fence, Membership, Position, Regime, Sender, Standing, Stretches};
 use squall_core::plant::{Plant, planted};
 use squall_protocol::limits::{DEDUP_WINDOW, INDEX_CHUNK, SENT_CHUNK};
 use squall_protocol::wire::log::{ConversationRow, SenderRow};
@@ -77,16 +77,17 @@ impl Reader {
         if (membership.stretches().len(), membership.present()) != (row.stretches as usize, row.present) {
             return Err(Key::Conversation(id).corrupt());
         }
-        Ok(Some(Conversation::load(id, Seq(row.head), membership)))
+        let regime = Regime(Seq(row.channel_since));
+        Ok(Some(Conversation::load(id, Seq(row.head), membership).with_regime(regime)))
     }
 
-    pub fn head_for(&self, id: ConversationId, user: UserId) -> Result<Option<Seq>, StorageError> {
+    pub fn standing(&self, id: ConversationId, user: UserId) -> Result<Option<Standing>, StorageError> {
         let Some(row) = self.conversation_row(id)? else { return Ok(None) };
         let own = Membership::load(row.direct, self.stretches(id, member_keys(id, Some(user)))?);
         if planted(Plant::ColdHeadsForMembersOnly) && !own.is_member(user) {
             return Ok(None);
         }
-        Ok(own.head_for(user, Seq(row.head)))
+        Ok(own.standing(user, Seq(row.head), Regime(Seq(row.channel_since))))
     }
 
     pub fn fence(&self, user: UserId, device: DeviceId) -> Result<Option<Fence>, StorageError> {

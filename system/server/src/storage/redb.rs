@@ -15,7 +15,7 @@ use super::write::commit;
 use crate::net::BoxFuture;
 use redb::backends::FileBackend;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTableMetadata, StorageBackend, TableError};
-use squall_core::messages::{Conversation, Fence, Position, Sender};
+use squall_core::messages::{Conversation, Fence, Position, Sender, Standing};
 use squall_protocol::{ClientSeq, ConversationId, DeviceId, Entry, Seq, UserId, Who};
 use std::fs::OpenOptions;
 use std::io;
@@ -187,8 +187,8 @@ impl Storage for RedbStorage {
         self.read()?.fenced()
     }
 
-    fn head_for(&self, id: ConversationId, user: UserId) -> Result<Option<Seq>, StorageError> {
-        self.read()?.head_for(id, user)
+    fn standing(&self, id: ConversationId, user: UserId) -> Result<Option<Standing>, StorageError> {
+        self.read()?.standing(id, user)
     }
 
     fn entries(

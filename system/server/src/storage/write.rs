@@ -100,6 +100,7 @@ fn write_head(
         return Err(does_not_follow(log.id));
     }
     (row.direct, row.present, row.stretches) = (log.direct, log.present, log.stretches);
+    row.channel_since = log.regime.0.0;
     if row.tail.len() >= INDEX_CHUNK {
         let mut index = write.open_table(INDEX).map_err(failed)?;
         let mut chunk = row.head.saturating_sub(row.tail.len() as u64) / INDEX_CHUNK as u64;
