@@ -8,7 +8,7 @@
 //! the durable length cannot become durable before that length does. Guarded by this folder's tests.
 
 use super::faults::Draws;
-use super::rest::{Rest, Resting};
+use super::rest::{Block, Rest, Resting};
 use std::collections::BTreeSet;
 
 pub(super) const BLOCK_BYTES: usize = 4096;
@@ -18,8 +18,8 @@ const POOL_BLOCKS: usize = 256;
 
 /// One block is looked at, whether it is cold, for so many that are written.
 const WRITES_A_LOOK: usize = 2;
-
-type Block = Box<[u8; BLOCK_BYTES]>;
+/// As long as a disk has no more blocks than this that lie as they were put, nobody looks: a small disk is not worth the time.
+const FEW_BLOCKS: usize = 2_048;
 
 #[derive(Debug, Default)]
 struct Slot {
@@ -54,8 +54,6 @@ pub(super) struct Platter {
     /// What is durable, and the block that is to be looked at next.
     rest: Rest,
     hand: usize,
-    /// Blocks of the overlay.
-    boxes: u64,
     pool: Vec<Block>,
     digest: u64,
 }
@@ -72,7 +70,6 @@ impl Platter {
             allocated_blocks: 0,
             rest: Rest::default(),
             hand: 0,
-            boxes: 0,
             pool: Vec::new(),
             digest: 0,
         }
@@ -85,7 +82,6 @@ impl Platter {
             taken.slots[index].dirty = None;
         }
         taken.pool = Vec::new();
-        taken.boxes = 0;
         taken.allocated_blocks = taken.slots.iter().filter(|s| s.durable.is_some()).count() as u64;
         taken.visible_len = taken.durable_len;
         taken.hidden_from = usize::MAX;
@@ -114,7 +110,7 @@ impl Platter {
 
     pub fn memory_bytes(&self) -> u64 {
         let tables = self.slots.capacity() * size_of::<Slot>() + self.dirty.capacity() * size_of::<usize>();
-        (self.boxes + self.pool.len() as u64) * BLOCK + (self.rest.memory_bytes() + tables) as u64
+        (self.unsynced_blocks() + self.pool.len() as u64) * BLOCK + (self.rest.memory_bytes() + tables) as u64
     }
 
     /// Fills `out` from `offset`, or answers false if that reaches beyond the end.
@@ -180,16 +176,17 @@ impl Platter {
             self.commit_block(index);
         }
         self.dirty = dirty;
-        self.look_for_cold(committed.div_ceil(WRITES_A_LOOK));
+        if self.rest.whole() > FEW_BLOCKS {
+            self.look_for_cold(committed.div_ceil(WRITES_A_LOOK));
+        }
     }
 
     /// Looks at the next blocks in turn. In what follows it changes nothing but the memory and the time that they take.
     fn look_for_cold(&mut self, blocks: usize) {
         for _ in 0..blocks.min(self.slots.len()) {
             self.hand = if self.hand + 1 < self.slots.len() { self.hand + 1 } else { 0 };
-            if let Some(resting) = &mut self.slots[self.hand].durable {
-                self.rest.look_at(resting);
-            }
+            let cooled = self.slots[self.hand].durable.as_mut().and_then(|resting| self.rest.look_at(resting));
+            cooled.into_iter().for_each(|block| self.recycle(block));
         }
     }
 
@@ -252,7 +249,7 @@ impl Platter {
         {
             let mut block = [0; BLOCK_BYTES];
             self.rest.read(resting, 0, &mut block[..start]);
-            self.rest.replace(resting, &block);
+            self.rest.replace(resting, Box::new(block));
         }
         Lost { lost, survived, torn }
     }
@@ -307,17 +304,21 @@ impl Platter {
         let block = slot.dirty.take().expect("a listed block is dirty");
         let (hash, zero) = fingerprint(&block);
         self.digest = mix(self.digest ^ index as u64, hash);
-        match (&mut slot.durable, zero) {
-            (Some(resting), false) => self.rest.replace(resting, &block),
-            (None, false) => slot.durable = Some(self.rest.put(&block)),
+        let left = match (&mut slot.durable, zero) {
+            (Some(resting), false) => self.rest.replace(resting, block),
+            (None, false) => {
+                slot.durable = Some(self.rest.put(block));
+                None
+            }
             (_, true) => {
                 self.allocated_blocks -= 1;
                 if let Some(resting) = slot.durable.take() {
                     self.rest.forget(resting);
                 }
+                Some(block)
             }
-        }
-        self.recycle(block);
+        };
+        left.into_iter().for_each(|block| self.recycle(block));
     }
 
     /// Drops a block's unsynced content; answers false, for use in `retain`.
@@ -385,12 +386,10 @@ impl Platter {
         let slot = &mut self.slots[index];
         self.allocated_blocks += u64::from(slot.durable.is_none());
         slot.dirty = Some(block);
-        self.boxes += 1;
         self.dirty.push(index);
     }
 
     fn recycle(&mut self, block: Block) {
-        self.boxes -= 1;
         if self.pool.len() < POOL_BLOCKS {
             self.pool.push(block);
         }

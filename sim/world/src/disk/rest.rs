@@ -1,8 +1,8 @@
-//! Blocks at rest: each without the zeros at its end, for the pages of a database are seldom full; and compressed when it has not been
-//! written for a while, for most pages of a log never are again.
+//! Blocks at rest: as they were put as long as they are written again and again; without the zeros at their end and compressed when
+//! they have not been for a while, for the pages of a database are seldom full, and most of a log's are never written again.
 //!
-//! They lie in slabs of pieces of one size, a size for every 128 bytes. An allocator has four sizes between 2 and 4 KiB, and would
-//! round a block up by three times as much.
+//! Those that have cooled lie in slabs of pieces of one size, a size for every 128 bytes. An allocator has four sizes between 2 and
+//! 4 KiB, and would round a block up by three times as much.
 //!
 //! **Invariant:** a block is read back as it was put. Guarded by the tests below.
 
@@ -16,22 +16,34 @@ const SIZES: usize = BLOCK_BYTES / STEP;
 /// Slabs lose what is left of them behind the last whole piece: less than a piece of sixteen.
 const SLAB_BYTES: usize = 16 * BLOCK_BYTES;
 
+/// A block as it is written.
+pub(super) type Block = Box<[u8; BLOCK_BYTES]>;
+
 /// Where a block lies, in eight bytes; as much for a disk's slot that has none.
 #[derive(Debug)]
 pub(super) struct Resting {
-    /// Its piece among those of its size, from 1.
+    /// Its piece among those of its size, or its place among the whole ones, from 1.
     piece: NonZeroU32,
     /// How many bytes of the piece are its own, and the marks below.
     len: u16,
 }
 
 impl Resting {
+    /// Where the length stands; all of it for a whole block, which lies as it was put.
     const LEN: u16 = (1 << 13) - 1;
     /// It has been put since somebody last looked whether it is cold.
     const WARM: u16 = 1 << 13;
-    /// Compressed it would be no smaller.
-    const DENSE: u16 = 1 << 14;
+    /// It is read as it lies.
+    const PLAIN: u16 = 0;
     const COMPRESSED: u16 = 1 << 15;
+
+    fn whole(place: NonZeroU32) -> Self {
+        Resting { piece: place, len: Self::LEN | Self::WARM }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.len & Self::LEN == Self::LEN
+    }
 
     fn len(&self) -> usize {
         usize::from(self.len & Self::LEN)
@@ -60,6 +72,9 @@ struct Pieces {
 #[derive(Debug, Default)]
 pub(super) struct Rest {
     sizes: [Pieces; SIZES],
+    whole: Vec<Option<Block>>,
+    /// Places among the whole ones where none lies.
+    free: Vec<NonZeroU32>,
 }
 
 /// The place of a length's size among the sizes.
@@ -108,55 +123,77 @@ impl Pieces {
 }
 
 impl Rest {
-    pub fn put(&mut self, block: &[u8; BLOCK_BYTES]) -> Resting {
-        self.keep(trimmed(block), Resting::WARM)
+    pub fn put(&mut self, block: Block) -> Resting {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.whole.push(None);
+            let count = u32::try_from(self.whole.len()).ok().and_then(NonZeroU32::new);
+            count.expect("a disk has fewer than 2^32 blocks")
+        });
+        *self.at(place) = Some(block);
+        Resting::whole(place)
     }
 
-    /// Puts a block in the place of another.
-    pub fn replace(&mut self, resting: &mut Resting, block: &[u8; BLOCK_BYTES]) {
-        let bytes = trimmed(block);
-        if size_of_len(bytes.len()) == resting.size() {
-            resting.len = bytes.len() as u16 | Resting::WARM;
-            self.write(resting, bytes);
-        } else {
-            let new = self.keep(bytes, Resting::WARM);
-            self.forget(std::mem::replace(resting, new));
+    /// Puts a block in the place of another, whose memory comes back if it lay as it was put.
+    pub fn replace(&mut self, resting: &mut Resting, block: Block) -> Option<Block> {
+        if resting.is_whole() {
+            resting.len |= Resting::WARM;
+            return self.at(resting.piece).replace(block);
         }
+        let new = self.put(block);
+        self.forget(std::mem::replace(resting, new))
     }
 
-    /// Somebody looks at a block, as often as at each other one: what has not been put since they last did is cold, and is compressed.
-    pub fn look_at(&mut self, resting: &mut Resting) {
+    /// Somebody looks at a block, as often as at each other one: what has not been put since they last did is cold, and gives up its
+    /// memory for a piece that is smaller.
+    pub fn look_at(&mut self, resting: &mut Resting) -> Option<Block> {
         if resting.is(Resting::WARM) {
             resting.len &= !Resting::WARM;
-        } else if !resting.is(Resting::COMPRESSED | Resting::DENSE) {
-            self.compress(resting);
+            return None;
         }
-    }
-
-    fn compress(&mut self, resting: &mut Resting) {
+        if !resting.is_whole() {
+            return None;
+        }
+        let block = self.take(resting.piece)?;
+        let bytes = trimmed(&block);
         let mut room = [0; get_maximum_output_size(BLOCK_BYTES)];
         // What fails to be compressed stays as it is.
-        let len = compress_into(self.piece(resting), &mut room).unwrap_or(BLOCK_BYTES);
+        let len = compress_into(bytes, &mut room).unwrap_or(BLOCK_BYTES);
         // It has to be worth the time that each reading takes from then on.
-        if len * 4 > resting.len() * 3 {
-            resting.len |= Resting::DENSE;
-            return;
-        }
-        let new = self.keep(&room[..len], Resting::COMPRESSED);
-        self.forget(std::mem::replace(resting, new));
+        *resting = match len * 4 > bytes.len() * 3 {
+            true => self.keep(bytes, Resting::PLAIN),
+            false => self.keep(&room[..len], Resting::COMPRESSED),
+        };
+        Some(block)
     }
 
-    /// A block is gone; when the last one of its size is, so is their memory.
-    pub fn forget(&mut self, resting: Resting) {
+    fn at(&mut self, place: NonZeroU32) -> &mut Option<Block> {
+        &mut self.whole[place.get() as usize - 1]
+    }
+
+    fn take(&mut self, place: NonZeroU32) -> Option<Block> {
+        self.free.push(place);
+        self.at(place).take()
+    }
+
+    /// A block is gone; its memory comes back if it lay as it was put. When the last piece of its size is gone, so is their memory.
+    pub fn forget(&mut self, resting: Resting) -> Option<Block> {
+        if resting.is_whole() {
+            return self.take(resting.piece);
+        }
         let pieces = &mut self.sizes[resting.size()];
         pieces.free.push(resting.piece);
         if pieces.free.len() == pieces.count as usize {
             *pieces = Pieces::default();
         }
+        None
     }
 
     /// Fills `out` with what stands in the block from `start` on.
     pub fn read(&self, resting: &Resting, start: usize, out: &mut [u8]) {
+        if resting.is_whole() {
+            let block = self.whole[resting.piece.get() as usize - 1].as_ref().expect("it lies where it was put");
+            return out.copy_from_slice(&block[start..start + out.len()]);
+        }
         let piece = self.piece(resting);
         if resting.is(Resting::COMPRESSED) {
             let mut room = [0; BLOCK_BYTES];
@@ -167,12 +204,18 @@ impl Rest {
         }
     }
 
+    /// How many blocks lie as they were put.
+    pub fn whole(&self) -> usize {
+        self.whole.len() - self.free.len()
+    }
+
     pub fn memory_bytes(&self) -> usize {
         let of = |pieces: &Pieces| {
             pieces.slabs.iter().map(Vec::capacity).sum::<usize>()
                 + pieces.free.capacity() * size_of::<NonZeroU32>()
         };
-        self.sizes.iter().map(of).sum()
+        let tables = self.whole.capacity() * size_of::<Option<Block>>() + self.free.capacity() * size_of::<u32>();
+        self.sizes.iter().map(of).sum::<usize>() + self.whole() * BLOCK_BYTES + tables
     }
 
     /// Bytes of a piece of the n-th size.
@@ -207,8 +250,8 @@ mod tests {
     use proptest::prelude::*;
 
     /// Of one byte, or, with the highest `fill`, of bytes that nothing compresses.
-    fn block(len: usize, fill: u8) -> [u8; BLOCK_BYTES] {
-        let mut block = [0; BLOCK_BYTES];
+    fn block(len: usize, fill: u8) -> Block {
+        let mut block = Box::new([0; BLOCK_BYTES]);
         match fill {
             4 => (0..len).for_each(|n| block[n] = squall_protocol::ids::mix(n as u64) as u8),
             _ => block[..len].fill(fill),
@@ -216,10 +259,18 @@ mod tests {
         block
     }
 
-    fn whole(rest: &Rest, resting: &Resting) -> [u8; BLOCK_BYTES] {
-        let mut read = [9; BLOCK_BYTES];
-        rest.read(resting, 0, &mut read);
+    fn whole(rest: &Rest, resting: &Resting) -> Block {
+        let mut read = Box::new([9; BLOCK_BYTES]);
+        rest.read(resting, 0, &mut read[..]);
         read
+    }
+
+    /// A block that has cooled.
+    fn cold(rest: &mut Rest, block: Block) -> Resting {
+        let mut resting = rest.put(block);
+        assert!(rest.look_at(&mut resting).is_none(), "it was put only now");
+        assert!(rest.look_at(&mut resting).is_some());
+        resting
     }
 
     proptest! {
@@ -228,18 +279,18 @@ mod tests {
             steps in proptest::collection::vec((0usize..12, 0usize..=BLOCK_BYTES, 0u8..6), 1..200),
         ) {
             let mut rest = Rest::default();
-            let mut slots: [Option<(Resting, [u8; BLOCK_BYTES])>; 12] = [const { None }; 12];
+            let mut slots: [Option<(Resting, Block)>; 12] = [const { None }; 12];
             for (slot, len, fill) in steps {
                 // Whole blocks and short ones are as likely as all others.
                 let len = if len % 3 == 0 { BLOCK_BYTES - len % 7 } else { len };
                 match (&mut slots[slot], fill) {
-                    (Some(_), 0) => rest.forget(slots[slot].take().unwrap().0),
-                    (Some((resting, _)), 5) => rest.look_at(resting),
+                    (Some(_), 0) => drop(rest.forget(slots[slot].take().unwrap().0)),
+                    (Some((resting, _)), 5) => drop(rest.look_at(resting)),
                     (Some((resting, held)), _) => {
                         *held = block(len, fill);
-                        rest.replace(resting, held);
+                        rest.replace(resting, held.clone());
                     }
-                    (None, _) => slots[slot] = Some((rest.put(&block(len, fill)), block(len, fill))),
+                    (None, _) => slots[slot] = Some((rest.put(block(len, fill)), block(len, fill))),
                 }
                 for (resting, held) in slots.iter().flatten() {
                     prop_assert_eq!(&whole(&rest, resting), held);
@@ -252,37 +303,49 @@ mod tests {
     }
 
     #[test]
-    fn a_block_takes_its_bytes_rounded_up_to_a_step() {
+    fn a_cold_block_takes_its_bytes_rounded_up_to_a_step() {
         let mut rest = Rest::default();
         for n in 0..1_000 {
-            rest.put(&block(2_000 + n % 50, 1));
+            cold(&mut rest, block(2_000 + n % 50, 4));
         }
         assert!(rest.memory_bytes() < 1_000 * 2_048 * 21 / 20, "{} bytes", rest.memory_bytes());
     }
 
     #[test]
     fn what_is_cold_is_compressed_unless_that_gains_nothing() {
-        let taken = |fill, looks| {
+        let taken = |fill| {
             let mut rest = Rest::default();
-            let mut resting = rest.put(&block(4_000, fill));
-            (0..looks).for_each(|_| rest.look_at(&mut resting));
+            let resting = cold(&mut rest, block(4_000, fill));
             assert_eq!(whole(&rest, &resting), block(4_000, fill));
             resting.len()
         };
-        assert_eq!((taken(1, 1), taken(4, 3)), (4_000, 4_000));
-        assert!(taken(1, 2) < 128);
+        assert_eq!(taken(4), 4_000);
+        assert!(taken(1) < 128);
     }
 
     #[test]
     fn pieces_that_are_free_are_used_again() {
         let mut rest = Rest::default();
-        let resting: Vec<Resting> = (0..100).map(|_| rest.put(&block(3_000, 1))).collect();
+        let resting: Vec<Resting> = (0..100).map(|_| cold(&mut rest, block(3_000, 4))).collect();
         let before = rest.memory_bytes();
         let mut resting = resting.into_iter();
-        resting.by_ref().take(99).for_each(|resting| rest.forget(resting));
-        let again: Vec<Resting> = (0..99).map(|_| rest.put(&block(3_000, 2))).collect();
+        resting.by_ref().take(99).for_each(|resting| drop(rest.forget(resting)));
+        let again: Vec<Resting> = (0..99).map(|_| cold(&mut rest, block(3_000, 4))).collect();
         assert!(rest.memory_bytes() <= before + 100 * 8, "{} bytes, and {before} before", rest.memory_bytes());
-        again.into_iter().chain(resting).for_each(|resting| rest.forget(resting));
-        assert_eq!(rest.memory_bytes(), 0);
+        again.into_iter().chain(resting).for_each(|resting| drop(rest.forget(resting)));
+        assert!(rest.memory_bytes() < 2_048, "{} bytes", rest.memory_bytes());
+    }
+
+    #[test]
+    fn a_block_that_is_put_again_and_again_is_never_copied() {
+        let mut rest = Rest::default();
+        let first = block(3_000, 1);
+        let place = first.as_ptr();
+        let mut resting = rest.put(first);
+        let back = rest.replace(&mut resting, block(3_000, 2)).expect("it lay as it was put");
+        assert_eq!(back.as_ptr(), place);
+        assert!(rest.look_at(&mut resting).is_none());
+        rest.replace(&mut resting, block(3_000, 3));
+        assert!(rest.look_at(&mut resting).is_none(), "it has been put since somebody last looked");
     }
 }
