@@ -1,6 +1,6 @@
 //! The seam to durable storage.
 //!
-//! `interface` is what a shard asks for, `redb` what is behind it: `tables`, `reader`, `write`, with `codec` for rows and `seal` for
+//! `interface` is what a shard asks for, `redb` what is behind it: `tables`, `reader` and the `snapshot` that it reads, `write`, with `codec` for rows and `seal` for
 //! their checksums (all of it for strangers: `README.md`); `executor` is where commits run, `counted` tells what is read.
 //! `directory` is where `chatd` keeps the databases of its shards; `doubt` is what a failed sync leaves behind.
 
@@ -13,6 +13,7 @@ mod interface;
 mod reader;
 mod redb;
 mod seal;
+mod snapshot;
 mod tables;
 mod write;
 

@@ -20,8 +20,22 @@ use squall_protocol::{ClientSeq, ConversationId, DeviceId, Entry, Seq, UserId, W
 use std::collections::VecDeque;
 use std::ops::Bound;
 use std::ops::RangeInclusive;
+use std::sync::OnceLock;
 
-pub struct Reader(ReadTransaction);
+/// A table of rows, once somebody has asked for it: to open one takes as long as to find a row in it.
+type Opened<K> = OnceLock<ReadOnlyTable<K, &'static [u8]>>;
+
+pub struct Reader {
+    transaction: ReadTransaction,
+    entries: Opened<Position>,
+    conversations: Opened<ConversationKey>,
+    index: Opened<(u128, u64)>,
+    sent: Opened<(u128, u64, u64, u64)>,
+    members: Opened<(u64, u128)>,
+    cursors: Opened<(u128, u64, u64)>,
+    fences: Opened<(u64, u64)>,
+    marks: Opened<&'static str>,
+}
 
 /// The first number of those that a row still has, when there are `total` in all.
 fn first_of_tail(total: u64, tail: &[u64]) -> u64 {
@@ -30,21 +44,40 @@ fn first_of_tail(total: u64, tail: &[u64]) -> u64 {
 
 impl Reader {
     pub fn new(transaction: ReadTransaction) -> Self {
-        Reader(transaction)
+        Reader {
+            transaction,
+            entries: OnceLock::new(),
+            conversations: OnceLock::new(),
+            index: OnceLock::new(),
+            sent: OnceLock::new(),
+            members: OnceLock::new(),
+            cursors: OnceLock::new(),
+            fences: OnceLock::new(),
+            marks: OnceLock::new(),
+        }
     }
 
-    fn table<K: redb::Key + 'static>(
+    fn open<'a, K: redb::Key + 'static>(
         &self,
+        opened: &'a Opened<K>,
         definition: TableDefinition<K, &'static [u8]>,
-    ) -> Result<ReadOnlyTable<K, &'static [u8]>, StorageError> {
-        self.0.open_table(definition).map_err(failed)
+    ) -> Result<&'a ReadOnlyTable<K, &'static [u8]>, StorageError> {
+        if let Some(table) = opened.get() {
+            return Ok(table);
+        }
+        let table = self.transaction.open_table(definition).map_err(failed)?;
+        Ok(opened.get_or_init(|| table))
+    }
+
+    fn conversations(&self) -> Result<&ReadOnlyTable<ConversationKey, &'static [u8]>, StorageError> {
+        self.open(&self.conversations, CONVERSATIONS)
     }
 
     pub fn recovered(&self) -> Result<Recovered, StorageError> {
-        let entries = self.table(ENTRIES)?;
+        let entries = self.open(&self.entries, ENTRIES)?;
         let next_position = entries.last().map_err(failed)?.map_or(0, |(position, _)| position.value() + 1);
         let key = Key::Mark(DISPATCHED);
-        let dispatched = match self.table(MARKS)?.get(DISPATCHED).map_err(failed)? {
+        let dispatched = match self.open(&self.marks, MARKS)?.get(DISPATCHED).map_err(failed)? {
             Some(row) => decode_numbers(key, row.value(), 1).ok().map(|number| u64::from_le_bytes(number[0])),
             None => Some(0),
         };
@@ -52,7 +85,7 @@ impl Reader {
     }
 
     fn conversation_row(&self, id: ConversationId) -> Result<Option<ConversationRow>, StorageError> {
-        let row = self.table(CONVERSATIONS)?.get(head_key(id)).map_err(failed)?;
+        let row = self.conversations()?.get(head_key(id)).map_err(failed)?;
         row.map(|row| decode(Key::Conversation(id), row.value())).transpose()
     }
 
@@ -61,7 +94,7 @@ impl Reader {
         id: ConversationId,
         keys: RangeInclusive<ConversationKey>,
     ) -> Result<Stretches, StorageError> {
-        let rows = self.table(CONVERSATIONS)?.range(keys).map_err(failed)?;
+        let rows = self.conversations()?.range(keys).map_err(failed)?;
         rows.map(|row| {
             let (key, row) = row.map_err(failed)?;
             let (_, _, user, joined) = key.value();
@@ -91,13 +124,13 @@ impl Reader {
     }
 
     pub fn fence(&self, user: UserId, device: DeviceId) -> Result<Option<Fence>, StorageError> {
-        let row = self.table(FENCES)?.get((user.0, device.0)).map_err(failed)?;
+        let row = self.open(&self.fences, FENCES)?.get((user.0, device.0)).map_err(failed)?;
         row.map(|row| decode_fence(user, device, row.value())).transpose()
     }
 
     /// Told by their keys alone: one that cannot be read is in nobody's way but its own device's.
     pub fn fenced(&self) -> Result<Vec<(UserId, DeviceId)>, StorageError> {
-        let table = self.table(FENCES)?;
+        let table = self.open(&self.fences, FENCES)?;
         let rows = table.iter().map_err(failed)?;
         rows.map(|row| {
             let (user, device) = row.map_err(failed)?.0.value();
@@ -123,7 +156,7 @@ impl Reader {
     }
 
     fn sender_row(&self, id: ConversationId, who: Who) -> Result<Option<SenderRow>, StorageError> {
-        let row = self.table(CONVERSATIONS)?.get(sender_key(id, who)).map_err(failed)?;
+        let row = self.conversations()?.get(sender_key(id, who)).map_err(failed)?;
         row.map(|row| decode(Key::Sender(id, who), row.value())).transpose()
     }
 
@@ -144,7 +177,7 @@ impl Reader {
             None => {
                 let chunk = (number.0 - 1) / SENT_CHUNK as u64;
                 let key = Key::Sent(id, who, chunk);
-                let row = self.table(SENT)?.get((id.0, who.0.0, who.1.0, chunk)).map_err(failed)?;
+                let row = self.open(&self.sent, SENT)?.get((id.0, who.0.0, who.1.0, chunk)).map_err(failed)?;
                 let row = row.ok_or_else(|| key.corrupt())?;
                 let places = decode_numbers(key, row.value(), SENT_CHUNK)?;
                 u64::from_le_bytes(places[((number.0 - 1) % SENT_CHUNK as u64) as usize])
@@ -178,7 +211,7 @@ impl Reader {
             }
             let index = match &index {
                 Some(index) => index,
-                None => index.insert(self.table(INDEX)?),
+                None => index.insert(self.open(&self.index, INDEX)?),
             };
             let chunk = (seq - 1) / INDEX_CHUNK as u64;
             let key = Key::Index(id, chunk);
@@ -195,7 +228,7 @@ impl Reader {
     fn entry(&self, id: ConversationId, row: &ConversationRow, seq: Seq) -> Result<Entry, StorageError> {
         let positions = self.positions(id, row, seq, seq)?;
         let position = *positions.first().ok_or_else(|| Key::Conversation(id).corrupt())?;
-        let bytes = self.table(ENTRIES)?.get(position).map_err(failed)?;
+        let bytes = self.open(&self.entries, ENTRIES)?.get(position).map_err(failed)?;
         let bytes = bytes.ok_or_else(|| Key::Entry(position).corrupt())?;
         Ok(expected(id, seq, decode_entry(position, bytes.value())?)?.new.entry)
     }
@@ -211,7 +244,7 @@ impl Reader {
         let Some(conversation) = self.conversation_row(id)? else { return Ok(Vec::new()) };
         let to = Seq(to.0.min(from.0.saturating_add(max_entries as u64).saturating_sub(1)));
         let positions = self.positions(id, &conversation, from, to)?;
-        let table = self.table(ENTRIES)?;
+        let table = self.open(&self.entries, ENTRIES)?;
         let (mut entries, mut bytes) = (Vec::with_capacity(positions.len()), 0);
         let mut before = (from == Seq(1)).then_some(0);
         let mut seq = from;
@@ -237,7 +270,7 @@ impl Reader {
 
     pub fn rows_from(&self, position: Position, max: usize) -> Result<Vec<Row>, StorageError> {
         let mut rows = Vec::new();
-        for row in self.table(ENTRIES)?.range(position..).map_err(failed)?.take(max) {
+        for row in self.open(&self.entries, ENTRIES)?.range(position..).map_err(failed)?.take(max) {
             let (position, bytes) = row.map_err(failed)?;
             let position = position.value();
             rows.push((position, decode_entry(position, bytes.value()).map(|read| read.new)));
@@ -246,7 +279,7 @@ impl Reader {
     }
 
     pub fn knows(&self, id: ConversationId, user: UserId) -> Result<bool, StorageError> {
-        let row = self.table(MEMBERS)?.get((user.0, id.0)).map_err(failed)?;
+        let row = self.open(&self.members, MEMBERS)?.get((user.0, id.0)).map_err(failed)?;
         row.map(|row| unseal(Key::UserConversation(user, id), row.value()).map(drop))
             .transpose()
             .map(|row| row.is_some())
@@ -259,14 +292,14 @@ impl Reader {
         after: Option<ConversationId>,
         max: usize,
     ) -> Result<Vec<ConversationId>, StorageError> {
-        let table = self.table(MEMBERS)?;
+        let table = self.open(&self.members, MEMBERS)?;
         let from = after.map_or(Bound::Included((user.0, 0)), |after| Bound::Excluded((user.0, after.0)));
         let rows = table.range((from, Bound::Included((user.0, u128::MAX)))).map_err(failed)?.take(max);
         rows.map(|row| row.map(|(key, _)| ConversationId(key.value().1)).map_err(failed)).collect()
     }
 
     pub fn cursors_of(&self, pairs: &[(Who, ConversationId)]) -> Result<Vec<Seq>, StorageError> {
-        let table = self.table(CURSORS)?;
+        let table = self.open(&self.cursors, CURSORS)?;
         let stored = |(who, conversation): &(Who, ConversationId)| {
             let row = table.get((conversation.0, who.0.0, who.1.0)).map_err(failed)?;
             row.map_or(Ok(Seq::ZERO), |row| cursor(*conversation, *who, row.value()))
@@ -275,7 +308,7 @@ impl Reader {
     }
 
     pub fn cursors(&self) -> Result<Vec<(Who, ConversationId, Seq)>, StorageError> {
-        let table = self.table(CURSORS)?;
+        let table = self.open(&self.cursors, CURSORS)?;
         let rows = table.iter().map_err(failed)?;
         rows.map(|row| {
             let (key, row) = row.map_err(failed)?;

@@ -10,6 +10,7 @@ use super::doubt::Doubt;
 use super::executor::CommitExecutor;
 use super::interface::{Batch, FORMAT, Found, Recovered, Row, Storage, StorageError};
 use super::reader::Reader;
+use super::snapshot::Snapshot;
 use super::tables::{self, FORMAT_ROW, META};
 use super::write::commit;
 use crate::net::BoxFuture;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 
 /// A shard's database.
 pub struct RedbStorage {
+    snapshot: Arc<Snapshot>,
     database: Arc<Database>,
     executor: Arc<dyn CommitExecutor>,
 }
@@ -140,7 +142,7 @@ impl RedbStorage {
         cache_bytes: usize,
         executor: Arc<dyn CommitExecutor>,
     ) -> Result<Self, StorageError> {
-        Ok(RedbStorage { database: Arc::new(open(backend, cache_bytes)?), executor })
+        Ok(RedbStorage::new(open(backend, cache_bytes)?, executor))
     }
 
     /// Creates a database on any block device, in place of what an interrupted creation has left there.
@@ -149,18 +151,27 @@ impl RedbStorage {
         cache_bytes: usize,
         executor: Arc<dyn CommitExecutor>,
     ) -> Result<Self, StorageError> {
-        Ok(RedbStorage { database: Arc::new(create(backend, cache_bytes)?), executor })
+        Ok(RedbStorage::new(create(backend, cache_bytes)?, executor))
     }
 
-    fn read(&self) -> Result<Reader, StorageError> {
-        Ok(Reader::new(self.database.begin_read().map_err(failed)?))
+    fn new(database: Database, executor: Arc<dyn CommitExecutor>) -> Self {
+        RedbStorage { snapshot: Arc::default(), database: Arc::new(database), executor }
+    }
+
+    fn read(&self) -> Result<Arc<Reader>, StorageError> {
+        self.snapshot.of(&self.database)
     }
 }
 
 impl Storage for RedbStorage {
     fn append(&self, batch: Batch) -> BoxFuture<'_, Result<(), StorageError>> {
-        let database = Arc::clone(&self.database);
-        self.executor.run(Box::new(move || commit(&database, &batch)))
+        let (database, snapshot) = (Arc::clone(&self.database), Arc::clone(&self.snapshot));
+        self.executor.run(Box::new(move || {
+            snapshot.forget();
+            let committed = commit(&database, &batch);
+            snapshot.forget();
+            committed
+        }))
     }
 
     fn recovered(&self) -> Result<Recovered, StorageError> {
