@@ -1,5 +1,8 @@
 //! Who is harmed by another's trouble: the latency of those whom no fault has touched, beside a run without faults.
 //!
+//! What is counted is messages, each by the last of its deliveries: to be late is one mishap, however many people a group has. By
+//! deliveries a few large groups would decide what the percentile is.
+//!
 //! A message counts where nobody on its way has been touched: neither of the two people, neither of their gateways, not the shard of
 //! the conversation, not the registry of the receiver, not the bus of the receiver's gateway. Whoever was touched once counts as touched from
 //! then on: what a fault leaves behind is still its doing. Messages that were sent before the first fault do not count.
@@ -13,7 +16,7 @@
 //! **Invariant:** without prices of work nothing is judged: a host whose CPU is free is never busy with somebody else's trouble.
 
 use crate::nemesis::Stage;
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 use squall_generators::Delivered;
 use squall_history::{Entity, Event, Kind};
 use squall_protocol::ids::rendezvous;
@@ -125,7 +128,8 @@ pub struct Bystanders {
     /// Devices with which insiders attack, and what they have sent.
     attacking: BTreeSet<DeviceId>,
     attacks: FxHashSet<ClientMsgId>,
-    send_to_deliver: Histogram,
+    /// The longest delivery of each message that counts, in µs.
+    send_to_deliver: FxHashMap<ClientMsgId, u64>,
 }
 
 impl Bystanders {
@@ -136,7 +140,7 @@ impl Bystanders {
             touched: touched.unwrap_or_default(),
             attacking: BTreeSet::new(),
             attacks: FxHashSet::default(),
-            send_to_deliver: Histogram::new(),
+            send_to_deliver: FxHashMap::default(),
         }
     }
 
@@ -165,8 +169,15 @@ impl Bystanders {
     pub fn handle_delivered(&mut self, delivered: &Delivered) {
         let counts = self.touched.since_us.is_some_and(|since| delivered.sent_at_us >= since);
         if counts && self.touched.spares(delivered, &self.topology) {
-            self.send_to_deliver.record_us(delivered.took_us);
+            let longest = self.send_to_deliver.entry(delivered.message).or_default();
+            *longest = delivered.took_us.max(*longest);
         }
+    }
+
+    fn latencies(&self) -> Histogram {
+        let mut latencies = Histogram::new();
+        self.send_to_deliver.values().for_each(|took_us| latencies.record_us(*took_us));
+        latencies
     }
 }
 
@@ -188,8 +199,9 @@ pub fn judge(
     with: &Bystanders,
     without: &Bystanders,
 ) {
-    let [found, usual] = [with, without].map(|run| run.send_to_deliver.percentile_us(level.percentile));
-    let count = with.send_to_deliver.count().min(without.send_to_deliver.count());
+    let latencies = [with, without].map(Bystanders::latencies);
+    let [found, usual] = latencies.each_ref().map(|latencies| latencies.percentile_us(level.percentile));
+    let count = with.send_to_deliver.len().min(without.send_to_deliver.len()) as u64;
     let at_most = (usual as f64 * level.factor) as u64;
     let ms = |us: u64| us as f64 / 1_000.0;
     let verdict = match (is_priced && count >= FEWEST, found <= at_most) {
@@ -229,8 +241,8 @@ pub fn judge(
             message,
         }),
     });
-    record.latency_ms.insert("bystanders".into(), with.send_to_deliver.percentiles());
-    record.latency_ms.insert("bystanders_without_faults".into(), without.send_to_deliver.percentiles());
+    record.latency_ms.insert("bystanders".into(), latencies[0].percentiles());
+    record.latency_ms.insert("bystanders_without_faults".into(), latencies[1].percentiles());
     record.verdict = overall_verdict(&record.checks, &record.inconclusive_because);
 }
 
@@ -276,6 +288,21 @@ mod tests {
         assert!(spared(&user(16)), "it had arrived before anybody was touched");
         touched.handle_fault(&FaultKind::DelayAcks { share: 0.1, by: Default::default() }, &topology, 7);
         assert!(!spared(&touched), "anybody's ack may be late");
+    }
+
+    #[test]
+    fn a_message_counts_once_by_the_last_of_its_deliveries() {
+        let scenario =
+            parse("[population]\nusers = 2\n", Path::new("x.toml")).unwrap_or_else(|p| panic!("{}", p[0]));
+        let touched = Touched { since_us: Some(1), ..Touched::default() };
+        let mut bystanders = Bystanders::new(&scenario, Some(touched));
+        for (message, took_us) in [(1, 5_000), (2, 7_000), (1, 9_000), (1, 6_000)] {
+            let message = squall_protocol::ClientMsgId(message);
+            bystanders.handle_delivered(&Delivered { message, took_us, ..delivered([0, 0]) });
+        }
+        let latencies = bystanders.latencies();
+        assert_eq!(latencies.count(), 2);
+        assert!(latencies.percentile_us(1.0) >= 6_900 && latencies.percentile_us(99.0) >= 8_900);
     }
 
     #[test]
