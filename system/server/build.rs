@@ -4,7 +4,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = "../protocol/proto";
     println!("cargo:rerun-if-changed={root}");
     let descriptors = protox::compile(["messages.proto", "registry.proto", "bus.proto"], [root])?;
-    let mut builder = tonic_prost_build::configure();
+    let mut builder = tonic_prost_build::configure().codec_path("crate::links::SliceCodec");
     for package in ["bus", "client", "log", "messages", "registry"] {
         builder =
             builder.extern_path(format!(".squall.{package}.v1"), format!("::squall_protocol::wire::{package}"));

@@ -1,5 +1,6 @@
 //! The links between roles: gRPC over whatever stream the connector gives, long-lived, batched, reopened when lost.
 
+mod codec;
 mod fill;
 mod grpc;
 mod queue;
@@ -8,6 +9,7 @@ mod queue_tests;
 #[cfg(test)]
 mod tests;
 
+pub use codec::SliceCodec;
 pub use fill::tell_fill;
 pub use grpc::{Dialler, LinkError, dial, guarded, incoming, keep_open, serve_grpc};
 pub use queue::{Pushed, Queue};
