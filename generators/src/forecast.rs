@@ -347,6 +347,8 @@ impl Wire {
         let span = LogSpan { conversation, from: Seq(2), to: Seq(2), entries: vec![entry] };
         let up = |frame: ClientFrame| CLIENT_HEADER + codec.encode_client(&frame).len() as f64;
         let down = |frame: ServerFrame| SERVER_HEADER + codec.encode_server(&frame).len() as f64;
+        /// One with an id of a key and numbers of ten digits.
+        const LENGTH_OF_A_TOKEN: usize = 180;
         Wire {
             ping: up(ClientFrame::Ping),
             pong: down(ServerFrame::Pong),
@@ -364,8 +366,8 @@ impl Wire {
             }),
             deliver: down(ServerFrame::Deliver(span)),
             ack: up(ClientFrame::Ack { conversation, up_to_seq: Seq(2) }),
-            hello: up(ClientFrame::Hello { token: "x".repeat(90), connect_count: 1 }),
-            welcome: down(ServerFrame::Welcome { user, device }),
+            hello: up(ClientFrame::Hello { token: "x".repeat(LENGTH_OF_A_TOKEN).into(), connect_count: 1 }),
+            welcome: down(ServerFrame::Welcome { user, device, expires_in_ms: 86_400_000 }),
         }
     }
 }

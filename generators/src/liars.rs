@@ -6,7 +6,7 @@
 
 use crate::population::{Conversation, Population};
 use crate::rng::{below, key};
-use crate::tokens::SharedTokens;
+use crate::tokens::{Flaw, Issued, SharedTokens, forged};
 use crate::websocket::{self, Incoming};
 use crate::{Fleet, FrameFaults, LastMile, Signal, Sink, Who};
 use squall_core::Time;
@@ -26,6 +26,8 @@ pub const FIRST_LIAR: u32 = 0xffff_0000;
 const LIE_EVERY: Duration = Duration::from_millis(700);
 /// Lies that a stranger knows.
 const LIES: u32 = 8;
+/// The sorts of which one writes JSON and the next, so many liars on, Protobuf.
+const A_CODEC_EACH: u32 = 4;
 /// Before a liar that was turned away comes back.
 const BACK_AFTER: Duration = Duration::from_secs(1);
 /// A liar with a replayed `hello` leaves after this many steps: it listens, and says nothing more.
@@ -36,15 +38,36 @@ const REPLAYED_STEPS: u32 = 3;
 enum Sort {
     /// A user of no conversation writes to those of others, reads, acks and joins them, and creates them in their place.
     Stranger,
-    /// A token with a wrong MAC, in the name of a real device.
+    /// A token in the name of a real device that no gateway may take: each time with another flaw.
     Forger,
     /// A real device's `hello`, word for word, from another connection.
     Replayer,
     /// Bytes that are no frames.
     Garbler,
+    /// A user of no conversation whose token is about to be good for nothing, and who stays for as long as it is let.
+    Outstayer,
+    /// A user of no conversation who would last longer by the token of a real device.
+    Thief,
 }
 
-const SORTS: [Sort; 4] = [Sort::Stranger, Sort::Forger, Sort::Replayer, Sort::Garbler];
+const SORTS: [Sort; 6] =
+    [Sort::Stranger, Sort::Forger, Sort::Replayer, Sort::Garbler, Sort::Outstayer, Sort::Thief];
+
+/// What is wrong with the tokens of a forger, in turn.
+const FLAWS: [Flaw; 5] = [Flaw::Forged, Flaw::Expired, Flaw::OtherAlgorithm, Flaw::UnknownKey, Flaw::NotYet];
+
+/// What whoever stays too long is answered.
+const OUTSTAYED: &str = "outstayed";
+const LEEWAY_S: i64 = squall_protocol::limits::TOKEN_LEEWAY.as_secs() as i64;
+
+/// What a liar has shown and asked, as far as an answer to it would be wrong.
+#[derive(Clone, Copy)]
+struct Claim {
+    flaw: &'static str,
+    expires_s: i64,
+    not_before_s: Option<i64>,
+    asked: Time,
+}
 
 struct Liar<C> {
     sort: Sort,
@@ -54,6 +77,10 @@ struct Liar<C> {
     steps: u32,
     next: Time,
     input: Vec<u8>,
+    gateway: u16,
+    claim: Option<Claim>,
+    /// It has asked for a sign of life, and asks for no other before it has it: so an answer is to the last question.
+    asks: bool,
 }
 
 /// All liars of a run.
@@ -85,6 +112,9 @@ impl<C: Copy + Eq> Liars<C> {
             steps: 0,
             next: Time::ZERO,
             input: Vec::new(),
+            gateway: 0,
+            claim: None,
+            asks: false,
         };
         let liars = (0..most).map(liar).collect();
         Liars {
@@ -137,8 +167,11 @@ impl<C: Copy + Eq> Liars<C> {
                     liar.upgraded = false;
                     liar.steps = 0;
                     liar.input.clear();
+                    liar.claim = None;
+                    liar.asks = false;
                     let gateway =
                         below(mix(self.key ^ u64::from(index) ^ liar.connects), u64::from(self.gateways));
+                    liar.gateway = gateway as u16;
                     liar.conn = Some(fleet.last_mile.open(FIRST_LIAR + index, gateway as u32));
                 }
                 Some(conn) if liar.upgraded => self.lie(index, conn, fleet, now),
@@ -152,7 +185,7 @@ impl<C: Copy + Eq> Liars<C> {
     }
 
     fn codec(index: u32) -> Codec {
-        if (index / SORTS.len() as u32).is_multiple_of(2) { Codec::Json } else { Codec::Protobuf }
+        if (index / A_CODEC_EACH).is_multiple_of(2) { Codec::Json } else { Codec::Protobuf }
     }
 
     fn lie<L: LastMile<Conn = C>, F: FrameFaults>(
@@ -163,6 +196,9 @@ impl<C: Copy + Eq> Liars<C> {
         now: Time,
     ) {
         let liar = &mut self.liars[index as usize];
+        if liar.asks {
+            return;
+        }
         liar.steps += 1;
         let (sort, step) = (liar.sort, liar.steps);
         let draw = mix(self.key ^ mix(u64::from(index)) ^ liar.connects << 32 ^ u64::from(step));
@@ -175,14 +211,15 @@ impl<C: Copy + Eq> Liars<C> {
         if sort == Sort::Garbler && step > 1 {
             bytes = garbage(draw, codec);
         } else {
-            let frame = self.frame(index, sort, step, draw, fleet);
+            let frame = self.frame(index, sort, step, draw, fleet, now);
             websocket::write(&mut bytes, codec.is_binary(), &codec.encode_client(&frame), draw as u32);
         }
         // The hello of a stranger is true, and a replayer says nothing more than its hello.
         let is_lie = match sort {
             Sort::Stranger | Sort::Garbler => step > 1,
-            Sort::Forger => true,
+            Sort::Forger | Sort::Outstayer => true,
             Sort::Replayer => step == 1,
+            Sort::Thief => step > 1,
         };
         // What finds no room is a lie less.
         let written = fleet.last_mile.write(conn, &bytes).is_ok_and(|written| written > 0);
@@ -190,42 +227,86 @@ impl<C: Copy + Eq> Liars<C> {
     }
 
     fn frame<L: LastMile<Conn = C>, F: FrameFaults>(
-        &self,
+        &mut self,
         index: u32,
         sort: Sort,
         step: u32,
         draw: u64,
         fleet: &Fleet<L, F>,
+        now: Time,
     ) -> ClientFrame {
         let population = fleet.population();
         let own = (self.user(index), DeviceId(self.first + u64::from(index)));
+        let victim = below(draw, u64::from(population.devices())) as u32;
+        let real = (population.user_of_device(victim), population.device(victim));
         if step == 1 {
-            let victim = below(draw, u64::from(population.devices())) as u32;
-            let real = (population.user_of_device(victim), population.device(victim));
             let connects = self.liars[index as usize].connects;
             return match sort {
-                Sort::Stranger | Sort::Garbler => {
-                    ClientFrame::Hello { token: self.tokens.issue(own.0, own.1), connect_count: connects }
+                Sort::Stranger | Sort::Garbler | Sort::Thief => ClientFrame::Hello {
+                    token: self.tokens.issue(own.0, own.1, now).token,
+                    connect_count: connects,
+                },
+                Sort::Outstayer => {
+                    let expiring = self.flawed(index, Flaw::Expiring, own, now);
+                    ClientFrame::Hello { token: expiring.token, connect_count: connects }
                 }
                 Sort::Forger => {
-                    let mut token = self.tokens.issue(real.0, real.1);
-                    let wrong = if token.ends_with('0') { '1' } else { '0' };
-                    token.pop();
-                    token.push(wrong);
-                    ClientFrame::Hello { token, connect_count: u64::MAX >> 1 }
+                    let flaw = FLAWS[connects as usize % FLAWS.len()];
+                    let wrong = self.flawed(index, flaw, real, now);
+                    ClientFrame::Hello { token: wrong.token, connect_count: fleet.connect_count(victim) + 1_000 }
                 }
                 // Of a device that is connected: what it had said is what can be heard and said again.
                 Sort::Replayer if fleet.is_online(victim) => ClientFrame::Hello {
-                    token: self.tokens.issue(real.0, real.1),
+                    token: self.tokens.issue(real.0, real.1, now).token,
                     connect_count: fleet.connect_count(victim),
                 },
                 Sort::Replayer => ClientFrame::Ping,
             };
         }
-        if sort == Sort::Replayer {
-            return ClientFrame::Ping;
+        match sort {
+            Sort::Replayer => ClientFrame::Ping,
+            Sort::Outstayer => {
+                let liar = &mut self.liars[index as usize];
+                liar.asks = true;
+                if let Some(claim) = &mut liar.claim {
+                    (claim.flaw, claim.asked) = (OUTSTAYED, now);
+                }
+                ClientFrame::Ping
+            }
+            Sort::Thief => {
+                let Issued { token, expires_s, not_before_s } = self.tokens.issue(real.0, real.1, now);
+                self.claim(index, Claim { flaw: "another's", expires_s, not_before_s, asked: now });
+                ClientFrame::Refresh { token }
+            }
+            Sort::Stranger | Sort::Forger | Sort::Garbler => {
+                strangers_lie(step, &foreign(population, step, draw), own.0, index, draw)
+            }
         }
-        strangers_lie(step, &foreign(population, step, draw), own.0, index, draw)
+    }
+
+    /// A token with a flaw, or with a wrong signature where such a one cannot be had.
+    fn flawed(&mut self, index: u32, flaw: Flaw, (user, device): (UserId, DeviceId), now: Time) -> Issued {
+        let (flaw, issued) = match self.tokens.flawed(flaw, user, device, now) {
+            Some(issued) => (flaw, issued),
+            None => (Flaw::Forged, forged(self.tokens.issue(user, device, now))),
+        };
+        let Issued { expires_s, not_before_s, .. } = issued;
+        self.claim(index, Claim { flaw: flaw.name(), expires_s, not_before_s, asked: now });
+        issued
+    }
+
+    fn claim(&mut self, index: u32, claim: Claim) {
+        self.liars[index as usize].claim = Some(claim);
+    }
+
+    /// A gateway has answered what it may have had no reason to.
+    fn is_taken(&self, index: u32, now: Time, sink: &mut impl Sink) {
+        let liar = &self.liars[index as usize];
+        let Some(Claim { flaw, expires_s, not_before_s, asked }) = liar.claim else { return };
+        let (gateway, asked) = (liar.gateway, asked.0);
+        let at = Entity::Device(DeviceId(self.first + u64::from(index)));
+        let kind = Kind::TokenTaken { gateway, flaw, expires_s, not_before_s, asked };
+        sink.event(Event { t: now.0, at, kind });
     }
 
     /// The network tells a liar something.
@@ -300,18 +381,30 @@ impl<C: Copy + Eq> Liars<C> {
         goes_on
     }
 
-    fn handle_frame(&self, index: u32, frame: ServerFrame, now: Time, sink: &mut impl Sink) {
+    fn handle_frame(&mut self, index: u32, frame: ServerFrame, now: Time, sink: &mut impl Sink) {
         match frame {
             ServerFrame::Deliver(span) | ServerFrame::Page { span, .. } => self.show(index, span, now, sink),
-            ServerFrame::Welcome { .. }
-            | ServerFrame::Sent { .. }
+            ServerFrame::Welcome { .. } | ServerFrame::Refreshed { .. } => self.is_taken(index, now, sink),
+            ServerFrame::Pong => {
+                self.liars[index as usize].asks = false;
+                // Before it was asked so late, there was no reason not to answer.
+                if self.has_outstayed(index) {
+                    self.is_taken(index, now, sink);
+                }
+            }
+            ServerFrame::Sent { .. }
             | ServerFrame::Refused { .. }
             | ServerFrame::Heads { .. }
-            | ServerFrame::Pong
             | ServerFrame::Error { .. }
             | ServerFrame::Stale { .. }
             | ServerFrame::ComeBack { .. } => {}
         }
+    }
+
+    /// Whether what was asked last was asked when the token of whoever asked was good for nothing, by a clock that is right.
+    fn has_outstayed(&self, index: u32) -> bool {
+        let claim = self.liars[index as usize].claim.filter(|claim| claim.flaw == OUTSTAYED);
+        claim.is_some_and(|claim| (claim.asked.0 / 1_000_000) as i64 > claim.expires_s + LEEWAY_S)
     }
 
     /// What a liar is shown goes to the history. With a replayed `hello` it sees what the device's user may see.
@@ -409,7 +502,7 @@ mod tests {
             ClientFrame::Send { .. } => Some("send"),
             ClientFrame::Ack { .. } => Some("ack"),
             ClientFrame::Sync { .. } => Some("sync"),
-            ClientFrame::Hello { .. } | ClientFrame::Ping => None,
+            ClientFrame::Hello { .. } | ClientFrame::Ping | ClientFrame::Refresh { .. } => None,
         }
     }
 

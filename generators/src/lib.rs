@@ -44,4 +44,4 @@ pub use insiders::Insiders;
 pub use liars::Liars;
 pub use population::Population;
 pub use run_id::RunId;
-pub use tokens::{SharedTokens, Tokens};
+pub use tokens::{Backend, SharedTokens, Tokens};

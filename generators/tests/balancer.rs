@@ -1,10 +1,11 @@
 //! Clients choose a gateway as behind a balancer, on a last mile that only notes who goes where.
 
 use squall_core::Time;
+use squall_generators::Backend;
 use squall_generators::{Fleet, LastMile, Latency, NoFrameFaults, Signal, Sink, Who};
 use squall_history::Event;
 use squall_protocol::ClientMsgId;
-use squall_protocol::token::TokenSecret;
+use squall_protocol::token::Issuer;
 use squall_scenarios::Scenario;
 use squall_scenarios::people::Mix;
 use std::io;
@@ -54,7 +55,7 @@ fn fleet(seed: u64) -> Fleet<Opened, NoFrameFaults> {
     scenario.topology.gateways = 4;
     scenario.population.users = CLIENTS;
     scenario.population.devices_per_user = Mix::One(1);
-    let secret = TokenSecret::new([1; 8]);
+    let secret = Backend::new(Issuer::of_secret([1; 8]), 0, std::time::Duration::from_secs(86_400));
     let mut fleet =
         Fleet::new(Opened::default(), NoFrameFaults, &scenario, Who::everybody(seed, Arc::new(secret)));
     for client in fleet.clients() {

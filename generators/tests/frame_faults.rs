@@ -1,9 +1,10 @@
 //! What faults do to single frames of a client, on a last mile that is two buffers: no simulation, no clock but the test's.
 
 use squall_core::Time;
+use squall_generators::Backend;
 use squall_generators::{Fleet, FrameFault, FrameFaults, FrameKind, LastMile, Latency, Signal, Sink, Who};
 use squall_history::{Event, Kind};
-use squall_protocol::token::TokenSecret;
+use squall_protocol::token::Issuer;
 use squall_protocol::{ClientFrame, ClientMsgId, Codec, DeviceId, ServerFrame, UserId};
 use squall_scenarios::Scenario;
 use squall_scenarios::people::Mix;
@@ -93,8 +94,15 @@ impl Stage {
         scenario.population.users = 2;
         scenario.population.devices_per_user = Mix::One(1);
         let faults = Faulty { kind, fault, reads: true };
-        let fleet =
-            Fleet::new(Pipe::default(), faults, &scenario, Who::everybody(7, Arc::new(TokenSecret::new([1; 8]))));
+        let fleet = Fleet::new(
+            Pipe::default(),
+            faults,
+            &scenario,
+            Who::everybody(
+                7,
+                Arc::new(Backend::new(Issuer::of_secret([1; 8]), 0, std::time::Duration::from_secs(86_400))),
+            ),
+        );
         let mut stage = Stage { fleet, codec: Codec::Json, seen: Seen::default(), now: Time(1_000_000) };
         stage.fleet.come_back_at(0, stage.now);
         stage.step(Duration::ZERO);
@@ -135,7 +143,7 @@ impl Stage {
     }
 
     fn welcome(&mut self) {
-        let welcome = ServerFrame::Welcome { user: UserId(1), device: DeviceId(1) };
+        let welcome = ServerFrame::Welcome { user: UserId(1), device: DeviceId(1), expires_in_ms: 86_400_000 };
         let payload = self.codec.encode_server(&welcome);
         let message = match self.codec {
             Codec::Json => Message::text(String::from_utf8(payload.to_vec()).unwrap()),

@@ -55,6 +55,7 @@ mod reader;
 mod schema;
 mod span;
 mod target;
+mod tokens;
 mod topology;
 mod validate;
 mod words;

@@ -7,6 +7,7 @@ pub use crate::costs::Costs;
 pub use crate::faults::{DEFAULT_WINDOW, DiskOperation, Fault, FaultKind, KindName, Point, Strikes};
 pub use crate::limits::Limits;
 pub use crate::network::{Backbone, Network, Profile};
+pub use crate::tokens::Tokens;
 pub use crate::topology::Topology;
 
 use crate::people::{Bodies, Conversations, Devices, FlashCrowd, Giant, Lengths, Life, Popularity};
@@ -35,6 +36,7 @@ pub struct Scenario {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub costs: Option<Costs>,
     pub limits: Limits,
+    pub tokens: Tokens,
     pub population: Population,
     pub workload: Workload,
     pub phases: Phases,

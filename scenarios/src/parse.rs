@@ -83,6 +83,9 @@ fn scenario(table: &mut Table<'_, '_>) -> Scenario {
     table.section("costs", |table| costs(table, &mut prices));
     scenario.costs = is_priced.then_some(prices);
     table.section("limits", |table| limits(table, &mut scenario.limits));
+    table.section("tokens", |table| {
+        table.field("lifetime", &mut scenario.tokens.lifetime);
+    });
     table.section("population", |table| population(table, &mut scenario.population));
     table.section("workload", |table| workload(table, &mut scenario.workload));
     if let Some(rate) = scenario.workload.rate.take() {

@@ -71,6 +71,8 @@ corners! {
     SecondIndexRow "log_longer_than_an_index_row",
     /// Somebody who had left or been taken away wrote, and was refused.
     RefusedAfterLeaving "refused_to_no_member",
+    /// Two gateways, one after the other, refused a device's tokens.
+    TokenRefusedTwice "token_refused_twice",
 }
 
 /// How often each has been come to.

@@ -49,6 +49,7 @@ pub enum FrameKind {
     Ack,
     Sync,
     Ping,
+    Refresh,
     Welcome,
     Sent,
     Refused,
@@ -59,6 +60,7 @@ pub enum FrameKind {
     Error,
     Stale,
     ComeBack,
+    Refreshed,
 }
 
 impl FrameKind {
@@ -69,6 +71,7 @@ impl FrameKind {
             ClientFrame::Ack { .. } => FrameKind::Ack,
             ClientFrame::Sync { .. } => FrameKind::Sync,
             ClientFrame::Ping => FrameKind::Ping,
+            ClientFrame::Refresh { .. } => FrameKind::Refresh,
         }
     }
 
@@ -84,6 +87,7 @@ impl FrameKind {
             ServerFrame::Error { .. } => FrameKind::Error,
             ServerFrame::Stale { .. } => FrameKind::Stale,
             ServerFrame::ComeBack { .. } => FrameKind::ComeBack,
+            ServerFrame::Refreshed { .. } => FrameKind::Refreshed,
         }
     }
 }

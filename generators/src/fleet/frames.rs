@@ -102,8 +102,11 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
             ClientFrame::Sync { conversation, since_seq } => {
                 sink.event(Event { t: now.0, at, kind: Kind::Sync { conversation, since: since_seq } });
             }
-            // A send is in the history since the person wrote it, `hello` when it is answered; a heartbeat says nothing.
-            ClientFrame::Hello { .. } | ClientFrame::Send { .. } | ClientFrame::Ping => {}
+            // A send is in the history since the person wrote it, `hello` and `refresh` when they are answered; a heartbeat says nothing.
+            ClientFrame::Hello { .. }
+            | ClientFrame::Send { .. }
+            | ClientFrame::Ping
+            | ClientFrame::Refresh { .. } => {}
         }
         let (payload, binary) = (client.codec.encode_client(frame), client.codec.is_binary());
         self.totals.frames += 1;
@@ -160,6 +163,9 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
         };
         if let ServerFrame::Deliver(span) | ServerFrame::Page { span, .. } = &frame {
             self.arriving = span.entries.iter().map(arrived).collect();
+        }
+        if let ServerFrame::Refreshed { .. } = frame {
+            self.token_is_refreshed(index, now, sink);
         }
         self.act(index, now, sink, |session, out| session.handle_frame(frame, now, out));
     }

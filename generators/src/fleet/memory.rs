@@ -24,12 +24,14 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
 #[cfg(test)]
 mod tests {
     use crate::fleet::{NoFrameFaults, Who};
+    use crate::tokens::Backend;
     use crate::{Fleet, LastMile};
     use squall_core::Time;
-    use squall_protocol::token::TokenSecret;
+    use squall_protocol::token::Issuer;
     use squall_scenarios::Scenario;
     use std::io;
     use std::sync::Arc;
+    use std::time::Duration;
 
     struct Nowhere;
 
@@ -64,7 +66,7 @@ mod tests {
         }
         let mut scenario = Scenario::default();
         scenario.population.users = 1_000;
-        let who = Who::everybody(1, Arc::new(TokenSecret::new("x")));
+        let who = Who::everybody(1, Arc::new(Backend::new(Issuer::of_secret("x"), 0, Duration::from_secs(600))));
         let mut fleet = Fleet::new(Nowhere, NoFrameFaults, &scenario, who);
         let devices = fleet.clients().len();
         let idle = fleet.held_bytes() - fleet.queue.held_bytes();

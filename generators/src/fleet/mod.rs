@@ -16,6 +16,7 @@ mod reinstall;
 mod rows;
 mod sink;
 mod timers;
+mod tokens;
 mod totals;
 mod waited;
 mod who;
@@ -47,6 +48,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 use timers::{Timer, Timers};
+use tokens::Shown;
 use waited::Waited;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +74,7 @@ struct Client<C> {
     sessions: u32,
     /// When its person meant it to be connected. A connection that a fault has cost is no absence: what comes late for it is late.
     presence: Presence,
+    tokens: Shown,
     /// What is to be said of it once it is connected again; boxed, for mostly it is connected.
     gone: Option<Box<Gone>>,
     was_online: bool,
@@ -99,7 +102,7 @@ impl Default for Gone {
 }
 
 /// There are millions of them.
-const _: () = assert!(size_of::<Client<(u32, u32)>>() <= 184);
+const _: () = assert!(size_of::<Client<(u32, u32)>>() <= 200);
 
 /// A frame that has arrived in part, and what the network has not taken yet.
 #[derive(Default)]
@@ -186,6 +189,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                 messages: 0,
                 sessions: 0,
                 presence: Presence::default(),
+                tokens: Shown::default(),
                 gone: None,
                 was_online: false,
                 life: 0,

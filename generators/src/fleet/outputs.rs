@@ -35,7 +35,19 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                 }
                 self.transmit(index, conn, frame, now, sink);
             }
+            Output::FetchToken => {
+                // One that is not connected gets its token when it shows it.
+                if client.session.is_online() {
+                    let token = self.issue(index, now);
+                    let mut refresh = Vec::new();
+                    self.clients[index].session.handle_token(token, now, &mut refresh);
+                    refresh.into_iter().for_each(|output| self.carry_out(index, output, now, sink));
+                }
+            }
+            Output::TokenRefused => self.token_is_given_up(index, now),
             Output::Online => {
+                let expires_s = self.token_is_taken(index);
+                let client = &mut self.clients[index];
                 client.was_online = true;
                 self.totals.online += 1;
                 self.totals.online_peak = self.totals.online_peak.max(self.totals.online);
@@ -48,6 +60,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                     user: client.session.user(),
                     gateway,
                     connect_count: client.session.connect_count(),
+                    expires_s,
                 });
                 if gone.lost_at != Time::NEVER {
                     self.totals.reconnects += 1;

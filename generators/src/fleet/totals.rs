@@ -16,4 +16,8 @@ pub struct FleetTotals {
     pub discarded: u64,
     pub synced: u64,
     pub frames: u64,
+    /// Newer tokens that were taken over an open connection.
+    pub refreshes: u64,
+    /// Connections that a gateway closed for a token.
+    pub tokens_refused: u64,
 }

@@ -91,7 +91,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
             let taken = websocket::accept(bytes, client.codec.subprotocol(), nonce(&client.session))?;
             if taken.is_some() {
                 client.wire = Wire::Open;
-                let token = self.tokens.issue(client.session.user(), client.session.device());
+                let token = self.issue(index, now);
                 self.act(index, now, sink, |session, out| session.handle_connected(token, now, out));
             }
             return Ok(taken.unwrap_or(0));
@@ -106,9 +106,20 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                 // The gateway closes whether or not it reads this.
                 let _ = self.last_mile.write(conn, &farewell);
                 self.last_mile.close(conn);
-                let is_restart = code == Some(CloseReason::Restart.code());
-                let reason = if is_restart { "closed for a restart" } else { "closed by the gateway" };
-                self.lose(index, reason, now, sink);
+                let is = |reason: CloseReason| code == Some(reason.code());
+                let reason = match () {
+                    () if is(CloseReason::Restart) => "closed for a restart",
+                    () if is(CloseReason::TokenExpired) => "closed for an expired token",
+                    () if is(CloseReason::BadToken) => "closed for a bad token",
+                    () => "closed by the gateway",
+                };
+                self.is_closed_for(index, code.unwrap_or_default(), now, sink);
+                self.forget_connection(index, reason, now, sink);
+                self.act(index, now, sink, |session, out| match code {
+                    Some(code) => session.handle_closed(code, now, out),
+                    None => session.handle_disconnected(now),
+                });
+                self.corners.waits(&self.clients[index].session, now);
                 return Ok(len);
             }
             (Incoming::Control, _) => return Ok(len),

@@ -21,7 +21,7 @@ use crate::{Fleet, FrameFaults, LastMile, Signal, Sink, Who};
 use attacks::{BY_FRAMES, Number, OVERSIZED, Shot, Upto, Victims};
 use seat::{DEVICES, Device, Role, SEATS, Seat};
 use squall_core::Time;
-use squall_history::{Entity, Event, Kind, Via, What, payload_hash};
+use squall_history::{EVER, Entity, Event, Kind, Via, What, payload_hash};
 use squall_protocol::ids::mix;
 use squall_protocol::{
     ClientFrame, ClientMsgId, ClientSeq, ConversationId, DeviceId, LogSpan, Payload, Refusal, Seq, ServerFrame,
@@ -180,7 +180,7 @@ impl<C: Copy + Eq> Insiders<C> {
                 place.next = now + ATTACK_EVERY;
                 match place.conn {
                     None => self.open(number, seat, fleet, now, sink),
-                    Some(_) if place.upgraded && !place.greeted => self.greet(number, seat, fleet),
+                    Some(_) if place.upgraded && !place.greeted => self.greet(number, seat, fleet, now),
                     Some(_) if place.welcomed && !place.is_stuffed() => {
                         self.attack(number, seat, fleet, now, sink)
                     }
@@ -217,7 +217,13 @@ impl<C: Copy + Eq> Insiders<C> {
     }
 
     /// Says `hello`, as whoever this connection pretends to be.
-    fn greet<L: LastMile<Conn = C>, F: FrameFaults>(&mut self, number: usize, seat: usize, fleet: &Fleet<L, F>) {
+    fn greet<L: LastMile<Conn = C>, F: FrameFaults>(
+        &mut self,
+        number: usize,
+        seat: usize,
+        fleet: &Fleet<L, F>,
+        now: Time,
+    ) {
         let population = fleet.population();
         let draw = self.stream.next_u64();
         let insider = &mut self.insiders[number];
@@ -245,7 +251,7 @@ impl<C: Copy + Eq> Insiders<C> {
                 (own, device.connects, Some(Attack::ManyConnections))
             }
         };
-        let frame = ClientFrame::Hello { token: self.tokens.issue(user, named), connect_count: count };
+        let frame = ClientFrame::Hello { token: self.tokens.issue(user, named, now).token, connect_count: count };
         place.write_frame(&frame, draw as u32);
         place.greeted = true;
         attack.into_iter().for_each(|attack| self.count(attack));
@@ -287,9 +293,10 @@ impl<C: Copy + Eq> Insiders<C> {
                 Some(last) => last,
                 None => return,
             },
-            Shot::Hello => {
-                ClientFrame::Hello { token: self.tokens.issue(user, device.id), connect_count: device.connects }
-            }
+            Shot::Hello => ClientFrame::Hello {
+                token: self.tokens.issue(user, device.id, now).token,
+                connect_count: device.connects,
+            },
             Shot::Sync { conversation } => ClientFrame::Sync { conversation, since_seq: Seq::ZERO },
             Shot::Ack { conversation, up_to } => {
                 let up_to_seq = match up_to {
@@ -444,7 +451,11 @@ impl<C: Copy + Eq> Insiders<C> {
                 device.welcomed += 1;
                 if device.welcomed == 1 {
                     let (gateway, connect_count) = (place.gateway, device.connects);
-                    sink.event(Event { t: now.0, at, kind: Kind::Connect { user, gateway, connect_count } });
+                    sink.event(Event {
+                        t: now.0,
+                        at,
+                        kind: Kind::Connect { user, gateway, connect_count, expires_s: EVER },
+                    });
                 }
             }
             ServerFrame::Sent { conversation, client_msg_id, server_seq, stored_at_ms } => {

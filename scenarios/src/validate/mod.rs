@@ -22,6 +22,7 @@ impl Scenario {
         findings.span("tick", self.tick.0, Span::from_micros(100)..=Span::from_millis(100));
         topology(self, &mut findings);
         limits(self, &mut findings);
+        findings.span("tokens.lifetime", self.tokens.lifetime, Span::from_secs(1)..=Span::from_secs(30 * 86_400));
         network(self, &mut findings);
         costs(self, &mut findings);
         population(self, &mut findings);

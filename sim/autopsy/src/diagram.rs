@@ -229,7 +229,11 @@ mod tests {
         };
         let told = Told::Sent { client_msg_id: MESSAGE, seq: Seq(1), stored_at_ms: 0 };
         let events = [
-            (10, Entity::Device(DEVICE), Kind::Connect { user: UserId(1), gateway: 0, connect_count: 1 }),
+            (
+                10,
+                Entity::Device(DEVICE),
+                Kind::Connect { user: UserId(1), gateway: 0, connect_count: 1, expires_s: squall_history::EVER },
+            ),
             (1_000_000, Entity::Device(DEVICE), sent),
             (1_010_000, Entity::Host(0), received(1)),
             (1_011_000, Entity::Host(1), received(1)),

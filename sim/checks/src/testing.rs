@@ -3,7 +3,7 @@
 //! Messages are named by small numbers. Times are the numbers of the events.
 
 use crate::{Allowance, AuditDevice, AuditEntry, CheckReport, Checks, Config, Limits, Verdict, Violation};
-use squall_history::{Arrived, Entity, Event, Harm, Kind, Via, What};
+use squall_history::{Arrived, EVER, Entity, Event, Harm, Kind, Via, What};
 use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId, limits};
 use std::collections::BTreeMap;
 
@@ -127,7 +127,38 @@ impl History {
 
     pub fn connect(&mut self, device: u64) -> &mut Self {
         let user = UserId(self.user(device));
-        self.push(device, Kind::Connect { user, gateway: 0, connect_count: 1 })
+        self.push(device, Kind::Connect { user, gateway: 0, connect_count: 1, expires_s: EVER })
+    }
+
+    /// A device connects with a token that expires then, in seconds of the run.
+    pub fn connect_until(&mut self, device: u64, expires_s: i64) -> &mut Self {
+        let user = UserId(self.user(device));
+        self.push(device, Kind::Connect { user, gateway: 0, connect_count: 1, expires_s })
+    }
+
+    pub fn refreshed(&mut self, device: u64, expires_s: i64) -> &mut Self {
+        self.push(device, Kind::Refreshed { expires_s })
+    }
+
+    pub fn token_refused(&mut self, device: u64, expires_s: i64) -> &mut Self {
+        self.push(device, Kind::TokenRefused { gateway: 0, expires_s })
+    }
+
+    /// Somebody is answered whose token has a flaw, so long after they asked.
+    pub fn taken(
+        &mut self,
+        device: u64,
+        flaw: &'static str,
+        (expires_s, not_before_s): (i64, Option<i64>),
+        after_us: u64,
+    ) -> &mut Self {
+        let asked = (self.waited + self.events.len() as u64).saturating_sub(after_us);
+        self.push(device, Kind::TokenTaken { gateway: 0, flaw, expires_s, not_before_s, asked })
+    }
+
+    /// A host's clock goes wrong by so much.
+    pub fn clock(&mut self, host: u16, ahead_us: i64) -> &mut Self {
+        self.push_host(host, Kind::Clock { ahead_us })
     }
 
     /// The device is not there when the run ends.

@@ -48,7 +48,7 @@ enum Command {
     /// Run one scenario and judge every message.
     Run(run::Args),
     /// Run a scenario on real sockets, against a running server, and judge every message.
-    Load(load::Args),
+    Load(Box<load::Args>),
     /// Run files or folders of scenarios with many seeds, in processes of their own.
     Sweep(sweep::Args),
     /// Reduce a failing scenario to the smallest one that still violates the same property.
@@ -81,7 +81,7 @@ fn main() -> ExitCode {
     };
     let exit = match cli.command {
         Command::Run(args) => run::main(args),
-        Command::Load(args) => load::main(args),
+        Command::Load(args) => load::main(*args),
         Command::Sweep(args) => sweep::main(args),
         Command::Shrink(args) => shrink::main(args),
         Command::VerifyDeterminism(args) => verify::main(args),

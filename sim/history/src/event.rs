@@ -83,7 +83,14 @@ pub type Word = &'static str;
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Kind {
     /// The gateway answered `hello` (the device is connected). `connect_count` is the device's own count.
-    Connect { user: UserId, gateway: u16, connect_count: u64 },
+    Connect {
+        user: UserId,
+        gateway: u16,
+        connect_count: u64,
+        /// When the token that it has shown expires, by a clock that is right, in seconds of the run.
+        #[serde(default = "ever")]
+        expires_s: i64,
+    },
     /// The device has lost or left its connection.
     Disconnect {
         #[serde(deserialize_with = "word")]
@@ -204,6 +211,24 @@ pub enum Kind {
     Reinstalled { user: UserId, number: DeviceId },
     /// The person puts a device away that is not connected at this moment.
     Away,
+    /// The gateway took a newer token, which expires then, in seconds of the run.
+    Refreshed { expires_s: i64 },
+    /// A gateway refused the device's token, or closed its connection because that had expired. Of the token in question, when it
+    /// expires, in seconds of the run.
+    TokenRefused { gateway: u16, expires_s: i64 },
+    /// Of a device of nobody's: a gateway has answered somebody whose token has this flaw, as if it were good. Times are in
+    /// seconds of the run, but for when it was asked, which is in µs.
+    TokenTaken {
+        gateway: u16,
+        #[serde(deserialize_with = "word")]
+        flaw: Word,
+        expires_s: i64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        not_before_s: Option<i64>,
+        asked: u64,
+    },
+    /// Of a host: from now on its clock is so far ahead of one that is right, in µs. What it drifts is told again.
+    Clock { ahead_us: i64 },
     /// A host's process was asked to end in good order, a gateway over `window` µs.
     Stopping { window: u64 },
     /// A host's process has ended by itself, as it was asked to.
@@ -211,6 +236,13 @@ pub enum Kind {
     /// A step on the way of what somebody follows. It lies outside the digest.
     #[serde(untagged, skip_deserializing)]
     Hop(Hop),
+}
+
+/// A token that expires after every run.
+pub const EVER: i64 = i64::MAX;
+
+fn ever() -> i64 {
+    EVER
 }
 
 /// Sixteen hexadecimal digits: a JSON number cannot hold 64 bits everywhere.
@@ -234,6 +266,16 @@ const WORDS: &[&str] = &[
     "closed by the gateway",
     "closed by the peer",
     "closed for a restart",
+    "closed for a bad token",
+    "closed for an expired token",
+    "forged",
+    "expired",
+    "expiring",
+    "not valid yet",
+    "of another algorithm",
+    "under an unknown key",
+    "another's",
+    "outstayed",
     "asked to leave",
     "conflict",
     "body_too_large",
@@ -322,6 +364,10 @@ impl Kind {
             | Kind::Slowed { .. }
             | Kind::Reinstalled { .. }
             | Kind::Away
+            | Kind::Refreshed { .. }
+            | Kind::TokenRefused { .. }
+            | Kind::TokenTaken { .. }
+            | Kind::Clock { .. }
             | Kind::Stopping { .. }
             | Kind::Exit => None,
         }
@@ -372,7 +418,7 @@ impl Event {
         let mut d = mix(self.t ^ mix(at));
         let mut add = |v: u64| d = mix(d ^ v);
         match &self.kind {
-            Kind::Connect { user, gateway, connect_count } => {
+            Kind::Connect { user, gateway, connect_count, .. } => {
                 [1, user.0, u64::from(*gateway), *connect_count].into_iter().for_each(add)
             }
             Kind::Disconnect { reason } => [2, body_hash(reason.as_bytes())].into_iter().for_each(add),
@@ -430,6 +476,14 @@ impl Event {
             Kind::Away => add(27),
             Kind::Stopping { window } => [25, *window].into_iter().for_each(add),
             Kind::Exit => add(26),
+            Kind::Refreshed { expires_s } => [28, *expires_s as u64].into_iter().for_each(add),
+            Kind::TokenRefused { gateway, expires_s } => {
+                [29, u64::from(*gateway), *expires_s as u64].into_iter().for_each(add)
+            }
+            Kind::TokenTaken { flaw, asked, .. } => {
+                [30, body_hash(flaw.as_bytes()), *asked].into_iter().for_each(add)
+            }
+            Kind::Clock { ahead_us } => [31, *ahead_us as u64].into_iter().for_each(add),
             Kind::Hop(_) => unreachable!("a hop is in no digest"),
         }
         d
@@ -472,7 +526,11 @@ mod tests {
         }];
         let harm = Harm { devices: vec![DeviceId(8)], connections: true, ..Harm::default() };
         let kinds = [
-            Kind::Connect { user: UserId(1), gateway: 1, connect_count: 3 },
+            Kind::Connect { user: UserId(1), gateway: 1, connect_count: 3, expires_s: 60 },
+            Kind::Refreshed { expires_s: 90 },
+            Kind::TokenRefused { gateway: 1, expires_s: -3 },
+            Kind::TokenTaken { gateway: 1, flaw: "forged", expires_s: 5, not_before_s: Some(4), asked: 7 },
+            Kind::Clock { ahead_us: -5 },
             Kind::Disconnect { reason: "reset" },
             Kind::Send {
                 conversation,

@@ -10,7 +10,7 @@ mod hop;
 mod recorder;
 
 pub use content::{What, body_hash, payload_hash};
-pub use event::{Arrived, Entity, Event, Harm, Kind, Via};
+pub use event::{Arrived, EVER, Entity, Event, Harm, Kind, Via, Word};
 pub use filter::Filter;
 pub use hop::{Asked, Extent, Hop, Place, Told};
 pub use recorder::Recorder;

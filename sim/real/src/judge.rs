@@ -452,5 +452,7 @@ fn sum(totals: &[FleetTotals]) -> FleetTotals {
         discarded: all.discarded + one.discarded,
         synced: all.synced + one.synced,
         frames: all.frames + one.frames,
+        refreshes: all.refreshes + one.refreshes,
+        tokens_refused: all.tokens_refused + one.tokens_refused,
     })
 }

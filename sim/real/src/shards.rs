@@ -7,10 +7,10 @@ use crate::conclude::{ONE_OF_SEVERAL, judged};
 use crate::judge::Judge;
 use crate::options::LoadOptions;
 use crate::target::Target;
-use squall_generators::{Insiders, Part, Population, RunId, Who};
+use squall_generators::{Backend, Insiders, Part, Population, RunId, Who};
 use squall_history::{Event, Kind};
 use squall_outcome::{Judged, reasons};
-use squall_protocol::token::TokenSecret;
+use squall_protocol::token::Issuer;
 use squall_reports::record::{LoadRecord, ShardRecord, overall_verdict};
 use squall_reports::{RunRecord, store};
 use squall_scenarios::{FaultKind, Scenario};
@@ -166,7 +166,10 @@ fn judge_of(first: &Shard, scenario: &Scenario) -> io::Result<(Judge, Who)> {
         path: String::new(),
         address: std::net::SocketAddr::from(([127, 0, 0, 1], 0)),
     };
-    let who = Who { run: RunId(run), ..Who::everybody(seed, Arc::new(TokenSecret::new(""))) };
+    let who = Who {
+        run: RunId(run),
+        ..Who::everybody(seed, Arc::new(Backend::new(Issuer::of_secret(""), 0, Duration::from_secs(60))))
+    };
     let options = LoadOptions {
         seed,
         run: RunId(run),

@@ -1,12 +1,15 @@
 //! The driver: a task that owns the device's machine and carries out what it says.
 //!
 //! **Invariant:** every output of the machine is carried out in order, and nothing else decides when to connect, to
-//! send again or to sync. Guarded on real sockets by `system/server/tests/sigkill`.
+//! send again, to sync or to show a newer token. Guarded on real sockets by `system/server/tests/{sigkill,tokens}`.
 
 use crate::dial::Dial;
 use crate::link::{self, Link, LinkError};
+use crate::tokens::Tokens;
 use squall_core::Time;
 use squall_core::client::{ClientSession, Output, Shown};
+use squall_protocol::close::CloseReason;
+use squall_protocol::token::Token;
 use squall_protocol::{
     ClientFrame, ClientMsgId, Codec, ConversationId, DeviceId, Payload, Refusal, Seq, UserId, limits,
 };
@@ -21,8 +24,6 @@ use tokio::time::Instant;
 pub struct Config {
     pub user: UserId,
     pub device: DeviceId,
-    /// Issued for exactly this user and device.
-    pub token: String,
     pub codec: Codec,
     /// Connects of this device in earlier lives. It should not shrink; seconds since the Unix epoch do not, and where a clock was
     /// set back the server tells how far the device had counted.
@@ -39,6 +40,12 @@ pub enum Event {
         code: Option<u16>,
         reason: String,
     },
+    /// The app's backend has no token for it at the moment; the device asks again by itself.
+    NoToken {
+        reason: String,
+    },
+    /// One gateway after the other has refused its tokens, new ones too. It stops, and goes on after `Device::resume`.
+    TokenRefused,
     /// Another connection with this device's token has taken its place twice within a minute: it is open a second time. This one
     /// stops, and goes on after `Device::resume`.
     Stopped,
@@ -111,8 +118,8 @@ pub struct Device {
 }
 
 impl Device {
-    /// Starts the device; it connects at once. Call inside a tokio runtime.
-    pub fn start(config: Config, dial: Arc<dyn Dial>) -> (Device, Events) {
+    /// Starts the device; it connects at once. `tokens` issues its tokens, all of them for this user and device. Call inside a tokio runtime.
+    pub fn start(config: Config, tokens: Arc<dyn Tokens>, dial: Arc<dyn Dial>) -> (Device, Events) {
         let (commands, queue) = mpsc::channel(limits::MAX_DEVICE_COMMANDS);
         let (events, seen) = mpsc::channel(limits::MAX_DEVICE_EVENTS);
         let driver = Driver {
@@ -122,6 +129,9 @@ impl Device {
                 session
             },
             config,
+            tokens,
+            token: None,
+            fetching: None,
             dial,
             started: Instant::now(),
             link: LinkState::Down,
@@ -167,7 +177,7 @@ impl Device {
         wait.await.map_err(|_| Gone)
     }
 
-    /// Connects again after `Event::Stopped`.
+    /// Connects again after `Event::Stopped` or `Event::TokenRefused`.
     pub async fn resume(&self) -> Result<(), Gone> {
         self.tell(Command::Resume).await
     }
@@ -181,11 +191,14 @@ impl Device {
     }
 }
 
+type Fetching = Pin<Box<dyn Future<Output = std::io::Result<Token>> + Send>>;
 type Opening = Pin<Box<dyn Future<Output = Result<Link, LinkError>> + Send>>;
 
 /// Where the connection stands.
 enum LinkState {
     Down,
+    /// It is opened when the token is there.
+    AwaitingToken,
     Opening(Opening),
     Up(Box<Link>),
 }
@@ -195,12 +208,17 @@ enum Woken {
     Command(Option<Command>),
     Link(Result<squall_protocol::ServerFrame, LinkError>),
     Opened(Result<Box<Link>, LinkError>),
+    Fetched(std::io::Result<Token>),
     Timeout,
 }
 
 struct Driver {
     session: ClientSession,
     config: Config,
+    tokens: Arc<dyn Tokens>,
+    /// The newest one, unless it was refused.
+    token: Option<Token>,
+    fetching: Option<Fetching>,
     dial: Arc<dyn Dial>,
     started: Instant,
     link: LinkState,
@@ -229,10 +247,12 @@ impl Driver {
                 Woken::Command(Some(command)) => self.handle_command(command, now),
                 Woken::Opened(Ok(link)) => {
                     self.link = LinkState::Up(link);
-                    self.session.handle_connected(self.config.token.clone(), now, &mut self.outputs);
+                    let token = self.token.clone().expect("nothing is opened without one");
+                    self.session.handle_connected(token, now, &mut self.outputs);
                 }
                 Woken::Opened(Err(error)) | Woken::Link(Err(error)) => self.lose(&error).await,
                 Woken::Link(Ok(frame)) => self.session.handle_frame(frame, now, &mut self.outputs),
+                Woken::Fetched(fetched) => self.handle_fetched(fetched, now).await,
                 Woken::Timeout => self.session.handle_timeout(now, &mut self.outputs),
             }
         }
@@ -249,9 +269,15 @@ impl Driver {
                 None => std::future::pending().await,
             }
         };
+        let fetched = async {
+            match &mut self.fetching {
+                Some(fetching) => fetching.await,
+                None => std::future::pending().await,
+            }
+        };
         let link = async {
             match &mut self.link {
-                LinkState::Down => std::future::pending().await,
+                LinkState::Down | LinkState::AwaitingToken => std::future::pending().await,
                 LinkState::Opening(opening) => Woken::Opened(opening.await.map(Box::new)),
                 LinkState::Up(link) => Woken::Link(link.read().await),
             }
@@ -260,6 +286,7 @@ impl Driver {
             biased;
             command = commands.recv() => Woken::Command(command),
             () = timeout => Woken::Timeout,
+            fetched = fetched => Woken::Fetched(fetched),
             woken = link => woken,
         }
     }
@@ -295,10 +322,21 @@ impl Driver {
         for output in std::mem::take(&mut self.outputs) {
             let event = match output {
                 Output::Connect => {
-                    let (dial, attempt) = (Arc::clone(&self.dial), self.session.connect_count());
-                    self.link = LinkState::Opening(Box::pin(link::open(dial, attempt, self.config.codec)));
+                    if self.token.is_none() {
+                        self.fetch();
+                    }
+                    if self.fetching.is_some() {
+                        self.link = LinkState::AwaitingToken;
+                    } else {
+                        self.open();
+                    }
                     continue;
                 }
+                Output::FetchToken => {
+                    self.fetch();
+                    continue;
+                }
+                Output::TokenRefused => Event::TokenRefused,
                 Output::Disconnect(reason) => {
                     self.link = LinkState::Down;
                     self.frames.clear();
@@ -337,6 +375,40 @@ impl Driver {
         Ok(())
     }
 
+    fn open(&mut self) {
+        let (dial, attempt) = (Arc::clone(&self.dial), self.session.connect_count());
+        self.link = LinkState::Opening(Box::pin(link::open(dial, attempt, self.config.codec)));
+    }
+
+    fn fetch(&mut self) {
+        self.fetching.get_or_insert_with(|| self.tokens.fetch());
+    }
+
+    async fn handle_fetched(&mut self, fetched: std::io::Result<Token>, now: Time) {
+        self.fetching = None;
+        let failed = match fetched {
+            Ok(token) => {
+                self.token = Some(token.clone());
+                self.session.handle_token(token, now, &mut self.outputs);
+                None
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        if let LinkState::AwaitingToken = self.link {
+            match self.token {
+                Some(_) => self.open(),
+                None => {
+                    self.link = LinkState::Down;
+                    self.session.handle_disconnected(now);
+                }
+            }
+        }
+        if let Some(reason) = failed {
+            // When nobody reads, the next `carry_out` ends the device.
+            let _ = self.tell(Event::NoToken { reason }).await;
+        }
+    }
+
     async fn tell(&mut self, event: Event) -> Result<(), Gone> {
         self.events.send(event).await.map_err(|_| Gone)
     }
@@ -344,7 +416,6 @@ impl Driver {
     async fn lose(&mut self, error: &LinkError) {
         self.link = LinkState::Down;
         self.frames.clear();
-        self.session.handle_disconnected(self.now());
         let code = match error {
             LinkError::Closed { code, .. } => Some(*code),
             LinkError::Dial(_)
@@ -355,6 +426,15 @@ impl Driver {
             | LinkError::Unreadable(_)
             | LinkError::OtherCodec => None,
         };
+        match code {
+            Some(code) => self.session.handle_closed(code, self.now(), &mut self.outputs),
+            None => self.session.handle_disconnected(self.now()),
+        }
+        if code.is_some_and(|code| {
+            [CloseReason::BadToken, CloseReason::TokenExpired].map(CloseReason::code).contains(&code)
+        }) {
+            self.token = None;
+        }
         // When nobody reads, the next `carry_out` ends the device.
         let _ = self.tell(Event::Offline { code, reason: error.to_string() }).await;
     }

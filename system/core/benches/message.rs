@@ -35,7 +35,7 @@ fn online(user: UserId, device: DeviceId) -> ClientSession {
     let mut out = Vec::new();
     session.come_back(Time::ZERO, &mut out);
     session.handle_connected("token".into(), Time::ZERO, &mut out);
-    session.handle_frame(ServerFrame::Welcome { user, device }, Time::ZERO, &mut out);
+    session.handle_frame(ServerFrame::Welcome { user, device, expires_in_ms: u64::MAX }, Time::ZERO, &mut out);
     session
 }
 

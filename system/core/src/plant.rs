@@ -86,6 +86,12 @@ pub enum Plant {
     TailToldByItsEnd,
     CrossingLeftToFollowers,
     OneGoneAllUnfollowed,
+    ExpiredTokenTaken,
+    AlgorithmFromTheToken,
+    RefreshByAnothersToken,
+    RefreshMovesNothing,
+    ConnectionsOutliveTokens,
+    ClockSetUnnoticed,
 }
 
 /// Whether this bug is planted in the process.

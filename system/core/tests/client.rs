@@ -8,6 +8,8 @@ const C: ConversationId = ConversationId(7);
 const ME: UserId = UserId(1);
 const MINE: DeviceId = DeviceId(10);
 
+const WELCOME: ServerFrame = ServerFrame::Welcome { user: ME, device: MINE, expires_in_ms: u64::MAX };
+
 const fn at(ms: u64) -> Time {
     Time(ms * 1_000)
 }
@@ -20,7 +22,7 @@ fn online() -> ClientSession {
     out.clear();
     s.handle_connected("t".into(), at(0), &mut out);
     assert_eq!(out, [Output::Transmit(ClientFrame::Hello { token: "t".into(), connect_count: 1 })]);
-    s.handle_frame(ServerFrame::Welcome { user: ME, device: MINE }, at(0), &mut Vec::new());
+    s.handle_frame(WELCOME, at(0), &mut Vec::new());
     s
 }
 
@@ -58,6 +60,7 @@ fn brief(out: &[Output]) -> Vec<String> {
             Output::Transmit(ClientFrame::Send { client_seq, .. }) => Some(format!("send {}", client_seq.0)),
             Output::Transmit(ClientFrame::Ping) => Some("ping".into()),
             Output::Disconnect(why) => Some(format!("disconnect: {why}")),
+            Output::FetchToken | Output::TokenRefused => Some("token".into()),
             Output::Connect => Some("connect".into()),
             Output::Transmit(frame) => Some(format!("{frame:?}")),
             Output::Stopped => Some("stopped".into()),
@@ -224,7 +227,7 @@ fn a_new_connection_resends_and_says_so() {
     s.handle_timeout(s.poll_timeout(), &mut out);
     s.handle_connected("t".into(), at(600), &mut out);
     out.clear();
-    s.handle_frame(ServerFrame::Welcome { user: ME, device: MINE }, at(700), &mut out);
+    s.handle_frame(WELCOME, at(700), &mut out);
     let cause = ResendCause::Connected;
     assert!(out.contains(&Output::Resent { conversation: C, client_msg_id: ClientMsgId(1), cause }));
     assert_eq!(brief(&out), ["send 1", "send 2"]);
@@ -248,7 +251,7 @@ fn connect(s: &mut ClientSession) -> (u64, Time) {
     s.handle_timeout(now, &mut out);
     assert_eq!(out, [Output::Connect]);
     s.handle_connected("t".into(), now, &mut out);
-    s.handle_frame(ServerFrame::Welcome { user: ME, device: MINE }, now, &mut Vec::new());
+    s.handle_frame(WELCOME, now, &mut Vec::new());
     (s.connect_count(), now)
 }
 
@@ -419,7 +422,7 @@ fn a_device_that_is_told_to_come_back_reads_on_sends_nothing_and_connects_when_i
     s.handle_timeout(at(1_437), &mut out);
     assert_eq!((out.pop(), s.connect_count()), (Some(Output::Connect), 2));
     s.handle_connected("t".into(), at(1_500), &mut Vec::new());
-    assert_eq!(step(&mut s, ServerFrame::Welcome { user: ME, device: MINE }, at(1_510)), ["send 2"]);
+    assert_eq!(step(&mut s, WELCOME, at(1_510)), ["send 2"]);
 }
 
 #[test]

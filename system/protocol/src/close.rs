@@ -44,7 +44,7 @@ reasons! {
     Malformed = 4000, "malformed frame";
     /// A frame before `hello`, or a second `hello`.
     HelloExpected = 4001, "hello expected, once and first";
-    /// The token is not one of ours.
+    /// The token is not one of ours, or of another device than the connection's.
     BadToken = 4002, "token refused";
     /// No `hello` in time.
     HelloTimeout = 4003, "no hello in time";
@@ -58,6 +58,8 @@ reasons! {
     Superseded = 4007, "connected elsewhere";
     /// A `connect_count` beyond `highest_connect_count()`.
     CountTooHigh = 4008, "connect count ahead of its time";
+    /// The token has expired, by the gateway's clock: a newer one is good.
+    TokenExpired = 4009, "token expired, fetch a new one";
 }
 
 impl CloseReason {
@@ -75,7 +77,8 @@ impl CloseReason {
             | CloseReason::HelloTimeout
             | CloseReason::Unacked
             | CloseReason::Superseded
-            | CloseReason::CountTooHigh => false,
+            | CloseReason::CountTooHigh
+            | CloseReason::TokenExpired => false,
         }
     }
 }

@@ -3,7 +3,6 @@
 //!
 //! **Invariant:** the secret itself is never sent: a proof is its HMAC-SHA-256 (RFC 2104) over a text of its own, in hexadecimal.
 
-use crate::token::from_hex;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::fmt::Write;
@@ -39,6 +38,13 @@ impl ClusterSecret {
     pub fn is_proved_by(&self, proof: &str) -> bool {
         from_hex(proof).is_some_and(|mac| self.mac().verify_slice(&mac).is_ok())
     }
+}
+
+/// Bytes of their one spelling: digits in lower case.
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digit = |c: char| c.to_digit(16).filter(|_| !c.is_ascii_uppercase()).map(|d| d as u8);
+    let digits: Vec<u8> = text.chars().map(digit).collect::<Option<_>>()?;
+    digits.len().is_multiple_of(2).then(|| digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
 }
 
 #[cfg(test)]

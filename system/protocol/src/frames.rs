@@ -6,6 +6,7 @@
 
 use crate::ids::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId};
 use crate::payload::Payload;
+use crate::token::Token;
 use serde::{Deserialize, Serialize};
 
 /// What a device sends.
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 #[serde(tag = "op", rename_all = "snake_case")]
 pub enum ClientFrame {
     /// The first frame, once. `connect_count` grows with every attempt of this device.
-    Hello { token: String, connect_count: u64 },
+    Hello { token: Token, connect_count: u64 },
     /// Append to a conversation. Resent unchanged until `sent` or a definite refusal comes.
     Send { conversation: ConversationId, client_msg_id: ClientMsgId, client_seq: ClientSeq, payload: Payload },
     /// Everything up to here has been shown on this device.
@@ -22,6 +23,8 @@ pub enum ClientFrame {
     Sync { conversation: ConversationId, since_seq: Seq },
     /// The heartbeat.
     Ping,
+    /// A newer token of the same device: the connection lasts as long as that one.
+    Refresh { token: Token },
 }
 
 /// What a gateway sends.
@@ -32,6 +35,8 @@ pub enum ServerFrame {
     Welcome {
         user: UserId,
         device: DeviceId,
+        /// How long the token still counts, by the gateway's clock and without its leeway.
+        expires_in_ms: u64,
     },
     /// The message is on disk, at this place.
     Sent {
@@ -74,6 +79,10 @@ pub enum ServerFrame {
     /// elsewhere so long after it is closed.
     ComeBack {
         after_ms: u64,
+    },
+    /// The answer to `refresh`: the new token still counts for so long.
+    Refreshed {
+        expires_in_ms: u64,
     },
 }
 

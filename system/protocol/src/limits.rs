@@ -69,6 +69,20 @@ pub const SILENCE_LIMIT: Duration = Duration::from_secs(90);
 pub const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// How long an opening handshake and the first frame may take, together.
 pub const HELLO_LIMIT: Duration = Duration::from_secs(10);
+/// How long a token counts beyond its expiry, and ahead of its beginning, by the clock of the gateway that is shown it: clocks differ.
+pub const TOKEN_LEEWAY: Duration = Duration::from_secs(60);
+/// A token in its compact form. Who a device is takes 200 bytes; an app's backend may say more.
+pub const MAX_TOKEN_BYTES: usize = 4 * 1024;
+/// How long a token counts is told to a device, and looked at, up to here: longer is as good as ever.
+pub const LONGEST_EXPIRY_TOLD: Duration = Duration::from_secs(30 * 24 * 3_600);
+/// A device asks for a new token, and shows it, again after this long without an answer.
+pub const REFRESH_RETRY_AFTER: Duration = Duration::from_secs(10);
+/// A gateway looks at all expiries anew when its clock is found to have been set by as much.
+pub const CLOCK_STEP: Duration = Duration::from_secs(1);
+/// Gateways that refuse a device's tokens, one after the other, before it gives up: one may have a wrong clock.
+pub const MAX_TOKEN_REFUSALS: u8 = 2;
+/// Keys under which tokens are checked at once: one that goes, one that comes, and room.
+pub const MAX_TOKEN_KEYS: usize = 16;
 /// A device whose sends have no answer for this long connects elsewhere even if its gateway answers all else: that one may be cut
 /// off from a shard that others reach. A shard that is down for everybody makes nobody leave before.
 pub const ELSEWHERE_AFTER: Duration = Duration::from_secs(60);

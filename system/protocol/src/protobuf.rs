@@ -7,6 +7,7 @@
 use crate::frames::{ClientFrame, Entry, ErrorCode, Head, LogSpan, Refusal, ServerFrame};
 use crate::ids::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId};
 use crate::payload::{Payload, Users};
+use crate::token::Token;
 use crate::wire::client::{client_frame, server_frame};
 use crate::wire::{client, log};
 use prost::Message;
@@ -70,18 +71,20 @@ frames! {
     Ack { conversation, up_to_seq }
     Sync { conversation, since_seq }
     Ping {}
+    Refresh { token }
 }
 
 frames! {
     ServerFrame as server_frame: server_to_wire, server_from_wire;
-    Welcome { user, device }
+    Welcome { user, device, expires_in_ms }
     Sent { conversation, client_msg_id, server_seq, stored_at_ms }
     Page { span, head }
     Heads { heads }
     Pong {}
     Error { code, conversation }
     Stale { connect_count, superseded }
-    ComeBack { after_ms };
+    ComeBack { after_ms }
+    Refreshed { expires_in_ms };
     encoded as
         ServerFrame::Deliver(span) => server_frame::Frame::Deliver(span_to_wire(span)),
         ServerFrame::Refused { conversation, client_msg_id, reason } => {
@@ -145,7 +148,19 @@ macro_rules! itself {
     };
 }
 
-itself!(u64, bool, String);
+itself!(u64, bool);
+
+impl Field for Token {
+    type Wire = String;
+
+    fn to_wire(&self) -> String {
+        self.as_str().to_owned()
+    }
+
+    fn from_wire(token: String) -> Result<Self, ProtobufError> {
+        Ok(token.into())
+    }
+}
 
 /// A UUID is its sixteen bytes.
 impl Field for ClientMsgId {

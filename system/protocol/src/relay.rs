@@ -31,13 +31,17 @@ pub fn request_to_wire(frame: &ClientFrame) -> (ConversationId, request::Request
         ClientFrame::Send { conversation, .. }
         | ClientFrame::Ack { conversation, .. }
         | ClientFrame::Sync { conversation, .. } => *conversation,
-        ClientFrame::Hello { .. } | ClientFrame::Ping => unreachable!("a gateway answers these"),
+        ClientFrame::Hello { .. } | ClientFrame::Ping | ClientFrame::Refresh { .. } => {
+            unreachable!("a gateway answers these")
+        }
     };
     let request = match client_to_wire(frame) {
         client_frame::Frame::Send(send) => request::Request::Send(send),
         client_frame::Frame::Ack(ack) => request::Request::Ack(ack),
         client_frame::Frame::Sync(sync) => request::Request::Sync(sync),
-        client_frame::Frame::Hello(_) | client_frame::Frame::Ping(_) => unreachable!("a gateway answers these"),
+        client_frame::Frame::Hello(_) | client_frame::Frame::Ping(_) | client_frame::Frame::Refresh(_) => {
+            unreachable!("a gateway answers these")
+        }
     };
     (conversation, request)
 }
@@ -71,7 +75,8 @@ pub fn reply_to_wire(frame: &ServerFrame) -> reply::Reply {
         | server_frame::Frame::Deliver(_)
         | server_frame::Frame::Heads(_)
         | server_frame::Frame::Pong(_)
-        | server_frame::Frame::ComeBack(_) => unreachable!("no shard replies with these"),
+        | server_frame::Frame::ComeBack(_)
+        | server_frame::Frame::Refreshed(_) => unreachable!("no shard replies with these"),
     }
 }
 

@@ -30,7 +30,8 @@ fn payload() -> impl Strategy<Value = Payload> {
 
 fn client_frame() -> impl Strategy<Value = ClientFrame> {
     prop_oneof![
-        (".{0,40}", any::<u64>()).prop_map(|(token, connect_count)| ClientFrame::Hello { token, connect_count }),
+        (".{0,40}", any::<u64>())
+            .prop_map(|(token, connect_count)| ClientFrame::Hello { token: token.into(), connect_count }),
         (any::<u128>(), any::<u128>(), any::<u64>(), payload()).prop_map(|(c, id, n, payload)| {
             ClientFrame::Send {
                 conversation: ConversationId(c),
@@ -44,6 +45,7 @@ fn client_frame() -> impl Strategy<Value = ClientFrame> {
         (any::<u128>(), any::<u64>())
             .prop_map(|(c, s)| ClientFrame::Sync { conversation: ConversationId(c), since_seq: Seq(s) }),
         Just(ClientFrame::Ping),
+        ".{0,40}".prop_map(|token| ClientFrame::Refresh { token: token.into() }),
     ]
 }
 
@@ -88,7 +90,12 @@ fn refusal() -> impl Strategy<Value = Refusal> {
 fn server_frame() -> impl Strategy<Value = ServerFrame> {
     let (conversation, id) = (any::<u128>().prop_map(ConversationId), any::<u128>().prop_map(ClientMsgId));
     prop_oneof![
-        any::<[u64; 2]>().prop_map(|[u, d]| ServerFrame::Welcome { user: UserId(u), device: DeviceId(d) }),
+        any::<[u64; 3]>().prop_map(|[u, d, expires_in_ms]| ServerFrame::Welcome {
+            user: UserId(u),
+            device: DeviceId(d),
+            expires_in_ms
+        }),
+        any::<u64>().prop_map(|expires_in_ms| ServerFrame::Refreshed { expires_in_ms }),
         (conversation.clone(), id.clone(), any::<[u64; 2]>()).prop_map(
             |(conversation, client_msg_id, [s, stored_at_ms])| {
                 ServerFrame::Sent { conversation, client_msg_id, server_seq: Seq(s), stored_at_ms }

@@ -9,9 +9,9 @@ use crate::observer::{Observer, Point};
 use crate::serve::{Env, ServeError, serve};
 use crate::stop::Stop;
 use crate::storage::{Directory, DirectoryError};
+use squall_core::gateway::Keys;
 use squall_core::rate::UserLimits;
 use squall_protocol::cluster_secret::ClusterSecret;
-use squall_protocol::token::TokenSecret;
 use squall_protocol::{HostName, PerRole, Role};
 use std::io::{self, Read};
 use std::net::SocketAddr;
@@ -32,7 +32,8 @@ pub struct LocalConfig {
     pub shards: u32,
     /// Where the shards keep their databases; created if absent.
     pub data: PathBuf,
-    pub secret: TokenSecret,
+    /// Under which tokens are checked. Whoever keeps a clone can replace them while it runs.
+    pub keys: Keys,
     /// What one user may do.
     pub limits: UserLimits,
     /// redb's cache, for each shard.
@@ -103,7 +104,7 @@ impl Local {
                     connector: Arc::new(process.clone()),
                     wall_ms,
                     observer: Arc::new(Stderr(role.host(index))),
-                    secret: config.secret.clone(),
+                    keys: config.keys.clone(),
                     cluster_secret: cluster_secret.clone(),
                     limits: config.limits,
                     greetings: descriptors::greetings(config.gateways),

@@ -10,9 +10,9 @@ use crate::storage::OpenStorage;
 use crate::tasks::{Panicked, Tasks, reason};
 use crate::{bus, gateway, messages, registry};
 use futures_util::FutureExt;
+use squall_core::gateway::Keys;
 use squall_core::rate::UserLimits;
 use squall_protocol::cluster_secret::ClusterSecret;
-use squall_protocol::token::TokenSecret;
 use squall_protocol::{HostName, Role};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub struct Env {
     pub wall_ms: fn() -> u64,
     pub observer: Arc<dyn Observer>,
     /// Under which tokens of devices are checked.
-    pub secret: TokenSecret,
+    pub keys: Keys,
     /// By which roles know each other.
     pub cluster_secret: ClusterSecret,
     pub limits: UserLimits,
@@ -77,7 +77,7 @@ async fn run(host: HostName, mut cluster: Cluster, env: Env, tasks: Tasks) -> Re
             cluster,
             clock,
             observer: env.observer,
-            secret: env.secret,
+            keys: env.keys,
             limits: env.limits,
             greetings: env.greetings,
             tasks,

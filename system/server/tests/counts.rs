@@ -3,12 +3,11 @@
 
 mod common;
 
-use common::{PATIENCE, Raw, SECRET, TempDir, token};
-use squall_client::{Config, Device, Event, Events, Gateways};
+use common::{PATIENCE, Raw, TempDir, token};
+use squall_client::{Config, Device, Event, Events, Fixed, Gateways};
 use squall_core::rate::UserLimits;
 use squall_protocol::close::CloseReason;
 use squall_protocol::limits::CLOCK_FLOOR_S;
-use squall_protocol::token::TokenSecret;
 use squall_protocol::{ClientFrame, ClientMsgId, Codec, DeviceId, ServerFrame, UserId};
 use squall_server::local::{Local, LocalConfig};
 use std::path::Path;
@@ -25,7 +24,7 @@ async fn start(data: &Path) -> Local {
         gateways: 2,
         shards: 1,
         data: data.to_owned(),
-        secret: TokenSecret::new(SECRET),
+        keys: common::keys(),
         limits: UserLimits::default(),
         cache_bytes: 1 << 20,
     };
@@ -35,9 +34,8 @@ async fn start(data: &Path) -> Local {
 /// Anne's only device, as it was started with this count.
 fn anne(local: &Local, connects_before: u64) -> (Device, Events) {
     let urls: Vec<String> = local.gateways().iter().map(|address| format!("ws://{address}")).collect();
-    let config =
-        Config { user: ANNE, device: DeviceId(10), token: token(ANNE.0, 10), codec: Codec::Json, connects_before };
-    Device::start(config, Arc::new(Gateways::new(&urls, 0).unwrap()))
+    let config = Config { user: ANNE, device: DeviceId(10), codec: Codec::Json, connects_before };
+    Device::start(config, Arc::new(Fixed(token(ANNE.0, 10))), Arc::new(Gateways::new(&urls, 0).unwrap()))
 }
 
 /// Writes to Bert, and waits until that is stored.

@@ -2,10 +2,9 @@
 
 mod common;
 
-use common::{PATIENCE, Raw, SECRET, TempDir};
+use common::{PATIENCE, Raw, TempDir};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use squall_core::rate::UserLimits;
-use squall_protocol::token::TokenSecret;
 use squall_protocol::{
     ClientFrame, ClientMsgId, ClientSeq, Codec, ConversationId, Payload, Refusal, Seq, ServerFrame, UserId,
 };
@@ -32,7 +31,7 @@ fn live(data: &Path, act: impl AsyncFnOnce(&mut Raw)) {
             gateways: 1,
             shards: 1,
             data: data.to_owned(),
-            secret: TokenSecret::new(SECRET),
+            keys: common::keys(),
             limits: UserLimits::default(),
             cache_bytes: 1 << 20,
         });

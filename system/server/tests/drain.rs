@@ -2,10 +2,9 @@
 
 mod common;
 
-use common::{PATIENCE, Raw, SECRET, TempDir};
+use common::{PATIENCE, Raw, TempDir};
 use squall_core::rate::UserLimits;
 use squall_protocol::limits::COME_BACK_WITHIN;
-use squall_protocol::token::TokenSecret;
 use squall_protocol::{
     ClientFrame, ClientMsgId, ClientSeq, Codec, ConversationId, Payload, Seq, ServerFrame, UserId,
 };
@@ -24,7 +23,7 @@ async fn start(data: &Path) -> Local {
         gateways: 1,
         shards: 2,
         data: data.to_owned(),
-        secret: TokenSecret::new(SECRET),
+        keys: common::keys(),
         limits: UserLimits::default(),
         cache_bytes: 1 << 20,
     };

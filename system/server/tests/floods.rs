@@ -2,12 +2,11 @@
 
 mod common;
 
-use common::{PATIENCE, Raw, SECRET, TempDir};
+use common::{PATIENCE, Raw, TempDir};
 use futures_util::{SinkExt, StreamExt};
 use squall_core::rate::{Rate, UserLimits};
 use squall_protocol::close::CloseReason;
 use squall_protocol::limits::{MAX_CONTROL_FRAME_BYTES, MAX_FRAMES_BEFORE_HELLO};
-use squall_protocol::token::TokenSecret;
 use squall_protocol::{
     ClientFrame, ClientMsgId, ClientSeq, Codec, ConversationId, Payload, Seq, ServerFrame, UserId,
 };
@@ -35,7 +34,7 @@ async fn start_with(dir: &TempDir, frames: Rate) -> Local {
         gateways: 1,
         shards: 1,
         data: dir.path().join("data"),
-        secret: TokenSecret::new(SECRET),
+        keys: common::keys(),
         limits,
         cache_bytes: 1 << 20,
     };

@@ -2,11 +2,10 @@
 
 mod common;
 
-use common::{PATIENCE, Raw, SECRET, TempDir};
+use common::{PATIENCE, Raw, TempDir};
 use prost::Message;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use squall_core::rate::UserLimits;
-use squall_protocol::token::TokenSecret;
 use squall_protocol::wire::log::{ConversationRow, FenceRow, MemberRow, SenderRow, StoredEntry, payload};
 use squall_protocol::{
     ClientFrame, ClientMsgId, ClientSeq, Codec, ConversationId, Payload, Refusal, ServerFrame, UserId, Users,
@@ -53,7 +52,7 @@ fn lived_in() -> TempDir {
             gateways: 1,
             shards: 1,
             data: dir.path().to_owned(),
-            secret: TokenSecret::new(SECRET),
+            keys: common::keys(),
             limits: UserLimits::default(),
             cache_bytes: 1 << 20,
         });

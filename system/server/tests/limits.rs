@@ -2,10 +2,9 @@
 
 mod common;
 
-use common::{PATIENCE, Raw, SECRET, TempDir, token};
-use squall_client::{Config, Device, Event, Gateways};
+use common::{PATIENCE, Raw, TempDir, token};
+use squall_client::{Config, Device, Event, Fixed, Gateways};
 use squall_core::rate::{Rate, UserLimits};
-use squall_protocol::token::TokenSecret;
 use squall_protocol::{
     ClientFrame, ClientMsgId, ClientSeq, Codec, ConversationId, DeviceId, Payload, Refusal, ServerFrame, UserId,
 };
@@ -24,7 +23,7 @@ async fn start(data: &Path, limits: UserLimits) -> Local {
         gateways: 1,
         shards: 1,
         data: data.to_owned(),
-        secret: TokenSecret::new(SECRET),
+        keys: common::keys(),
         limits,
         cache_bytes: 1 << 20,
     };
@@ -139,16 +138,10 @@ async fn a_device_that_is_told_to_wait_does_and_loses_nothing() {
     let dir = TempDir::new("limits");
     let limits = UserLimits { sends: Rate { per_second: 30, burst: 10 }, ..UserLimits::default() };
     let local = start(&dir.path().join("data"), limits).await;
-    let config = Config {
-        user: ANNE,
-        device: DeviceId(10),
-        token: token(ANNE.0, 10),
-        codec: Codec::Json,
-        connects_before: 0,
-    };
+    let config = Config { user: ANNE, device: DeviceId(10), codec: Codec::Json, connects_before: 0 };
     let gateways = Gateways::new(&[format!("ws://{}", local.gateways()[0])], 0).unwrap();
     let began = Instant::now();
-    let (device, mut events) = Device::start(config, Arc::new(gateways));
+    let (device, mut events) = Device::start(config, Arc::new(Fixed(token(ANNE.0, 10))), Arc::new(gateways));
     for n in 0..MESSAGES {
         device.send_direct(BERT, ClientMsgId(1_000 + n), ClientMsgId(n), n.to_string()).await.unwrap();
     }

@@ -2,9 +2,8 @@
 
 mod common;
 
-use common::{Raw, SECRET, TempDir};
+use common::{Raw, TempDir};
 use squall_core::rate::UserLimits;
-use squall_protocol::token::TokenSecret;
 use squall_protocol::{
     ClientFrame, ClientMsgId, ClientSeq, Codec, ConversationId, Payload, Refusal, Seq, ServerFrame, UserId,
 };
@@ -74,7 +73,7 @@ async fn a_third_person_can_neither_read_nor_block_a_direct_conversation() {
             gateways: 1,
             shards: 2,
             data: dir.path().join("data"),
-            secret: TokenSecret::new(SECRET),
+            keys: common::keys(),
             limits: UserLimits::default(),
             cache_bytes: 4 * 1024 * 1024,
         };

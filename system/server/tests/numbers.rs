@@ -2,9 +2,8 @@
 
 mod common;
 
-use common::{Raw, SECRET, TempDir};
+use common::{Raw, TempDir};
 use squall_core::rate::UserLimits;
-use squall_protocol::token::TokenSecret;
 use squall_protocol::{
     ClientFrame, ClientMsgId, ClientSeq, Codec, ConversationId, Payload, Refusal, Seq, ServerFrame, UserId,
 };
@@ -34,7 +33,7 @@ async fn two_people_with_one_device_number_do_not_disturb_each_other() {
         gateways: 1,
         shards: 1,
         data: dir.path().join("data"),
-        secret: TokenSecret::new(SECRET),
+        keys: common::keys(),
         limits: UserLimits::default(),
         cache_bytes: 1 << 20,
     };

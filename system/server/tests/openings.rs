@@ -5,7 +5,6 @@ mod common;
 
 use common::{PATIENCE, Raw, SECRET, TempDir};
 use squall_core::rate::UserLimits;
-use squall_protocol::token::TokenSecret;
 use squall_protocol::{ClientFrame, ClientMsgId, ClientSeq, Codec, ConversationId, Payload, ServerFrame, UserId};
 use squall_server::local::{Local, LocalConfig};
 use squall_server::storage::FORMAT;
@@ -23,7 +22,7 @@ fn config(data: PathBuf) -> LocalConfig {
         gateways: 1,
         shards: SHARDS,
         data,
-        secret: TokenSecret::new(SECRET),
+        keys: common::keys(),
         limits: UserLimits::default(),
         cache_bytes: 1 << 20,
     }
@@ -150,7 +149,7 @@ fn chatd_without_a_secret_says_how_to_give_one() {
         .unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{told}");
-    assert!(told.contains("give --secret-file FILE (or --secret TEXT"), "{told}");
+    assert!(told.contains("give --secret-file FILE or --keys FILE (or --secret TEXT"), "{told}");
 }
 
 #[test]

@@ -2,10 +2,9 @@
 
 mod common;
 
-use common::{PATIENCE, Raw, SECRET, TempDir};
+use common::{PATIENCE, Raw, TempDir};
 use squall_core::rate::{Rate, UserLimits};
 use squall_protocol::limits::{MAX_BODY_JSON_BYTES, MAX_SENDS_IN_FLIGHT, MAX_SYNCS_OPEN};
-use squall_protocol::token::TokenSecret;
 use squall_protocol::{
     ClientFrame, ClientMsgId, ClientSeq, Codec, ConversationId, Payload, Seq, ServerFrame, UserId,
 };
@@ -23,7 +22,7 @@ async fn start(data: &Path, limits: UserLimits) -> Local {
         gateways: 1,
         shards: 1,
         data: data.to_owned(),
-        secret: TokenSecret::new(SECRET),
+        keys: common::keys(),
         limits,
         cache_bytes: 1 << 20,
     };

@@ -3,10 +3,9 @@
 
 mod common;
 
-use common::{Raw, SECRET, TempDir};
+use common::{Raw, TempDir};
 use squall_core::rate::UserLimits;
 use squall_protocol::Codec;
-use squall_protocol::token::TokenSecret;
 use squall_server::local::{Local, LocalConfig};
 use std::collections::BTreeSet;
 use std::fs;
@@ -42,7 +41,7 @@ async fn the_gateways_ports_are_the_only_ones() {
         gateways: 2,
         shards: 3,
         data: dir.path().to_owned(),
-        secret: TokenSecret::new(SECRET),
+        keys: common::keys(),
         limits: UserLimits::default(),
         cache_bytes: 1 << 20,
     })

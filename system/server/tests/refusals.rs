@@ -3,12 +3,10 @@
 
 mod common;
 
-use common::{Raw, SECRET, TempDir, token};
+use common::{Raw, TempDir, token};
 use squall_core::rate::UserLimits;
-use squall_protocol::token::TokenSecret;
 use squall_protocol::{
-    ClientFrame, ClientMsgId, ClientSeq, Codec, ConversationId, DeviceId, Payload, Refusal, Seq, ServerFrame,
-    UserId,
+    ClientFrame, ClientMsgId, ClientSeq, Codec, ConversationId, Payload, Refusal, Seq, ServerFrame, UserId,
 };
 use squall_server::local::{Local, LocalConfig};
 use std::path::Path;
@@ -24,7 +22,7 @@ async fn start(data: &Path) -> Local {
         gateways: 2,
         shards: 1,
         data: data.to_owned(),
-        secret: TokenSecret::new(SECRET),
+        keys: common::keys(),
         limits: UserLimits::default(),
         cache_bytes: 1 << 20,
     };
@@ -35,8 +33,7 @@ async fn start(data: &Path) -> Local {
 async fn bert(local: &Local, gateway: usize, connect_count: u64) -> Raw {
     let mut raw = Raw::open(local.gateways()[gateway], Codec::Json).await;
     raw.send(ClientFrame::Hello { token: token(BERT, 20), connect_count }).await;
-    let welcome = ServerFrame::Welcome { user: UserId(BERT), device: DeviceId(20) };
-    assert_eq!(raw.frame().await, welcome);
+    common::welcome(&mut raw, BERT, 20).await;
     raw
 }
 

@@ -3,7 +3,7 @@
 use squall_core::rate::UserLimits;
 use squall_protocol::Role;
 use squall_protocol::cluster_secret::ClusterSecret;
-use squall_protocol::token::TokenSecret;
+use squall_protocol::token::KeySet;
 use squall_server::net::{BoxFuture, BoxStream, Connector, Listener, Tcp};
 use squall_server::observer::Unobserved;
 use squall_server::{Cluster, Env, Stop, serve};
@@ -39,7 +39,7 @@ async fn told_of(role: Role, connector: Arc<dyn Connector>) -> String {
         connector,
         wall_ms: || 0,
         observer: Arc::new(Unobserved),
-        secret: TokenSecret::new("a secret for tests"),
+        keys: KeySet::of_secret("a secret for tests").into(),
         cluster_secret: ClusterSecret::new("a secret for links"),
         limits: UserLimits::default(),
         greetings: squall_protocol::limits::MAX_GREETINGS,

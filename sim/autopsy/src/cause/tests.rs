@@ -40,7 +40,11 @@ fn told(property: &str, seq: Option<u64>, device: Option<DeviceId>, steps: Vec<(
 }
 
 fn connect(ms: u64, device: DeviceId) -> (u64, Entity, Kind) {
-    (ms, Entity::Device(device), Kind::Connect { user: U, gateway: 0, connect_count: 1 })
+    (
+        ms,
+        Entity::Device(device),
+        Kind::Connect { user: U, gateway: 0, connect_count: 1, expires_s: squall_history::EVER },
+    )
 }
 
 fn send(ms: u64) -> (u64, Entity, Kind) {

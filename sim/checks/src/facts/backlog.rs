@@ -182,7 +182,15 @@ mod tests {
             let facts = Facts::new(&Config { shards: vec![9], ..Config::default() });
             let mut run = Run { facts, model: Model::default(), t: 1_000, logs: Default::default() };
             for device in 0..DEVICES {
-                run.push(device, Kind::Connect { user: user(device), gateway: 0, connect_count: 1 });
+                run.push(
+                    device,
+                    Kind::Connect {
+                        user: user(device),
+                        gateway: 0,
+                        connect_count: 1,
+                        expires_s: squall_history::EVER,
+                    },
+                );
             }
             run
         }
@@ -195,7 +203,15 @@ mod tests {
         fn connect(&mut self, device: u64) {
             self.model.away[device as usize] = false;
             self.model.paused[device as usize] = Default::default();
-            self.push(device, Kind::Connect { user: user(device), gateway: 0, connect_count: 2 });
+            self.push(
+                device,
+                Kind::Connect {
+                    user: user(device),
+                    gateway: 0,
+                    connect_count: 2,
+                    expires_s: squall_history::EVER,
+                },
+            );
         }
 
         fn disconnect(&mut self, device: u64) {

@@ -7,13 +7,16 @@
 
 use clap::Parser;
 use squall_core::rate::UserLimits;
-use squall_protocol::token::TokenSecret;
+use squall_protocol::token::{Claims, Issuer, KeySet};
 use squall_protocol::{DeviceId, UserId, limits};
 use squall_server::local::{Local, LocalConfig};
 use squall_world::plants;
 use std::error::Error;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+
+/// A time that no test outlives.
+const AFTER_EVERY_TEST_S: u64 = 1 << 40;
 
 #[derive(Parser)]
 struct Args {
@@ -40,16 +43,20 @@ fn main() -> Result<(), Box<dyn Error>> {
         squall_core::plant::plant(bug.plant);
     }
     if args.tokens {
-        return make_tokens(&TokenSecret::new(args.secret));
+        return make_tokens(&Issuer::of_secret(args.secret));
     }
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(args))
 }
 
-fn make_tokens(secret: &TokenSecret) -> Result<(), Box<dyn Error>> {
+fn make_tokens(issuer: &Issuer) -> Result<(), Box<dyn Error>> {
     for line in std::io::stdin().lines() {
         let line = line?;
         let (user, device) = line.split_once(' ').ok_or("a line is `user device`")?;
-        println!("{}", secret.issue(UserId(user.parse()?), DeviceId(device.parse()?)));
+        let (user, device) = (UserId(user.parse()?), DeviceId(device.parse()?));
+        println!(
+            "{}",
+            issuer.issue(&Claims { user, device, expires_s: AFTER_EVERY_TEST_S, not_before_s: None }).as_str()
+        );
     }
     Ok(())
 }
@@ -60,7 +67,7 @@ async fn serve(args: Args) -> Result<(), Box<dyn Error>> {
         gateways: args.gateways,
         shards: args.shards,
         data: args.data.unwrap_or_default(),
-        secret: TokenSecret::new(args.secret),
+        keys: KeySet::of_secret(args.secret).into(),
         limits: UserLimits::default(),
         cache_bytes: limits::STORAGE_CACHE_BYTES,
     })

@@ -42,11 +42,14 @@ pub struct Args {
     #[arg(long, value_parser = input::seed, allow_negative_numbers = true)]
     seed: Option<u64>,
     /// A file with the secret under which the server checks tokens.
-    #[arg(long, value_name = "FILE", required_unless_present_any = ["secret", "token_command"], conflicts_with = "token_command")]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["secret", "keys", "token_command"], conflicts_with_all = ["keys", "token_command"])]
     secret_file: Option<PathBuf>,
     /// The secret itself, to be seen by everybody who can list processes: for trying things out.
-    #[arg(long, value_name = "TEXT", conflicts_with_all = ["secret_file", "token_command"])]
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["secret_file", "keys", "token_command"])]
     secret: Option<String>,
+    /// The file with the keys under which the server checks tokens, a JWK Set; one of them is a secret, or has its private key.
+    #[arg(long, value_name = "FILE", conflicts_with = "token_command")]
+    keys: Option<PathBuf>,
     /// A command that reads lines of `user device` and writes a token for each: for servers whose tokens come from elsewhere.
     #[arg(long, value_name = "COMMAND")]
     token_command: Option<String>,
@@ -281,10 +284,14 @@ fn drawn() -> RunId {
 }
 
 fn tokens_of(args: &Args, scenario: &Scenario, seed: u64, run: RunId) -> Result<SharedTokens, Exit> {
-    match &args.token_command {
-        Some(command) => tokens::from_command(command, scenario, seed, run).or_else(refuse),
-        None => tokens::from_secret(args.secret.as_deref(), args.secret_file.as_deref()).or_else(refuse),
+    if let Some(command) = &args.token_command {
+        return tokens::from_command(command, scenario, seed, run).or_else(refuse);
     }
+    let key = match &args.keys {
+        Some(file) => tokens::key(file),
+        None => tokens::secret(args.secret.as_deref(), args.secret_file.as_deref()),
+    };
+    key.map(|issuer| tokens::from_key(issuer, scenario)).or_else(refuse)
 }
 
 impl Ready {
@@ -417,6 +424,7 @@ impl Ready {
         match (&args.secret_file, &args.token_command) {
             (Some(file), _) => said.push_str(&format!(" --secret-file {}", file.display())),
             (_, Some(_)) => said.push_str(" --token-command ..."),
+            _ if args.keys.is_some() => said.push_str(" --keys ..."),
             _ => said.push_str(" --secret ..."),
         }
         for (is_set, flag) in [(args.no_profile, " --no-profile"), (args.skip_unsupported, " --skip-unsupported")]

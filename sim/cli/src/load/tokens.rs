@@ -1,8 +1,10 @@
-//! Tokens for the devices of a run: made here with the server's secret, or asked of a command.
+//! Tokens for the devices of a run: made here with a key of the server, or asked of a command.
 
+use squall_core::Time;
 use squall_generators::population::Population;
-use squall_generators::{RunId, SharedTokens, Tokens};
-use squall_protocol::token::TokenSecret;
+use squall_generators::tokens::Issued;
+use squall_generators::{Backend, RunId, SharedTokens, Tokens};
+use squall_protocol::token::{Issuer, KeySet, Token};
 use squall_protocol::{DeviceId, UserId};
 use squall_real::FIRST_FRESH;
 use squall_scenarios::Scenario;
@@ -11,9 +13,17 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Made with the server's secret, which is given or stands in a file.
-pub fn from_secret(secret: Option<&str>, file: Option<&Path>) -> Result<SharedTokens, String> {
+/// Made as the app's backend would, with a key that the server has.
+#[expect(clippy::disallowed_methods, reason = "a living server has the machine's clock, or one like it")]
+pub fn from_key(issuer: Issuer, scenario: &Scenario) -> SharedTokens {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Arc::new(Backend::new(issuer, now.as_secs(), scenario.tokens.lifetime.as_duration()))
+}
+
+/// The server's secret, which is given or stands in a file.
+pub fn secret(secret: Option<&str>, file: Option<&Path>) -> Result<Issuer, String> {
     let secret = match (secret, file) {
         (Some(secret), _) => secret.to_owned(),
         (None, Some(file)) => std::fs::read_to_string(file).map_err(|error| {
@@ -23,16 +33,25 @@ pub fn from_secret(secret: Option<&str>, file: Option<&Path>) -> Result<SharedTo
     };
     match secret.trim() {
         "" => Err("the secret is empty: give the one that the server has".into()),
-        secret => Ok(Arc::new(TokenSecret::new(secret))),
+        secret => Ok(Issuer::of_secret(secret)),
     }
+}
+
+/// The first key with which tokens can be made, of a file that is the server's `--keys`.
+pub fn key(file: &Path) -> Result<Issuer, String> {
+    let wrong = |error: String| format!("cannot take a key from {}: {error}", file.display());
+    let json = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+    KeySet::of_jwk_set(&json).and_then(|keys| keys.issuer(None)).map_err(|error| wrong(error.to_string()))
 }
 
 /// Tokens that a command has made, by device.
 struct Made(BTreeMap<DeviceId, String>);
 
 impl Tokens for Made {
-    fn issue(&self, _user: UserId, device: DeviceId) -> String {
-        self.0.get(&device).cloned().unwrap_or_default()
+    /// There is one for the whole run. Whoever made it knows when it expires.
+    fn issue(&self, _user: UserId, device: DeviceId, _now: Time) -> Issued {
+        let token = Token::from(self.0.get(&device).cloned().unwrap_or_default());
+        Issued { token, expires_s: i64::MAX, not_before_s: None }
     }
 }
 

@@ -6,10 +6,10 @@ use super::probe::Probe;
 use super::turmoil;
 use crate::disk::Disk;
 use crate::plants;
+use squall_core::gateway::Keys;
 use squall_core::rate::UserLimits;
 use squall_generators::rng::{Stream, key};
 use squall_protocol::cluster_secret::ClusterSecret;
-use squall_protocol::token::TokenSecret;
 use squall_protocol::{HostName, Role};
 use squall_runtime::interpose::SimulatedClock;
 use squall_server::net::{BoxFuture, Connector};
@@ -31,7 +31,7 @@ pub const EPOCH_US: u64 = 1_767_225_600_000_000;
 #[derive(Clone)]
 pub struct Common {
     pub cluster: Cluster,
-    pub secret: TokenSecret,
+    pub keys: Keys,
     pub cluster_secret: ClusterSecret,
     /// What one user may do.
     pub limits: UserLimits,
@@ -131,7 +131,7 @@ async fn boot(name: HostName, probe: Arc<Probe>, common: &Common, commit_stream:
         connector,
         wall_ms,
         observer: probe,
-        secret: common.secret.clone(),
+        keys: common.keys.clone(),
         cluster_secret: common.cluster_secret.clone(),
         limits: common.limits,
         greetings: squall_protocol::limits::MAX_GREETINGS,

@@ -74,7 +74,7 @@ fn asked(frame: &ClientFrame) -> Option<(ConversationId, Asked)> {
         }
         ClientFrame::Ack { conversation, up_to_seq } => Some((conversation, Asked::Ack { up_to: up_to_seq })),
         ClientFrame::Sync { conversation, since_seq } => Some((conversation, Asked::Sync { since: since_seq })),
-        ClientFrame::Hello { .. } | ClientFrame::Ping => None,
+        ClientFrame::Hello { .. } | ClientFrame::Ping | ClientFrame::Refresh { .. } => None,
     }
 }
 
@@ -124,7 +124,8 @@ fn told(frame: &ServerFrame) -> Option<(ConversationId, Answer)> {
         | ServerFrame::Heads { .. }
         | ServerFrame::Pong
         | ServerFrame::Stale { .. }
-        | ServerFrame::ComeBack { .. } => None,
+        | ServerFrame::ComeBack { .. }
+        | ServerFrame::Refreshed { .. } => None,
     }
 }
 

@@ -29,11 +29,22 @@ pub struct Machine {
     pub paused: u32,
     /// What its work costs it, where work has a price.
     pub busy: Busy,
+    /// How far its clock is off, in µs, as it was last told.
+    pub skew_told: i64,
 }
 
 impl Machine {
     pub fn new(name: String, host: HostName, probe: Arc<Probe>) -> Self {
-        Machine { name, host, probe, power: Power::Up, held_down: 0, paused: 0, busy: Busy::default() }
+        Machine {
+            name,
+            host,
+            probe,
+            power: Power::Up,
+            held_down: 0,
+            paused: 0,
+            busy: Busy::default(),
+            skew_told: 0,
+        }
     }
 
     /// Nothing of its process runs until as many `resume`s.

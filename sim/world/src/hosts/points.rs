@@ -55,6 +55,8 @@ pub const SOMETIMES: &[&str] = &[
     "closed_as_unacked",
     "closed_as_superseded",
     "closed_for_restart",
+    "closed_for_an_expired_token",
+    "closed_for_a_bad_token",
     "closed_otherwise",
     "link_down",
     "shard_restarted_with_sends_waiting",
@@ -79,6 +81,7 @@ pub const SOMETIMES: &[&str] = &[
     "body_of_every_script",
     "log_longer_than_an_index_row",
     "refused_to_no_member",
+    "token_refused_twice",
 ];
 
 /// What a point counts as.
@@ -134,6 +137,8 @@ pub(super) fn names(point: &Point<'_>) -> &'static [&'static str] {
         Point::Closed { reason: CloseReason::Unacked, .. } => &["closed_as_unacked"],
         Point::Closed { reason: CloseReason::Superseded, .. } => &["closed_as_superseded"],
         Point::Closed { reason: CloseReason::Restart, .. } => &["closed_for_restart"],
+        Point::Closed { reason: CloseReason::TokenExpired, .. } => &["closed_for_an_expired_token"],
+        Point::Closed { reason: CloseReason::BadToken, .. } => &["closed_for_a_bad_token"],
         Point::Closed { .. } => &["closed_otherwise"],
         Point::LinkDown { .. } => &["link_down"],
         Point::Lost { .. } | Point::LinkUp { .. } => &[],

@@ -6,8 +6,12 @@
 use super::Stage;
 use super::strike::Strike;
 use crate::hosts::machine::Power;
+use squall_history::{Entity, Event, Kind};
 use squall_protocol::Role;
 use squall_scenarios::{FaultKind, Targets};
+
+/// A clock that is further off by as much, in µs, is told of again.
+const TOLD_FROM_US: u64 = 100_000;
 
 /// Machines with a wrong clock, and how many entries each had stamped before.
 pub(in crate::nemesis) struct Held(Vec<(usize, u64)>);
@@ -46,7 +50,14 @@ pub(super) fn apply<'a>(active: impl Iterator<Item = (&'a Strike, &'a Held)>, st
         }
     }
     for (machine, skew) in skews.into_iter().enumerate() {
-        let group = stage.group_of(machine);
-        stage.groups[group].set_clock_skew(skew as i64);
+        let (group, skew) = (stage.group_of(machine), skew as i64);
+        stage.groups[group].set_clock_skew(skew);
+        let told = &mut stage.machines[machine].skew_told;
+        if told.abs_diff(skew) >= TOLD_FROM_US || (skew == 0 && *told != 0) {
+            *told = skew;
+            let event =
+                Event { t: stage.now, at: Entity::Host(machine as u16), kind: Kind::Clock { ahead_us: skew } };
+            stage.tell(event);
+        }
     }
 }

@@ -23,11 +23,11 @@ use squall_core::rate::{Rate, UserLimits};
 use squall_generators::client_faults::SharedClientFaults;
 use squall_generators::places::Places;
 use squall_generators::rng::key;
-use squall_generators::{Fleet, Insiders, Liars, Who};
+use squall_generators::{Backend, Fleet, Insiders, Liars, Who};
 use squall_history::Recorder;
 use squall_network::{HostId, Network, Profile as LinkProfile, ProfileId};
 use squall_protocol::cluster_secret::ClusterSecret;
-use squall_protocol::token::TokenSecret;
+use squall_protocol::token::{Issuer, KeySet, Material};
 use squall_protocol::{Role, limits};
 use squall_runtime::Marks;
 use squall_runtime::interpose::SimulatedClock;
@@ -37,7 +37,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A power cut loses most of what was not synced, keeps some of it, and may tear a block.
 const DISK: DiskConfig =
@@ -75,7 +75,7 @@ impl<'a> World<'a> {
         let clients = scenario.population.devices();
         let common = Common {
             cluster: cluster(scenario),
-            secret: TokenSecret::new(key(seed, "token secret").to_le_bytes()),
+            keys: keys(seed).into(),
             cluster_secret: ClusterSecret::new(key(seed, "cluster secret").to_le_bytes()),
             limits: user_limits(&scenario.limits),
             commit_latency: scenario.topology.commit_latency.as_duration(),
@@ -151,7 +151,7 @@ impl<'a> World<'a> {
             faults: client_faults.clone(),
         };
         let charged = Account::Fleet.enter();
-        let who = Who::everybody(seed, Arc::new(common.secret.clone()));
+        let who = Who::everybody(seed, Arc::new(backend(seed, scenario.tokens.lifetime.as_duration())));
         let (liars, insiders) = (Liars::new(scenario, &who), Insiders::new(scenario, &who));
         let fleet = Fleet::new(last_mile, client_faults.clone(), scenario, who);
         drop(charged);
@@ -202,6 +202,28 @@ impl<'a> World<'a> {
             peak: Peak::default(),
         })
     }
+}
+
+/// Under which tokens are made: a secret, by its id. Beside it the server has a pair of keys, with which nobody is issued anything.
+const SECRET: &str = "secret";
+const PAIR: &str = "pair";
+
+fn secret(seed: u64) -> [u8; 32] {
+    std::array::from_fn(|n| key(seed, &format!("token secret {n}")) as u8)
+}
+
+fn pair(seed: u64) -> [u8; 32] {
+    std::array::from_fn(|n| key(seed, &format!("token pair {n}")) as u8)
+}
+
+fn keys(seed: u64) -> KeySet {
+    KeySet::of(&[(SECRET, Material::Secret(&secret(seed))), (PAIR, Material::Pair(pair(seed)))])
+}
+
+/// The app's backend, whose clock is right.
+fn backend(seed: u64, lifetime: Duration) -> Backend {
+    let issuer = Issuer::of(SECRET, Material::Secret(&secret(seed)));
+    Backend::new(issuer, EPOCH_US / 1_000_000, lifetime).beside_pair(PAIR, pair(seed))
 }
 
 /// What the checks need to know of the world.

@@ -1,14 +1,15 @@
 //! A terminal client: lines in, messages out.
 
 use clap::Parser;
-use squall_client::{Config, Device, Event, Gateways};
+use squall_client::{BoxFuture, Config, Device, Event, Fixed, Gateways, Tokens};
 use squall_core::client::Shown;
-use squall_protocol::close::CloseReason;
 use squall_protocol::ids::mix;
 use squall_protocol::limits::{ANSWER_LIMIT, LINGER};
+use squall_protocol::token::{Claims, Token};
 use squall_protocol::{ClientMsgId, Codec, ConversationId, DeviceId, Name, Payload, Refusal, UserId};
 use std::collections::BTreeMap;
-use std::process::ExitCode;
+use std::io;
+use std::process::{ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -31,9 +32,12 @@ struct Cli {
     /// A gateway; repeat it for several.
     #[arg(long, required = true, value_name = "ws://HOST:PORT")]
     url: Vec<String>,
-    /// From `chatd token --user N --device N`.
-    #[arg(long)]
-    token: String,
+    /// From `chatd token --user N --device N`. When it has expired, so has the device.
+    #[arg(long, required_unless_present = "token_command")]
+    token: Option<String>,
+    /// A shell command that prints a token: run at the start, and whenever a newer one is needed.
+    #[arg(long, value_name = "COMMAND", conflicts_with = "token")]
+    token_command: Option<String>,
     /// Speak Protobuf rather than JSON.
     #[arg(long)]
     protobuf: bool,
@@ -109,13 +113,22 @@ fn parse(line: &str) -> Result<Line<'_>, String> {
     }
 }
 
-/// Who the token speaks for; only a gateway can tell whether it is genuine.
-fn claims(token: &str) -> Option<(UserId, DeviceId)> {
-    let mut parts = token.split('.');
-    let user = parts.next()?.parse().ok()?;
-    let device = parts.next()?.parse().ok()?;
-    let is_whole = parts.next().is_some() && parts.next().is_none();
-    (is_whole && UserId(user).is_valid()).then_some((UserId(user), DeviceId(device)))
+/// Tokens that a shell command prints.
+struct Printed(String);
+
+impl Tokens for Printed {
+    fn fetch(&self) -> BoxFuture<io::Result<Token>> {
+        let mut shell = tokio::process::Command::new("sh");
+        shell.args(["-c", &self.0]).stdin(Stdio::null()).stderr(Stdio::inherit()).kill_on_drop(true);
+        Box::pin(async move {
+            let said = shell.output().await?;
+            let printed = String::from_utf8_lossy(&said.stdout).trim().to_owned();
+            match said.status.success() && !printed.is_empty() {
+                true => Ok(printed.into()),
+                false => Err(io::Error::other(format!("--token-command printed no token ({})", said.status))),
+            }
+        })
+    }
 }
 
 /// Message ids that no other process of this device has used: the moment of the start, and a count.
@@ -197,12 +210,13 @@ impl Chat {
     fn show(&mut self, event: Event) -> bool {
         match event {
             Event::Online => eprintln!("* online as user {}", self.user),
-            Event::Offline { code, reason } if code == Some(CloseReason::BadToken.code()) => {
+            Event::TokenRefused => {
                 eprintln!(
-                    "error: {reason}\nask for a new one: chatd token --user N --device N --secret-file FILE"
+                    "error: no gateway takes the token\nask for a new one: chatd token --user N --device N --secret-file FILE"
                 );
                 return false;
             }
+            Event::NoToken { reason } => eprintln!("* no newer token: {reason}; trying again"),
             Event::Offline { reason, .. } => eprintln!("* offline: {reason}; trying again"),
             Event::Stopped => {
                 eprintln!(
@@ -275,12 +289,20 @@ fn words_for(reason: Refusal) -> &'static str {
 }
 
 async fn run(cli: Cli) -> Result<ExitCode, String> {
-    let (user, device) = claims(&cli.token)
-        .ok_or("--token is not a token: expected user.device.mac, as `chatd token` prints it")?;
+    let tokens: Arc<dyn Tokens> = match (cli.token, cli.token_command) {
+        (Some(token), _) => Arc::new(Fixed(token.into())),
+        (None, command) => Arc::new(Printed(command.unwrap_or_default())),
+    };
+    let first = tokens.fetch().await.map_err(|error| error.to_string())?;
+    // Only a gateway can tell whether it is genuine.
+    let Claims { user, device, .. } = first
+        .unproven_claims()
+        .ok_or("that is no token of a device: expected a JWT, as `chatd token` prints it")?;
     let gateways = Gateways::new(&cli.url, device.0).map_err(|e| format!("--url: {e}"))?;
     let codec = if cli.protobuf { Codec::Protobuf } else { Codec::Json };
     let (handle, mut events) = Device::start(
-        Config { user, device, token: cli.token, codec, connects_before: seconds_since_epoch() },
+        Config { user, device, codec, connects_before: seconds_since_epoch() },
+        tokens,
         Arc::new(gateways),
     );
     let mut chat = Chat { device: handle, user, ids: Ids::new(device), waiting: BTreeMap::new() };
@@ -374,14 +396,6 @@ mod tests {
         ] {
             let error = parse(wrong).unwrap_err();
             assert!(error.contains(word), "{wrong}: {error}");
-        }
-    }
-
-    #[test]
-    fn a_token_names_its_user_and_device() {
-        assert_eq!(claims("7.71.ab"), Some((UserId(7), DeviceId(71))));
-        for wrong in ["", "7", "7.71", "7.71.ab.c", "x.1.ab", "9223372036854775808.71.ab"] {
-            assert_eq!(claims(wrong), None, "{wrong}");
         }
     }
 }

@@ -38,6 +38,10 @@ pub enum Output {
     /// Drop the connection, without a further `handle_disconnected`.
     Disconnect(&'static str),
     Transmit(ClientFrame),
+    /// Get a newer token from the app's backend, show it with the next hello, and say `handle_token` when it is there.
+    FetchToken,
+    /// One gateway after the other refuses this device's tokens, new ones too: it stops, until its person takes it up again.
+    TokenRefused,
     /// The gateway has welcomed the device.
     Online,
     /// The device is open elsewhere, too, and the two have thrown each other out: this one stops, until its person takes it up

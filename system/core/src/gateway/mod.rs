@@ -2,9 +2,11 @@
 //! of the channels that it follows.
 
 mod channels;
+mod keys;
 mod registrations;
 mod session;
 
 pub use channels::{Channels, Heard, Member, Sync, Taken, Telling};
+pub use keys::Keys;
 pub use registrations::Registrations;
 pub use session::{Peer, ServerSession, Step};

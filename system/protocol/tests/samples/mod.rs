@@ -28,7 +28,8 @@ fn span(entries: u64) -> LogSpan {
 pub fn client_frames() -> Vec<(&'static str, ClientFrame)> {
     let payload = Payload::Text("x".repeat(200));
     vec![
-        ("hello", ClientFrame::Hello { token: "x".repeat(90), connect_count: 7 }),
+        ("hello", ClientFrame::Hello { token: "x".repeat(190).into(), connect_count: 7 }),
+        ("refresh", ClientFrame::Refresh { token: "x".repeat(190).into() }),
         ("ping", ClientFrame::Ping),
         ("send", ClientFrame::Send { conversation: C, client_msg_id: ID, client_seq: ClientSeq(3), payload }),
         ("ack", ClientFrame::Ack { conversation: C, up_to_seq: Seq(9) }),
@@ -38,7 +39,15 @@ pub fn client_frames() -> Vec<(&'static str, ClientFrame)> {
 
 pub fn server_frames() -> Vec<(&'static str, ServerFrame)> {
     vec![
-        ("welcome", ServerFrame::Welcome { user: UserId(u64::MAX / 3), device: DeviceId(500_001) }),
+        (
+            "welcome",
+            ServerFrame::Welcome {
+                user: UserId(u64::MAX / 3),
+                device: DeviceId(500_001),
+                expires_in_ms: 86_400_000,
+            },
+        ),
+        ("refreshed", ServerFrame::Refreshed { expires_in_ms: 86_400_000 }),
         ("pong", ServerFrame::Pong),
         (
             "sent",

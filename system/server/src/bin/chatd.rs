@@ -1,8 +1,9 @@
 //! The chat server: all roles in one process, with databases on the real disk.
 
 use clap::{Args, Parser, Subcommand};
+use squall_core::gateway::Keys;
 use squall_core::rate::{Rate, UserLimits};
-use squall_protocol::token::TokenSecret;
+use squall_protocol::token::{Claims, KeySet, Token};
 use squall_protocol::{DeviceId, UserId, limits};
 use squall_server::descriptors;
 use squall_server::local::{Local, LocalConfig, LocalError};
@@ -11,7 +12,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The chat server, all roles in one process. Ctrl-C or SIGTERM ends it in good order, the second time at once.
 #[derive(Parser)]
@@ -33,8 +34,14 @@ enum Command {
         /// Unique among the devices of all users.
         #[arg(long)]
         device: u64,
+        /// For how long it counts, in seconds.
+        #[arg(long, default_value_t = 30 * 24 * 3_600, value_name = "SECONDS")]
+        lifetime: u64,
+        /// Makes it with the key of this id. Else with the first that can: a secret, or a private key (`d`).
+        #[arg(long, value_name = "ID", requires = "keys")]
+        kid: Option<String>,
         #[command(flatten)]
-        secret: Secret,
+        keys: KeyOptions,
     },
 }
 
@@ -75,41 +82,68 @@ struct Serve {
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(..=3600), value_name = "SECONDS")]
     drain: u64,
     #[command(flatten)]
-    secret: Secret,
+    keys: KeyOptions,
 }
 
 /// Under which tokens are made and checked.
 #[derive(Args)]
-struct Secret {
-    /// The secret, to be seen by everybody who can list processes: for trying things out.
-    #[arg(long, value_name = "TEXT", conflicts_with = "secret_file")]
+struct KeyOptions {
+    /// A secret for HS256, to be seen by everybody who can list processes: for trying things out.
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["secret_file", "keys"])]
     secret: Option<String>,
-    /// A file with the secret; space around it is no part of it.
-    #[arg(long, value_name = "FILE")]
+    /// A file with a secret for HS256; space around it is no part of it.
+    #[arg(long, value_name = "FILE", conflicts_with = "keys")]
     secret_file: Option<PathBuf>,
+    /// A file with several keys, each with an id (`kid`): a JWK Set of secrets for HS256 and Ed25519 public keys for EdDSA. As the file of a secret,
+    /// it is read again on SIGHUP.
+    #[arg(long, value_name = "FILE")]
+    keys: Option<PathBuf>,
 }
 
-impl Secret {
-    fn read(self) -> Result<TokenSecret, String> {
-        let (secret, origin) = match (self.secret, self.secret_file) {
-            (Some(secret), _) => (secret, "--secret".to_owned()),
-            (None, Some(file)) => {
-                let secret = std::fs::read_to_string(&file).map_err(|error| {
-                    format!(
-                        "cannot read the secret from {}: {error}\nmake one: head -c 32 /dev/urandom | base64 > {0}",
-                        file.display()
-                    )
+impl KeyOptions {
+    fn read(&self) -> Result<KeySet, String> {
+        const MAKE_ONE: &str = "make one: head -c 32 /dev/urandom | base64";
+        let (secret, origin) = match (&self.secret, &self.secret_file, &self.keys) {
+            (_, _, Some(file)) => {
+                let said = |error: String| format!("cannot take the keys from {}: {error}", file.display());
+                let json = std::fs::read_to_string(file).map_err(|error| said(error.to_string()))?;
+                return KeySet::of_jwk_set(&json).map_err(|error| {
+                    said(format!(
+                        "{error}\nsystem/README.md shows such a file; a secret alone goes into --secret-file"
+                    ))
+                });
+            }
+            (Some(secret), _, _) => (secret.to_owned(), "--secret".to_owned()),
+            (_, Some(file), _) => {
+                let secret = std::fs::read_to_string(file).map_err(|error| {
+                    format!("cannot read the secret from {}: {error}\n{MAKE_ONE} > {0}", file.display())
                 })?;
                 (secret.trim().to_owned(), file.display().to_string())
             }
-            (None, None) => {
-                return Err("there is no secret: give --secret-file FILE (or --secret TEXT, to try things out)\nmake one: head -c 32 /dev/urandom | base64 > secret".to_owned());
+            (None, None, None) => {
+                return Err(format!(
+                    "there is no key of tokens: give --secret-file FILE or --keys FILE (or --secret TEXT, to try things out)\n{MAKE_ONE} > secret"
+                ));
             }
         };
         if secret.is_empty() {
-            return Err(format!("{origin} holds an empty secret\nmake one: head -c 32 /dev/urandom | base64"));
+            return Err(format!("{origin} holds an empty secret\n{MAKE_ONE}"));
         }
-        Ok(TokenSecret::new(secret))
+        Ok(KeySet::of_secret(secret))
+    }
+
+    /// Reads the keys anew, as whoever sends SIGHUP asks for. What cannot be read changes nothing.
+    fn read_again(&self, keys: &Keys) {
+        match self.read() {
+            Ok(read) => {
+                let names =
+                    read.names().map(|(id, algorithm)| format!("{} ({algorithm})", id.unwrap_or("without an id")));
+                let names: Vec<String> = names.collect();
+                keys.replace(read);
+                let _ = writeln!(io::stdout(), "keys of tokens from now on: {}", names.join(", "));
+            }
+            Err(error) => eprintln!("error: the keys of tokens stay as they were: {error}"),
+        }
     }
 }
 
@@ -155,12 +189,13 @@ async fn run(serve: Serve, data: PathBuf) -> Result<ExitCode, String> {
     descriptors::raise();
     // Listened for before anything is said to be ready, so that an early signal is not lost.
     let mut signals = Signals::listen().map_err(|error| format!("cannot listen for signals: {error}"))?;
+    let keys = Keys::from(serve.keys.read()?);
     let mut local = Local::start(LocalConfig {
         listen: serve.listen,
         gateways: serve.gateways,
         shards: serve.shards,
         data,
-        secret: serve.secret.read()?,
+        keys: keys.clone(),
         limits: UserLimits {
             frames: serve.limit_frames,
             sends: serve.limit_sends,
@@ -188,10 +223,15 @@ async fn run(serve: Serve, data: PathBuf) -> Result<ExitCode, String> {
         eprintln!("error: {}", report(error));
         Ok(ExitCode::FAILURE)
     };
-    tokio::select! {
-        biased;
-        () = signals.next() => {}
-        error = local.ended() => return failed(error),
+    loop {
+        tokio::select! {
+            biased;
+            signal = signals.next() => match signal {
+                Signal::End => break,
+                Signal::ReadKeys => serve.keys.read_again(&keys),
+            },
+            error = local.ended() => return failed(error),
+        }
     }
     let _ = writeln!(
         io::stdout(),
@@ -200,30 +240,43 @@ async fn run(serve: Serve, data: PathBuf) -> Result<ExitCode, String> {
     );
     tokio::select! {
         biased;
-        () = signals.next() => Ok(ExitCode::SUCCESS),
+        () = signals.end() => Ok(ExitCode::SUCCESS),
         ended = local.stop(Duration::from_secs(serve.drain)) => ended.map_or_else(failed, |()| Ok(ExitCode::SUCCESS)),
     }
 }
 
-/// Ctrl-C, and what a service manager sends.
+/// What somebody outside the process asks it for.
+enum Signal {
+    /// Ctrl-C, and what a service manager sends.
+    End,
+    /// SIGHUP.
+    ReadKeys,
+}
+
 #[cfg(unix)]
 struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
+    hang_up: tokio::signal::unix::Signal,
 }
 
 #[cfg(unix)]
 impl Signals {
     fn listen() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Signals { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
     }
 
-    async fn next(&mut self) {
+    async fn next(&mut self) -> Signal {
         tokio::select! {
             biased;
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => Signal::End,
+            _ = self.terminate.recv() => Signal::End,
+            _ = self.hang_up.recv() => Signal::ReadKeys,
         }
     }
 }
@@ -237,19 +290,41 @@ impl Signals {
         Ok(Signals)
     }
 
-    async fn next(&mut self) {
+    async fn next(&mut self) -> Signal {
         let _ = tokio::signal::ctrl_c().await;
+        Signal::End
     }
+}
+
+impl Signals {
+    async fn end(&mut self) {
+        while !matches!(self.next().await, Signal::End) {}
+    }
+}
+
+/// A token that counts from now on.
+#[expect(clippy::disallowed_methods, reason = "whoever issues tokens has a clock of their own")]
+fn issue(user: u64, device: u64, lifetime_s: u64, kid: Option<&str>, keys: &KeyOptions) -> Result<Token, String> {
+    let issuer = keys.read()?.issuer(kid).map_err(|error| error.to_string())?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Ok(issuer.issue(&Claims {
+        user: UserId(user),
+        device: DeviceId(device),
+        expires_s: now.as_secs().saturating_add(lifetime_s),
+        not_before_s: None,
+    }))
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let data = cli.serve.data.clone();
     let done = match (cli.command, data) {
-        (Some(Command::Token { user, device, secret }), _) => secret.read().map(|secret| {
-            println!("{}", secret.issue(UserId(user), DeviceId(device)));
-            ExitCode::SUCCESS
-        }),
+        (Some(Command::Token { user, device, lifetime, kid, keys }), _) => {
+            issue(user, device, lifetime, kid.as_deref(), &keys).map(|token| {
+                println!("{}", token.as_str());
+                ExitCode::SUCCESS
+            })
+        }
         (None, Some(data)) => match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
             Ok(runtime) => runtime.block_on(run(cli.serve, data)),
             Err(error) => Err(format!("cannot start: {error}")),

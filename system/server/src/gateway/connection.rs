@@ -371,11 +371,12 @@ impl Connection {
             Err(_) => return self.close(CloseReason::Malformed, backlog),
         };
         self.heard();
-        if matches!(frame, ClientFrame::Hello { .. }) {
+        if matches!(frame, ClientFrame::Hello { .. } | ClientFrame::Refresh { .. }) {
             self.gateway.observer.worked(Work::Token, 1);
         }
-        match self.session.handle_frame(frame, &self.gateway.secret, self.gateway.clock.wall_ms()) {
-            Step::Admit(peer) => self.admit(peer, backlog),
+        match self.session.handle_frame(frame, &self.gateway.keys, self.gateway.clock.wall_ms()) {
+            Step::Admit(peer, expires_s) => self.admit(peer, expires_s, backlog),
+            Step::Refreshed(expires_s) => self.refresh(expires_s, backlog),
             Step::Pong => self.push(ServerFrame::Pong, backlog),
             Step::Forward(peer, frame) => self.forward(peer, frame, backlog),
             Step::Close(reason) => self.close(reason, backlog),
@@ -446,16 +447,33 @@ impl Connection {
     }
 
     /// The token is good: welcome the device, and register it without waiting.
-    fn admit(&mut self, peer: Peer, backlog: &mut Backlog) {
+    fn admit(&mut self, peer: Peer, expires_s: u64, backlog: &mut Backlog) {
         let now = self.gateway.clock.now();
-        self.push(ServerFrame::Welcome { user: peer.user, device: peer.device }, backlog);
+        let expires_in_ms = expires_in_ms(expires_s, self.gateway.clock.wall_ms());
+        self.push(ServerFrame::Welcome { user: peer.user, device: peer.device, expires_in_ms }, backlog);
         let mut table = self.gateway.table();
         table.handle_admitted(self.id, peer);
+        table.handle_token(self.id, expires_s, now, self.gateway.clock.wall_ms());
         table.schedule(now + limits::SILENCE_LIMIT, self.id, Deadline::Silence);
         table.schedule(now + limits::HEADS_WITHOUT_REGISTRY_AFTER, self.id, Deadline::Registered);
         drop(table);
         self.gateway.register(self.id, peer);
     }
+
+    /// A newer token is good: the connection lasts as long as that one.
+    fn refresh(&mut self, expires_s: u64, backlog: &mut Backlog) {
+        let (now, wall_ms) = (self.gateway.clock.now(), self.gateway.clock.wall_ms());
+        if !planted(Plant::RefreshMovesNothing) {
+            self.gateway.table().handle_token(self.id, expires_s, now, wall_ms);
+        }
+        self.push(ServerFrame::Refreshed { expires_in_ms: expires_in_ms(expires_s, wall_ms) }, backlog);
+    }
+}
+
+/// How long a token still counts, as a device is told.
+fn expires_in_ms(expires_s: u64, wall_ms: u64) -> u64 {
+    let longest = limits::LONGEST_EXPIRY_TOLD.as_millis() as u64;
+    expires_s.saturating_mul(1_000).saturating_sub(wall_ms).min(longest)
 }
 
 impl Drop for Connection {

@@ -6,6 +6,7 @@ use super::table::{ConnectionId, Deadline};
 use crate::level::Level;
 use crate::links::{Queue, tell_fill};
 use crate::observer::Point;
+use squall_core::Time;
 use squall_core::plant::{Plant, planted};
 use squall_protocol::close::CloseReason;
 use squall_protocol::limits;
@@ -13,12 +14,20 @@ use std::sync::Arc;
 
 /// Looks at what is due, for as long as the gateway lives.
 pub async fn run(gateway: Arc<Gateway>) {
+    let mut ahead_ms = ahead_ms(&gateway);
     loop {
         tokio::time::sleep(limits::HOUSEKEEPING_INTERVAL).await;
+        let found_ms = self::ahead_ms(&gateway);
+        if !planted(Plant::ClockSetUnnoticed)
+            && u128::from(found_ms.abs_diff(ahead_ms)) >= limits::CLOCK_STEP.as_millis()
+        {
+            ahead_ms = found_ms;
+            gateway.table().handle_clock_set(gateway.clock.now(), gateway.clock.wall_ms());
+        }
         loop {
             let due = gateway.table().pop_due(gateway.clock.now());
-            let Some((id, deadline)) = due else { break };
-            handle(&gateway, id, deadline);
+            let Some((id, deadline, at)) = due else { break };
+            handle(&gateway, id, deadline, at);
         }
         let uplinks = &gateway.uplinks;
         let observer = gateway.observer.as_ref();
@@ -37,7 +46,13 @@ pub async fn run(gateway: Arc<Gateway>) {
     }
 }
 
-fn handle(gateway: &Gateway, id: ConnectionId, deadline: Deadline) {
+/// By how much the wall clock is ahead of the time since the start: always the same, unless it is set or runs wrong.
+fn ahead_ms(gateway: &Gateway) -> u64 {
+    gateway.clock.wall_ms().wrapping_sub(gateway.clock.now().0 / 1_000)
+}
+
+/// `at`: when it was due.
+fn handle(gateway: &Gateway, id: ConnectionId, deadline: Deadline, at: Time) {
     let now = gateway.clock.now();
     let mut table = gateway.table();
     let Some(row) = table.get_mut(id) else { return };
@@ -65,6 +80,8 @@ fn handle(gateway: &Gateway, id: ConnectionId, deadline: Deadline) {
             gateway.ask_heads_again(id, peer);
         }
         (Deadline::Linger, _) => row.end(),
+        (Deadline::Expiry, _) if planted(Plant::ConnectionsOutliveTokens) => {}
+        (Deadline::Expiry, _) => table.handle_expiry_due(id, at, now, gateway.clock.wall_ms()),
         // It has been met, or what was to be met is gone.
         (Deadline::Hello, Some(_))
         | (Deadline::Silence, None)

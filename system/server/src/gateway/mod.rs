@@ -30,8 +30,8 @@ use crate::stop::Stop;
 use crate::tasks::{Task, Tasks};
 use crate::work::Work;
 use handshakes::Handshakes;
+use squall_core::gateway::Keys;
 use squall_core::rate::UserLimits;
-use squall_protocol::token::TokenSecret;
 use squall_protocol::{Role, limits};
 use state::{Bounds, Gateway};
 use std::io;
@@ -46,7 +46,7 @@ pub struct Parts {
     pub cluster: Cluster,
     pub clock: Clock,
     pub observer: Arc<dyn Observer>,
-    pub secret: TokenSecret,
+    pub keys: Keys,
     pub limits: UserLimits,
     /// Connections in their opening handshake, and as many again that have shown no token.
     pub greetings: usize,
@@ -61,7 +61,7 @@ pub async fn run(mut parts: Parts) -> io::Result<()> {
         parts.index,
         parts.clock,
         parts.observer,
-        parts.secret,
+        parts.keys,
         uplinks,
         parts.tasks,
         Bounds { users: parts.limits, greetings: parts.greetings },

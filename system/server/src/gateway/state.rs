@@ -10,10 +10,9 @@ use crate::hop::Hop;
 use crate::links::Pushed;
 use crate::observer::{Observer, Point};
 use crate::tasks::Tasks;
-use squall_core::gateway::{Channels, Peer};
+use squall_core::gateway::{Channels, Keys, Peer};
 use squall_core::rate::{Rates, UserLimits};
 use squall_protocol::limits::{FRAMES_BOUGHT, FRAMES_BOUGHT_SHARE, FRAMES_PAUSE};
-use squall_protocol::token::TokenSecret;
 use squall_protocol::wire::registry::SnapshotEnd;
 use squall_protocol::wire::registry::session_request::Request as SessionKind;
 use squall_protocol::{UserId, limits};
@@ -33,7 +32,7 @@ pub struct Gateway {
     pub index: u32,
     pub clock: Clock,
     pub observer: Arc<dyn Observer>,
-    pub secret: TokenSecret,
+    pub keys: Keys,
     pub uplinks: Uplinks,
     pub tasks: Tasks,
     /// Frames of each user, and sends. Locked after the table, if both are.
@@ -56,7 +55,7 @@ impl Gateway {
         index: u32,
         clock: Clock,
         observer: Arc<dyn Observer>,
-        secret: TokenSecret,
+        keys: Keys,
         uplinks: Uplinks,
         tasks: Tasks,
         bounds: Bounds,
@@ -66,7 +65,7 @@ impl Gateway {
             index,
             clock,
             observer,
-            secret,
+            keys,
             uplinks,
             tasks,
             frames: Mutex::new(Rates::new(limits.frame_budget())),

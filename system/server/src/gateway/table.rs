@@ -12,10 +12,12 @@ use squall_core::gateway::Peer;
 use squall_protocol::Codec;
 use squall_protocol::close::CloseReason;
 use squall_protocol::ids::mix;
+use squall_protocol::token::refused_from_ms;
 use squall_protocol::{ConversationId, DeviceId, limits};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::task::Waker;
+use std::time::Duration;
 
 /// A connection: slot in the low half; in the high half how many connections there were before, counted from where this life of the gateway
 /// began to count.
@@ -41,11 +43,19 @@ pub enum Deadline {
     Heads,
     /// The peer has had time to read the close frame.
     Linger,
+    /// The token may have expired.
+    Expiry,
 }
 
 impl Deadline {
-    const ALL: [Deadline; 5] =
-        [Deadline::Hello, Deadline::Silence, Deadline::Registered, Deadline::Heads, Deadline::Linger];
+    const ALL: [Deadline; 6] = [
+        Deadline::Hello,
+        Deadline::Silence,
+        Deadline::Registered,
+        Deadline::Heads,
+        Deadline::Linger,
+        Deadline::Expiry,
+    ];
 }
 
 /// One connection as others see it.
@@ -54,6 +64,10 @@ pub struct ConnectionRow {
     pub codec: Codec,
     pub peer: Option<Peer>,
     pub last_heard: Time,
+    /// The `exp` of the newest token that its device has shown.
+    expires_s: u64,
+    /// When that is looked at next; other looks are of older tokens.
+    expiry_look: Time,
     /// The session of the registry that last confirmed this connection; 0 before the first.
     pub registered_in: u32,
     /// Heads have been asked for since the device connected.
@@ -188,6 +202,8 @@ impl Table {
             codec,
             peer: None,
             last_heard: now,
+            expires_s: 0,
+            expiry_look: Time::NEVER,
             registered_in: 0,
             heads_asked: false,
             heads_round: 0,
@@ -222,6 +238,40 @@ impl Table {
         if let Some(row) = self.get_mut(id) {
             row.peer = Some(peer);
         }
+    }
+
+    /// The device has shown a token with this `exp`: the connection lasts until the clock, which says `wall_ms`, has passed it by the leeway.
+    pub fn handle_token(&mut self, id: ConnectionId, expires_s: u64, now: Time, wall_ms: u64) {
+        let Some(row) = self.get_mut(id) else { return };
+        row.expires_s = expires_s;
+        self.look_at_expiry_by(id, now, wall_ms);
+    }
+
+    /// Sees to it that the connection's expiry is looked at in time. A clock runs as tokio's does until it is set, which `handle_clock_set` is for.
+    fn look_at_expiry_by(&mut self, id: ConnectionId, now: Time, wall_ms: u64) {
+        let Some(row) = self.get_mut(id) else { return };
+        let left = Duration::from_millis(refused_from_ms(row.expires_s).saturating_sub(wall_ms));
+        let look = now + left.min(limits::LONGEST_EXPIRY_TOLD);
+        if look < row.expiry_look {
+            row.expiry_look = look;
+            self.schedule(look, id, Deadline::Expiry);
+        }
+    }
+
+    /// A look at a connection's expiry is due: closes it if its token counts no longer.
+    pub fn handle_expiry_due(&mut self, id: ConnectionId, due: Time, now: Time, wall_ms: u64) {
+        let Some(row) = self.get_mut(id).filter(|row| row.expiry_look == due) else { return };
+        row.expiry_look = Time::NEVER;
+        if wall_ms >= refused_from_ms(row.expires_s) {
+            return row.close(CloseReason::TokenExpired);
+        }
+        self.look_at_expiry_by(id, now, wall_ms);
+    }
+
+    /// The clock has been set: what expires does so earlier or later than was thought.
+    pub fn handle_clock_set(&mut self, now: Time, wall_ms: u64) {
+        let open: Vec<ConnectionId> = self.open().map(|(id, _)| id).collect();
+        open.into_iter().for_each(|id| self.look_at_expiry_by(id, now, wall_ms));
     }
 
     pub fn get_mut(&mut self, id: ConnectionId) -> Option<&mut ConnectionRow> {
@@ -313,13 +363,14 @@ impl Table {
         self.deadlines.push(Reverse(PackedDeadline::new(at, id, deadline)));
     }
 
-    pub fn pop_due(&mut self, now: Time) -> Option<(ConnectionId, Deadline)> {
+    /// Takes what was due first, with the time at which it was, if that has come.
+    pub fn pop_due(&mut self, now: Time) -> Option<(ConnectionId, Deadline, Time)> {
         let Reverse(due) = *self.deadlines.peek()?;
         if due.at() > now {
             return None;
         }
         self.deadlines.pop();
-        Some((due.id, due.deadline()))
+        Some((due.id, due.deadline(), due.at()))
     }
 
     /// Connections whose device has shown its token.
@@ -364,14 +415,50 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_lasts_as_long_as_its_newest_token_by_a_clock_that_may_be_set() {
+        const NOW_MS: u64 = 1_800_000_000_000;
+        let exp = |after_s: u64| NOW_MS / 1_000 + after_s;
+        let at = |after_s: u64| Time(after_s * 1_000_000);
+        let mut table = Table::new(1, 0, 0);
+        let id = table.insert(Codec::Json, at(0));
+        table.handle_admitted(id, Peer { user: UserId(1), device: DeviceId(1), connect_count: 1 });
+        table.pop_due(at(1_000)).expect("its hello");
+        let due = |table: &mut Table, now: u64, ahead_s: u64| {
+            let mut looks = 0;
+            while let Some((id, Deadline::Expiry, due)) = table.pop_due(at(now)) {
+                table.handle_expiry_due(id, due, at(now), NOW_MS + (now + ahead_s) * 1_000);
+                looks += 1;
+            }
+            (looks, table.get_mut(id).unwrap().close)
+        };
+        table.handle_token(id, exp(40), at(0), NOW_MS);
+        assert_eq!(due(&mut table, 99, 0), (0, None));
+        // A newer one: the look finds out, and is followed by one.
+        table.handle_token(id, exp(100), at(50), NOW_MS + 50_000);
+        assert_eq!(due(&mut table, 100, 0), (1, None));
+        // One that ends before: looked at as early as that; the look at the other one is in vain.
+        table.handle_token(id, exp(90), at(101), NOW_MS + 101_000);
+        table.handle_token(id, exp(200), at(102), NOW_MS + 102_000);
+        table.handle_token(id, exp(90), at(103), NOW_MS + 103_000);
+        table.handle_token(id, exp(u64::MAX / 2), at(104), NOW_MS + 104_000);
+        assert_eq!(due(&mut table, 160, 0), (2, None));
+        // The clock goes ahead.
+        table.handle_token(id, exp(200), at(161), NOW_MS + 161_000);
+        table.handle_clock_set(at(170), NOW_MS + 240_000);
+        assert_eq!(due(&mut table, 189, 70), (0, None));
+        assert_eq!(due(&mut table, 190, 70), (1, Some(CloseReason::TokenExpired)));
+    }
+
+    #[test]
     fn deadlines_come_back_as_they_were_put_in_order_of_time() {
         let mut table = Table::new(1, 0, 0);
         for (n, deadline) in Deadline::ALL.into_iter().enumerate() {
             table.schedule(Time(100 - n as u64), ConnectionId(n as u64), deadline);
         }
-        assert_eq!(table.pop_due(Time(95)), None);
+        assert_eq!(table.pop_due(Time(94)), None);
         let mut found = Vec::new();
-        while let Some((id, deadline)) = table.pop_due(Time(100)) {
+        while let Some((id, deadline, at)) = table.pop_due(Time(100)) {
+            assert_eq!(at, Time(100 - id.0));
             found.push((id.0, deadline));
         }
         let expected: Vec<_> = Deadline::ALL.into_iter().enumerate().map(|(n, d)| (n as u64, d)).rev().collect();

@@ -9,7 +9,7 @@ use crate::observer::Unobserved;
 use crate::storage::StorageError;
 use crate::{Cluster, Env, serve};
 use squall_protocol::cluster_secret::ClusterSecret;
-use squall_protocol::token::TokenSecret;
+use squall_protocol::token::KeySet;
 use squall_protocol::wire::{bus, messages, registry};
 use squall_protocol::{HostName, Role};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ async fn listening(host: HostName) -> String {
         connector: Arc::new(Tcp),
         wall_ms: || 0,
         observer: Arc::new(Unobserved),
-        secret: TokenSecret::new("for tokens"),
+        keys: KeySet::of_secret("for tokens").into(),
         cluster_secret: ClusterSecret::new("for links"),
         limits: squall_core::rate::UserLimits::default(),
         greetings: squall_protocol::limits::MAX_GREETINGS,

@@ -86,7 +86,8 @@ fn conversation_of(request: &relay::Request) -> Option<ConversationId> {
             | ClientFrame::Ack { conversation, .. }
             | ClientFrame::Sync { conversation, .. },
         ) => Some(*conversation),
-        relay::Request::Frame(ClientFrame::Hello { .. } | ClientFrame::Ping) | relay::Request::Heads(_) => None,
+        relay::Request::Frame(ClientFrame::Hello { .. } | ClientFrame::Ping | ClientFrame::Refresh { .. })
+        | relay::Request::Heads(_) => None,
     }
 }
 
@@ -209,7 +210,7 @@ fn answer(
             let reply = from.reply(&answer);
             from.replies.offer(Reply { channels: channel.into_iter().collect(), ..reply });
         }
-        relay::Request::Frame(ClientFrame::Hello { .. } | ClientFrame::Ping) => {
+        relay::Request::Frame(ClientFrame::Hello { .. } | ClientFrame::Ping | ClientFrame::Refresh { .. }) => {
             unreachable!("`relay` lets none of these through")
         }
     }

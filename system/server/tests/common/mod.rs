@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use futures_util::{SinkExt, StreamExt};
-use squall_protocol::token::TokenSecret;
+use squall_protocol::token::{Claims, Issuer, KeySet, Token};
 use squall_protocol::{ClientFrame, Codec, DeviceId, ServerFrame, UserId};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -20,8 +20,26 @@ pub const SECRET: &str = "a secret for tests";
 /// Longer than any answer takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-pub fn token(user: u64, device: u64) -> String {
-    TokenSecret::new(SECRET).issue(UserId(user), DeviceId(device))
+/// A token that outlives every test.
+pub fn token(user: u64, device: u64) -> Token {
+    Issuer::of_secret(SECRET).issue(&claims(user, device, u64::MAX / 2_000))
+}
+
+pub fn claims(user: u64, device: u64, expires_s: u64) -> Claims {
+    Claims { user: UserId(user), device: DeviceId(device), expires_s, not_before_s: None }
+}
+
+/// Checks what `token` makes.
+pub fn keys() -> squall_core::gateway::Keys {
+    KeySet::of_secret(SECRET).into()
+}
+
+/// The next frame of a device that has said hello with its first count.
+pub async fn welcome(raw: &mut Raw, user: u64, device: u64) {
+    match raw.frame().await {
+        ServerFrame::Welcome { user: u, device: d, .. } if (u.0, d.0) == (user, device) => {}
+        other => panic!("a welcome was expected, not {other:?}"),
+    }
 }
 
 /// A directory that goes away with the test.
@@ -67,8 +85,7 @@ impl Raw {
     pub async fn online(gateway: SocketAddr, codec: Codec, user: u64, device: u64) -> Raw {
         let mut raw = Raw::open(gateway, codec).await;
         raw.send(ClientFrame::Hello { token: token(user, device), connect_count: 1 }).await;
-        let welcome = ServerFrame::Welcome { user: UserId(user), device: DeviceId(device) };
-        assert_eq!(raw.frame().await, welcome);
+        welcome(&mut raw, user, device).await;
         raw
     }
 

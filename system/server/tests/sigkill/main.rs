@@ -10,7 +10,7 @@ mod judge;
 
 use common::{SECRET, TempDir, token};
 use judge::{DeviceHistory, History, Sent, Shown, judge};
-use squall_client::{Config, Device, Event, Events, Gateways};
+use squall_client::{Config, Device, Event, Events, Fixed, Gateways};
 use squall_protocol::ids::mix;
 use squall_protocol::{ClientMsgId, Codec, ConversationId, DeviceId, Payload, UserId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -249,6 +249,7 @@ impl Author {
             Event::Online => drop(world.connects.fetch_add(1, Relaxed)),
             Event::Offline { .. } | Event::ToldToWait { .. } => {}
             Event::Stopped => panic!("nobody has a device of this test open twice"),
+            Event::NoToken { .. } | Event::TokenRefused => panic!("the tokens of this test outlive it"),
             Event::Stored { conversation, client_msg_id, seq } => {
                 history.stored.push((conversation.0, answered(client_msg_id), seq.0));
             }
@@ -278,9 +279,8 @@ fn start(world: &Arc<World>, port: u16, user: u64, index: u64) -> Client {
     let urls: Vec<String> = (0..GATEWAYS).map(|n| format!("ws://127.0.0.1:{}", port + n)).collect();
     let gateways = Gateways::new(&urls, mix(id)).unwrap();
     let codec = Codec::ALL[(id % 2) as usize];
-    let config =
-        Config { user: UserId(user), device: DeviceId(id), token: token(user, id), codec, connects_before: 0 };
-    let (device, events) = Device::start(config, Arc::new(gateways));
+    let config = Config { user: UserId(user), device: DeviceId(id), codec, connects_before: 0 };
+    let (device, events) = Device::start(config, Arc::new(Fixed(token(user, id))), Arc::new(gateways));
     let history = Arc::new(Mutex::new(DeviceHistory { user, ..DeviceHistory::default() }));
     let author = Author {
         user,

@@ -149,6 +149,7 @@ pub fn steadier(from: &Scenario, _: &Failure<'_>) -> Vec<Candidate> {
         candidate(from, "no follow-ups", |scenario| scenario.workload.follow_up_share = 0.0),
         candidate(from, "one follow-up at most", |scenario| scenario.workload.follow_ups = 1),
         candidate(from, "limits as by default", |scenario| scenario.limits = Default::default()),
+        candidate(from, "tokens that outlive the run", |scenario| scenario.tokens = Default::default()),
         candidate(from, "heartbeat_interval as by default", |scenario| {
             scenario.workload.heartbeat_interval = Workload::default().heartbeat_interval;
         }),

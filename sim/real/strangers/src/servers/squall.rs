@@ -5,7 +5,7 @@
 use super::{End, Receiving, Sending, Server, number};
 use anyhow::{Context, Result, bail, ensure};
 use futures_util::{SinkExt, StreamExt};
-use squall_protocol::token::TokenSecret;
+use squall_protocol::token::{Claims, Issuer};
 use squall_protocol::{
     ClientFrame, ClientMsgId, ClientSeq, Codec, ConversationId, DeviceId, LogSpan, Payload, Seq, ServerFrame,
     UserId, limits,
@@ -40,7 +40,8 @@ impl Squall {
         request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(CODEC.subprotocol()));
         let (socket, _) = tokio_tungstenite::client_async(request, stream).await?;
         let mut link = Link(socket);
-        let token = TokenSecret::new(self.secret.as_bytes()).issue(user, device);
+        let claims = Claims { user, device, expires_s: u64::MAX / 2_000, not_before_s: None };
+        let token = Issuer::of_secret(self.secret.as_bytes()).issue(&claims);
         link.write(&ClientFrame::Hello { token, connect_count: 1 }).await?;
         link.0.flush().await?;
         match link.read().await? {

@@ -4,6 +4,7 @@
 //! an ack never goes beyond what has been shown (`cursor_behind_acks.rs`). Input by output in `core/tests/client.rs`.
 
 mod timeouts;
+mod tokens;
 
 use super::output::{Output, Shown, Via};
 use super::thread::{Lack, Thread};
@@ -14,6 +15,7 @@ use squall_protocol::limits::{
     BACKOFF_MAX, BACKOFF_MIN, HEARTBEAT_INTERVAL, LEAVE_LIMIT, MAX_SYNCS_OPEN, STALE_GRACE, STEADY_AFTER,
     SUPERSEDED_TWICE_WITHIN,
 };
+use squall_protocol::token::Token;
 use squall_protocol::{
     ClientFrame, ClientMsgId, ConversationId, DeviceId, Entry, LogSpan, Payload, Refusal, Seq, ServerFrame, UserId,
 };
@@ -52,7 +54,7 @@ pub enum Phase {
         /// The device connects so long after the connection has ended, in ms.
         come_back_after: u32,
     },
-    /// The device is open a second time elsewhere, and goes on there. Only its person starts it again.
+    /// The device is open a second time elsewhere, and goes on there; or its tokens are refused. Only its person starts it again.
     Stopped,
 }
 
@@ -69,6 +71,10 @@ pub struct ClientSession {
     /// When the last one was welcomed.
     welcomed: Time,
     phase: Phase,
+    /// When a newer token is to be shown, or asked for once more.
+    refresh_at: Time,
+    /// Gateways that have refused its tokens, one after the other.
+    refusals: u8,
     heartbeat_interval_ms: u32,
     /// What it sent in an earlier life is forgotten.
     forgetful: bool,
@@ -89,6 +95,8 @@ impl ClientSession {
             attempts: 0,
             welcomed: Time::ZERO,
             phase: Phase::Away,
+            refresh_at: Time::NEVER,
+            refusals: 0,
             heartbeat_interval_ms: HEARTBEAT_INTERVAL.as_millis() as u32,
             forgetful: false,
             next_asked_again: 0,
@@ -215,6 +223,7 @@ impl ClientSession {
     pub fn come_back(&mut self, now: Time, out: &mut Vec<Output>) {
         if matches!(self.phase, Phase::Away | Phase::Stopped) {
             self.attempts = 0;
+            self.refusals = 0;
             self.superseded_at = MaybeTime::NONE;
             self.connect(now, out);
         }
@@ -271,7 +280,7 @@ impl ClientSession {
     }
 
     /// The connection is open. `token` is this device's own.
-    pub fn handle_connected(&mut self, token: String, now: Time, out: &mut Vec<Output>) {
+    pub fn handle_connected(&mut self, token: Token, now: Time, out: &mut Vec<Output>) {
         self.phase = Phase::Greeting { since: now };
         out.push(Output::Transmit(ClientFrame::Hello { token, connect_count: self.connect_count() }));
     }
@@ -308,7 +317,8 @@ impl ClientSession {
             *heard = now;
         }
         match frame {
-            ServerFrame::Welcome { .. } => self.handle_welcome(now, out),
+            ServerFrame::Welcome { expires_in_ms, .. } => self.handle_welcome(expires_in_ms, now, out),
+            ServerFrame::Refreshed { expires_in_ms } => self.token_counts_for(expires_in_ms, now),
             ServerFrame::Pong => {
                 if let Phase::Online { ping_sent, .. } = &mut self.phase {
                     *ping_sent = MaybeTime::NONE;
@@ -384,8 +394,10 @@ impl ClientSession {
         self.phase = Phase::Stale { until, connected_as };
     }
 
-    fn handle_welcome(&mut self, now: Time, out: &mut Vec<Output>) {
+    fn handle_welcome(&mut self, expires_in_ms: u64, now: Time, out: &mut Vec<Output>) {
         self.welcomed = now;
+        self.refusals = 0;
+        self.token_counts_for(expires_in_ms, now);
         self.phase =
             Phase::Online { next_ping: now + self.heartbeat_interval(), ping_sent: MaybeTime::NONE, heard: now };
         out.push(Output::Online);

@@ -28,7 +28,8 @@ impl ClientSession {
                     let patience = if !ping_sent.is_none() { ANSWER_LIMIT } else { RESEND_AFTER };
                     (since.max(heard) + patience).min(since + ELSEWHERE_AFTER)
                 });
-                self.threads.iter().map(Thread::poll_timeout).fold(silence.min(sends), Time::min)
+                let own = silence.min(sends).min(self.refresh_at);
+                self.threads.iter().map(Thread::poll_timeout).fold(own, Time::min)
             }
         }
     }
@@ -89,6 +90,7 @@ impl ClientSession {
             self.phase = Phase::Online { next_ping: now + self.heartbeat_interval(), ping_sent, heard };
             out.push(Output::Transmit(ClientFrame::Ping));
         }
+        self.refresh_if_due(now, out);
         for index in 0..self.threads.len() {
             self.threads[index].handle_timeout(now);
             if self.threads[index].outbox().is_some() {
