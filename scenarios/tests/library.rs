@@ -58,7 +58,8 @@ fn the_library_parses_and_each_file_says_what_it_exposes() {
             "short-sessions",
             "silent-conversations",
             "smoke",
-            "stalls"
+            "stalls",
+            "tokens-expire"
         ]
     );
     for (file, scenario) in library() {

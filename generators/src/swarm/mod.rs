@@ -12,7 +12,8 @@ mod people;
 mod reach;
 
 use draws::Draws;
-use squall_scenarios::{FaultKind, Scenario, Span, Topology};
+use squall_protocol::Role;
+use squall_scenarios::{FaultKind, Scenario, Span, Target, Topology};
 
 /// The quiet at the end where every connection is known to be dead or alive soon after the heal.
 const QUIET: Span = Span::from_secs(55);
@@ -34,7 +35,24 @@ pub fn draw(seed: u64) -> Scenario {
         .iter()
         .any(|fault| matches!(fault.kind, FaultKind::HalfOpen { .. } | FaultKind::SlowReader { .. }));
     scenario.phases.liveness_bound = (!unnoticed).then_some(QUIET);
+    tokens(&mut draws, &mut scenario);
     scenario
+}
+
+/// Tokens that expire while the storm goes on, last of all so that nothing else is drawn anew for it; and then, at times, a gateway whose
+/// clock is so far ahead that it takes nobody's.
+fn tokens(draws: &mut Draws, scenario: &mut Scenario) {
+    if !draws.chance(0.35) {
+        return;
+    }
+    scenario.tokens.lifetime = Span::from_secs(draws.of(8..=40u64));
+    if draws.chance(0.4) {
+        let (at, lasts) = (draws.ms(6_000, 14_000), draws.ms(4_000, 12_000));
+        let target = Target::OneOf(Role::Gateway).into();
+        let (ahead, behind) = (draws.ms(60_000, 200_000), Span::ZERO);
+        let kind = FaultKind::Clock { target, ahead, behind, drift_ppm: 0.0 };
+        scenario.faults.push(faults::fault(at, Some(lasts), kind));
+    }
 }
 
 /// What was drawn, in a line.

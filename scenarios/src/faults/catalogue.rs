@@ -224,7 +224,7 @@ kinds_of_faults! {
     Liars "liars" {
         /// How many, of every sort in turn.
         count: u32 = "4",
-    } is lasting(Devices, &[(WHATEVER, &["members-only", "nothing-unsent"])]);
+    } is lasting(Devices, &[(WHATEVER, &["members-only", "nothing-unsent", "tokens-hold"])]);
 
     /// Members who attack, with good tokens and devices of their own: they create at names of others, drag people into groups and take
     /// them away, flood, send wrong numbers, connect with wrong counts, ask without end, ack what they like, and read slowly.

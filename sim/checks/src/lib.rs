@@ -36,6 +36,7 @@ pub mod tables;
 mod tables_agree;
 #[cfg(test)]
 mod testing;
+mod tokens_hold;
 mod wire_privacy;
 
 pub use bounded::AuditLevel;

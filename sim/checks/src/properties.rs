@@ -4,7 +4,8 @@ use crate::property::Property;
 use crate::{
     acked_is_durable, bounded, current_routes, cursor_behind_acks, cursor_follows_acks, cursor_never_back,
     dense_sequence, drains_gently, every_send_answered, in_time, limits_hold, members_only, no_duplicates,
-    no_loss, no_vain_syncs, nothing_unsent, same_order, same_stamps, sender_order, tables_agree, wire_privacy,
+    no_loss, no_vain_syncs, nothing_unsent, same_order, same_stamps, sender_order, tables_agree, tokens_hold,
+    wire_privacy,
 };
 
 /// All properties, in the order of reports.
@@ -30,6 +31,7 @@ pub(crate) const TABLE: &[Property] = &[
     bounded::PROPERTY,
     limits_hold::PROPERTY,
     drains_gently::PROPERTY,
+    tokens_hold::PROPERTY,
 ];
 
 #[cfg(test)]
@@ -63,6 +65,7 @@ mod tests {
                 "bounded-and-back",
                 "limits-hold",
                 "drains-gently",
+                "tokens-hold",
             ]
         );
         for property in TABLE {

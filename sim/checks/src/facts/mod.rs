@@ -26,6 +26,7 @@ mod rows;
 mod spent;
 mod syncs;
 mod table;
+mod tokens;
 
 pub(crate) use acks::Behind;
 pub(crate) use answers::Tardy;
@@ -37,6 +38,7 @@ pub(crate) use promptness::Late;
 pub(crate) use rows::{NONE, known, mark};
 use spent::Spent;
 pub(crate) use syncs::Vain;
+pub(crate) use tokens::{Wrong, WrongOf};
 
 use crate::{AuditLevel, Config};
 use acks::Acks;
@@ -56,6 +58,7 @@ use squall_protocol::ids::rendezvous;
 use squall_protocol::{ClientMsgId, ConversationId, DeviceId, UserId, Who, limits};
 use syncs::Syncs;
 use table::Table;
+use tokens::Tokens;
 
 /// How far beyond the end of a reference log a place may lie before it is kept beside it.
 const DENSE_REACH: usize = 4_096;
@@ -125,6 +128,7 @@ pub(crate) struct Facts {
     epoch_ms: u64,
     /// Gateways that were asked to end.
     drains: Drains,
+    tokens: Tokens,
     /// How full hosts' queues, debts and tables were.
     pub levels: Vec<AuditLevel>,
     /// What has reached devices beside what they displayed.
@@ -164,6 +168,7 @@ impl Facts {
             promptness: Promptness::new(config),
             acks: Acks::new(config.undisturbed_us.map(|us| us + FLUSHED_US), config.noticed_us),
             drains: Drains::new(config),
+            tokens: Tokens::new(config),
             answers: Answers::new(config.undisturbed_us),
             syncs: Syncs::new(config.undisturbed_us.is_some()),
             epoch_ms: config.epoch_ms,

@@ -47,6 +47,10 @@ impl Facts {
 
     fn observe_host(&mut self, host: u16, kind: &Kind) -> Option<Fact> {
         match kind {
+            Kind::Clock { ahead_us } => {
+                self.tokens.handle_clock(host, *ahead_us, self.now);
+                None
+            }
             Kind::Stopping { window } => {
                 self.drains.handle_asked(host, *window, self.now);
                 None
@@ -82,7 +86,8 @@ impl Facts {
 
     fn observe_device(&mut self, device: DeviceId, kind: &Kind) -> Option<Fact> {
         match *kind {
-            Kind::Connect { user, gateway, .. } => {
+            Kind::Connect { user, gateway, expires_s, .. } => {
+                self.tokens.handle_connected(device, gateway, expires_s, self.now);
                 let device = self.device(device, Some(user));
                 self.connected(device, gateway);
                 self.drains.handle_connected(device, self.now);
@@ -107,7 +112,20 @@ impl Facts {
                 self.begins_anew(device, (user, number));
                 None
             }
+            Kind::Refreshed { expires_s } => {
+                self.tokens.handle_refreshed(device, expires_s);
+                None
+            }
+            Kind::TokenRefused { gateway, expires_s } => {
+                self.tokens.handle_refused(device, gateway, expires_s, self.now);
+                None
+            }
+            Kind::TokenTaken { gateway, flaw, expires_s, not_before_s, asked } => {
+                self.tokens.handle_taken(device, gateway, flaw, (expires_s, not_before_s), (asked, self.now));
+                None
+            }
             Kind::Away => {
+                self.tokens.handle_away(device);
                 let device = self.device(device, None);
                 self.drains.handle_away(device);
                 None
@@ -119,6 +137,10 @@ impl Facts {
                 None
             }
             Kind::Disconnect { reason } => {
+                self.tokens.handle_disconnected(device);
+                if reason == "away" {
+                    self.tokens.handle_away(device);
+                }
                 let device = self.device(device, None);
                 let row = &self.devices[device];
                 let connection = (row.gateway, u64::from(row.connected_ms) * 1_000);
@@ -147,6 +169,10 @@ impl Facts {
                 None
             }
             Kind::Sent { conversation, client_msg_id, seq, stored_at_ms } => {
+                if let Some(message) = self.messages.find(client_msg_id) {
+                    let sent = u64::from(self.messages[message].sent_ms) * 1_000;
+                    self.tokens.handle_answered(device, sent, self.now);
+                }
                 let acked = self.acked(device, conversation, client_msg_id, seq);
                 let row = &self.pairs[acked.pair];
                 let (device, conversation) = (row.device, row.conversation);

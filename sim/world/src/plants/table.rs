@@ -358,6 +358,30 @@ bugs! {
         "A gateway ends its subscription when a member's connection ends, as if it had been the last."
         ["in-time", "no-loss"] in "regimes", 3 devices, 0 faults:
         "Two members on one gateway, one who goes, and a message after that."
+    ExpiredTokenTaken "expired-token-taken":
+        "Whether a token has expired is for the app to know, so a gateway looks at its signature only when it lets somebody in."
+        ["tokens-hold"] in "expiring-tokens", 1 devices, 1 faults:
+        "Somebody who shows a token that has long expired."
+    AlgorithmFromTheToken "algorithm-from-the-token":
+        "The header says which algorithm the token has, so it is checked with that one: a MAC under a public key, which everybody knows, is as good as a signature."
+        ["tokens-hold"] in "expiring-tokens", 1 devices, 1 faults:
+        "Somebody who knows the public key of the server."
+    RefreshByAnothersToken "refresh-by-anothers-token":
+        "Whoever is connected has shown who they are, so of a newer token only the signature and the expiry matter: anybody's makes the connection last."
+        ["tokens-hold"] in "expiring-tokens", 1 devices, 1 faults:
+        "Somebody who has a token of another person's device."
+    RefreshMovesNothing "refresh-moves-nothing":
+        "A newer token is checked and answered, and the connection's expiry stays where the first one had put it: everybody is thrown out, a token's lifetime and a minute after they came."
+        ["tokens-hold"] in "expiring-tokens", 1 devices, 0 faults:
+        "Somebody who is connected for longer than the first token counts."
+    ConnectionsOutliveTokens "connections-outlive-tokens":
+        "A token is asked for at the door, and nobody looks at it again: a connection goes on for as long as it is there."
+        ["tokens-hold"] in "expiring-tokens", 1 devices, 1 faults:
+        "Somebody who shows no newer token, and stays."
+    ClockSetUnnoticed "clock-set-unnoticed":
+        "When a connection expires is reckoned once, as a time from now; that the clock by which it expires is set meanwhile is not noticed."
+        ["tokens-hold"] in "expiring-tokens", 1 devices, 1 faults:
+        "A clock that is set ahead by more than the leeway, and somebody who sends meanwhile."
 }
 
 #[cfg(test)]

@@ -53,6 +53,7 @@ impl World<'_> {
         }
         let lies = self.liars.lies() + self.insiders.hits().map(|(_, hits)| hits).sum::<u64>();
         ["members-only", "nothing-unsent"].iter().for_each(|name| checks.expose(name, lies));
+        checks.expose("tokens-hold", self.liars.lies());
         let charged = Account::Checks.enter();
         let population = self.fleet.population();
         for client in 0..population.devices() {
