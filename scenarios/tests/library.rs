@@ -32,8 +32,10 @@ fn the_library_parses_and_each_file_says_what_it_exposes() {
         [
             "bad-disks",
             "bad-links",
+            "bursts-then-silence",
             "bus-crash",
             "bus-out-of-reach",
+            "crowded-disk",
             "day-and-night",
             "deploy",
             "dropped-acks",
