@@ -43,6 +43,8 @@ fn the_library_parses_and_each_file_says_what_it_exposes() {
             "flash-crowd",
             "gateway-crash",
             "graceful-deploy",
+            "hot-channel",
+            "hot-conversation",
             "hundreds-of-conversations",
             "insiders",
             "liars",

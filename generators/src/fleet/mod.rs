@@ -42,7 +42,7 @@ use rows::Rows;
 use squall_core::Time;
 use squall_core::client::{ClientSession, Output, Phase};
 use squall_history::{Arrived, Entity, Event, Kind, What, payload_hash};
-use squall_protocol::{ClientMsgId, Codec, Payload, Seq};
+use squall_protocol::{ClientMsgId, Codec, Payload, Seq, limits};
 use squall_scenarios::model::Scenario;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -100,6 +100,9 @@ impl Default for Gone {
         Gone { lost_at: Time::NEVER, by_choice: false, missing_since: Time::NEVER }
     }
 }
+
+/// People whom a creation has no room for, in each entry that adds them: each of them is owed it.
+const ADDED_AT_ONCE: usize = 512;
 
 /// There are millions of them.
 const _: () = assert!(size_of::<Client<(u32, u32)>>() <= 200);
@@ -483,9 +486,14 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
     /// Creates a conversation of which this device knows nothing.
     fn create(&mut self, device: u32, conversation: &Conversation, now: Time, sink: &mut impl Sink) {
         if !self.knows(device, conversation.id) {
-            let create =
-                Payload::Created { direct: conversation.is_direct(), members: conversation.members.clone() };
+            // The creator is the first of them. Whom the creation has no room for are added at once, a part at a time.
+            let (founders, others) =
+                conversation.members.split_at(conversation.members.len().min(limits::MAX_FOUNDERS));
+            let create = Payload::Created { direct: conversation.is_direct(), members: founders.to_vec() };
             self.send(device, conversation.id, create, now, sink);
+            for added in others.chunks(ADDED_AT_ONCE) {
+                self.send(device, conversation.id, Payload::Joined(added.to_vec().into()), now, sink);
+            }
         }
     }
 

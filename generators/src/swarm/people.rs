@@ -109,6 +109,11 @@ pub(super) fn draw(draws: &mut Draws, scenario: &mut Scenario) -> Mood {
         (limits.additions_per_second, limits.additions_burst) = (1, draws.of(4..=12u32));
         (limits.changes_per_second, limits.changes_burst) = (1, draws.of(4..=12u32));
     }
+    if scenario.population.groups > 0 && draws.chance(0.4) {
+        // In the midst of the groups that there are, so that who comes and goes changes what they are.
+        let (least, most) = (scenario.population.group_size_min, scenario.population.group_size_max);
+        scenario.limits.channel_above = draws.of(least.saturating_sub(1).max(1)..=most.max(2));
+    }
     mood
 }
 

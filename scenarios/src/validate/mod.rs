@@ -190,7 +190,8 @@ fn bystanders(scenario: &Scenario, findings: &mut Findings) {
     let Some(level) = &scenario.checks.bystanders else { return };
     findings.number("checks.bystanders.percentile", level.percentile, PERCENTILES);
     findings.number("checks.bystanders.factor", level.factor, 1.0..=1_000.0);
-    if scenario.faults.is_empty() {
+    let gathers = scenario.workload.flash_crowds.iter().any(|crowd| crowd.to.is_some());
+    if scenario.faults.is_empty() && !gathers {
         let message = "bystanders are to be judged, but there is no fault that could touch the others".to_owned();
         findings.add(
             "checks.bystanders",

@@ -69,6 +69,8 @@ pub struct Config {
     pub undisturbed_us: Option<u64>,
     /// What one user may do.
     pub limits: Limits,
+    /// Members beyond which a group is a channel; 0: none ever is.
+    pub channel_above: u32,
     /// What every host's clock shows when the run starts, in ms since the Unix epoch; 0 when a fault may have one show something else.
     pub epoch_ms: u64,
 }

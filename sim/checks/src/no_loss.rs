@@ -147,6 +147,27 @@ mod tests {
     }
 
     #[test]
+    fn who_comes_into_a_channel_is_owed_to_them_and_to_its_creator_alone() {
+        let shown_to = |devices: &[u64]| {
+            let mut history = History::chat();
+            history.channel_above(1).change(1, 5, Change::Joined(3)).log(5);
+            for device in devices {
+                history.display(*device, 5, 3);
+            }
+            if !devices.contains(&2) {
+                history.skip(2, 3, 3);
+            }
+            for (id, seq) in [(1, 1), (2, 2)] {
+                history.display_via(3, id, seq, Via::Page);
+            }
+            history.audit().report(NAME).verdict
+        };
+        assert_eq!(shown_to(&[1, 3]), Verdict::Pass);
+        assert_eq!(shown_to(&[1, 2, 3]), Verdict::Pass, "it is no secret");
+        assert_eq!([shown_to(&[1]), shown_to(&[3])], [Verdict::Violated; 2]);
+    }
+
+    #[test]
     fn an_empty_history_is_inconclusive() {
         assert_eq!(History::empty().audit().report(NAME).verdict, Verdict::Inconclusive);
     }

@@ -46,6 +46,7 @@ pub(crate) struct History {
     devices: BTreeMap<u64, u64>,
     away: Vec<u64>,
     limits: Limits,
+    channel_above: u32,
     undisturbed_us: Option<u64>,
     noticed_us: u64,
     /// The hosts of gateways.
@@ -85,6 +86,12 @@ impl History {
     /// What may be said of a way that nothing has harmed is said.
     pub fn undisturbed(&mut self) -> &mut Self {
         self.undisturbed_us = Some(limits::undisturbed_bound().as_micros() as u64);
+        self
+    }
+
+    /// A group with more members is a channel.
+    pub fn channel_above(&mut self, members: u32) -> &mut Self {
+        self.channel_above = members;
         self
     }
 
@@ -365,6 +372,7 @@ impl History {
             shards: vec![SHARD_HOST],
             limits: self.limits,
             undisturbed_us: self.undisturbed_us,
+            channel_above: self.channel_above,
             noticed_us: self.noticed_us,
             gateways: self.gateways.clone(),
             ..Config::default()

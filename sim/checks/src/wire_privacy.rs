@@ -1,5 +1,5 @@
 //! **Invariant:** no entry reaches a device whose user may not see it, displayed or not; and a span that speaks for a place holds
-//! the entry there if the user may see it. Entries are visible by their place in the log: a leave that races a delivery is no
+//! the entry there if the user may see it, and it is owed to them: who comes and goes in a channel is to those of whom it speaks. Entries are visible by their place in the log: a leave that races a delivery is no
 //! excuse.
 
 use crate::facts::{Astray, Facts};

@@ -152,6 +152,7 @@ impl Judge {
             buses: vec![0],
             noticed_us: (heartbeat + limits::ANSWER_LIMIT).as_micros() as u64,
             last_mile_us: if options.with_profiles { longest_delay(scenario) } else { 0 },
+            channel_above: scenario.limits.channel_above,
             ..Config::default()
         });
         let exposed = scenario.faults.iter().flat_map(|fault| fault.must_expose(&scenario.topology)).copied();

@@ -35,8 +35,10 @@ pub const READ_BYTES: usize = 4 * 1024;
 pub const WRITE_BYTES: usize = 16 * 1024;
 /// The longest payload of a WebSocket control frame (RFC 6455, section 5.5).
 pub const MAX_CONTROL_FRAME_BYTES: usize = 125;
-/// Members of the largest group.
-pub const MAX_GROUP_MEMBERS: usize = 5_000;
+/// Members of the largest group, and those whom a creation names: more are added.
+pub const MAX_GROUP_MEMBERS: usize = 250_000;
+pub const MAX_FOUNDERS: usize = 5_000;
+const _: () = assert!(MAX_FOUNDERS * USER_JSON_BYTES < MAX_CLIENT_FRAME_BYTES - 1_024);
 /// Users whom one entry adds or takes away.
 pub const MAX_NAMED_USERS: usize = 4_096;
 /// The longest that a user is in a list in JSON: nineteen digits, quotes and a comma.
@@ -234,8 +236,8 @@ pub const MAX_FRAMES_BEFORE_HELLO: u8 = 64;
 /// they come back with a backlog, and of the order that public services allow bots: 30 to 80 messages a second.
 pub const USER_SENDS: (u32, u32) = (50, 500);
 pub const USER_CREATIONS: (u32, u32) = (2, 200);
-/// Two of the largest groups at once.
-pub const USER_ADDITIONS: (u32, u32) = (50, 2 * MAX_GROUP_MEMBERS as u32);
+/// Two of the largest creations at once.
+pub const USER_ADDITIONS: (u32, u32) = (50, 2 * MAX_FOUNDERS as u32);
 /// Joins and leaves, each of which leaves a row behind for good.
 pub const USER_CHANGES: (u32, u32) = (10, 500);
 /// Users of whom one place of enforcement knows that they have done something a short while ago.

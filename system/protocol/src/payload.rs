@@ -119,7 +119,7 @@ impl Payload {
         match self {
             Payload::Text(text) if text.len() > limits::MAX_BODY_BYTES => Err(Refusal::BodyTooLarge),
             Payload::Text(text) if json_len(text) > limits::MAX_BODY_JSON_BYTES => Err(Refusal::BodyTooLarge),
-            Payload::Created { members, .. } if members.len() > limits::MAX_GROUP_MEMBERS => {
+            Payload::Created { members, .. } if members.len() > limits::MAX_FOUNDERS => {
                 Err(Refusal::GroupTooLarge)
             }
             Payload::Joined(users) | Payload::Left(users) if users.len() > limits::MAX_NAMED_USERS => {
@@ -134,6 +134,15 @@ impl Payload {
         match self {
             Payload::Text(_) => false,
             Payload::Created { .. } | Payload::Joined(_) | Payload::Left(_) => true,
+        }
+    }
+
+    /// Whether it says of this user that they come or go.
+    pub fn is_about(&self, user: UserId) -> bool {
+        match self {
+            Payload::Text(_) => false,
+            Payload::Created { members, .. } => members.contains(&user),
+            Payload::Joined(users) | Payload::Left(users) => users.contains(&user),
         }
     }
 

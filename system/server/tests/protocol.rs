@@ -8,7 +8,7 @@ use squall_core::rate::UserLimits;
 use squall_protocol::close::CloseReason;
 use squall_protocol::frames::ErrorCode;
 use squall_protocol::limits::{
-    HELLO_LIMIT, MAX_BODY_BYTES, MAX_CLIENT_FRAME_BYTES, MAX_GROUP_MEMBERS, MAX_HANDSHAKE_BYTES, MAX_HELLO_BYTES,
+    HELLO_LIMIT, MAX_BODY_BYTES, MAX_CLIENT_FRAME_BYTES, MAX_FOUNDERS, MAX_HANDSHAKE_BYTES, MAX_HELLO_BYTES,
 };
 use squall_protocol::token::Token;
 use squall_protocol::{
@@ -250,7 +250,7 @@ async fn sends_that_may_not_be_are_refused_and_the_connection_stays() {
             (ConversationId::direct(UserId(1_000), UserId(1_001)), 1, text(), Refusal::NotAMember),
             (own, 2, text(), Refusal::ExpectedClientSeq(ClientSeq(1))),
             (own, 1, created(vec![user + 1]), Refusal::Conflict),
-            (own, 1, created((0..=MAX_GROUP_MEMBERS as u64).collect()), Refusal::GroupTooLarge),
+            (own, 1, created((0..=MAX_FOUNDERS as u64).collect()), Refusal::GroupTooLarge),
             (own, 1, too_long, Refusal::BodyTooLarge),
         ];
         for (n, (conversation, client_seq, payload, expected)) in (1..).zip(cases) {

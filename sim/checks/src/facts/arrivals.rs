@@ -164,6 +164,7 @@ impl Facts {
                     Astray::Told => intervals::subtract(places, &visible),
                     Astray::Withheld => {
                         let logged = intervals::subtract(&visible, &[beyond]);
+                        let logged = intervals::subtract(&logged, &self.hidden(user, row.conversation));
                         intervals::subtract(places, &intervals::subtract(places, &logged))
                     }
                 };

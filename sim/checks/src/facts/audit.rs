@@ -6,7 +6,7 @@ use super::intervals::{self, Range};
 use super::membership::{Stay, visible};
 use super::rows::{NONE, content, known, mark, small};
 use squall_history::What;
-use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId, Who, limits};
+use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Name, Seq, UserId, Who, limits};
 
 /// An entry of a log, as it was read from a shard's disk.
 #[derive(Debug, Clone, Copy)]
@@ -97,7 +97,7 @@ impl Facts {
 
     /// The conversations of a user, in order, with the entries that they may see and that are in the log.
     pub fn owed(&self, user: UserId) -> impl Iterator<Item = (u32, Vec<Range>)> {
-        self.membership.of(user).chunk_by(|a, b| a.conversation == b.conversation).map(|stays| {
+        self.membership.of(user).chunk_by(|a, b| a.conversation == b.conversation).map(move |stays| {
             let conversation = stays[0].conversation;
             let head = self.conversations[conversation].head;
             let beyond = [Range { from: head.saturating_add(1), to: u32::MAX }];
@@ -105,8 +105,17 @@ impl Facts {
             if let Some(gaps) = self.membership.gaps.get(&conversation) {
                 entries = intervals::subtract(&entries, gaps);
             }
-            (conversation, entries)
+            (conversation, intervals::subtract(&entries, &self.hidden(user, conversation)))
         })
+    }
+
+    /// What is not owed to a user of what they may see of a conversation: who comes and goes in a channel.
+    pub(super) fn hidden(&self, user: UserId, conversation: u32) -> Vec<Range> {
+        let creator = match self.conversations[conversation].id.name() {
+            Some(Name::Group { creator, .. }) => Some(creator),
+            Some(Name::Direct { .. }) | None => None,
+        };
+        self.membership.hidden(user, conversation, creator)
     }
 
     /// What a user may see of a conversation, with no end while they are a member.

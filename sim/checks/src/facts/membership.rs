@@ -2,7 +2,9 @@
 //!
 //! **Invariant:** membership is a fold over the conversation's own log and this fold is the checks' own: members of the
 //! creation see from 1, a newcomer from [`limits::NEWCOMER_HISTORY`] entries before the join, a leaver up to the entry
-//! that says so.
+//! that says so. A group whose members come to be more than a configured number is a channel from the next entry on, until half as many
+//! are left; what changes its members then is owed to those of whom it speaks and to its creator. It is no secret: whoever is shown it all
+//! the same may see it.
 
 use super::AuditEntry;
 use super::intervals::{self, Range};
@@ -45,15 +47,26 @@ pub(super) struct Membership {
     present: BTreeMap<UserId, (u32, u32)>,
     /// Places that a log should have and has not.
     pub gaps: FxHashMap<u32, Vec<Range>>,
+    channel_above: u32,
+    /// Whether the conversation that is being read is a channel.
+    is_channel: bool,
+    /// By conversation: places of a channel that are owed to few.
+    hidden: FxHashMap<u32, Vec<u32>>,
 }
 
 impl Membership {
+    /// Groups with more members than this are channels; with 0 none is.
+    pub fn new(channel_above: u32) -> Self {
+        Membership { channel_above, ..Membership::default() }
+    }
+
     /// The next entry is of this conversation; those of one conversation come together.
     pub fn read(&mut self, conversation: u32) {
         self.sorted = false;
         if self.reading != Some(conversation) {
             self.close();
             self.reading = Some(conversation);
+            self.is_channel = false;
         }
     }
 
@@ -105,6 +118,18 @@ impl Membership {
 
     /// Takes an entry of the conversation that is being read.
     pub fn fold(&mut self, seq: u32, what: What, members: &[UserId], created: bool) {
+        if let (true, Some(conversation)) = (self.is_channel && what.is_change(), self.reading) {
+            self.hidden.entry(conversation).or_default().push(seq);
+        }
+        self.fold_members(seq, what, members, created);
+        let present = self.present.len() as u32;
+        self.is_channel = match self.is_channel {
+            true => present > self.channel_above / 2,
+            false => self.channel_above > 0 && present > self.channel_above,
+        };
+    }
+
+    fn fold_members(&mut self, seq: u32, what: What, members: &[UserId], created: bool) {
         match what {
             What::Created if !created => {
                 self.present.extend(members.iter().map(|user| (*user, (1, 1))));
@@ -123,6 +148,17 @@ impl Membership {
                 }
             }
         }
+    }
+
+    /// The places of a conversation that are not owed to a user, though they may see them. `creator`: whom its name says to have created it.
+    pub fn hidden(&self, user: UserId, conversation: u32, creator: Option<UserId>) -> Vec<Range> {
+        let Some(places) = self.hidden.get(&conversation).filter(|_| creator != Some(user)) else {
+            return Vec::new();
+        };
+        let own = self.of_in(user, conversation);
+        let is_about = |place: u32| own.iter().any(|stay| stay.joined == place || stay.to == place);
+        let hidden = places.iter().filter(|place| !is_about(**place));
+        hidden.map(|place| Range { from: *place, to: *place }).collect()
     }
 
     /// The stays of a user, by conversation.

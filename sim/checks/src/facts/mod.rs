@@ -159,7 +159,7 @@ impl Facts {
             lives: FxHashMap::default(),
             now: 0,
             audited: false,
-            membership: Membership::default(),
+            membership: Membership::new(config.channel_above),
             shards: shards.iter().map(|host| Shard { host: *host, restarts: 0, acked: 0 }).collect(),
             faulted: false,
             active_faults: 0,

@@ -17,6 +17,7 @@
 //! without knowing; what a leaver was still owed is left to the end of the run.
 
 use super::Facts;
+use super::intervals;
 use super::rows::{CONNECTED, NONE, mark};
 use crate::Config;
 use rustc_hash::FxHashMap;
@@ -313,7 +314,9 @@ impl Facts {
             let device = &self.devices[pair.device];
             // What befalls a device that is owed nothing, such as an attacker's, is its own doing.
             let user = device.user().filter(|_| device.is(mark::REACHABLE))?;
-            let visible = self.visible_since(user, pair.conversation, late)?;
+            // Who is shown what nobody owes them has it as soon as they do.
+            let owed = !intervals::contains(&self.hidden(user, pair.conversation), late.place);
+            let visible = self.visible_since(user, pair.conversation, late).filter(|_| owed)?;
             self.late_since(late, visible).map(|clock| (late, clock))
         })
     }

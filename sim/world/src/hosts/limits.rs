@@ -36,6 +36,7 @@ pub const LIMITS: &[(&str, Reached)] = &[
         Never("the fleet's control frames are short: server/tests/protocol.rs sends long ones"),
     ),
     ("MAX_GROUP_MEMBERS", Never(TOO_MANY)),
+    ("MAX_FOUNDERS", Never(TOO_MANY)),
     ("MAX_NAMED_USERS", Never(TOO_MANY)),
     ("USER_JSON_BYTES", Never("how long a number is: nothing waits for it")),
     ("NEWCOMER_HISTORY", ByPoint("history_withheld_from_newcomer")),

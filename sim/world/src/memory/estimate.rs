@@ -38,6 +38,8 @@ const ON_ITS_WAY_S: f64 = 0.25;
 const MEMBER_TOLD: f64 = 48.0;
 /// Buffers of a device that is written to at the same moment as all others of its group.
 const AT_ONCE: f64 = 40_000.0;
+/// Turns of a gateway that tells a channel's members, before those of the first have taken theirs.
+const TURNS_ON_THE_WAY: f64 = 16.0;
 /// So many copies of a message are there at a time for each device of the largest group, when it reaches all of them.
 const COPIES: f64 = 4.0;
 /// Bodies that a shard and its links hold while they are committed and sent on, blocks that they leave free included.
@@ -61,7 +63,14 @@ impl MemoryEstimate {
         let [gateways, shards, registries, buses] =
             [topology.gateways, topology.messages, topology.registries, topology.buses].map(f64::from);
         // Everybody whom one entry reaches is written to at once.
-        let at_once = (f64::from(f.largest_group) * f.devices_per_user).min(clients);
+        let members = (f64::from(f.largest_group) * f.devices_per_user).min(clients);
+        // Of a channel that is told in turns.
+        let is_channel = f.largest_group > scenario.limits.channel_above;
+        let a_turn = gateways * limits::TOLD_A_TURN as f64 * TURNS_ON_THE_WAY;
+        let at_once = if is_channel { members.min(a_turn) } else { members };
+        // Whom a creation names is told of all of them, whoever is added later of those who are added together.
+        let founders = f64::from(f.largest_group).min(limits::MAX_FOUNDERS as f64);
+        let told = members.min(founders * f.devices_per_user) * founders;
         let all_away = clients * scenario.population.away_share;
         let page = (f.backlog_bytes / clients.max(1.0)).min(limits::PAGE_BYTES as f64);
         let line = |component, terms: &[(f64, f64, &'static str)]| Line { component, terms: terms.to_vec() };
@@ -103,7 +112,7 @@ impl MemoryEstimate {
             &[
                 (f.down_bytes_per_s * ON_ITS_WAY_S, 1.0, "bytes"),
                 (at_once, AT_ONCE + COPIES * f.body_bytes, "devices of a group at once"),
-                (at_once * f64::from(f.largest_group), MEMBER_TOLD, "members told to them"),
+                (told, MEMBER_TOLD, "members told to them"),
                 (shards, BODIES_A_SHARD * f.body_bytes, "shards"),
                 (all_away, PAGES * page, "devices that come back at once"),
             ],

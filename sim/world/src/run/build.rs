@@ -247,6 +247,7 @@ fn judged(scenario: &Scenario, machines: &[Machine]) -> Config {
         buses: of(&[Role::Bus]),
         noticed_us: (heartbeat + limits::ANSWER_LIMIT).as_micros() as u64,
         limits: allowed(scenario),
+        channel_above: scenario.limits.channel_above,
         epoch_ms: if clocks_hold { EPOCH_US / 1_000 } else { 0 },
         undisturbed_us: undisturbed_us(scenario),
         last_mile_us: profiles.map(|profile| profile.longest_delay()).max().unwrap_or(0),

@@ -11,13 +11,17 @@
 //! their own will or because they were put into it. That traffic is those people's own, and how much of it there may be is for the
 //! scenario's `[limits]` to say. Nobody else is to notice anything, nor are those at whom an insider has only aimed.
 //!
-//! The other run has the same people, the same seed and no faults, and counts the same people's messages from the same instant.
+//! A crowd that gathers in a giant is such traffic, too: it touches the giant's members, from when it begins. Who is in the same shard, on the same
+//! gateway or at the same disk is to notice nothing of it.
+//!
+//! The other run has the same people, the same seed, no faults and no such crowds, and counts the same people's messages from the same instant.
 //!
 //! **Invariant:** without prices of work nothing is judged: a host whose CPU is free is never busy with somebody else's trouble.
 
 use crate::nemesis::Stage;
 use rustc_hash::{FxHashMap, FxHashSet};
 use squall_generators::Delivered;
+use squall_generators::population::Population;
 use squall_history::{Entity, Event, Kind};
 use squall_protocol::ids::rendezvous;
 use squall_protocol::{ClientMsgId, DeviceId, HostName, Role, UserId};
@@ -42,9 +46,13 @@ pub struct Touched {
 }
 
 impl Touched {
+    fn begins(&mut self, now_us: u64) {
+        self.since_us = Some(self.since_us.map_or(now_us, |since| since.min(now_us)));
+    }
+
     /// A fault of this kind begins. Its targets are hosts by now; what it does to single devices is told one by one.
     pub fn handle_fault(&mut self, kind: &FaultKind, topology: &Topology, now_us: u64) {
-        self.since_us.get_or_insert(now_us);
+        self.begins(now_us);
         for (_, targets) in kind.targets() {
             for host in targets.hosts(topology) {
                 self.hosts.entry(host).or_insert(now_us);
@@ -77,6 +85,11 @@ impl Touched {
             && way.iter().all(|host| later(self.hosts.get(host)))
             && [delivered.sender, delivered.receiver].iter().all(|user| later(self.users.get(user)))
     }
+}
+
+/// Whether there is anything that might harm somebody else.
+pub fn has_trouble(scenario: &Scenario) -> bool {
+    !scenario.faults.is_empty() || scenario.workload.flash_crowds.iter().any(|crowd| crowd.to.is_some())
 }
 
 /// Whether a fault of this kind may strike whoever is there, so that nobody is a bystander.
@@ -141,6 +154,21 @@ impl Bystanders {
             attacking: BTreeSet::new(),
             attacks: FxHashSet::default(),
             send_to_deliver: FxHashMap::default(),
+        }
+    }
+
+    /// Crowds touch those in whose conversation they gather.
+    pub fn touch_crowds(&mut self, scenario: &Scenario, population: &Population) {
+        for crowd in &scenario.workload.flash_crowds {
+            let giants = &scenario.population.giants;
+            let Some(giant) = giants.iter().position(|giant| crowd.to.as_ref() == Some(&giant.name)) else {
+                continue;
+            };
+            let begins = (scenario.phases.ramp + crowd.at).as_micros();
+            self.touched.begins(begins);
+            for member in population.group_members(giant as u32) {
+                self.touched.handle_user(population.user(member), begins);
+            }
         }
     }
 

@@ -34,9 +34,10 @@ use squall_scenarios::Scenario;
 use std::sync::Arc;
 
 /// Runs a scenario on this thread, which should be fresh, as are those that it starts: what libraries keep for a thread is then the
-/// run's own. Where the scenario judges bystanders, it is run a second time, on a thread of its own and without its faults.
+/// run's own. Where the scenario judges bystanders, it is run a second time, on a thread of its own, without its faults and
+/// without the crowds that gather in a giant.
 pub fn run(scenario: &Scenario, options: RunOptions) -> Result<RunRecord, RunError> {
-    let Some(level) = scenario.checks.bystanders.filter(|_| !scenario.faults.is_empty()) else {
+    let Some(level) = scenario.checks.bystanders.filter(|_| bystanders::has_trouble(scenario)) else {
         return run_once(scenario, options, None).map(|(record, _)| record);
     };
     let (seed, salt, threads, stop) = (options.seed, options.salt, options.threads, Arc::clone(&options.stop));
@@ -50,7 +51,8 @@ pub fn run(scenario: &Scenario, options: RunOptions) -> Result<RunRecord, RunErr
     })?;
     let Some(with) = with.filter(|_| !record.interrupted) else { return Ok(record) };
     let bystanders = Bystanders::new(scenario, Some(with.touched.clone()));
-    let without_faults = Scenario { faults: Vec::new(), ..scenario.clone() };
+    let mut without_faults = Scenario { faults: Vec::new(), ..scenario.clone() };
+    without_faults.workload.flash_crowds.retain(|crowd| crowd.to.is_none());
     let again = std::thread::spawn(move || {
         let options = RunOptions { seed, salt, threads, stop, ..RunOptions::default() };
         run_once(&without_faults, options, Some(bystanders))
@@ -69,7 +71,7 @@ pub fn run(scenario: &Scenario, options: RunOptions) -> Result<RunRecord, RunErr
 fn run_once(
     scenario: &Scenario,
     options: RunOptions,
-    bystanders: Option<Bystanders>,
+    mut bystanders: Option<Bystanders>,
 ) -> Result<(RunRecord, Option<Bystanders>), RunError> {
     let context = WorldContext::new(key(options.seed, "world"));
     let _guard = enter_world(&context);
@@ -79,6 +81,9 @@ fn run_once(
         squall_core::plant::plant(bug.plant);
     }
     let mut world = world::World::build(scenario, options)?;
+    if let Some(bystanders) = &mut bystanders {
+        bystanders.touch_crowds(scenario, world.fleet.population());
+    }
     world.observatory.bystanders = bystanders;
     world.run()?;
     let bystanders = world.observatory.bystanders.take();

@@ -8,7 +8,7 @@
 //! that is somebody else's as well has messages of their own, and the other's are not concerned (the tests below).
 
 use super::membership::{Membership, admit};
-use super::regime::{Regime, Standing};
+use super::regime::{Hidden, Regime, Standing};
 use crate::plant::{Plant, planted};
 use squall_protocol::limits::DEDUP_WINDOW;
 use squall_protocol::{
@@ -85,6 +85,8 @@ pub struct Conversation {
     regime: Regime,
     /// As of the last time that nothing was staged that changes the membership.
     durable_regime: Regime,
+    /// Of a channel of which somebody has asked for a page.
+    hidden: Option<Box<Hidden>>,
     /// In order of user and device.
     senders: Vec<Sender>,
 }
@@ -105,6 +107,7 @@ impl Conversation {
             membership_staged: Seq::ZERO,
             regime: Regime::default(),
             durable_regime: Regime::default(),
+            hidden: None,
             senders: Vec::new(),
         }
     }
@@ -165,8 +168,23 @@ impl Conversation {
     /// An entry that has just been staged may make it a channel, or one no more. Whoever stages says so next.
     pub fn note_regime(&mut self, entry: &Entry, channel_above: u32) {
         if entry.payload.changes_membership() && !self.membership.is_direct() {
-            self.regime = self.regime.after(entry.seq, self.membership.present(), channel_above);
+            let before = self.regime;
+            self.regime = before.after(entry.seq, self.membership.present(), channel_above);
+            match &mut self.hidden {
+                Some(hidden) if before == self.regime => hidden.add(entry.seq),
+                hidden => *hidden = None,
+            }
         }
+    }
+
+    /// Of a channel: what is shown to those of whom it speaks, who are not all of its members. Its creator is shown all.
+    pub fn hidden(&mut self, user: UserId) -> Option<(&Hidden, &Membership)> {
+        if self.regime.0 == Seq::ZERO || self.id.founded_by(user) {
+            return None;
+        }
+        let (membership, regime) = (&self.membership, self.regime);
+        let hidden = self.hidden.get_or_insert_with(|| Box::new(Hidden::of(membership, regime)));
+        Some((hidden, membership))
     }
 
     /// Where it stands for a user, as far as it is durable; `None` for a stranger. While it is staged that it is no channel any more,

@@ -22,5 +22,5 @@ pub use fanout::{Answered, targets_by_gateway};
 pub use fence::{Fence, Fenced, MessageId};
 pub use membership::{Membership, admit};
 pub use planner::{Part, Planner};
-pub use regime::{Regime, Standing};
+pub use regime::{Hidden, Regime, Standing};
 pub use stretches::{Stretch, Stretches};

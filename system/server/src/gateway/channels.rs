@@ -101,7 +101,7 @@ pub fn handle_tail(gateway: &Gateway, table: &mut Table, tail: Tail) -> Vec<Conn
     gateway.observer.worked(Work::Publication, 1);
     let conversation = span.conversation;
     let mut channels = gateway.channels();
-    let taken = channels.handle_tail(span, tail.over);
+    let taken = channels.handle_tail(span, Seq(tail.channel_since), tail.over);
     gateway.note_follows(&channels);
     if channels.has_news() {
         gateway.news.notify_one();

@@ -97,7 +97,7 @@ mod tests {
     use super::*;
     use crate::storage::{RedbStorage, WriterThread};
     use squall_core::messages::{SendOutcome, SendRequest};
-    use squall_protocol::limits::MAX_GROUP_MEMBERS;
+    use squall_protocol::limits::MAX_FOUNDERS;
     use squall_protocol::{ClientMsgId, ClientSeq, DeviceId, Payload, UserId};
     use std::sync::Arc;
 
@@ -107,10 +107,10 @@ mod tests {
         let memory = redb::backends::InMemoryBackend::new();
         let storage = RedbStorage::create_backend(memory, 1024 * 1024, executor).unwrap();
         let mut cache = Cache::default();
-        let groups = 2 * MAX_CACHED_ROWS / MAX_GROUP_MEMBERS;
+        let groups = 2 * MAX_CACHED_ROWS / MAX_FOUNDERS;
         for n in 0..groups as u64 {
             let log = cache.get(ConversationId::group(UserId(1), n), &storage).unwrap();
-            let members = (1..=MAX_GROUP_MEMBERS as u64).map(UserId).collect();
+            let members = (1..=MAX_FOUNDERS as u64).map(UserId).collect();
             let request = SendRequest {
                 sender: UserId(1),
                 device: DeviceId(1),

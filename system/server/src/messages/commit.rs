@@ -200,7 +200,7 @@ fn finish(shard: &Shard, batch: Batch) {
 fn tell_followers(shard: &Shard, batch: &Batch) {
     for log in &batch.logs {
         let own = batch.entries.iter().filter(|new| new.conversation == log.id);
-        followers::handle_committed(shard, log.id, own.map(|new| &new.entry));
+        followers::handle_committed(shard, log.id, log.regime.0, own.map(|new| &new.entry));
     }
 }
 

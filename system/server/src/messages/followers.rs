@@ -81,10 +81,10 @@ impl Followers {
     }
 }
 
-/// Queues a tail: all entries from `from` to `to`. False: there is no room for it.
-fn push(shard: &Shard, session: &Session, span: LogSpan, over: bool) -> bool {
+/// Queues a tail: all entries from `from` to `to`, of a channel since that entry. False: there is no room for it.
+fn push(shard: &Shard, session: &Session, span: LogSpan, since: Seq, over: bool) -> bool {
     let (conversation, seq) = (span.conversation, span.to);
-    let tail = Tail { span: Some(protobuf::span_to_wire(&span)), over };
+    let tail = Tail { span: Some(protobuf::span_to_wire(&span)), over, channel_since: since.0 };
     let reply = Reply { connection: 0, device: 0, channels: Vec::new(), reply: Some(reply::Reply::Tail(tail)) };
     shard.observer.worked(Work::Publication, 1);
     shard.observer.passed(&Point::ChannelTold { conversation, seq, again: false });
@@ -117,11 +117,11 @@ impl Row {
         shard: &Shard,
         storage: &dyn Storage,
         conversation: ConversationId,
-        durable: Seq,
+        (durable, since): (Seq, Seq),
     ) -> Result<(), StorageError> {
         let span = read(storage, conversation, self.have, durable)?;
         let to = span.to;
-        if push(shard, &self.session, span, false) {
+        if push(shard, &self.session, span, since, false) {
             (self.sent, self.sent_at) = (to, shard.clock.now());
         }
         Ok(())
@@ -146,16 +146,16 @@ fn follow(
     have: Option<Seq>,
 ) -> Result<(), StorageError> {
     let log = state.cache.get(conversation, storage)?;
-    let durable = log.durable();
+    let (durable, since) = (log.durable(), log.regime().0);
     if log.is_no_channel() {
         shard.followers.unfollow(session, conversation);
-        push(shard, session, nothing_after(conversation, durable), true);
+        push(shard, session, nothing_after(conversation, durable), Seq::ZERO, true);
         return Ok(());
     }
     let have = have.unwrap_or(Seq(durable.0.saturating_sub(limits::TAIL_ENTRIES as u64))).min(durable);
     let span = read(storage, conversation, have, durable)?;
     let to = span.to;
-    let told = push(shard, session, span, false);
+    let told = push(shard, session, span, since, false);
     let row =
         Row { session: Arc::clone(session), have, sent: if told { to } else { have }, sent_at: shard.clock.now() };
     let mut rows = shard.followers.lock();
@@ -181,10 +181,11 @@ pub fn handle_took(shard: &Shard, session: &Arc<Session>, conversation: Conversa
     (row.have, row.sent) = (up_to, up_to);
     // Without either it is told at the next look.
     let Some(storage) = state.storage.clone() else { return };
-    let Some(durable) = state.cache.peek(conversation).map(|log| log.durable()) else { return };
+    let stands = state.cache.peek(conversation).map(|log| (log.durable(), log.regime().0));
+    let Some((durable, since)) = stands else { return };
     if durable > up_to
         && !planted(Plant::TailOwedIsForgotten)
-        && let Err(error) = row.tell(shard, storage.as_ref(), conversation, durable)
+        && let Err(error) = row.tell(shard, storage.as_ref(), conversation, (durable, since))
     {
         drop(rows);
         shard.handle_read_error(&mut state, &error);
@@ -195,6 +196,7 @@ pub fn handle_took(shard: &Shard, session: &Arc<Session>, conversation: Conversa
 pub fn handle_committed<'e>(
     shard: &Shard,
     conversation: ConversationId,
+    since: Seq,
     entries: impl Iterator<Item = &'e Entry> + Clone,
 ) {
     if shard.followers.are_none() {
@@ -214,7 +216,7 @@ pub fn handle_committed<'e>(
         });
         let entries: Vec<Entry> = room.take(limits::PAGE_ENTRIES).cloned().collect();
         let to = entries.last().map_or(row.sent, |last| last.seq);
-        if push(shard, &row.session, LogSpan { conversation, from: first, to, entries }, false) {
+        if push(shard, &row.session, LogSpan { conversation, from: first, to, entries }, since, false) {
             (row.sent, row.sent_at) = (to, now);
         }
     }
@@ -239,10 +241,10 @@ pub fn look_again(shard: &Shard) {
                 return true;
             }
         };
-        let (durable, is_over) = (log.durable(), log.is_no_channel());
+        let (durable, since, is_over) = (log.durable(), log.regime().0, log.is_no_channel());
         following.retain_mut(|row| {
             if is_over {
-                return !push(shard, &row.session, nothing_after(*conversation, durable), true);
+                return !push(shard, &row.session, nothing_after(*conversation, durable), since, true);
             }
             if planted(Plant::TailOwedIsForgotten) {
                 return true;
@@ -256,7 +258,8 @@ pub fn look_again(shard: &Shard) {
                 });
             }
             if row.is_told() && durable > row.have {
-                failed = row.tell(shard, storage.as_ref(), *conversation, durable).err().or(failed.take());
+                failed =
+                    row.tell(shard, storage.as_ref(), *conversation, (durable, since)).err().or(failed.take());
             }
             true
         });

@@ -8,9 +8,9 @@ use super::state::{ShardState, follows};
 use crate::hop::Hop;
 use crate::observer::Point;
 use crate::storage::{Storage, StorageError};
-use squall_core::messages::Standing;
+use squall_core::messages::{Conversation, Standing};
 use squall_core::plant::{Plant, planted};
-use squall_protocol::frames::{ErrorCode, Head, LogSpan};
+use squall_protocol::frames::{Entry, ErrorCode, Head, LogSpan};
 use squall_protocol::wire::messages::{Caller, Follower, HeadsOf, HeadsPart};
 use squall_protocol::{ConversationId, DeviceId, Seq, ServerFrame, UserId, Who, limits, protobuf};
 
@@ -35,10 +35,10 @@ pub fn handle_sync(
     };
     let mut span = LogSpan { conversation, from: since.next(), to: head.max(since), entries: Vec::new() };
     if let Some(first) = log.membership().next_visible(user, since, durable) {
-        let entries = storage.entries(conversation, first, head, limits::PAGE_ENTRIES, limits::PAGE_BYTES)?;
+        let (entries, to) = shown(log, storage, user, first, head)?;
         // The bug `short-page-is-last` forgets that bytes may have ended it.
         let is_last = planted(Plant::ShortPageIsLast) && entries.len() < limits::PAGE_ENTRIES;
-        span.to = entries.last().filter(|_| !is_last).map_or(span.to, |e| e.seq);
+        span.to = if is_last { span.to } else { to };
         span.entries = entries.into_iter().filter(|e| log.membership().may_see(user, e.seq, durable)).collect();
         if since > Seq::ZERO && planted(Plant::PagesFromChunkBorder) {
             let chunk = limits::INDEX_CHUNK as u64;
@@ -53,6 +53,35 @@ pub fn handle_sync(
     let more = span.to < head;
     shard.observer.passed(&Point::SyncPage { conversation, device, entries: span.entries.len(), more });
     Ok((ServerFrame::Page { span, head }, follows_from.map(|from| follows(conversation, from, durable))))
+}
+
+/// What a user is shown of a log from here to there, as much as a page holds, and how far that goes. What is hidden from them is not read.
+fn shown(
+    log: &mut Conversation,
+    storage: &dyn Storage,
+    user: UserId,
+    first: Seq,
+    head: Seq,
+) -> Result<(Vec<Entry>, Seq), StorageError> {
+    let id = log.id();
+    let Some((hidden, membership)) = log.hidden(user) else {
+        let entries = storage.entries(id, first, head, limits::PAGE_ENTRIES, limits::PAGE_BYTES)?;
+        let to = entries.last().map_or(head, |last| last.seq);
+        return Ok((entries, to));
+    };
+    let (mut entries, mut from) = (Vec::new(), first);
+    let (mut room, mut bytes) = (limits::PAGE_ENTRIES, limits::PAGE_BYTES);
+    while let Some((next, last)) = hidden.next_shown(membership, user, from, head) {
+        if room == 0 || bytes == 0 {
+            return Ok((entries, from.prev()));
+        }
+        let read = storage.entries(id, next, last, room, bytes)?;
+        from = read.last().map_or(last, |entry| entry.seq).next();
+        room -= read.len();
+        bytes = bytes.saturating_sub(read.iter().map(|entry| entry.payload.size()).sum());
+        entries.extend(read);
+    }
+    Ok((entries, head))
 }
 
 /// Where the user's conversations stand, a part of `HEADS_PER_FRAME` at a time; the last one says so. The gateway asks for one when the

@@ -126,7 +126,7 @@ impl SharedReaders {
     pub fn of(&mut self, log: &Conversation, entry: &Entry, registries: usize) -> Readers {
         let (id, seq) = (log.id(), entry.seq);
         if log.regime().leaves_to_followers(seq) {
-            // Of a channel only who comes or goes is told one by one.
+            // Of a channel only who comes or goes is told one by one, all others by those who follow it.
             self.forget(id);
             let named = named(&entry.payload).into_iter().filter(|user| log.membership().was_member(*user, seq));
             return Readers::new(named, registries);
