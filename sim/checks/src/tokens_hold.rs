@@ -23,7 +23,7 @@ fn conclude(facts: &Facts, tally: &mut Tally) {
     let tokens = facts.tokens();
     tally.evaluated += tokens.taken;
     tally.exposed += tokens.at_stake;
-    for wrong in tokens.wrongs() {
+    for wrong in tokens.wrongs(facts.now) {
         tally.violate(|| violation(&wrong, facts));
     }
 }
@@ -104,6 +104,8 @@ mod tests {
     fn whoever_is_turned_away_for_good_is_named_and_whoever_is_put_away_is_not() {
         let mut history = connected();
         history.wait(90 * SECOND).token_refused(1, 20).lose(1, "closed for an expired token");
+        passes(&history);
+        history.wait(31 * SECOND).clock(GATEWAY, 0);
         assert!(found(&history).0.contains("never connected again"));
         history.put_away(1);
         passes(&history);

@@ -26,6 +26,8 @@ const TOLD_LATE: u64 = 60 * SECOND;
 /// answers one before it looks.
 const ANSWERS: u32 = 3;
 const OVER: u64 = 2 * SECOND;
+/// Whoever was turned away is connected again after so long, in µs: an app tries again long before.
+const BACK_AFTER: u64 = 30 * SECOND;
 /// Tokens that expire later are not looked at: no run is so long.
 const SOON_S: i64 = 3 * 3_600;
 /// Violations that are kept; more would say nothing new.
@@ -204,8 +206,9 @@ impl Tokens {
     }
 
     /// All that was wrong, with those who have been turned away and are not back at the end.
-    pub fn wrongs(&self) -> impl Iterator<Item = WrongOf> {
-        let mut lost: Vec<_> = self.turned_away.iter().collect();
+    pub fn wrongs(&self, now: u64) -> impl Iterator<Item = WrongOf> {
+        let is_lost = |(_, (t, _)): &(&DeviceId, &(u64, u16))| now - t >= BACK_AFTER;
+        let mut lost: Vec<_> = self.turned_away.iter().filter(is_lost).collect();
         lost.sort_unstable();
         let lost = lost.into_iter();
         let lost = lost.map(|(device, (t, gateway))| WrongOf {
