@@ -449,11 +449,15 @@ fn strangers_lie(step: u32, foreign: &Conversation, own: UserId, index: u32, dra
         // A group of the name that two others have for theirs, with them or without.
         3 => {
             let others = foreign.members.iter().filter(|_| draw & 2 == 0).copied();
-            send(Payload::Created { direct: false, members: others.chain([own]).collect() })
+            send(Payload::Created { direct: false, channel: false, members: others.chain([own]).collect() })
         }
         4 => send(Payload::joined(own)),
         // Others' conversation, as they would create it.
-        5 => send(Payload::Created { direct: foreign.is_direct(), members: foreign.members.clone() }),
+        5 => send(Payload::Created {
+            direct: foreign.is_direct(),
+            channel: false,
+            members: foreign.members.clone(),
+        }),
         6 => numbered(ClientSeq(0), text()),
         _ => numbered(ClientSeq(u64::MAX), text()),
     }
@@ -521,7 +525,7 @@ mod tests {
             .collect();
         assert_eq!(numbers, BTreeSet::from([0, 1, u64::MAX]));
         let created = (0..LIES).filter_map(|step| match lie(step) {
-            ClientFrame::Send { payload: Payload::Created { direct, members }, .. } => Some((direct, members)),
+            ClientFrame::Send { payload: Payload::Created { direct, members, .. }, .. } => Some((direct, members)),
             _ => None,
         });
         assert_eq!(created.collect::<Vec<_>>(), [(false, vec![own]), (true, vec![a, b])]);

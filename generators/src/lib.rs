@@ -27,6 +27,7 @@ mod membership;
 pub mod places;
 pub mod population;
 pub mod rate;
+mod rights;
 pub mod rng;
 mod run_id;
 pub mod swarm;

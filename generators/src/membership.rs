@@ -40,6 +40,12 @@ impl Workload {
         match self.model().membership {
             Membership::Guest => guest(population, group, n),
             Membership::Restless => {
+                let mut rights = Stream::from_key(self.bits(13, group, n));
+                let share = self.model().rights_share;
+                if share > 0.0 && rights.chance(share) {
+                    let (user, payload) = self.change_of_rights(population, group, GUESTS, &mut rights);
+                    return Some(self.in_group(population, group, user, payload, &mut rights));
+                }
                 let mut stream = Stream::from_key(self.bits(12, group, n));
                 Some(self.restless(population, group, now, &mut stream))
             }
@@ -67,6 +73,18 @@ impl Workload {
             Change::AddAgain => (host, Payload::Joined(self.with_others(population, group, member, stream))),
             Change::Write => (guest, Payload::Text(text::body(self.model().text, now, GUESTS_BODY, stream))),
         };
+        self.in_group(population, group, user, payload, stream)
+    }
+
+    /// Somebody does this, on one of their devices.
+    fn in_group(
+        &self,
+        population: &Population,
+        group: u32,
+        user: u32,
+        payload: Payload,
+        stream: &mut Stream,
+    ) -> Act {
         let which = below(stream.next_u64(), u64::from(population.devices_of(user))) as u32;
         Act { device: population.first_device(user) + which, conversation: population.group(group), payload }
     }

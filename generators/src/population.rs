@@ -106,6 +106,7 @@ pub struct Population {
     /// Giants first.
     groups: Vec<Group>,
     layers: u32,
+    channel_share: f64,
 }
 
 impl Population {
@@ -139,6 +140,7 @@ impl Population {
             devices: first_device,
             classes,
             directs: if alone { Conversations::One(0) } else { p.direct_conversations_per_user.clone() },
+            channel_share: p.channel_share,
             layers: if groups.is_empty() { 0 } else { layer + 1 },
             groups,
         }
@@ -264,6 +266,11 @@ impl Population {
     pub fn group(&self, group: u32) -> Conversation {
         let members = self.group_members(group).map(|i| self.user(i)).collect();
         Conversation { id: self.group_id(group), owner: Some(self.group_owner(group)), members }
+    }
+
+    /// Whether a group is created as a channel.
+    pub fn is_channel(&self, id: ConversationId) -> bool {
+        unit(mix(key(self.seed, "channels") ^ id.spread())) < self.channel_share
     }
 
     /// The `n`th user who is no first member of the group and may come and go, or another one where there are fewer; `None` where

@@ -123,6 +123,11 @@ impl Workload {
         }
         let device = population.first_device(writer)
             + crate::rng::below(which_device, u64::from(population.devices_of(writer))) as u32;
+        if conversation.is_direct()
+            && let Some(payload) = self.block(&mut Stream::from_key(self.bits(14, user, n)))
+        {
+            return Some(Act { device, conversation, payload });
+        }
         let bytes = self.body_bytes(&mut stream);
         let body = text::body(self.model.text, now, bytes, &mut stream);
         Some(Act { device, conversation, payload: Payload::Text(body) })

@@ -91,6 +91,8 @@ pub struct Population {
     pub one_way_share: f64,
     /// The share of conversations that fall silent for good, each at a time of its own in the load: what was written last is the last.
     pub silent_share: f64,
+    /// The share of groups that are created as channels, in which only owner and admins write until a setting opens them.
+    pub channel_share: f64,
     /// Group conversations.
     pub groups: u32,
     /// The smallest group.
@@ -130,6 +132,7 @@ impl Default for Population {
             revisit_after: Span::from_secs(60),
             one_way_share: 0.0,
             silent_share: 0.0,
+            channel_share: 0.0,
             groups: 0,
             group_size_min: 3,
             group_size_max: 100,
@@ -183,6 +186,10 @@ pub struct Workload {
     pub membership: Membership,
     /// The most people whom one change of a restless group names.
     pub names_at_once: u32,
+    /// The share of a restless group's changes that are of ranks, settings, its name, or a leaving for good.
+    pub rights_share: f64,
+    /// The share of sends to direct conversations in which somebody blocks the conversation, or does so no more, and writes nothing.
+    pub block_share: f64,
     /// Mean time a device stays connected before it disconnects by itself, exponential; `0s` means for ever; or a mixture of
     /// `{ share, mean }` and `{ share, from, to }`.
     pub session_length: Lengths,
@@ -222,6 +229,8 @@ impl Default for Workload {
             membership_interval: Span::ZERO,
             membership: Membership::Guest,
             names_at_once: 1,
+            rights_share: 0.0,
+            block_share: 0.0,
             session_length: Lengths::One(Span::ZERO),
             away_length: Lengths::One(Span::from_secs(5)),
             codec: Codec::Mixed,

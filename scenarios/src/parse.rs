@@ -138,6 +138,7 @@ fn population(table: &mut Table<'_, '_>, population: &mut Population) {
     table.field("revisit_after", &mut population.revisit_after);
     table.field("one_way_share", &mut population.one_way_share);
     table.field("silent_share", &mut population.silent_share);
+    table.field("channel_share", &mut population.channel_share);
     population.giants = table.list("giants", |table| {
         let (name, members) = (table.required("name", "\"town-square\""), table.required("members", "2000"));
         Some(Giant { name: name?, members: members? })
@@ -178,6 +179,8 @@ fn workload(table: &mut Table<'_, '_>, workload: &mut Workload) {
     table.field("membership_interval", &mut workload.membership_interval);
     table.field("membership", &mut workload.membership);
     table.field("names_at_once", &mut workload.names_at_once);
+    table.field("rights_share", &mut workload.rights_share);
+    table.field("block_share", &mut workload.block_share);
     table.field("session_length", &mut workload.session_length);
     table.field("away_length", &mut workload.away_length);
     table.field("codec", &mut workload.codec);

@@ -32,6 +32,7 @@ fn the_library_parses_and_each_file_says_what_it_exposes() {
         [
             "bad-disks",
             "bad-links",
+            "blocks",
             "bursts-then-silence",
             "bus-crash",
             "bus-out-of-reach",
@@ -58,6 +59,7 @@ fn the_library_parses_and_each_file_says_what_it_exposes() {
             "reinstalled",
             "restless-groups",
             "restless-links",
+            "roles",
             "said-twice",
             "short-sessions",
             "silent-conversations",

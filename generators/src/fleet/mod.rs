@@ -489,7 +489,11 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
             // The creator is the first of them. Whom the creation has no room for are added at once, a part at a time.
             let (founders, others) =
                 conversation.members.split_at(conversation.members.len().min(limits::MAX_FOUNDERS));
-            let create = Payload::Created { direct: conversation.is_direct(), members: founders.to_vec() };
+            let create = Payload::Created {
+                direct: conversation.is_direct(),
+                channel: !conversation.is_direct() && self.population.is_channel(conversation.id),
+                members: founders.to_vec(),
+            };
             self.send(device, conversation.id, create, now, sink);
             for added in others.chunks(ADDED_AT_ONCE) {
                 self.send(device, conversation.id, Payload::Joined(added.to_vec().into()), now, sink);

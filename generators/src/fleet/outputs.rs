@@ -196,6 +196,8 @@ fn refusal_name(reason: Refusal) -> &'static str {
         Refusal::BodyTooLarge => "body_too_large",
         Refusal::GroupTooLarge => "group_too_large",
         Refusal::Conflict => "conflict",
+        Refusal::NotAllowed => "not_allowed",
+        Refusal::Blocked => "blocked",
         Refusal::Busy => "busy",
         Refusal::TooOften { .. } => "too_often",
     }

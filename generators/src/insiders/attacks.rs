@@ -2,8 +2,8 @@
 
 use crate::population::{Conversation, Population};
 use crate::rng::Stream;
-use squall_protocol::limits::{MAX_BODY_BYTES, MAX_CLIENT_FRAME_BYTES};
-use squall_protocol::{ClientSeq, ConversationId, Payload, Seq, UserId};
+use squall_protocol::limits::{MAX_BODY_BYTES, MAX_CLIENT_FRAME_BYTES, MAX_NAME_BYTES};
+use squall_protocol::{ClientSeq, ConversationId, Holders, Payload, Rank, Right, Seq, UserId};
 
 /// Messages of a flood, and pages that are asked for at once.
 const FLOOD: usize = 40;
@@ -51,6 +51,10 @@ attacks! {
     TakeAway "takes_people_away",
     /// Takes somebody away from a conversation that is none of theirs.
     TakeAwayElsewhere "takes_people_away_elsewhere",
+    /// Makes themselves what they are not, shuts others up, and takes back what others have said of themselves.
+    TakeRights "takes_rights",
+    /// Blocks a conversation that is none of theirs, and their own, again and again.
+    Block "blocks_conversations",
     /// Leaves and goes on writing.
     LeaveAndWrite "leaves_and_writes",
     /// The number 0.
@@ -102,6 +106,8 @@ pub(super) const BY_FRAMES: &[(Attack, u64)] = &[
     (Attack::Add, 5),
     (Attack::TakeAway, 4),
     (Attack::TakeAwayElsewhere, 4),
+    (Attack::TakeRights, 5),
+    (Attack::Block, 3),
     (Attack::LeaveAndWrite, 2),
     (Attack::NumberZero, 5),
     (Attack::NumberAhead, 5),
@@ -198,7 +204,7 @@ fn text() -> Payload {
 }
 
 fn created(direct: bool, members: Vec<UserId>) -> Payload {
-    Payload::Created { direct, members }
+    Payload::Created { direct, channel: false, members }
 }
 
 impl Attack {
@@ -257,6 +263,23 @@ impl Attack {
                 .flat_map(|member| {
                     [next(foreign.id, Payload::left(*member)), next(foreign.id, Payload::joined(user))]
                 })
+                .collect(),
+            Attack::TakeRights => {
+                let role = |user, rank| Payload::Role { user, rank };
+                let shut = Payload::Setting { right: Right::Post, who: Holders::Owner };
+                vec![
+                    next(of_group, role(user, Rank::Owner)),
+                    next(of_group, role(user, Rank::Admin)),
+                    next(of_group, role(*other, Rank::Member)),
+                    next(of_group, shut.clone()),
+                    next(of_group, Payload::Named("x".repeat(MAX_NAME_BYTES + 1))),
+                    next(of_group, Payload::ForGood(false)),
+                    next(foreign.id, shut),
+                ]
+            }
+            Attack::Block => [true, true, false, false]
+                .into_iter()
+                .flat_map(|is_so| [own, foreign.id].map(|id| next(id, Payload::Blocked(is_so))))
                 .collect(),
             Attack::LeaveAndWrite => {
                 vec![

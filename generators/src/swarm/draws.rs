@@ -17,6 +17,11 @@ impl Draws {
         Draws(TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &bytes)))
     }
 
+    /// A stream of their own for rights, so that the others are drawn as they were.
+    pub fn rights(seed: u64) -> Self {
+        Draws::new(key(seed, "rights"))
+    }
+
     /// A value of this strategy.
     pub fn of<S: Strategy>(&mut self, strategy: S) -> S::Value {
         strategy.new_tree(&mut self.0).expect("none of our strategies rejects").current()

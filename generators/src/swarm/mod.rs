@@ -28,6 +28,7 @@ pub fn draw(seed: u64) -> Scenario {
         ..Scenario::default()
     };
     let mood = people::draw(&mut draws, &mut scenario);
+    people::draw_rights(&mut Draws::rights(seed), &mut scenario);
     scenario.faults = faults::draw(&mut draws, &scenario, mood);
     // A connection that nobody knows to be dead is noticed by silence, which takes the default bound.
     let unnoticed = scenario

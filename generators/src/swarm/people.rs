@@ -211,3 +211,21 @@ fn many_conversations(draws: &mut Draws, scenario: &mut Scenario) {
     workload.membership_interval = Span::ZERO;
     workload.body_bytes = Bodies::One(draws.of(20..=60u32));
 }
+
+/// Who may do what is changed wherever members are.
+pub(super) fn draw_rights(draws: &mut Draws, scenario: &mut Scenario) {
+    if scenario.workload.membership_interval > Span::ZERO && scenario.workload.membership == Membership::Restless {
+        if draws.chance(0.6) {
+            scenario.workload.rights_share = draws.share(10, 70);
+        }
+        if draws.chance(0.4) {
+            scenario.workload.names_at_once = draws.of(2..=6u32);
+        }
+        if draws.chance(0.4) {
+            scenario.population.channel_share = draws.share(20, 100);
+        }
+    }
+    if draws.chance(0.25) {
+        scenario.workload.block_share = draws.share(2, 20);
+    }
+}

@@ -163,6 +163,8 @@ fn workload(scenario: &Scenario, findings: &mut Findings) {
     findings.number("workload.follow_up_share", workload.follow_up_share, 0.0..=1.0);
     findings.count("workload.follow_ups", workload.follow_ups, 1..=1_000);
     findings.span("workload.membership_interval", workload.membership_interval, Span::ZERO..=WEEK);
+    findings.number("workload.rights_share", workload.rights_share, 0.0..=1.0);
+    findings.number("workload.block_share", workload.block_share, 0.0..=1.0);
     findings.count("workload.names_at_once", workload.names_at_once, 1..=limits::MAX_NAMED_USERS as u32);
     // A gateway closes after so much silence, and one heartbeat may be late by as long as they are usually apart.
     let most = limits::SILENCE_LIMIT - limits::HEARTBEAT_INTERVAL;

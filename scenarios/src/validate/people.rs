@@ -18,6 +18,7 @@ pub(super) fn people(scenario: &Scenario, findings: &mut Findings) {
     findings.span("population.revisit_after", population.revisit_after, Span::from_millis(1)..=WEEK);
     findings.number("population.one_way_share", population.one_way_share, 0.0..=1.0);
     findings.number("population.silent_share", population.silent_share, 0.0..=1.0);
+    findings.number("population.channel_share", population.channel_share, 0.0..=1.0);
     giants(scenario, findings);
     bodies(&workload.body_bytes, findings);
     lengths("workload.session_length", &workload.session_length, findings);

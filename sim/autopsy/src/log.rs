@@ -129,24 +129,24 @@ pub fn stays(story: &Story, conversation: ConversationId, user: UserId) -> Vec<S
     log.sort_by_key(|placed| placed.seq);
     for placed in log {
         let said = story.events.iter().find_map(|event| match &event.kind {
-            Kind::Send { conversation: of, client_msg_id, what, members, .. }
+            Kind::Send { conversation: of, client_msg_id, what, members, sender, .. }
                 if (*of, *client_msg_id) == (conversation, placed.message) =>
             {
-                Some((*what, members))
+                Some((*what, *sender, members))
             }
             _ => None,
         });
-        let Some((what, members)) = said else { continue };
+        let Some((what, author, members)) = said else { continue };
         let present = stays.last().is_some_and(|stay| stay.left.is_none());
         match what {
-            What::Created if members.contains(&user) && stays.is_empty() => {
+            What::Created | What::CreatedChannel if members.contains(&user) && stays.is_empty() => {
                 stays.push(Stay { from: Seq(1), joined: Seq(1), left: None });
             }
             what if !present && what.added(members).any(|who| who == user) => {
                 let from = Seq(placed.seq.0.saturating_sub(limits::NEWCOMER_HISTORY).max(1));
                 stays.push(Stay { from, joined: placed.seq, left: None });
             }
-            what if present && what.taken(members).any(|who| who == user) => {
+            what if present && what.taken(author, members).any(|who| who == user) => {
                 stays.last_mut().expect("one is open").left = Some(placed.seq);
             }
             _ => {}

@@ -3,8 +3,8 @@
 
 use crate::testing::{Change, History};
 use proptest::prelude::*;
-use squall_history::{Event, Kind, Via};
-use squall_protocol::{ClientMsgId, Seq, UserId, limits};
+use squall_history::{Event, Kind, Via, What};
+use squall_protocol::{ClientMsgId, Holders, Right, Seq, UserId, limits};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Device and user; user 3 is no member at first, user 2 has two devices.
@@ -16,6 +16,7 @@ const STRANGER: u64 = 9;
 enum Step {
     Send(usize),
     ChangeMembership(u64),
+    Close(bool),
     Store(usize),
     Answer(usize),
     Display(usize, bool),
@@ -29,6 +30,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         6 => device.clone().prop_map(Step::Send),
         1 => (2u64..=3).prop_map(Step::ChangeMembership),
+        1 => any::<bool>().prop_map(Step::Close),
         6 => device.clone().prop_map(Step::Store),
         5 => device.clone().prop_map(Step::Answer),
         12 => (device.clone(), any::<bool>()).prop_map(|(device, page)| Step::Display(device, page)),
@@ -37,6 +39,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => device.prop_map(Step::Cursor),
     ];
     proptest::collection::vec(step, 10..150)
+}
+
+/// Who may write: the owner alone, or everybody.
+fn post(closed: bool) -> What {
+    What::Setting { right: Right::Post, who: if closed { Holders::Owner } else { Holders::Members } }
 }
 
 /// One wrong step.
@@ -86,6 +93,8 @@ struct Model {
     sent: BTreeMap<u64, VecDeque<(u64, Option<Change>)>>,
     unanswered: BTreeMap<u64, VecDeque<(u64, Option<u64>)>>,
     position: BTreeMap<u64, u64>,
+    /// Only the owner, who is user 1, may write.
+    closed: bool,
     /// Of each user: first and last place of each stay.
     stays: BTreeMap<u64, Vec<(u64, u64)>>,
 }
@@ -101,6 +110,7 @@ impl Model {
             sent: BTreeMap::new(),
             unanswered: BTreeMap::new(),
             position: [(1, 2), (2, 2)].into(),
+            closed: false,
             stays: [(1, vec![(1, u64::MAX)]), (2, vec![(1, u64::MAX)])].into(),
         };
         steps.iter().for_each(|step| model.step(step));
@@ -119,6 +129,11 @@ impl Model {
             Step::ChangeMembership(user) => {
                 let message = self.message();
                 let change = if self.is_member(user) { Change::Left(user) } else { Change::Joined(user) };
+                self.history.change(1, message, change);
+                self.sent.entry(1).or_default().push_back((message, Some(change)));
+            }
+            Step::Close(closed) => {
+                let (message, change) = (self.message(), Change::Rule(post(closed)));
                 self.history.change(1, message, change);
                 self.sent.entry(1).or_default().push_back((message, Some(change)));
             }
@@ -162,6 +177,7 @@ impl Model {
             None => true,
             Some(Change::Joined(who)) => !self.is_member(who),
             Some(Change::Left(who)) => self.is_member(who),
+            Some(Change::Rule(what)) => what != post(self.closed),
         };
         let answers = self.unanswered.entry(device).or_default();
         if !sensible {
@@ -170,6 +186,10 @@ impl Model {
         }
         if !self.stays.get(&user).is_some_and(|stays| stays.iter().any(|stay| stay.1 == u64::MAX)) {
             answers.push_back((message, None));
+            return;
+        }
+        if self.closed && user != 1 {
+            self.history.refused(device, message, "not_allowed");
             return;
         }
         self.log.push(message);
@@ -185,6 +205,7 @@ impl Model {
                 let stays = self.stays.get_mut(&who).expect("a member has a stay");
                 stays.last_mut().expect("a member has a stay").1 = seq;
             }
+            Some(Change::Rule(what)) => self.closed = what == post(true),
             None => {}
         }
     }

@@ -87,7 +87,8 @@ mod tests {
     use super::NAME;
     use crate::Verdict;
     use crate::testing::{Change, History};
-    use squall_protocol::limits;
+    use squall_history::What;
+    use squall_protocol::{Holders, Rank, Right, UserId, limits};
 
     const BOUND: u64 = limits::undisturbed_bound().as_micros() as u64;
 
@@ -186,8 +187,44 @@ mod tests {
             let mut history = History::chat();
             history.wait(5_000).change(1, 5, change).refused(1, 5, "conflict");
             let found = history.audit().violated(NAME, 5);
-            assert!(found.message.contains("member"), "{}", found.message);
+            assert!(found.message.contains("in order all the time"), "{}", found.message);
         }
+    }
+
+    const PROMOTION: Change = Change::Rule(What::Role { user: UserId(2), rank: Rank::Admin });
+
+    #[test]
+    fn a_right_that_somebody_lacks_explains_a_refusal_and_one_that_they_have_does_not() {
+        let mut history = History::chat();
+        history.change(2, 5, PROMOTION).refused(2, 5, "not_allowed");
+        assert_eq!(history.audit().report(NAME).verdict, Verdict::Pass);
+        for change in [PROMOTION, Change::Joined(3), Change::Rule(What::Named)] {
+            let mut history = History::chat();
+            history.wait(5_000).change(1, 5, change).refused(1, 5, "not_allowed");
+            history.audit().violated(NAME, 5);
+        }
+        let mut history = History::chat();
+        history.send(2, 5).refused(2, 5, "not_allowed");
+        history.audit().violated(NAME, 5);
+    }
+
+    #[test]
+    fn a_setting_explains_refusals_from_when_it_may_be_there_and_until_it_is_taken_back() {
+        let post = |who| Change::Rule(What::Setting { right: Right::Post, who });
+        let history = |until: u64| {
+            let mut history = History::chat();
+            history.wait(5_000).change(1, 5, post(Holders::Owner)).acked(1, 5, 3).log(5).wait(5_000);
+            if until == 1 {
+                history.send(2, 7).refused(2, 7, "not_allowed");
+            }
+            history.wait(5_000).change(1, 6, post(Holders::Members)).acked(1, 6, 4).log(6).wait(5_000);
+            if until == 2 {
+                history.send(2, 7).refused(2, 7, "not_allowed");
+            }
+            history
+        };
+        assert_eq!(history(1).audit().report(NAME).verdict, Verdict::Pass);
+        history(2).audit().violated(NAME, 7);
     }
 
     #[test]

@@ -29,6 +29,7 @@ mod nothing_unsent;
 mod properties;
 mod property;
 mod report;
+mod rules;
 mod same_order;
 mod same_stamps;
 mod sender_order;

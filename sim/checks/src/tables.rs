@@ -4,7 +4,7 @@
 //! their own.
 
 use squall_history::What;
-use squall_protocol::{ClientSeq, ConversationId, DeviceId, Seq, UserId, Who};
+use squall_protocol::{ClientSeq, ConversationId, DeviceId, Rank, Seq, UserId, Who};
 
 /// All rows of a conversation.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +31,7 @@ pub struct EntryRow {
     pub device: DeviceId,
     pub client_seq: ClientSeq,
     pub what: What,
+    pub body_hash: u64,
     /// Whom it names that its kind does not.
     pub members: Box<[UserId]>,
     /// The chain value that is stored with it, and whether it follows from the entry before and this one.
@@ -47,6 +48,11 @@ pub struct HeadRow {
     pub chain: u64,
     pub present: u32,
     pub stretches: u32,
+    /// Two bits for each right that a setting speaks of, and who of the two has blocked their conversation.
+    pub settings: u32,
+    pub blocked: u32,
+    /// The fingerprint of the group's name, as an entry that gives it has; 0 without one.
+    pub name_hash: u64,
 }
 
 /// A time for which a user may see entries.
@@ -58,6 +64,8 @@ pub struct MemberRow {
     pub visible_from: Seq,
     /// 0 while they are a member.
     pub until: Seq,
+    pub rank: Rank,
+    pub for_good: bool,
 }
 
 /// A device that has sent.

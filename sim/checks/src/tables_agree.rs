@@ -5,11 +5,11 @@
 use crate::facts::{Fact, Facts};
 use crate::property::{Property, nothing_more};
 use crate::report::{Tally, Violation};
+use crate::rules::{Deed, Rules, Standing};
 use crate::tables::{MemberRow, Tables};
 use squall_history::What;
-use squall_protocol::limits::NEWCOMER_HISTORY;
-use squall_protocol::{ConversationId, DeviceId, Seq, UserId, Who};
-use std::collections::{BTreeMap, BTreeSet};
+use squall_protocol::{ConversationId, DeviceId, Holders, Name, Rank, Right, Seq, UserId, Who};
+use std::collections::BTreeMap;
 
 pub(crate) const NAME: &str = "tables-agree";
 
@@ -168,29 +168,16 @@ fn chunked<'a>(
 
 /// Member rows are what the log folds to.
 fn members(tables: &Tables, found: &mut Found) {
-    let mut folded: Vec<MemberRow> = Vec::new();
+    let (mut rules, mut folded, mut name_hash) = (Rules::default(), Vec::new(), 0);
     for entry in &tables.entries {
-        match entry.what {
-            What::Text => {}
-            What::Created => {
-                let row = |user: &UserId| MemberRow {
-                    user: *user,
-                    joined: entry.seq,
-                    visible_from: entry.seq,
-                    until: Seq::ZERO,
-                };
-                folded.extend(entry.members.iter().map(row));
-            }
-            what => {
-                let visible_from = Seq(entry.seq.0.saturating_sub(NEWCOMER_HISTORY).max(1));
-                let row = |user| MemberRow { user, joined: entry.seq, visible_from, until: Seq::ZERO };
-                folded.extend(what.added(&entry.members).map(row));
-                let taken: BTreeSet<UserId> = what.taken(&entry.members).collect();
-                let open = folded.iter_mut().filter(|row| row.until == Seq::ZERO && taken.contains(&row.user));
-                open.for_each(|row| row.until = entry.seq);
-            }
+        let (seq, author) = (u32::try_from(entry.seq.0).unwrap_or(u32::MAX), entry.sender);
+        let deed = Deed { conversation: tables.conversation, author, what: entry.what, named: &entry.members };
+        rules.fold(seq, &deed, |ended| folded.push(row(ended.user, &ended.standing, ended.to, ended.for_good)));
+        if entry.what == What::Named {
+            name_hash = entry.body_hash;
         }
     }
+    folded.extend(rules.people().iter().map(|(user, standing)| row(*user, standing, 0, false)));
     let mut stored = tables.members.clone();
     folded.sort_unstable();
     stored.sort_unstable();
@@ -216,17 +203,64 @@ fn members(tables: &Tables, found: &mut Found) {
             );
             found.push(Disagreement::at(head.head, sentence));
         }
+        let kept = (head.settings, head.blocked, head.name_hash);
+        if kept != (settings(&rules), blocked(tables.conversation, &rules), name_hash) {
+            let sentence = format!(
+                "its row has settings {:#b}, blocks {} and the name {:016x}, and by the log these are {:#b}, {} and {name_hash:016x}",
+                head.settings,
+                head.blocked,
+                head.name_hash,
+                settings(&rules),
+                blocked(tables.conversation, &rules)
+            );
+            found.push(Disagreement::at(head.head, sentence));
+        }
     }
+}
+
+fn row(user: UserId, standing: &Standing, until: u32, for_good: bool) -> MemberRow {
+    let seq = |place: u32| Seq(place.into());
+    let Standing { from, joined, rank } = *standing;
+    MemberRow { user, joined: seq(joined), visible_from: seq(from), until: seq(until), rank, for_good }
+}
+
+/// Settings as the format has them.
+fn settings(rules: &Rules) -> u32 {
+    let order = [Right::Add, Right::Remove, Right::Rename, Right::Promote, Right::Post];
+    let number = |right| match rules.rights().get(&right) {
+        None => 0,
+        Some(Holders::Owner) => 1,
+        Some(Holders::Admins) => 2,
+        Some(Holders::Members) => 3,
+    };
+    order.into_iter().rev().fold(0, |bits, right| bits << 2 | number(right))
+}
+
+/// Blocks as the format has them.
+fn blocked(conversation: ConversationId, rules: &Rules) -> u32 {
+    let bit = |user: &UserId| match conversation.name() {
+        Some(Name::Direct { low, .. }) => {
+            if *user == low {
+                1
+            } else {
+                2
+            }
+        }
+        Some(Name::Group { .. }) | None => 4,
+    };
+    rules.blockers().iter().map(bit).sum()
 }
 
 /// In words, what a member row lets somebody see.
 fn may_see(row: Option<MemberRow>) -> String {
     match row {
         None => "they did not".to_owned(),
-        Some(MemberRow { visible_from, until: Seq::ZERO, .. }) => {
-            format!("they may see seq {visible_from} and on")
+        Some(MemberRow { visible_from, until, rank, for_good, .. }) => {
+            let to = if until == Seq::ZERO { "and on".to_owned() } else { format!("to {until}") };
+            let rank = if rank == Rank::Member { String::new() } else { format!(" as {rank:?}") };
+            let left = if for_good { ", and left for good" } else { "" };
+            format!("they may see seq {visible_from} {to}{rank}{left}")
         }
-        Some(MemberRow { visible_from, until, .. }) => format!("they may see seq {visible_from} to {until}"),
     }
 }
 
@@ -303,7 +337,7 @@ mod tests {
     const D: DeviceId = DeviceId(11);
 
     fn entry(seq: u64, what: What) -> EntryRow {
-        let members = if what == What::Created { [A, B].into() } else { Box::default() };
+        let members = if what.is_creation() { [A, B].into() } else { Box::default() };
         EntryRow {
             position: 2 * seq,
             seq: Seq(seq),
@@ -311,18 +345,23 @@ mod tests {
             device: D,
             client_seq: ClientSeq(seq),
             what,
+            body_hash: 500 + seq,
             members,
             chain: 100 + seq,
             chain_holds: true,
         }
     }
 
-    /// A conversation of so many entries, one device, B leaving at 3 and coming back at 30.
+    /// A channel of so many entries, one device, B leaving at 3, coming back at 30 and made an admin at 31; it has a name from 32 on, and
+    /// everybody may write from 33 on.
     fn sound(entries: u64) -> Tables {
         let what = |seq| match seq {
-            1 => What::Created,
+            1 => What::CreatedChannel,
             3 => What::Left(B),
             30 => What::Joined(B),
+            31 => What::Role { user: B, rank: Rank::Admin },
+            32 => What::Named,
+            33 => What::Setting { right: Right::Post, who: Holders::Members },
             _ => What::Text,
         };
         let entries: Vec<EntryRow> = (1..=entries).map(|seq| entry(seq, what(seq))).collect();
@@ -336,20 +375,27 @@ mod tests {
             joined: Seq(joined),
             visible_from: Seq(from),
             until: Seq(until),
+            rank: Rank::Member,
+            for_good: false,
         };
-        let mut members = vec![row(A, 1, 1, 0), row(B, 1, 1, if count >= 3 { 3 } else { 0 })];
+        let mut members =
+            vec![MemberRow { rank: Rank::Owner, ..row(A, 1, 1, 0) }, row(B, 1, 1, if count >= 3 { 3 } else { 0 })];
         if count >= 30 {
-            members.push(row(B, 30, 10, 0));
+            let rank = if count >= 31 { Rank::Admin } else { Rank::Member };
+            members.push(MemberRow { rank, ..row(B, 30, 10, 0) });
         }
         let present = members.iter().filter(|row| row.until == Seq::ZERO).count() as u32;
         Tables {
-            conversation: ConversationId(7),
+            conversation: ConversationId::group(A, 7),
             head: Some(HeadRow {
                 head: Seq(count as u64),
                 tail: lie[full..].to_vec(),
                 chain: 100 + count as u64,
                 present,
                 stretches: members.len() as u32,
+                settings: if count >= 33 { 0b11_00_10_10_10 } else { 0b10_00_10_10_10 },
+                blocked: 0,
+                name_hash: if count >= 32 { 532 } else { 0 },
             }),
             members,
             senders: vec![SenderRow {

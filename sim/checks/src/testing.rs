@@ -15,6 +15,8 @@ const SHARD_HOST: u16 = 3;
 pub(crate) enum Change {
     Joined(u64),
     Left(u64),
+    /// Any other change of who may do what.
+    Rule(What),
 }
 
 #[derive(Clone, Copy)]
@@ -186,6 +188,7 @@ impl History {
         let what = match change {
             Change::Joined(user) => What::Joined(UserId(user)),
             Change::Left(user) => What::Left(UserId(user)),
+            Change::Rule(what) => what,
         };
         self.push_send(device, message, CONVERSATION, what)
     }

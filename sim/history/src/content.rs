@@ -4,7 +4,7 @@
 //! audit that read it from a disk, takes kind and fingerprint from here; so the checks can compare them.
 
 use serde::{Deserialize, Serialize};
-use squall_protocol::{Payload, UserId, ids::mix};
+use squall_protocol::{Holders, Payload, Rank, Right, UserId, ids::mix};
 
 /// What an entry says, as far as a check needs to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,13 +20,37 @@ pub enum What {
     /// Several joined, or none or more than one is out: who, the event says beside.
     JoinedSeveral,
     LeftSeveral,
+    /// The conversation was created, as a channel.
+    CreatedChannel,
+    /// This user has this rank from now on.
+    Role {
+        user: UserId,
+        rank: Rank,
+    },
+    /// These have the right from now on.
+    Setting {
+        right: Right,
+        who: Holders,
+    },
+    /// The group has a name.
+    Named,
+    /// The author blocks the conversation, or does so no more.
+    Blocked(bool),
+    /// The author leaves for good, or takes that back.
+    ForGood(bool),
 }
 
 impl What {
     pub fn of(payload: &Payload) -> What {
         match payload {
             Payload::Text(_) => What::Text,
+            Payload::Created { channel: true, .. } => What::CreatedChannel,
             Payload::Created { .. } => What::Created,
+            Payload::Role { user, rank } => What::Role { user: *user, rank: *rank },
+            Payload::Setting { right, who } => What::Setting { right: *right, who: *who },
+            Payload::Named(_) => What::Named,
+            Payload::Blocked(is_so) => What::Blocked(*is_so),
+            Payload::ForGood(is_so) => What::ForGood(*is_so),
             Payload::Joined(users) => match users[..] {
                 [user] => What::Joined(user),
                 _ => What::JoinedSeveral,
@@ -43,7 +67,7 @@ impl What {
         match payload {
             Payload::Created { members, .. } => members,
             Payload::Joined(users) | Payload::Left(users) if users.len() != 1 => users,
-            Payload::Text(_) | Payload::Joined(_) | Payload::Left(_) => &[],
+            _ => &[],
         }
     }
 
@@ -53,18 +77,31 @@ impl What {
         one.into_iter().chain(named.iter().copied().filter(move |_| self == What::JoinedSeveral))
     }
 
-    /// Whom it takes away.
-    pub fn taken(self, named: &[UserId]) -> impl Iterator<Item = UserId> {
-        let one = if let What::Left(user) = self { Some(user) } else { None };
+    /// Whom an entry of this author takes away.
+    pub fn taken(self, author: UserId, named: &[UserId]) -> impl Iterator<Item = UserId> {
+        let one = match self {
+            What::Left(user) => Some(user),
+            What::ForGood(true) => Some(author),
+            _ => None,
+        };
         one.into_iter().chain(named.iter().copied().filter(move |_| self == What::LeftSeveral))
     }
 
-    /// Whether somebody comes or goes.
+    /// Whether it makes somebody a member or none.
+    pub fn moves(self) -> bool {
+        matches!(
+            self,
+            What::Joined(_) | What::Left(_) | What::JoinedSeveral | What::LeftSeveral | What::ForGood(_)
+        )
+    }
+
+    pub fn is_creation(self) -> bool {
+        matches!(self, What::Created | What::CreatedChannel)
+    }
+
+    /// Whether it changes who is a member, what the group is called, or who may do what.
     pub fn is_change(self) -> bool {
-        match self {
-            What::Text | What::Created => false,
-            What::Joined(_) | What::Left(_) | What::JoinedSeveral | What::LeftSeveral => true,
-        }
+        !(self == What::Text || self.is_creation())
     }
 }
 
@@ -72,9 +109,12 @@ impl What {
 pub fn payload_hash(payload: &Payload) -> u64 {
     match payload {
         Payload::Text(text) => body_hash(text.as_bytes()),
-        Payload::Created { direct, members } => {
+        Payload::Created { direct, members, .. } => {
             members.iter().fold(mix(u64::from(*direct)), |hash, member| mix(hash ^ member.0))
         }
+        Payload::Named(name) => body_hash(name.as_bytes()),
+        // Their kind says it all.
+        Payload::Role { .. } | Payload::Setting { .. } | Payload::Blocked(_) | Payload::ForGood(_) => 0,
         Payload::Joined(users) => listed(users, 1),
         Payload::Left(users) => listed(users, 2),
     }
@@ -104,7 +144,8 @@ mod tests {
     #[test]
     fn payloads_that_differ_differ_in_kind_or_fingerprint() {
         let (one, two) = (UserId(1), UserId(2));
-        let created = |direct, members: &[UserId]| Payload::Created { direct, members: members.to_vec() };
+        let created =
+            |direct, members: &[UserId]| Payload::Created { direct, channel: false, members: members.to_vec() };
         let payloads = [
             Payload::Text("a".into()),
             Payload::Text("b".into()),
@@ -117,6 +158,19 @@ mod tests {
             Payload::Joined(vec![two, one].into()),
             Payload::Left(vec![one, two].into()),
             Payload::left(one),
+            Payload::Created { direct: false, channel: true, members: vec![one, two] },
+            Payload::Role { user: one, rank: Rank::Admin },
+            Payload::Role { user: one, rank: Rank::Owner },
+            Payload::Role { user: two, rank: Rank::Owner },
+            Payload::Setting { right: Right::Add, who: Holders::Owner },
+            Payload::Setting { right: Right::Post, who: Holders::Owner },
+            Payload::Setting { right: Right::Post, who: Holders::Admins },
+            Payload::Named("a".into()),
+            Payload::Named("b".into()),
+            Payload::Blocked(true),
+            Payload::Blocked(false),
+            Payload::ForGood(true),
+            Payload::ForGood(false),
         ];
         for (index, one) in payloads.iter().enumerate() {
             for other in &payloads[index + 1..] {

@@ -104,7 +104,7 @@ pub enum Kind {
         #[serde(with = "hex")]
         body_hash: u64,
         what: What,
-        /// Of a `created`: the first members; of `joined_several` and `left_several`: who comes and goes. With `joined` and `left`, all that
+        /// Of a creation: the first members; of `joined_several` and `left_several`: who comes and goes. With `joined` and `left`, all that
         /// is needed to fold the membership.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         members: Vec<UserId>,
@@ -287,6 +287,8 @@ const WORDS: &[&str] = &[
     "heal",
     "load",
     "not_a_member",
+    "not_allowed",
+    "blocked",
     "no socket could be opened",
     "overdue",
     "protocol error",

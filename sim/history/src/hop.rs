@@ -62,12 +62,15 @@ impl Extent {
     pub fn of(payload: &Payload) -> Extent {
         let first_nul = match payload {
             Payload::Text(text) => text.find('\0').map(|at| at as u64),
-            Payload::Created { .. } | Payload::Joined(_) | Payload::Left(_) => None,
+            _ => None,
         };
         let bytes = match payload {
             Payload::Text(text) => text.len(),
             Payload::Created { members, .. } => size_of_val(members.as_slice()),
             Payload::Joined(users) | Payload::Left(users) => size_of_val(&users[..]),
+            Payload::Named(name) => name.len(),
+            Payload::Role { .. } => size_of::<UserId>(),
+            Payload::Setting { .. } | Payload::Blocked(_) | Payload::ForGood(_) => 1,
         };
         Extent { bytes: bytes as u64, first_nul }
     }

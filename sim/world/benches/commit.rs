@@ -44,7 +44,7 @@ impl Writer {
             let id = ConversationId::direct(user, mate);
             let log = self.logs.entry(number).or_insert_with(|| Conversation::new(id));
             let payload = match log.head().0 {
-                0 => Payload::Created { direct: true, members: vec![user, mate] },
+                0 => Payload::Created { direct: true, channel: false, members: vec![user, mate] },
                 _ => Payload::Text("x".repeat(200)),
             };
             let device = DeviceId(user.0);

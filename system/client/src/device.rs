@@ -299,7 +299,7 @@ impl Driver {
                 let user = self.config.user;
                 let conversation = ConversationId::direct(user, to);
                 if !self.session.knows(conversation) {
-                    let created = Payload::Created { direct: true, members: vec![user, to] };
+                    let created = Payload::Created { direct: true, channel: false, members: vec![user, to] };
                     self.session.send(conversation, create_id, created, now, out);
                 }
                 self.session.send(conversation, id, Payload::Text(text), now, out);

@@ -59,7 +59,7 @@ impl Path {
             let row = Registration { user, device: DeviceId(device), connection: device, connect_count: 1 };
             path.registry.handle_register(path.gateway, row);
         }
-        path.message(Payload::Created { direct: true, members: vec![A, B] });
+        path.message(Payload::Created { direct: true, channel: false, members: vec![A, B] });
         path
     }
 

@@ -92,6 +92,15 @@ pub enum Plant {
     RefreshMovesNothing,
     ConnectionsOutliveTokens,
     ClockSetUnnoticed,
+    RemovedAdminPosts,
+    BlockerStillWrites,
+    BlockForgottenOnRestart,
+    MemberTakesPromotion,
+    SettingLostByRecovery,
+    DemotedAdminStaysAdmin,
+    ForGoodUndoneByOthers,
+    ReturnedAdminIsAdmin,
+    NobodySucceedsTheOwner,
 }
 
 /// Whether this bug is planted in the process.

@@ -63,7 +63,7 @@ pub struct UserLimits {
     pub creations: Rate,
     /// People put into conversations, at each shard: those whom a creation names, and each who is added.
     pub additions: Rate,
-    /// Joins and leaves, at each shard: each leaves a row behind for as long as the conversation is there.
+    /// Changes of who is a member and may do what, at each shard: joins and leaves leave a row behind for as long as the conversation is there.
     pub changes: Rate,
     /// A group that has more members is a channel from then on, and one no more when there are half as many.
     pub channel_above: u32,
@@ -236,7 +236,12 @@ impl Cost {
         let so_many = |users: &[UserId]| u32::try_from(users.len()).unwrap_or(u32::MAX);
         match payload {
             Payload::Text(_) => cost(0, 0, 0),
-            Payload::Left(_) => cost(0, 0, 1),
+            Payload::Left(_)
+            | Payload::Role { .. }
+            | Payload::Setting { .. }
+            | Payload::Named(_)
+            | Payload::Blocked(_)
+            | Payload::ForGood(_) => cost(0, 0, 1),
             Payload::Joined(users) => cost(0, so_many(users), 1),
             Payload::Created { members, .. } => cost(1, so_many(members), 0),
         }
@@ -334,7 +339,8 @@ mod tests {
             ..UserLimits::default()
         };
         let mut growth = Growth::new(limits);
-        let created = |n| Payload::Created { direct: false, members: (0..n).map(UserId).collect() };
+        let created =
+            |n| Payload::Created { direct: false, channel: false, members: (0..n).map(UserId).collect() };
         let (large, joined) = (created(90), Payload::joined(A));
         assert_eq!(growth.check(A, &large, ms(0)), Ok(()));
         growth.spend(A, &large, ms(0));

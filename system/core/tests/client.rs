@@ -236,7 +236,7 @@ fn a_new_connection_resends_and_says_so() {
 #[test]
 fn a_conversation_that_another_created_first_is_fetched() {
     let mut s = online();
-    let create = Payload::Created { direct: true, members: vec![ME, UserId(2)] };
+    let create = Payload::Created { direct: true, channel: false, members: vec![ME, UserId(2)] };
     s.send(C, ClientMsgId(1), create, at(0), &mut Vec::new());
     s.send(C, ClientMsgId(2), Payload::Text("hi".into()), at(0), &mut Vec::new());
     let refused =

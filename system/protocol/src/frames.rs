@@ -98,6 +98,10 @@ pub enum Refusal {
     GroupTooLarge,
     /// The conversation exists already, or the change makes no sense for it.
     Conflict,
+    /// The sender is a member, and their rank gives them no right to this; or who is to be added has left for good.
+    NotAllowed,
+    /// One of the two has blocked their conversation.
+    Blocked,
     /// The shard has too much staged; send again later.
     Busy,
     /// The user does too much of this; send nothing into this conversation before the time is over, then again.
@@ -115,7 +119,9 @@ impl Refusal {
             | Refusal::NotAMember
             | Refusal::BodyTooLarge
             | Refusal::GroupTooLarge
-            | Refusal::Conflict => false,
+            | Refusal::Conflict
+            | Refusal::NotAllowed
+            | Refusal::Blocked => false,
         }
     }
 }
@@ -155,4 +161,24 @@ pub struct Entry {
     /// Wall clock of the shard, milliseconds since the Unix epoch; for people, never for order.
     pub stored_at_ms: u64,
     pub payload: Payload,
+}
+
+impl Entry {
+    /// Who is no member any more after this entry.
+    pub fn takes_away(&self) -> &[UserId] {
+        match &self.payload {
+            Payload::Left(users) => users,
+            Payload::ForGood(true) => std::slice::from_ref(&self.sender),
+            _ => &[],
+        }
+    }
+
+    /// Whom it makes members or no members, or who has no part in the conversation but for it.
+    pub fn moves(&self) -> &[UserId] {
+        match &self.payload {
+            Payload::Joined(users) => users,
+            Payload::ForGood(false) => std::slice::from_ref(&self.sender),
+            _ => self.takes_away(),
+        }
+    }
 }

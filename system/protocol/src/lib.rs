@@ -29,5 +29,5 @@ pub mod wire {
 pub use codec::{Codec, FrameError};
 pub use frames::{ClientFrame, Entry, Head, LogSpan, Refusal, ServerFrame};
 pub use ids::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Name, Seq, UserId, Who};
-pub use payload::{Payload, Users};
+pub use payload::{Holders, Payload, Rank, Right, Users};
 pub use role::{HostName, PerRole, Role};

@@ -41,6 +41,8 @@ pub const MAX_FOUNDERS: usize = 5_000;
 const _: () = assert!(MAX_FOUNDERS * USER_JSON_BYTES < MAX_CLIENT_FRAME_BYTES - 1_024);
 /// Users whom one entry adds or takes away.
 pub const MAX_NAMED_USERS: usize = 4_096;
+/// The longest name of a group, in bytes of UTF-8.
+pub const MAX_NAME_BYTES: usize = 256;
 /// The longest that a user is in a list in JSON: nineteen digits, quotes and a comma.
 pub const USER_JSON_BYTES: usize = 22;
 const _: () = assert!(MAX_NAMED_USERS * USER_JSON_BYTES < MAX_CLIENT_FRAME_BYTES - 1_024);

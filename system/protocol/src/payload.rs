@@ -54,6 +54,53 @@ impl<'a> IntoIterator for &'a Users {
     }
 }
 
+/// What a member of a group may be. There is one owner at any time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rank {
+    #[default]
+    Member,
+    Admin,
+    Owner,
+}
+
+/// What a setting is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Right {
+    /// To put people in.
+    Add,
+    /// To take others away.
+    Remove,
+    /// To name the group.
+    Rename,
+    /// To make admins, and members of them.
+    Promote,
+    /// To write texts.
+    Post,
+}
+
+impl Right {
+    pub const ALL: [Right; 5] = [Right::Add, Right::Remove, Right::Rename, Right::Promote, Right::Post];
+}
+
+/// Who has a right: everybody of this rank and above.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Holders {
+    Owner,
+    Admins,
+    Members,
+}
+
+impl Holders {
+    pub const ALL: [Holders; 3] = [Holders::Owner, Holders::Admins, Holders::Members];
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
 /// As JSON has them.
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -86,12 +133,27 @@ impl<'de> Deserialize<'de> for Users {
 pub enum Payload {
     /// What a person wrote.
     Text(String),
-    /// The first entry of every log.
-    Created { direct: bool, members: Vec<UserId> },
+    /// The first entry of every log. In a channel its owner and admins add, remove, rename and post, until a setting says otherwise.
+    Created {
+        direct: bool,
+        #[serde(default, skip_serializing_if = "is_false")]
+        channel: bool,
+        members: Vec<UserId>,
+    },
     /// The sender adds these users: all of them, or none.
     Joined(Users),
     /// These users are out: the sender leaves, or removes others.
     Left(Users),
+    /// The sender makes this member one of that rank; with `owner`, they hand over and are an admin from then on.
+    Role { user: UserId, rank: Rank },
+    /// Who may do this from now on.
+    Setting { right: Right, who: Holders },
+    /// What the group is called; nothing takes the name away.
+    Named(String),
+    /// The sender blocks the conversation with the other one, or does so no more.
+    Blocked(bool),
+    /// The sender leaves, and nobody may add them; or, being out so, they may be added again.
+    ForGood(bool),
 }
 
 impl Payload {
@@ -111,6 +173,8 @@ impl Payload {
             Payload::Text(text) => text.capacity(),
             Payload::Created { members, .. } => members.capacity() * size_of::<UserId>(),
             Payload::Joined(users) | Payload::Left(users) => users.held_bytes(),
+            Payload::Named(name) => name.capacity(),
+            Payload::Role { .. } | Payload::Setting { .. } | Payload::Blocked(_) | Payload::ForGood(_) => 0,
         }
     }
 
@@ -125,24 +189,34 @@ impl Payload {
             Payload::Joined(users) | Payload::Left(users) if users.len() > limits::MAX_NAMED_USERS => {
                 Err(Refusal::GroupTooLarge)
             }
-            Payload::Text(_) | Payload::Created { .. } | Payload::Joined(_) | Payload::Left(_) => Ok(()),
+            Payload::Named(name) if name.len() > limits::MAX_NAME_BYTES => Err(Refusal::BodyTooLarge),
+            _ => Ok(()),
         }
     }
 
-    /// Whether an entry with this changes who is a member.
+    /// Whether an entry with this makes somebody a member or none.
     pub const fn changes_membership(&self) -> bool {
         match self {
-            Payload::Text(_) => false,
-            Payload::Created { .. } | Payload::Joined(_) | Payload::Left(_) => true,
+            Payload::Created { .. } | Payload::Joined(_) | Payload::Left(_) | Payload::ForGood(_) => true,
+            Payload::Text(_)
+            | Payload::Named(_)
+            | Payload::Role { .. }
+            | Payload::Setting { .. }
+            | Payload::Blocked(_) => false,
         }
     }
 
-    /// Whether it says of this user that they come or go.
-    pub fn is_about(&self, user: UserId) -> bool {
+    /// Whether an entry with this changes who is a member, or who may do what.
+    pub const fn changes_rights(&self) -> bool {
         match self {
-            Payload::Text(_) => false,
-            Payload::Created { members, .. } => members.contains(&user),
-            Payload::Joined(users) | Payload::Left(users) => users.contains(&user),
+            Payload::Text(_) | Payload::Named(_) => false,
+            Payload::Created { .. }
+            | Payload::Joined(_)
+            | Payload::Left(_)
+            | Payload::Role { .. }
+            | Payload::Setting { .. }
+            | Payload::Blocked(_)
+            | Payload::ForGood(_) => true,
         }
     }
 
@@ -152,6 +226,10 @@ impl Payload {
             Payload::Text(text) => json_len(text),
             Payload::Created { members, .. } => limits::USER_JSON_BYTES * members.len(),
             Payload::Joined(users) | Payload::Left(users) => limits::USER_JSON_BYTES * users.len(),
+            Payload::Named(name) => json_len(name),
+            Payload::Role { .. } | Payload::Setting { .. } | Payload::Blocked(_) | Payload::ForGood(_) => {
+                limits::USER_JSON_BYTES
+            }
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use crate::frames::{ClientFrame, Entry, ErrorCode, Head, LogSpan, Refusal, ServerFrame};
 use crate::ids::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId};
-use crate::payload::{Payload, Users};
+use crate::payload::{Holders, Payload, Rank, Right, Users};
 use crate::token::Token;
 use crate::wire::client::{client_frame, server_frame};
 use crate::wire::{client, log};
@@ -185,9 +185,21 @@ impl Field for Payload {
         use log::payload::Payload as Wire;
         let payload = match self {
             Payload::Text(text) => Wire::Text(text.clone()),
-            Payload::Created { direct, members } => {
-                Wire::Created(log::Created { direct: *direct, members: members.iter().map(|m| m.0).collect() })
+            Payload::Created { direct, channel, members } => Wire::Created(log::Created {
+                direct: *direct,
+                channel: *channel,
+                members: members.iter().map(|m| m.0).collect(),
+            }),
+            Payload::Role { user, rank } => {
+                Wire::Role(log::Role { user: user.0, rank: rank_to_wire(*rank).into() })
             }
+            Payload::Setting { right, who } => Wire::Setting(log::Setting {
+                right: right_to_wire(*right).into(),
+                who: holders_to_wire(*who).into(),
+            }),
+            Payload::Named(name) => Wire::Named(name.clone()),
+            Payload::Blocked(is_so) => Wire::Blocked(*is_so),
+            Payload::ForGood(is_so) => Wire::ForGood(*is_so),
             Payload::Joined(users) => match users[..] {
                 [user] => Wire::Joined(user.0),
                 _ => Wire::JoinedSeveral(users_to_wire(users)),
@@ -206,14 +218,77 @@ impl Field for Payload {
             Wire::Text(text) => Payload::Text(text),
             Wire::Created(created) => Payload::Created {
                 direct: created.direct,
+                channel: created.channel,
                 members: created.members.into_iter().map(UserId).collect(),
             },
             Wire::Joined(user) => Payload::joined(UserId(user)),
             Wire::Left(user) => Payload::left(UserId(user)),
             Wire::JoinedSeveral(users) => Payload::Joined(users_from_wire(users)),
             Wire::LeftSeveral(users) => Payload::Left(users_from_wire(users)),
+            Wire::Role(role) => Payload::Role { user: UserId(role.user), rank: rank_from_wire(role.rank)? },
+            Wire::Setting(setting) => Payload::Setting {
+                right: right_from_wire(setting.right())?,
+                who: holders_from_wire(setting.who())?,
+            },
+            Wire::Named(name) => Payload::Named(name),
+            Wire::Blocked(is_so) => Payload::Blocked(is_so),
+            Wire::ForGood(is_so) => Payload::ForGood(is_so),
         })
     }
+}
+
+pub fn rank_to_wire(rank: Rank) -> log::Rank {
+    match rank {
+        Rank::Member => log::Rank::Member,
+        Rank::Admin => log::Rank::Admin,
+        Rank::Owner => log::Rank::Owner,
+    }
+}
+
+pub fn rank_from_wire(rank: i32) -> Result<Rank, ProtobufError> {
+    Ok(match log::Rank::try_from(rank).map_err(|_| ProtobufError::Missing("rank"))? {
+        log::Rank::Member => Rank::Member,
+        log::Rank::Admin => Rank::Admin,
+        log::Rank::Owner => Rank::Owner,
+    })
+}
+
+fn right_to_wire(right: Right) -> log::Right {
+    match right {
+        Right::Add => log::Right::Add,
+        Right::Remove => log::Right::Remove,
+        Right::Rename => log::Right::Rename,
+        Right::Promote => log::Right::Promote,
+        Right::Post => log::Right::Post,
+    }
+}
+
+fn right_from_wire(right: log::Right) -> Result<Right, ProtobufError> {
+    Ok(match right {
+        log::Right::Add => Right::Add,
+        log::Right::Remove => Right::Remove,
+        log::Right::Rename => Right::Rename,
+        log::Right::Promote => Right::Promote,
+        log::Right::Post => Right::Post,
+        log::Right::Unspecified => return Err(ProtobufError::Missing("right")),
+    })
+}
+
+fn holders_to_wire(who: Holders) -> log::Holders {
+    match who {
+        Holders::Owner => log::Holders::OnlyOwner,
+        Holders::Admins => log::Holders::Admins,
+        Holders::Members => log::Holders::Members,
+    }
+}
+
+fn holders_from_wire(who: log::Holders) -> Result<Holders, ProtobufError> {
+    Ok(match who {
+        log::Holders::OnlyOwner => Holders::Owner,
+        log::Holders::Admins => Holders::Admins,
+        log::Holders::Members => Holders::Members,
+        log::Holders::Unspecified => return Err(ProtobufError::Missing("who")),
+    })
 }
 
 fn users_to_wire(users: &[UserId]) -> log::Users {
@@ -276,6 +351,8 @@ fn refused_to_wire(conversation: ConversationId, client_msg_id: ClientMsgId, rea
         Refusal::BodyTooLarge => (Wire::BodyTooLarge, 0, 0),
         Refusal::GroupTooLarge => (Wire::GroupTooLarge, 0, 0),
         Refusal::Conflict => (Wire::Conflict, 0, 0),
+        Refusal::NotAllowed => (Wire::NotAllowed, 0, 0),
+        Refusal::Blocked => (Wire::Blocked, 0, 0),
         Refusal::Busy => (Wire::Busy, 0, 0),
         Refusal::TooOften { retry_after_ms } => (Wire::TooOften, 0, retry_after_ms),
     };
@@ -297,6 +374,8 @@ fn refused_from_wire(refused: &client::Refused) -> Result<ServerFrame, ProtobufE
         Wire::BodyTooLarge => Refusal::BodyTooLarge,
         Wire::GroupTooLarge => Refusal::GroupTooLarge,
         Wire::Conflict => Refusal::Conflict,
+        Wire::NotAllowed => Refusal::NotAllowed,
+        Wire::Blocked => Refusal::Blocked,
         Wire::Busy => Refusal::Busy,
         Wire::TooOften => Refusal::TooOften { retry_after_ms: refused.retry_after_ms },
         Wire::Unspecified => return Err(ProtobufError::Missing("reason")),

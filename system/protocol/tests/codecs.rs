@@ -21,8 +21,15 @@ fn users() -> impl Strategy<Value = Users> {
 fn payload() -> impl Strategy<Value = Payload> {
     prop_oneof![
         ".{0,40}".prop_map(Payload::Text),
-        (any::<bool>(), prop::collection::vec(any::<u64>().prop_map(UserId), 0..5))
-            .prop_map(|(direct, members)| Payload::Created { direct, members }),
+        (any::<[bool; 2]>(), prop::collection::vec(any::<u64>().prop_map(UserId), 0..5))
+            .prop_map(|([direct, channel], members)| Payload::Created { direct, channel, members }),
+        (any::<u64>(), prop::sample::select(vec![Rank::Member, Rank::Admin, Rank::Owner]))
+            .prop_map(|(user, rank)| Payload::Role { user: UserId(user), rank }),
+        (prop::sample::select(Right::ALL.to_vec()), prop::sample::select(Holders::ALL.to_vec()))
+            .prop_map(|(right, who)| Payload::Setting { right, who }),
+        ".{0,40}".prop_map(Payload::Named),
+        any::<bool>().prop_map(Payload::Blocked),
+        any::<bool>().prop_map(Payload::ForGood),
         users().prop_map(Payload::Joined),
         users().prop_map(Payload::Left),
     ]
@@ -82,6 +89,8 @@ fn refusal() -> impl Strategy<Value = Refusal> {
             Refusal::BodyTooLarge,
             Refusal::GroupTooLarge,
             Refusal::Conflict,
+            Refusal::NotAllowed,
+            Refusal::Blocked,
             Refusal::Busy
         ]),
     ]

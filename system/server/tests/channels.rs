@@ -65,7 +65,7 @@ async fn members_are_told_by_their_gateways_until_it_is_a_group_again() {
         let codec = if user % 2 == 0 { Codec::Json } else { Codec::Protobuf };
         members.push(Raw::online(if user < 4 { first } else { second }, codec, user, user * 10).await);
     }
-    let created = Payload::Created { direct: false, members: (1..=4).map(UserId).collect() };
+    let created = Payload::Created { direct: false, channel: false, members: (1..=4).map(UserId).collect() };
     assert_eq!(send(&mut owner, 1, created).await, Seq(1));
     for member in &mut members[..3] {
         told(member, Seq(1)).await;

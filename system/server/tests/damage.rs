@@ -44,7 +44,7 @@ fn live(data: &Path, act: impl AsyncFnOnce(&mut Raw)) {
 async fn send(raw: &mut Raw, conversation: ConversationId, n: u64) -> Result<Seq, Refusal> {
     let client_msg_id = ClientMsgId({ conversation.0 } << 64 | u128::from(n));
     let payload = match n {
-        1 => Payload::Created { direct: false, members: vec![UserId(1)] },
+        1 => Payload::Created { direct: false, channel: false, members: vec![UserId(1)] },
         _ => Payload::Text("hello".into()),
     };
     raw.send(ClientFrame::Send { conversation, client_msg_id, client_seq: ClientSeq(n), payload }).await;
@@ -174,7 +174,7 @@ fn an_entry_that_does_not_follow_on_the_one_before_it_is_not_read() {
     // Another server's second entry in the same place, sound in itself.
     let other = TempDir::new("damage");
     live(other.path(), async |raw| {
-        let first = Payload::Created { direct: false, members: vec![UserId(1), UserId(2)] };
+        let first = Payload::Created { direct: false, channel: false, members: vec![UserId(1), UserId(2)] };
         let (client_msg_id, client_seq) = (ClientMsgId({ HARMED.0 } << 64 | 1), ClientSeq(1));
         raw.send(ClientFrame::Send { conversation: HARMED, client_msg_id, client_seq, payload: first }).await;
         assert_eq!(send(raw, HARMED, 2).await, Ok(Seq(2)));

@@ -32,7 +32,10 @@ async fn start(data: &Path) -> Local {
 
 fn chat(user: u64) -> (ConversationId, Payload) {
     let people = [UserId(user), UserId(user + 1_000)];
-    (ConversationId::direct(people[0], people[1]), Payload::Created { direct: true, members: people.to_vec() })
+    (
+        ConversationId::direct(people[0], people[1]),
+        Payload::Created { direct: true, channel: false, members: people.to_vec() },
+    )
 }
 
 /// What a device saw of the end: when it was told to come back and after what, whether its send was answered, the close code.

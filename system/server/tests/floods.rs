@@ -134,7 +134,7 @@ async fn what_others_send_to_somebody_is_no_flood_of_theirs() {
     let senders: Vec<UserId> = (0..SENDERS).map(|n| UserId(100 + n)).collect();
     let mut anne = Raw::online(gateway, Codec::Protobuf, ANNE.0, 10).await;
     let members = [&[ANNE], senders.as_slice()].concat();
-    anne.send(text(group, 1, Payload::Created { direct: false, members })).await;
+    anne.send(text(group, 1, Payload::Created { direct: false, channel: false, members })).await;
     anne.until(|frame| matches!(frame, ServerFrame::Sent { .. }).then_some(())).await;
     let mut open = Vec::new();
     for sender in &senders {

@@ -6,10 +6,11 @@ use common::{PATIENCE, Raw, TempDir};
 use prost::Message;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use squall_core::rate::UserLimits;
+use squall_protocol::wire::log;
 use squall_protocol::wire::log::{ConversationRow, FenceRow, MemberRow, SenderRow, StoredEntry, payload};
 use squall_protocol::{
-    ClientFrame, ClientMsgId, ClientSeq, Codec, ConversationId, Payload, Refusal, ServerFrame, UserId, Users,
-    protobuf,
+    ClientFrame, ClientMsgId, ClientSeq, Codec, ConversationId, Payload, Rank, Refusal, ServerFrame, UserId,
+    Users, protobuf,
 };
 use squall_server::local::{Local, LocalConfig};
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,11 +63,19 @@ fn lived_in() -> TempDir {
             of(users.map(UserId).collect::<Vec<_>>().into())
         };
         let text = |n: u64| Payload::Text(format!("message {n}"));
-        let payloads = [Payload::Created { direct: false, members: vec![UserId(1), UserId(2)] }]
+        let payloads = [Payload::Created { direct: false, channel: false, members: vec![UserId(1), UserId(2)] }]
             .into_iter()
             .chain((0..TEXTS).map(text))
             .chain([Payload::left(UserId(2)), Payload::joined(UserId(2)), Payload::joined(UserId(3))])
-            .chain([several(Payload::Joined, 4..=9), several(Payload::Left, 3..=6), text(0)]);
+            .chain([several(Payload::Joined, 4..=9), several(Payload::Left, 3..=6)])
+            .chain([
+                Payload::Role { user: UserId(2), rank: Rank::Admin },
+                Payload::Role { user: UserId(8), rank: Rank::Admin },
+                Payload::Role { user: UserId(8), rank: Rank::Owner },
+                Payload::left(UserId(2)),
+                Payload::Named("a group".into()),
+                text(0),
+            ]);
         for (n, payload) in (1..).zip(payloads) {
             let (conversation, client_msg_id, client_seq) = (GROUP, ClientMsgId(n), ClientSeq(n as u64));
             raw.send(ClientFrame::Send { conversation, client_msg_id, client_seq, payload }).await;
@@ -97,7 +106,7 @@ fn a_stranger_reads_every_table_and_finds_that_they_agree() {
     // The log: dense, chained, and from it the members and what each device has sent.
     let (mut chain, mut seqs, mut positions) = (0, Vec::new(), Vec::new());
     let mut rows: BTreeMap<(u64, u64), MemberRow> = BTreeMap::new();
-    let mut places = Vec::new();
+    let (mut places, mut name) = (Vec::new(), String::new());
     for (position, row) in (0..).zip(read.open_table(ENTRIES).unwrap().iter().unwrap()) {
         let (key, row) = row.unwrap();
         assert_eq!(key.value(), position);
@@ -110,16 +119,32 @@ fn a_stranger_reads_every_table_and_finds_that_they_agree() {
         positions.push(position);
         assert_eq!((entry.device, entry.client_seq), (11, places.len() as u64 + 1));
         places.push(entry.seq);
-        let visible = |from| MemberRow { visible_from: from, until: 0 };
+        let visible = |from| MemberRow { visible_from: from, ..MemberRow::default() };
+        let sender = entry.sender;
         let (mut joined, mut left) = (Vec::new(), Vec::new());
         match entry.payload.unwrap().payload.unwrap() {
             payload::Payload::Created(created) => {
                 rows.extend(created.members.iter().map(|user| ((*user, 1), visible(1))));
+                rows.get_mut(&(sender, 1)).unwrap().rank = log::Rank::Owner as i32;
             }
             payload::Payload::Joined(user) => (joined, left) = (vec![user], vec![]),
             payload::Payload::Left(user) => (joined, left) = (vec![], vec![user]),
             payload::Payload::JoinedSeveral(several) => (joined, left) = (several.users, vec![]),
             payload::Payload::LeftSeveral(several) => (joined, left) = (vec![], several.users),
+            payload::Payload::Role(role) => {
+                let mut rank = |user, rank| {
+                    let open = rows.iter_mut().find(|((u, _), row)| *u == user && row.until == 0);
+                    open.unwrap().1.rank = rank;
+                };
+                rank(role.user, role.rank);
+                if role.rank == log::Rank::Owner as i32 {
+                    rank(sender, log::Rank::Admin as i32);
+                }
+            }
+            payload::Payload::Named(new) => name = new,
+            payload::Payload::Setting(_) | payload::Payload::Blocked(_) | payload::Payload::ForGood(_) => {
+                panic!("nothing of that was sent")
+            }
             payload::Payload::Text(_) => {}
         }
         let from = entry.seq.saturating_sub(20).max(1);
@@ -129,7 +154,7 @@ fn a_stranger_reads_every_table_and_finds_that_they_agree() {
             open.unwrap().1.until = entry.seq;
         }
     }
-    let head = TEXTS + 7;
+    let head = TEXTS + 12;
     assert_eq!(seqs, (1..=head).collect::<Vec<_>>());
 
     // The rows of the conversation.
@@ -153,8 +178,18 @@ fn a_stranger_reads_every_table_and_finds_that_they_agree() {
     assert_eq!(found, rows);
     let row = row.unwrap();
     let tail = positions[2 * 64..].to_vec();
-    let expected =
-        ConversationRow { head, direct: false, tail, chain, present: 5, stretches: 10, channel_since: 0 };
+    let expected = ConversationRow {
+        head,
+        direct: false,
+        tail,
+        chain,
+        present: 4,
+        stretches: 10,
+        channel_since: 0,
+        settings: 0,
+        blocked: 0,
+        name,
+    };
     assert_eq!(row, expected);
     let (user, device, sender) = sender.unwrap();
     assert_eq!((user, device, sender.next_client_seq), (1, 11, head + 1));

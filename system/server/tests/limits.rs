@@ -31,7 +31,7 @@ async fn start(data: &Path, limits: UserLimits) -> Local {
 }
 
 fn created(direct: bool, members: &[UserId]) -> Payload {
-    Payload::Created { direct, members: members.to_vec() }
+    Payload::Created { direct, channel: false, members: members.to_vec() }
 }
 
 async fn transmit(raw: &mut Raw, conversation: ConversationId, number: u64, payload: Payload) {

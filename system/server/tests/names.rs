@@ -15,7 +15,7 @@ const EVE: u64 = 3;
 const SECRETS: &str = "nobody else may read this";
 
 fn created(direct: bool, members: &[u64]) -> Payload {
-    Payload::Created { direct, members: members.iter().copied().map(UserId).collect() }
+    Payload::Created { direct, channel: false, members: members.iter().copied().map(UserId).collect() }
 }
 
 /// Sends and waits for the answer: the place, or why not.

@@ -41,7 +41,7 @@ async fn two_people_with_one_device_number_do_not_disturb_each_other() {
     let gateway = local.gateways()[0];
     let mut anne = Raw::online(gateway, Codec::Json, ANNE.0, NUMBER).await;
     let mut bert = Raw::online(gateway, Codec::Json, BERT.0, NUMBER).await;
-    let created = Payload::Created { direct: true, members: vec![ANNE, BERT] };
+    let created = Payload::Created { direct: true, channel: false, members: vec![ANNE, BERT] };
     let text = || Payload::Text("hello".into());
     assert_eq!(send(&mut anne, 1, 1, created).await, Ok(Seq(1)));
     assert_eq!(send(&mut anne, 2, 2, text()).await, Ok(Seq(2)));

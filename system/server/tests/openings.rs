@@ -47,7 +47,7 @@ async fn write_something(local: &mut Local) {
     for n in 1..=8u64 {
         let (conversation, client_msg_id) =
             (ConversationId::group(UserId(1), 500 + n), ClientMsgId(u128::from(n)));
-        let payload = Payload::Created { direct: false, members: vec![UserId(1)] };
+        let payload = Payload::Created { direct: false, channel: false, members: vec![UserId(1)] };
         raw.send(ClientFrame::Send { conversation, client_msg_id, client_seq: ClientSeq::FIRST, payload }).await;
         let stored = async { while !matches!(raw.frame().await, ServerFrame::Sent { .. }) {} };
         tokio::time::timeout(PATIENCE, stored).await.expect("a send is answered");

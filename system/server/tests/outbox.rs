@@ -47,7 +47,7 @@ async fn stored(raw: &mut Raw) {
 async fn groups(eve: &mut Raw, texts: u64) -> Vec<ConversationId> {
     let groups: Vec<_> = (0..MAX_SYNCS_OPEN as u64).map(|n| ConversationId::group(EVE, n)).collect();
     for group in &groups {
-        send(eve, *group, 1, Payload::Created { direct: false, members: vec![EVE, BERT] }).await;
+        send(eve, *group, 1, Payload::Created { direct: false, channel: false, members: vec![EVE, BERT] }).await;
         stored(eve).await;
         for number in 2..2 + texts {
             send(eve, *group, number, escaped()).await;
@@ -119,7 +119,7 @@ async fn somebody_who_was_added_to_thousands_of_groups_connects_and_is_told_of_e
     let mut eve = Raw::online(local.gateways()[0], Codec::Protobuf, EVE.0, 10).await;
     for first in (0..MANY).step_by(1_000) {
         for n in first..first + 1_000 {
-            let created = Payload::Created { direct: false, members: vec![EVE, BERT] };
+            let created = Payload::Created { direct: false, channel: false, members: vec![EVE, BERT] };
             send(&mut eve, ConversationId::group(EVE, n), 1, created).await;
         }
         for _ in 0..1_000 {

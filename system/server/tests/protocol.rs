@@ -57,7 +57,7 @@ impl Server {
     async fn witness(&self) -> Witness {
         let raw = Raw::online(self.gateway(), Codec::Protobuf, 1_000, 10_000).await;
         let mut witness = Witness { raw, sent: 0, gateway: self.gateway() };
-        let created = Payload::Created { direct: false, members: vec![UserId(1_000)] };
+        let created = Payload::Created { direct: false, channel: false, members: vec![UserId(1_000)] };
         witness.store(created).await;
         witness
     }
@@ -233,6 +233,7 @@ async fn sends_that_may_not_be_are_refused_and_the_connection_stays() {
         let anothers = ConversationId::group(UserId(1_000), 999);
         let created = |members: Vec<u64>| Payload::Created {
             direct: false,
+            channel: false,
             members: members.into_iter().map(UserId).collect(),
         };
         let too_long = Payload::Text("x".repeat(MAX_BODY_BYTES + 1));

@@ -58,7 +58,7 @@ fn text() -> Payload {
 }
 
 async fn make_group(anne: &mut Raw) {
-    let created = Payload::Created { direct: false, members: vec![UserId(ANNE), UserId(BERT)] };
+    let created = Payload::Created { direct: false, channel: false, members: vec![UserId(ANNE), UserId(BERT)] };
     assert_eq!(send(anne, ClientMsgId(1), 1, created).await, Ok(Seq(1)));
     assert_eq!(send(anne, ClientMsgId(2), 2, Payload::left(UserId(BERT))).await, Ok(Seq(2)));
 }

@@ -87,7 +87,11 @@ impl Writer {
     }
 
     fn create(&mut self, conversation: ConversationId) {
-        self.send(conversation, ALICE, Payload::Created { direct: false, members: vec![ALICE, BOB] });
+        self.send(
+            conversation,
+            ALICE,
+            Payload::Created { direct: false, channel: false, members: vec![ALICE, BOB] },
+        );
     }
 
     fn batch(&mut self) -> Batch {
@@ -301,7 +305,7 @@ async fn a_large_group_is_loaded_as_it_was_and_members_come_and_go_one_row_at_a_
     let dir = TempDir::new("storage");
     let (id, mut writer, storage) = (group(5), Writer::new(), open(&dir));
     let members: Vec<UserId> = (1..=5_000).map(UserId).collect();
-    writer.send(id, ALICE, Payload::Created { direct: false, members });
+    writer.send(id, ALICE, Payload::Created { direct: false, channel: false, members });
     for user in 2..40 {
         writer.send(id, UserId(user), Payload::left(UserId(user)));
         writer.send(id, ALICE, text(user));

@@ -3,17 +3,36 @@
 use crate::case::Case;
 use crate::story::at;
 use squall_history::{Kind, What};
-use squall_protocol::{ClientMsgId, Name, UserId};
+use squall_protocol::{ClientMsgId, Holders, Name, UserId};
 
 /// In words, what somebody did.
-fn deed(what: What) -> String {
+pub fn deed(what: What) -> String {
     match what {
         What::Text => "a text".to_owned(),
-        What::Created => "a creation".to_owned(),
+        What::Created | What::CreatedChannel => "a creation".to_owned(),
         What::Joined(user) => format!("that they add user {user}"),
         What::Left(user) => format!("that they take away user {user}"),
         What::JoinedSeveral => "that they add several users".to_owned(),
         What::LeftSeveral => "that they take away several users".to_owned(),
+        What::Role { user, rank } => format!("that user {user} is of rank {}", word(rank)),
+        What::Setting { right, who } => format!("that the right to {} is {}", word(right), holders(who)),
+        What::Named => "a name for the group".to_owned(),
+        What::Blocked(true) => "that they block the conversation".to_owned(),
+        What::Blocked(false) => "that they block the conversation no more".to_owned(),
+        What::ForGood(true) => "that they leave for good".to_owned(),
+        What::ForGood(false) => "that they may be added again".to_owned(),
+    }
+}
+
+fn word(of: impl std::fmt::Debug) -> String {
+    format!("{of:?}").to_lowercase()
+}
+
+fn holders(who: Holders) -> &'static str {
+    match who {
+        Holders::Owner => "the owner's",
+        Holders::Admins => "the admins'",
+        Holders::Members => "everybody's",
     }
 }
 
@@ -26,7 +45,7 @@ pub fn cause(case: &Case<'_>) -> Option<String> {
     let (shard, seq) = (case.shard_name(), placed.seq);
     let stored = placed.committed.or(placed.staged).map_or(String::new(), |t| format!(" at {}", at(t)));
     let what = case.what(message)?;
-    if what == What::Created {
+    if what.is_creation() {
         let members = named(case, message)?;
         return against_the_name(case, user, &members)
             .map(|wrong| format!("{shard} stored{stored} a creation of user {user} that {wrong}: nobody compared whom it names with the conversation's name"));

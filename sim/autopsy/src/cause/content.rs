@@ -58,7 +58,9 @@ fn by_a_stranger(case: &Case<'_>, message: ClientMsgId) -> Option<String> {
         Some(What::Joined(who)) if who == user => "an addition of themselves",
         Some(What::Joined(_) | What::JoinedSeveral) => "an addition",
         Some(What::Left(_) | What::LeftSeveral) => "a removal",
+        Some(What::CreatedChannel) => "a creation",
         Some(What::Text) | None => "a message",
+        Some(_) => "a change of who may do what",
     };
     let place = case.places(message).first().map(|placed| placed.seq)?;
     let whose = match case.subject.conversation.name() {

@@ -200,7 +200,7 @@ fn growth(case: &Case<'_>) -> Growth {
             (Kind::Send { sender, client_msg_id, what: What::Joined(whom), .. }, _) if sender != whom => {
                 sent.insert(*client_msg_id, (*sender, Some(*whom)));
             }
-            (Kind::Send { sender, client_msg_id, what: What::Created, .. }, _) => {
+            (Kind::Send { sender, client_msg_id, what: What::Created | What::CreatedChannel, .. }, _) => {
                 sent.insert(*client_msg_id, (*sender, None));
             }
             (Kind::Append { client_msg_id, .. }, Entity::Host(host)) if case.shard == Some(host) => {

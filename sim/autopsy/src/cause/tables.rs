@@ -45,11 +45,12 @@ fn row_of_conversation(case: &Case<'_>, placed: &Placed) -> String {
         Some(What::Left(user)) => format!(", with which user {user} left"),
         Some(What::JoinedSeveral) => ", with which several joined".to_owned(),
         Some(What::LeftSeveral) => ", with which several left".to_owned(),
-        Some(What::Created) => ", the creation".to_owned(),
+        Some(What::Created | What::CreatedChannel) => ", the creation".to_owned(),
         _ if placed.seq.0.is_multiple_of(INDEX_CHUNK as u64) => {
             ", with which a row of the index is full".to_owned()
         }
         Some(What::Text) | None => String::new(),
+        Some(what) => format!(", with which {}", super::admission::deed(what)),
     };
     format!("the rows part from the log at seq {}{said}, {}", placed.seq, written(case, placed))
 }
@@ -119,8 +120,9 @@ fn beside(case: &Case<'_>, placed: &Placed, other: &Placed) -> String {
     let what = match case.what(other.message) {
         Some(What::Joined(_) | What::JoinedSeveral) => " (a join)",
         Some(What::Left(_) | What::LeftSeveral) => " (a leave)",
-        Some(What::Created) => " (the creation)",
+        Some(What::Created | What::CreatedChannel) => " (the creation)",
         Some(What::Text) | None => "",
+        Some(_) => " (a change of who may do what)",
     };
     format!("seq {} of {whose}{what}", other.seq)
 }

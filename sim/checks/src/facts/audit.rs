@@ -4,9 +4,11 @@ use super::Facts;
 use super::fact::{Fact, Logged, Origin};
 use super::intervals::{self, Range};
 use super::membership::{Stay, visible};
+use super::refusals::LoggedChange;
 use super::rows::{NONE, content, known, mark, small};
+use crate::rules::Deed;
 use squall_history::What;
-use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Name, Seq, UserId, Who, limits};
+use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Name, Seq, UserId, Who};
 
 /// An entry of a log, as it was read from a shard's disk.
 #[derive(Debug, Clone, Copy)]
@@ -27,7 +29,9 @@ pub struct AuditEntry<'a> {
 impl Facts {
     /// Takes an entry of a log. Those of one conversation come together, in the order of the disk.
     pub fn audit_entry(&mut self, entry: &AuditEntry<'_>) -> Fact {
-        self.audited = true;
+        if !std::mem::replace(&mut self.audited, true) {
+            self.find_contested();
+        }
         let conversation = self.conversation(entry.conversation);
         self.membership.read(conversation);
         let place = small(entry.seq);
@@ -162,11 +166,15 @@ impl Facts {
     fn fold(&mut self, conversation: u32, place: u32, entry: &AuditEntry<'_>) -> Option<&'static str> {
         let row = &mut self.conversations[conversation];
         let is_whole = !self.membership.gaps.contains_key(&conversation);
-        let forbidden = self.membership.forbids(entry, row.created).filter(|_| is_whole);
-        self.membership.fold(place, entry.what, entry.members, row.created);
-        row.created |= entry.what == What::Created;
-        row.full |= self.membership.present() >= limits::MAX_GROUP_MEMBERS;
-        row.members_changed |= entry.what.is_change();
+        let AuditEntry { sender: author, what, members: named, .. } = *entry;
+        let deed = Deed { conversation: entry.conversation, author, what, named };
+        let forbidden = self.membership.forbids(&deed).filter(|_| is_whole);
+        self.membership.fold(place, &deed);
+        row.created |= what.is_creation();
+        row.members_changed |= what.is_change();
+        if let Some(changes) = self.contested.get_mut(&conversation).filter(|_| what != What::Text) {
+            changes.push(LoggedChange { seq: place, author, what, named: named.into() });
+        }
         forbidden
     }
 }

@@ -238,7 +238,7 @@ mod tests {
             self.model.heads[c] += 1;
             for d in 0..DEVICES as usize {
                 let own = user(d as u64);
-                if what.taken(&named).any(|who| who == own) {
+                if what.taken(user(device), &named).any(|who| who == own) {
                     self.model.left[d][c] |= self.model.known[d][c];
                 }
                 if what.added(&named).any(|who| who == own) && self.model.left[d][c] {

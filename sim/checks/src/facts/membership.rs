@@ -1,17 +1,13 @@
-//! Who may see what: a fold over each conversation's log, entry by entry.
+//! Who may see what, in all conversations: the fold over each log, entry by entry ([`Rules`]), and what of it is owed to whom.
 //!
-//! **Invariant:** membership is a fold over the conversation's own log and this fold is the checks' own: members of the
-//! creation see from 1, a newcomer from [`limits::NEWCOMER_HISTORY`] entries before the join, a leaver up to the entry
-//! that says so. A group whose members come to be more than a configured number is a channel from the next entry on, until half as many
-//! are left; what changes its members then is owed to those of whom it speaks and to its creator. It is no secret: whoever is shown it all
-//! the same may see it.
+//! A group whose members come to be more than a configured number is a channel from the next entry on, until half as many are left; what
+//! changes its members then is owed to those of whom it speaks and to its creator. It is no secret: whoever is shown it all the same may
+//! see it.
 
-use super::AuditEntry;
 use super::intervals::{self, Range};
+use crate::rules::{Deed, Ended, Rules, Standing};
 use rustc_hash::FxHashMap;
-use squall_history::What;
-use squall_protocol::{Name, UserId, limits};
-use std::collections::{BTreeMap, BTreeSet};
+use squall_protocol::UserId;
 
 /// A time during which a user may see entries of a conversation. `to` is `u32::MAX` while it lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,9 +38,9 @@ pub(super) struct Membership {
     /// By user and conversation once `sorted`.
     stays: Vec<Stay>,
     sorted: bool,
-    /// The conversation that is being read, and its members with the first entry that they may see and the one that made them members.
+    /// The conversation that is being read, and what its log says so far.
     reading: Option<u32>,
-    present: BTreeMap<UserId, (u32, u32)>,
+    rules: Rules,
     /// Places that a log should have and has not.
     pub gaps: FxHashMap<u32, Vec<Range>>,
     channel_above: u32,
@@ -79,75 +75,35 @@ impl Membership {
         }
     }
 
-    /// How many are members as of the last entry.
-    pub fn present(&self) -> usize {
-        self.present.len()
-    }
-
     /// Ends the conversation that was being read: those who are present stay.
     fn close(&mut self) {
+        let rules = std::mem::take(&mut self.rules);
         let Some(conversation) = self.reading.take() else { return };
-        for (user, (from, joined)) in std::mem::take(&mut self.present) {
-            self.stays.push(Stay { user, conversation, from, to: u32::MAX, joined });
+        for (user, Standing { from, joined, .. }) in rules.people() {
+            self.stays.push(Stay { user: *user, conversation, from: *from, to: u32::MAX, joined: *joined });
         }
     }
 
-    /// Why the author of an entry may not write it next to the conversation that is being read, which has been created already or not.
-    pub fn forbids(&self, entry: &AuditEntry<'_>, created: bool) -> Option<&'static str> {
-        let is_member = |user: &UserId| self.present.contains_key(user);
-        let direct = match entry.conversation.name() {
-            Some(Name::Direct { .. }) => true,
-            Some(Name::Group { .. }) => false,
-            None => return Some("the conversation's name is nobody's"),
-        };
-        match entry.what {
-            What::Created if created => Some("the conversation had been created before"),
-            What::Created => names_others(entry).then_some("the conversation's name says otherwise"),
-            _ if !created => Some("nobody had created the conversation"),
-            _ if !is_member(&entry.sender) => Some("its author was no member"),
-            What::Text => None,
-            _ if direct => Some("two people's conversation is theirs alone"),
-            _ if names_twice(entry) => Some("it names nobody, or somebody twice"),
-            what => {
-                let (mut added, mut taken) = (what.added(entry.members), what.taken(entry.members));
-                let known = added.any(|user| is_member(&user)).then_some("that user was a member");
-                known.or(taken.any(|user| !is_member(&user)).then_some("that user was no member"))
-            }
-        }
+    /// Why the author of an entry may not write it next to the conversation that is being read.
+    pub fn forbids(&self, deed: &Deed<'_>) -> Option<&'static str> {
+        self.rules.objection(deed).map(|objection| objection.sentence)
     }
 
     /// Takes an entry of the conversation that is being read.
-    pub fn fold(&mut self, seq: u32, what: What, members: &[UserId], created: bool) {
-        if let (true, Some(conversation)) = (self.is_channel && what.is_change(), self.reading) {
+    pub fn fold(&mut self, seq: u32, deed: &Deed<'_>) {
+        let Some(conversation) = self.reading else { return };
+        if self.is_channel && deed.what.moves() {
             self.hidden.entry(conversation).or_default().push(seq);
         }
-        self.fold_members(seq, what, members, created);
-        let present = self.present.len() as u32;
+        let stays = &mut self.stays;
+        self.rules.fold(seq, deed, |Ended { user, standing: Standing { from, joined, .. }, to, .. }| {
+            stays.push(Stay { user, conversation, from, to, joined });
+        });
+        let present = self.rules.people().len() as u32;
         self.is_channel = match self.is_channel {
             true => present > self.channel_above / 2,
             false => self.channel_above > 0 && present > self.channel_above,
         };
-    }
-
-    fn fold_members(&mut self, seq: u32, what: What, members: &[UserId], created: bool) {
-        match what {
-            What::Created if !created => {
-                self.present.extend(members.iter().map(|user| (*user, (1, 1))));
-            }
-            What::Created | What::Text => {}
-            what => {
-                for user in what.added(members) {
-                    let from = seq.saturating_sub(limits::NEWCOMER_HISTORY as u32).max(1);
-                    self.present.entry(user).or_insert((from, seq));
-                }
-                for user in what.taken(members) {
-                    if let (Some((from, joined)), Some(conversation)) = (self.present.remove(&user), self.reading)
-                    {
-                        self.stays.push(Stay { user, conversation, from, to: seq, joined });
-                    }
-                }
-            }
-        }
     }
 
     /// The places of a conversation that are not owed to a user, though they may see them. `creator`: whom its name says to have created it.
@@ -175,25 +131,6 @@ impl Membership {
         let len = all[from..].partition_point(|stay| stay.conversation == conversation);
         &all[from..from + len]
     }
-}
-
-/// Whether an entry that is to name several users names fewer, or one of them twice.
-fn names_twice(entry: &AuditEntry<'_>) -> bool {
-    let several = matches!(entry.what, What::JoinedSeveral | What::LeftSeveral);
-    let named: BTreeSet<UserId> = entry.members.iter().copied().collect();
-    several && (named.len() != entry.members.len() || named.len() < 2)
-}
-
-/// Whether a creation is not what the name of its conversation says: its two people and nobody else; or its creator and others, each once.
-fn names_others(creation: &AuditEntry<'_>) -> bool {
-    let members: BTreeSet<UserId> = creation.members.iter().copied().collect();
-    let once = members.len() == creation.members.len() && members.contains(&creation.sender);
-    let as_named = match creation.conversation.name() {
-        Some(Name::Direct { low, high }) => members == [low, high].into(),
-        Some(Name::Group { creator, .. }) => creator == creation.sender,
-        None => false,
-    };
-    !(once && as_named)
 }
 
 /// The entries that somebody may see who was there like this.

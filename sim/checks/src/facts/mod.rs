@@ -51,6 +51,7 @@ use intervals::Range;
 use log::Log;
 use membership::Membership;
 use promptness::Promptness;
+use refusals::LoggedChange;
 use rows::{Conversation, Device, Message, Pair};
 use rustc_hash::FxHashMap;
 use squall_history::What;
@@ -100,6 +101,8 @@ pub(crate) struct Facts {
     pub refusals: Vec<RefusedSend>,
     /// Who is meant by a change of membership, by its message.
     changes: FxHashMap<u32, Change>,
+    /// What the logs say of who may do what, where somebody was refused something for it.
+    contested: FxHashMap<u32, Vec<LoggedChange>>,
     /// Devices that go by the number of another.
     guesses: Guesses,
     /// Of a device that has begun anew, its life before.
@@ -155,6 +158,7 @@ impl Facts {
             pairs: Table::new(),
             refusals: Vec::new(),
             changes: FxHashMap::default(),
+            contested: FxHashMap::default(),
             guesses: Guesses::default(),
             lives: FxHashMap::default(),
             now: 0,
@@ -256,7 +260,6 @@ impl Facts {
             sender: NONE,
             several_senders: false,
             members_changed: false,
-            full: false,
             created: false,
             shard: rendezvous(id.spread(), shards) as u16,
             first_epoch: 0,
@@ -346,7 +349,9 @@ impl Facts {
         if self.messages[message].is(known::CHANGE)
             && let Some(Change { what, named }) = self.changes.get(&message).cloned()
         {
-            what.taken(&named).for_each(|user| self.membership_changed(conversation, user, true));
+            let author = self.devices[self.pairs[self.messages[message].pair].device].user();
+            what.taken(author.unwrap_or_default(), &named)
+                .for_each(|user| self.membership_changed(conversation, user, true));
             what.added(&named).for_each(|user| self.membership_changed(conversation, user, false));
         }
     }

@@ -4,10 +4,23 @@
 //! What was durable at the refusal nobody outside can know. What was sent after it was not: there the prefixes end.
 
 use super::intervals::Range;
-use super::rows::{known, small};
+use super::rows::{NONE, known, small};
 use super::{Change, Facts, RefusedSend};
+use crate::rules::{Deed, Rules};
 use squall_history::What;
-use squall_protocol::{ClientMsgId, Name, Seq, UserId};
+use squall_protocol::{ClientMsgId, Seq, UserId};
+
+/// Refusals, as the history has them, of whoever is a member.
+const RIGHTS: [&str; 2] = ["not_allowed", "blocked"];
+
+/// An entry that changed who may do what, as the audit found it.
+#[derive(Debug, Clone)]
+pub(super) struct LoggedChange {
+    pub seq: u32,
+    pub author: UserId,
+    pub what: What,
+    pub named: Box<[UserId]>,
+}
 
 impl Facts {
     /// A person sends something of this kind.
@@ -15,7 +28,7 @@ impl Facts {
         let message = self.message(id);
         self.messages[message].known |= match what {
             What::Text => return,
-            What::Created => known::CREATION,
+            What::Created | What::CreatedChannel => known::CREATION,
             _ => {
                 self.changes.insert(message, Change { what, named: named.into() });
                 known::CHANGE
@@ -50,6 +63,43 @@ impl Facts {
         Range { from, to: to.max(from) }
     }
 
+    /// Before the audit: whose logs are to be remembered.
+    pub(super) fn find_contested(&mut self) {
+        for refusal in &self.refusals {
+            let row = &self.messages[refusal.message];
+            if row.pair != NONE && (row.is(known::CHANGE) || RIGHTS.contains(&refusal.reason)) {
+                self.contested.entry(self.pairs[row.pair].conversation).or_default();
+            }
+        }
+    }
+
+    /// That at no prefix of the log at which a refusal may have been decided its reason holds.
+    fn unexplained(
+        &self,
+        refusal: &RefusedSend,
+        author: UserId,
+        conversation: u32,
+        reason: &str,
+    ) -> Option<&'static str> {
+        let changes = self.contested.get(&conversation)?;
+        if self.membership.gaps.contains_key(&conversation) {
+            return None;
+        }
+        let id = self.conversations[conversation].id;
+        let named = self.changes.get(&refusal.message).map_or(&[][..], |change| &change.named);
+        let deed = Deed { conversation: id, author, what: self.kind_of(refusal.message), named };
+        let prefixes = self.prefixes(refusal, conversation);
+        let mut rules = Rules::default();
+        let holds = |rules: &Rules| rules.objection(&deed).is_some_and(|objection| objection.reason == reason);
+        for LoggedChange { seq, author, what, named } in changes.iter().take_while(|c| c.seq <= prefixes.to) {
+            if *seq > prefixes.from && holds(&rules) {
+                return None;
+            }
+            rules.fold(*seq, &Deed { conversation: id, author: *author, what: *what, named }, |_| {});
+        }
+        (!holds(&rules)).then_some("by the log it was in order all the time")
+    }
+
     /// What contradicts a refusal for this reason, if something does.
     pub fn contradicts(&self, refusal: &RefusedSend, reason: &str) -> Option<&'static str> {
         let row = &self.messages[refusal.message];
@@ -66,24 +116,18 @@ impl Facts {
                 let existed = created && self.prefixes(refusal, conversation).to > 0;
                 (!existed).then_some("nobody else had created the conversation")
             }
-            "conflict" if row.is(known::CHANGE) => {
-                let direct = matches!(self.conversations[conversation].id.name(), Some(Name::Direct { .. }));
-                let Change { what, named } = self.changes.get(&refusal.message).filter(|_| !direct)?;
-                let (mut added, mut taken) = (what.added(named).peekable(), what.taken(named).peekable());
-                if added.peek().is_some() && added.all(|user| after(user).1) {
-                    Some("the user was no member at any time between")
-                } else if taken.peek().is_some() && taken.all(|user| after(user).0) {
-                    Some("the user was a member all the time")
-                } else {
-                    None
-                }
+            "conflict" | "grouptoolarge" if row.is(known::CHANGE) => {
+                self.unexplained(refusal, sender, conversation, reason)
+            }
+            "notallowed" | "blocked" => self.unexplained(refusal, sender, conversation, reason),
+            "notamember" if self.kind_of(refusal.message) == What::ForGood(false) => {
+                self.unexplained(refusal, sender, conversation, reason)
             }
             "conflict" => Some("a text can be in conflict with nothing"),
             "notamember" => after(sender).0.then_some("its sender was a member all the time"),
             "unknownconversation" => row
                 .is(known::SENT_TO_KNOWN)
                 .then_some("an entry of that conversation had been seen before it was sent"),
-            "grouptoolarge" if self.conversations[conversation].full => None,
             _ => Some("nothing that the checks know of explains that"),
         }
     }

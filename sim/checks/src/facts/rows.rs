@@ -107,6 +107,12 @@ pub(crate) fn content(conversation: ConversationId, sender: UserId, body_hash: u
         What::Left(user) => mix(user.0) ^ 3,
         What::JoinedSeveral => 4,
         What::LeftSeveral => 5,
+        What::CreatedChannel => 6,
+        What::Role { user, rank } => mix(user.0) ^ (7 + rank as u64),
+        What::Setting { right, who } => 16 + 4 * right as u64 + who as u64,
+        What::Named => 10,
+        What::Blocked(is_so) => 11 + u64::from(is_so),
+        What::ForGood(is_so) => 13 + u64::from(is_so),
     };
     let all = [conversation.spread(), sender.0, body_hash, what].into_iter().fold(0, |d, v| mix(d ^ v));
     (all >> 32) as u32
@@ -222,8 +228,6 @@ pub(crate) struct Conversation {
     pub several_senders: bool,
     /// Somebody joined or left after the creation, says the audit.
     pub members_changed: bool,
-    /// It had as many members as a group may have at some time, says the audit.
-    pub full: bool,
     /// The audit found its creation, so that membership is known.
     pub created: bool,
     /// The shard that owns it, by its place in the configuration.

@@ -98,7 +98,7 @@ impl Spent {
         *self.sends.entry(entry.sender).or_default() += 1;
         let (is_creation, additions) = match entry.what {
             What::Text => return,
-            What::Created => (true, entry.members.len()),
+            What::Created | What::CreatedChannel => (true, entry.members.len()),
             what => (false, what.added(entry.members).count()),
         };
         let t_ms = entry.stored_at_ms.saturating_sub(self.epoch_ms).try_into().unwrap_or(u32::MAX);
@@ -165,7 +165,7 @@ impl Spent {
         let additions = additions.at_once / self.largest.get(&user).copied().unwrap_or(TWO_PEOPLE);
         match what {
             What::Text => sends.at_once,
-            What::Created => sends.at_once.min(creations.at_once).min(additions),
+            What::Created | What::CreatedChannel => sends.at_once.min(creations.at_once).min(additions),
             _ => sends.at_once.min(changes.at_once).min(additions),
         }
     }

@@ -86,6 +86,8 @@ fn refusal(reason: Refusal) -> (&'static str, Option<u64>) {
         Refusal::BodyTooLarge => ("body_too_large", None),
         Refusal::GroupTooLarge => ("group_too_large", None),
         Refusal::Conflict => ("conflict", None),
+        Refusal::NotAllowed => ("not_allowed", None),
+        Refusal::Blocked => ("blocked", None),
         Refusal::Busy => ("busy", None),
         Refusal::TooOften { retry_after_ms } => ("too_often", Some(retry_after_ms)),
     }

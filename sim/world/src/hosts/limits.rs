@@ -38,6 +38,7 @@ pub const LIMITS: &[(&str, Reached)] = &[
     ("MAX_GROUP_MEMBERS", Never(TOO_MANY)),
     ("MAX_FOUNDERS", Never(TOO_MANY)),
     ("MAX_NAMED_USERS", Never(TOO_MANY)),
+    ("MAX_NAME_BYTES", Never("the fleet's names are short: core/src/messages/rights.rs has longer ones")),
     ("USER_JSON_BYTES", Never("how long a number is: nothing waits for it")),
     ("NEWCOMER_HISTORY", ByPoint("history_withheld_from_newcomer")),
     ("HEARTBEAT_INTERVAL", Never(A_PACE)),

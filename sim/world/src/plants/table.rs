@@ -382,6 +382,42 @@ bugs! {
         "When a connection expires is reckoned once, as a time from now; that the clock by which it expires is set meanwhile is not noticed."
         ["tokens-hold"] in "expiring-tokens", 1 devices, 1 faults:
         "A clock that is set ahead by more than the leeway, and somebody who sends meanwhile."
+    RemovedAdminPosts "removed-admin-posts":
+        "Who may write is answered from a list of admins that is longer-lived than their membership; one who was removed writes on."
+        ["members-only", "no-vain-syncs"] in "roles", 2 devices, 0 faults:
+        "An admin who is taken away, and a device of theirs that has not heard."
+    BlockerStillWrites "blocker-still-writes":
+        "A block is looked up for the one who is blocked only; the one who blocks goes on writing to somebody who cannot answer."
+        ["members-only"] in "blocks", 1 devices, 0 faults:
+        "One person who blocks and writes."
+    BlockForgottenOnRestart "block-forgotten-on-restart":
+        "Blocks are kept in memory, and their rows are not read back; after a restart the blocked one is heard again."
+        ["every-send-answered", "members-only"] in "roles-restart", 2 devices, 1 faults:
+        "One who blocks, one who writes, and a crash of their shard between."
+    MemberTakesPromotion "member-takes-promotion":
+        "To change one's own rank needs no right, which was meant for stepping down; a member makes an admin of themselves."
+        ["members-only"] in "roles", 1 devices, 0 faults:
+        "One member who tries."
+    SettingLostByRecovery "setting-lost-by-recovery":
+        "Settings are written with the rows of members; one that comes alone stays in memory, and a restart takes it back."
+        ["members-only", "tables-agree"] in "roles-restart", 2 devices, 0 faults:
+        "A setting after the last change of members."
+    DemotedAdminStaysAdmin "demoted-admin-stays-admin":
+        "Ranks are merged by taking the higher one; who is made a member again goes on adding."
+        ["every-send-answered", "tables-agree"] in "roles", 2 devices, 0 faults:
+        "An admin who is made a member."
+    ForGoodUndoneByOthers "for-good-undone-by-others":
+        "Who has left for good is kept from being invited by the app, and not by the server; a member adds them again."
+        ["every-send-answered", "members-only"] in "roles", 2 devices, 0 faults:
+        "One who leaves for good, and one who adds them."
+    ReturnedAdminIsAdmin "returned-admin-is-admin":
+        "A rank belongs to a user and not to their stay; an admin who was taken away and is added again is an admin."
+        ["every-send-answered", "tables-agree"] in "roles", 2 devices, 0 faults:
+        "An admin who is taken away and added again."
+    NobodySucceedsTheOwner "nobody-succeeds-the-owner":
+        "An owner who leaves is taken off the list like anybody; the group has nobody any more who could change a setting."
+        ["every-send-answered", "tables-agree"] in "roles", 2 devices, 0 faults:
+        "An owner who leaves."
 }
 
 #[cfg(test)]

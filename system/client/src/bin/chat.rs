@@ -6,7 +6,9 @@ use squall_core::client::Shown;
 use squall_protocol::ids::mix;
 use squall_protocol::limits::{ANSWER_LIMIT, LINGER};
 use squall_protocol::token::{Claims, Token};
-use squall_protocol::{ClientMsgId, Codec, ConversationId, DeviceId, Name, Payload, Refusal, UserId};
+use squall_protocol::{
+    ClientMsgId, Codec, ConversationId, DeviceId, Holders, Name, Payload, Rank, Refusal, Right, UserId,
+};
 use std::collections::BTreeMap;
 use std::io;
 use std::process::{ExitCode, Stdio};
@@ -17,8 +19,20 @@ use tokio::time::Instant;
 
 const HELP: &str = "\
 /direct USER text        write to a person
+/say GROUP text          write into a group, CREATOR/NUMBER as on the screen
 /group NUMBER USER USER… create a group of yours with these people
-/say CREATOR/NUMBER text write into a group
+/channel NUMBER USER…    create one in which only you and your admins write
+/name GROUP text         name a group
+/add GROUP USER USER…    put people in, all of them or none
+/remove GROUP USER USER… take people away
+/leave GROUP             leave; with 'for good' after it, nobody may add you
+/return GROUP            after that: you may be added again
+/promote GROUP USER      make a member an admin
+/demote GROUP USER       make an admin a member
+/handover GROUP USER     make somebody the owner in your place
+/allow GROUP RIGHT WHO   add, remove, rename, promote or post: owner, admins or members
+/block USER              block the conversation with a person
+/unblock USER            take that back
 /quit                    end (so does Ctrl-D)";
 
 /// How long an unanswered message may stay without a notice about it, and the end of input waits for answers: as long as a
@@ -50,7 +64,10 @@ enum Line<'a> {
     Help,
     Quit,
     Direct { to: UserId, text: &'a str },
-    Group { number: u64, others: Vec<UserId> },
+    Group { number: u64, channel: bool, others: Vec<UserId> },
+    Change { conversation: ConversationId, payload: Payload },
+    Leave { conversation: ConversationId },
+    Block { with: UserId, is_so: bool },
     Say { conversation: ConversationId, text: &'a str },
 }
 
@@ -74,6 +91,16 @@ fn parse(line: &str) -> Result<Line<'_>, String> {
         user if user.is_valid() => Ok(user),
         user => Err(format!("{command}: no user has the number {user}")),
     };
+    let group = |word: &str| {
+        let Some((creator, chosen)) = word.split_once('/') else {
+            return Err(format!("{command}: expected a group as CREATOR/NUMBER, found '{word}'"));
+        };
+        Ok(ConversationId::group(user(creator)?, number(chosen, "the number of a group")?))
+    };
+    let users = |rest: &str| match rest.split_whitespace().map(user).collect::<Result<Vec<_>, _>>()? {
+        users if users.is_empty() => Err(format!("{command}: expected at least one user")),
+        users => Ok(users),
+    };
     let text_after = |what: &str| {
         let (word, text) = rest.split_once(' ').unwrap_or((rest, ""));
         let text = text.trim_start();
@@ -92,23 +119,43 @@ fn parse(line: &str) -> Result<Line<'_>, String> {
             text_after("user").map(|(_, text)| Line::Direct { to, text })
         }
         "/say" => {
-            let word = rest.split(' ').next().unwrap_or_default();
-            let Some((creator, chosen)) = word.split_once('/') else {
-                return Err(format!("{command}: expected a group as CREATOR/NUMBER, found '{word}'"));
-            };
-            let conversation = ConversationId::group(user(creator)?, number(chosen, "the number of a group")?);
+            let conversation = group(rest.split(' ').next().unwrap_or_default())?;
             text_after("group").map(|(_, text)| Line::Say { conversation, text })
         }
-        "/group" => {
-            let mut words = rest.split_whitespace();
-            let number = number(words.next().unwrap_or_default(), "the number of a group")?;
-            let others: Vec<UserId> = words.map(user).collect::<Result<_, _>>()?;
-            if others.is_empty() {
-                Err(format!("{command}: expected at least one user"))
-            } else {
-                Ok(Line::Group { number, others })
-            }
+        "/name" => {
+            let conversation = group(rest.split(' ').next().unwrap_or_default())?;
+            let (_, name) = text_after("group")?;
+            Ok(Line::Change { conversation, payload: Payload::Named(name.to_owned()) })
         }
+        "/group" | "/channel" => {
+            let (first, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+            let number = number(first, "the number of a group")?;
+            Ok(Line::Group { number, channel: command == "/channel", others: users(rest)? })
+        }
+        "/add" | "/remove" | "/promote" | "/demote" | "/handover" | "/allow" | "/return" | "/leave" => {
+            let (first, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+            let conversation = group(first)?;
+            let role = |rank| match users(rest)?[..] {
+                [user] => Ok(Payload::Role { user, rank }),
+                _ => Err(format!("{command}: expected one user, found '{rest}'")),
+            };
+            let payload = match (command, rest.trim()) {
+                ("/add", _) => Payload::Joined(users(rest)?.into()),
+                ("/remove", _) => Payload::Left(users(rest)?.into()),
+                ("/promote", _) => role(Rank::Admin)?,
+                ("/demote", _) => role(Rank::Member)?,
+                ("/handover", _) => role(Rank::Owner)?,
+                ("/allow", words) => setting(words).ok_or_else(|| {
+                    format!("{command}: expected a right and whose it is, such as 'post admins', found '{words}'")
+                })?,
+                ("/return", "") => Payload::ForGood(false),
+                ("/leave", "for good") => Payload::ForGood(true),
+                ("/leave", "") => return Ok(Line::Leave { conversation }),
+                (_, more) => return Err(format!("{command}: '{more}' is too much")),
+            };
+            Ok(Line::Change { conversation, payload })
+        }
+        "/block" | "/unblock" => Ok(Line::Block { with: user(rest.trim())?, is_so: command == "/block" }),
         _ => Err(format!("'{command}' is no command; /help lists them")),
     }
 }
@@ -129,6 +176,14 @@ impl Tokens for Printed {
             }
         })
     }
+}
+
+/// `post admins` as a setting.
+fn setting(words: &str) -> Option<Payload> {
+    let (right, who) = words.split_once(' ')?;
+    let right = Right::ALL.into_iter().find(|known| word(known) == right)?;
+    let who = Holders::ALL.into_iter().find(|known| word(known) == who.trim())?;
+    Some(Payload::Setting { right, who })
 }
 
 /// Message ids that no other process of this device has used: the moment of the start, and a count.
@@ -181,7 +236,23 @@ impl Chat {
                 let (create_id, id) = (self.ids.next(), self.track());
                 self.device.send_direct(to, create_id, id, text.to_owned()).await
             }
-            Ok(Line::Group { number, others }) => {
+            Ok(Line::Change { conversation, payload }) => {
+                let id = self.track();
+                self.device.send(conversation, id, payload).await
+            }
+            Ok(Line::Leave { conversation }) => {
+                let id = self.track();
+                self.device.send(conversation, id, Payload::left(self.user)).await
+            }
+            Ok(Line::Block { with, .. }) if with == self.user => {
+                eprintln!("{with} is you");
+                return true;
+            }
+            Ok(Line::Block { with, is_so }) => {
+                let id = self.track();
+                self.device.send(ConversationId::direct(self.user, with), id, Payload::Blocked(is_so)).await
+            }
+            Ok(Line::Group { number, channel, others }) => {
                 let conversation = ConversationId::group(self.user, number);
                 let mut members = vec![self.user];
                 others.into_iter().for_each(|user| {
@@ -190,7 +261,7 @@ impl Chat {
                     }
                 });
                 let id = self.track();
-                self.device.send(conversation, id, Payload::Created { direct: false, members }).await
+                self.device.send(conversation, id, Payload::Created { direct: false, channel, members }).await
             }
             Ok(Line::Say { conversation, text }) => {
                 let id = self.track();
@@ -266,9 +337,21 @@ fn line_of(shown: &Shown, user: UserId) -> String {
         }
         Payload::Joined(users) => format!("(adds {})", list(users)),
         Payload::Left(users) => format!("({} out)", list(users)),
+        Payload::Role { user, rank } => format!("({user} is {})", word(rank)),
+        Payload::Setting { right, who } => format!("(the right to {} is that of: {})", word(right), word(who)),
+        Payload::Named(name) => format!("(the group is called '{name}')"),
+        Payload::Blocked(true) => "(blocks this conversation)".to_owned(),
+        Payload::Blocked(false) => "(blocks this conversation no more)".to_owned(),
+        Payload::ForGood(true) => "(leaves for good)".to_owned(),
+        Payload::ForGood(false) => "(may be added again)".to_owned(),
     };
     let own = if entry.sender == user { " (you)" } else { "" };
     format!("[{} #{}] {}{own}: {text}", title(*conversation, user), entry.seq, entry.sender)
+}
+
+/// How a person writes a rank, a right, or whose it is.
+fn word(of: &impl std::fmt::Debug) -> String {
+    format!("{of:?}").to_lowercase()
 }
 
 fn list(users: &[UserId]) -> String {
@@ -282,6 +365,8 @@ fn words_for(reason: Refusal) -> &'static str {
         Refusal::BodyTooLarge => "the text is too long",
         Refusal::GroupTooLarge => "the group would be too large",
         Refusal::Conflict => "it exists already, or the change makes no sense for it",
+        Refusal::NotAllowed => "you have no right to that here, or whom you add has left for good",
+        Refusal::Blocked => "one of you has blocked this conversation",
         Refusal::Busy | Refusal::TooOften { .. } | Refusal::ExpectedClientSeq(_) => {
             "the server asks to send it again"
         }
@@ -378,8 +463,17 @@ mod tests {
     #[test]
     fn a_line_says_what_to_do_or_what_is_wrong_with_it() {
         assert_eq!(parse("/direct 7 hi  there "), Ok(Line::Direct { to: UserId(7), text: "hi  there" }));
-        assert_eq!(parse("/group 5 1 2"), Ok(Line::Group { number: 5, others: vec![UserId(1), UserId(2)] }));
+        let others = vec![UserId(1), UserId(2)];
+        assert_eq!(parse("/group 5 1 2"), Ok(Line::Group { number: 5, channel: false, others }));
         let conversation = ConversationId::group(UserId(9), 5);
+        let change = |payload| Ok(Line::Change { conversation, payload });
+        assert_eq!(parse("/add 9/5 1 2"), change(Payload::Joined(vec![UserId(1), UserId(2)].into())));
+        assert_eq!(parse("/promote 9/5 2"), change(Payload::Role { user: UserId(2), rank: Rank::Admin }));
+        let post = Payload::Setting { right: Right::Post, who: Holders::Admins };
+        assert_eq!(parse("/allow 9/5 post admins"), change(post));
+        assert_eq!(parse("/leave 9/5"), Ok(Line::Leave { conversation }));
+        assert_eq!(parse("/leave 9/5 for good"), change(Payload::ForGood(true)));
+        assert_eq!(parse("/unblock 7"), Ok(Line::Block { with: UserId(7), is_so: false }));
         assert_eq!(parse("/say 9/5 x"), Ok(Line::Say { conversation, text: "x" }));
         assert_eq!(title(conversation, UserId(1)), "9/5");
         assert_eq!(title(ConversationId::direct(UserId(1), UserId(7)), UserId(1)), "with 7");
@@ -392,6 +486,9 @@ mod tests {
             ("/direct 9223372036854775808 hi", "no user has the number"),
             ("/say 5 hi", "CREATOR/NUMBER"),
             ("/say 1/5", "expected a text"),
+            ("/promote 1/5 2 3", "expected one user"),
+            ("/allow 1/5 post nobody", "a right and whose it is"),
+            ("/leave 1/5 now", "too much"),
             ("hello", "/help"),
         ] {
             let error = parse(wrong).unwrap_err();

@@ -7,8 +7,9 @@
 //! `client_msg_id` (`no_duplicates.rs`); a device's entries stand in its own order (`sender_order.rs`). Whoever writes under a number
 //! that is somebody else's as well has messages of their own, and the other's are not concerned (the tests below).
 
-use super::membership::{Membership, admit};
+use super::membership::Membership;
 use super::regime::{Hidden, Regime, Standing};
+use super::rights::admit;
 use crate::plant::{Plant, planted};
 use squall_protocol::limits::DEDUP_WINDOW;
 use squall_protocol::{
@@ -80,7 +81,7 @@ pub struct Conversation {
     /// The last place that is on disk.
     durable: Seq,
     membership: Membership,
-    /// The last staged entry that changes the membership; 0 when none does.
+    /// The last staged entry that changes who is a member, or who may do what; 0 when none does.
     membership_staged: Seq,
     regime: Regime,
     /// As of the last time that nothing was staged that changes the membership.
@@ -199,7 +200,7 @@ impl Conversation {
         self.membership_is_durable() && !self.regime.is_channel(self.durable)
     }
 
-    /// Who is a member according to memory is so on disk as well. While it is not, nothing definite can be said of it.
+    /// Who is a member, and may do what, according to memory is so on disk as well. While it is not, nothing definite can be said of it.
     pub fn membership_is_durable(&self) -> bool {
         self.membership_staged == Seq::ZERO
     }
@@ -252,8 +253,8 @@ impl Conversation {
     fn stage(&mut self, sender: Result<usize, usize>, request: SendRequest) -> Entry {
         let seq = self.head.next();
         self.head = seq;
-        self.membership.apply(seq, &request.payload);
-        if request.payload.changes_membership() {
+        self.membership.apply(seq, request.sender, &request.payload);
+        if request.payload.changes_rights() {
             self.membership_staged = seq;
         }
         let index = sender.unwrap_or_else(|place| {
@@ -328,7 +329,7 @@ mod tests {
 
     fn created() -> Conversation {
         let mut c = Conversation::new(ConversationId::direct(A, B));
-        let create = send(A, 1, 1, Payload::Created { direct: true, members: vec![A, B] });
+        let create = send(A, 1, 1, Payload::Created { direct: true, channel: false, members: vec![A, B] });
         assert!(matches!(c.handle_send(create), SendOutcome::Staged(e) if e.seq == Seq(1)));
         c
     }
@@ -364,7 +365,7 @@ mod tests {
     fn a_message_that_overtook_the_creation_before_it_is_called_back_not_refused() {
         let mut c = Conversation::new(ConversationId::direct(A, B));
         assert_eq!(c.handle_send(text(A, 2, 2)), SendOutcome::Refused(Refusal::ExpectedClientSeq(ClientSeq(1))));
-        let create = send(A, 1, 1, Payload::Created { direct: true, members: vec![A, B] });
+        let create = send(A, 1, 1, Payload::Created { direct: true, channel: false, members: vec![A, B] });
         assert_eq!(seq_of(c.handle_send(create)), Some(Seq(1)));
         assert_eq!(seq_of(c.handle_send(text(A, 2, 2))), Some(Seq(2)));
     }

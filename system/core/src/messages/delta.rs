@@ -3,9 +3,11 @@
 //! **Invariant:** a commit does not grow with the group. A text changes the head and its sender, a join one stretch.
 
 use super::conversation::{Conversation, numbered_as};
+use super::membership::Blocks;
 use super::regime::Regime;
+use super::settings::Settings;
 use super::stretches::Stretch;
-use squall_protocol::{ClientSeq, ConversationId, Entry, Seq, Who};
+use squall_protocol::{ClientSeq, ConversationId, Entry, Payload, Seq, Who};
 
 /// What has changed of a device that sends into a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +25,10 @@ pub struct LogDelta {
     pub id: ConversationId,
     pub head: Seq,
     pub direct: bool,
+    pub settings: Settings,
+    pub blocked: Blocks,
+    /// What the group is called, if that has changed.
+    pub name: Option<String>,
     /// How many are members now, and how many stretches there are in all.
     pub present: u32,
     pub stretches: u32,
@@ -40,6 +46,9 @@ impl LogDelta {
             id: log.id(),
             head: log.head(),
             direct: membership.is_direct(),
+            settings: membership.settings(),
+            blocked: membership.blocked(),
+            name: None,
             present: membership.present(),
             stretches: membership.stretches().len() as u32,
             regime: log.regime(),
@@ -50,7 +59,10 @@ impl LogDelta {
 
     /// Takes in what an entry has changed. All that memory has staged of this log is noted, in its order.
     pub fn note(&mut self, log: &Conversation, entry: &Entry) {
-        self.changed.extend(log.membership().changed_by(entry.seq, &entry.payload));
+        self.changed.extend(log.membership().changed_by(entry.seq, entry.sender, &entry.payload));
+        if let Payload::Named(name) = &entry.payload {
+            self.name = Some(name.clone());
+        }
         let who = numbered_as(entry.sender, entry.device);
         if let Some(delta) = self.senders.iter_mut().find(|delta| delta.who == who) {
             delta.places.push(entry.seq);
@@ -70,7 +82,7 @@ impl LogDelta {
 mod tests {
     use super::*;
     use crate::messages::{SendOutcome, SendRequest};
-    use squall_protocol::{ClientMsgId, DeviceId, Payload, UserId};
+    use squall_protocol::{ClientMsgId, DeviceId, UserId};
 
     fn staged(log: &mut Conversation, sender: UserId, payload: Payload) -> Entry {
         let device = DeviceId(sender.0 * 10);
@@ -93,7 +105,7 @@ mod tests {
     fn a_text_to_a_large_group_changes_its_head_and_one_sender() {
         let members: Vec<UserId> = (1..=5_000).map(UserId).collect();
         let mut log = Conversation::new(ConversationId::group(UserId(1), 7));
-        let created = staged(&mut log, UserId(1), Payload::Created { direct: false, members });
+        let created = staged(&mut log, UserId(1), Payload::Created { direct: false, channel: false, members });
         let mut delta = LogDelta::of(&log);
         delta.note(&log, &created);
         assert_eq!((delta.changed.len(), delta.stretches, delta.present), (5_000, 5_000, 5_000));

@@ -115,13 +115,17 @@ mod tests {
         let mut m = Membership::default();
         let regime = Regime(Seq(2));
         let user = UserId;
-        m.apply(Seq(1), &Payload::Created { direct: false, members: vec![user(1), user(2)] });
+        m.apply(
+            Seq(1),
+            user(1),
+            &Payload::Created { direct: false, channel: false, members: vec![user(1), user(2)] },
+        );
         for (seq, payload) in [(2, Payload::joined(user(3))), (4, Payload::joined(user(4)))] {
-            m.apply(Seq(seq), &payload);
+            m.apply(Seq(seq), user(1), &payload);
         }
         let mut hidden = Hidden::of(&m, regime);
         for (seq, payload) in [(5, Payload::joined(user(5))), (7, Payload::left(user(3)))] {
-            m.apply(Seq(seq), &payload);
+            m.apply(Seq(seq), user(1), &payload);
             hidden.add(Seq(seq));
         }
         assert_eq!(hidden, Hidden::of(&m, regime));

@@ -4,7 +4,7 @@
 //! and gone. The many conversations of a few people are a short sorted list and pay for nothing else.
 
 use crate::plant::{Plant, planted};
-use squall_protocol::{Seq, UserId};
+use squall_protocol::{Rank, Seq, UserId};
 use std::collections::BTreeMap;
 
 /// A stretch of the log that a user may see: from shortly before a join to the entry that says that the user has left.
@@ -14,9 +14,13 @@ pub struct Stretch {
     /// The entry that made the user a member.
     pub joined: Seq,
     pub from: Seq,
-    /// The last entry of the stretch; 0, which is no entry, while the user is a member.
-    until: Seq,
+    /// The last entry of the stretch; 0, which is no entry, while the user is a member. Above it, what else is known of the member:
+    /// their rank in two bits, and whether they left for good.
+    until: u64,
 }
+
+const UNTIL_BITS: u32 = 56;
+const FOR_GOOD: u64 = 1 << (UNTIL_BITS + 2);
 
 /// There are two of them for each of millions of conversations.
 const _: () = assert!(size_of::<Stretch>() == 32);
@@ -24,17 +28,49 @@ const _: () = assert!(size_of::<Stretch>() == 32);
 impl Stretch {
     /// A stretch as the disk has it. It lasts still if it has no end.
     pub fn new(user: UserId, joined: Seq, from: Seq, until: Option<Seq>) -> Self {
-        Stretch { user, joined, from, until: until.unwrap_or(Seq::ZERO) }
+        let until = until.map_or(0, |until| until.0);
+        assert!(until < 1 << UNTIL_BITS, "no log has so many entries");
+        Stretch { user, joined, from, until }
+    }
+
+    /// The same stretch, of a member of this rank.
+    pub fn ranked(self, rank: Rank) -> Self {
+        let bits = match rank {
+            Rank::Member => 0,
+            Rank::Admin => 1,
+            Rank::Owner => 2,
+        };
+        Stretch { until: self.until & !(0b11 << UNTIL_BITS) | bits << UNTIL_BITS, ..self }
+    }
+
+    /// The rank that the member has, or had at the end.
+    pub fn rank(&self) -> Rank {
+        match self.until >> UNTIL_BITS & 0b11 {
+            0 => Rank::Member,
+            1 => Rank::Admin,
+            _ => Rank::Owner,
+        }
+    }
+
+    /// The same stretch, whose end was for good.
+    pub fn left_for_good(self) -> Self {
+        Stretch { until: self.until | FOR_GOOD, ..self }
+    }
+
+    pub fn is_for_good(&self) -> bool {
+        self.until & FOR_GOOD != 0
     }
 
     /// The last entry of the stretch; `None` while the user is a member.
     pub fn until(&self) -> Option<Seq> {
-        (self.until != Seq::ZERO).then_some(self.until)
+        let until = self.until & ((1 << UNTIL_BITS) - 1);
+        (until != 0).then_some(Seq(until))
     }
 
     /// The same stretch, which ends with this entry.
     pub fn ended(self, until: Seq) -> Self {
-        Stretch { until, ..self }
+        let marks = self.until & !((1 << UNTIL_BITS) - 1);
+        Stretch { until: Stretch::new(self.user, self.joined, self.from, Some(until)).until | marks, ..self }
     }
 }
 
@@ -170,6 +206,16 @@ mod tests {
 
     fn stretch(user: u64, joined: u64) -> Stretch {
         Stretch::new(UserId(user), Seq(joined), Seq(1), None)
+    }
+
+    #[test]
+    fn rank_and_end_of_a_stretch_do_not_touch_each_other() {
+        let s = stretch(3, 9).ranked(Rank::Admin);
+        assert_eq!((s.until(), s.rank(), s.is_for_good()), (None, Rank::Admin, false));
+        let s = s.ended(Seq(12)).left_for_good();
+        assert_eq!((s.until(), s.rank(), s.is_for_good()), (Some(Seq(12)), Rank::Admin, true));
+        assert_eq!(s.ranked(Rank::Owner).rank(), Rank::Owner);
+        assert_eq!(s.ranked(Rank::Owner).ranked(Rank::Member).until(), Some(Seq(12)));
     }
 
     #[test]

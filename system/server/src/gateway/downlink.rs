@@ -20,7 +20,7 @@ use squall_protocol::close::CloseReason;
 use squall_protocol::frames::LogSpan;
 use squall_protocol::ids::rendezvous;
 use squall_protocol::wire::bus::{Subscription, Target, ToGateway, to_gateway};
-use squall_protocol::{ConversationId, DeviceId, Payload, ServerFrame, UserId, limits, protobuf};
+use squall_protocol::{ConversationId, DeviceId, ServerFrame, UserId, limits, protobuf};
 use std::sync::Arc;
 
 /// Subscribes to this gateway's topic, which lives on one of the buses.
@@ -94,11 +94,7 @@ fn handle(gateway: &Gateway, message: ToGateway) {
 
 /// Who is no member any more after these entries.
 fn leavers(span: &LogSpan) -> Vec<UserId> {
-    let left = span.entries.iter().filter_map(|entry| match &entry.payload {
-        Payload::Left(users) => Some(users.iter().copied()),
-        _ => None,
-    });
-    left.flatten().collect()
+    span.entries.iter().flat_map(|entry| entry.takes_away()).copied().collect()
 }
 
 /// A member has been told of an entry from which on their conversation is a channel, or with which they have come into one.

@@ -117,7 +117,7 @@ mod tests {
                 connect_count: 1,
                 client_msg_id: ClientMsgId(1),
                 client_seq: ClientSeq::FIRST,
-                payload: Payload::Created { direct: false, members },
+                payload: Payload::Created { direct: false, channel: false, members },
                 stored_at_ms: 0,
             };
             let SendOutcome::Staged(entry) = log.handle_send(request) else { panic!("a creation is in order") };

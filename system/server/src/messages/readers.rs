@@ -25,14 +25,6 @@ pub struct Readers {
     changes: Arc<[(UserId, bool)]>,
 }
 
-/// Who comes or goes with an entry, in order.
-fn named(payload: &Payload) -> BTreeSet<UserId> {
-    match payload {
-        Payload::Joined(users) | Payload::Left(users) => users.iter().copied().collect(),
-        Payload::Text(_) | Payload::Created { .. } => BTreeSet::new(),
-    }
-}
-
 fn registry_of(user: UserId, registries: usize) -> usize {
     rendezvous(user.0, registries as u32) as usize
 }
@@ -128,8 +120,9 @@ impl SharedReaders {
         if log.regime().leaves_to_followers(seq) {
             // Of a channel only who comes or goes is told one by one, all others by those who follow it.
             self.forget(id);
-            let named = named(&entry.payload).into_iter().filter(|user| log.membership().was_member(*user, seq));
-            return Readers::new(named, registries);
+            let moved: BTreeSet<UserId> = entry.moves().iter().copied().collect();
+            let members = moved.into_iter().filter(|user| log.membership().was_member(*user, seq));
+            return Readers::new(members, registries);
         }
         let kept = self.forget(id).filter(|next| next.seq == seq && !planted(Plant::ShownAfterLeaving));
         let readers = match (&entry.payload, kept) {
@@ -139,11 +132,14 @@ impl SharedReaders {
                 readers
             }
             (Payload::Joined(users), Some(next)) => self.changed(&next.readers, users, true),
+            // Whoever is out and may be added again has no part in it but for this entry.
+            (Payload::ForGood(false), Some(next)) => self.changed(&next.readers, &[entry.sender], true),
             // Who leaves is told so.
-            (Payload::Left(_) | Payload::Text(_), Some(next)) => next.readers,
+            (_, Some(next)) => next.readers,
         };
         let next = match &entry.payload {
             Payload::Left(users) => self.changed(&readers, users, false),
+            Payload::ForGood(_) => self.changed(&readers, &[entry.sender], false),
             _ => readers.clone(),
         };
         self.keep(id, Next { seq: seq.next(), readers: next });
@@ -213,12 +209,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_readers_of_each_entry_are_its_members(steps in proptest::collection::vec((0u64..12, 0u8..6), 1..200)) {
+        fn the_readers_of_each_entry_are_its_members(steps in proptest::collection::vec((0u64..12, 0u8..7), 1..200)) {
             let owner = UserId(100);
             let id = ConversationId::group(owner, 1);
             let mut log = Conversation::new(id);
             let (mut shared, mut accepted) = (SharedReaders::default(), 0);
-            let created = Payload::Created { direct: false, members: (90..=140).map(UserId).collect() };
+            let mut for_good = 0;
+            let created = Payload::Created { direct: false, channel: false, members: (90..=140).map(UserId).collect() };
             let changes = steps.into_iter().map(|(user, what)| match what {
                 0 => Payload::left(UserId(user)),
                 1 => Payload::joined(UserId(user)),
@@ -226,11 +223,17 @@ mod tests {
                 // Some that are kept as changes, and some that are too many.
                 3 => Payload::Joined(several(200 + 5 * user..=203 + 8 * user)),
                 4 => Payload::Left(several(200 + 5 * user..=203 + 8 * user)),
+                5 => Payload::ForGood(user % 2 == 0),
                 _ => Payload::Text("x".into()),
             });
             for payload in [created].into_iter().chain(changes) {
-                let SendOutcome::Staged(entry) = log.handle_send(send(owner, accepted + 1, payload)) else { continue };
-                accepted += 1;
+                let (sender, number) = match payload {
+                    // Of somebody who is out for good half of the time, under the number of a device that nobody else has.
+                    Payload::ForGood(_) => (UserId(102), for_good + 1),
+                    _ => (owner, accepted + 1),
+                };
+                let SendOutcome::Staged(entry) = log.handle_send(send(sender, number, payload)) else { continue };
+                if sender == owner { accepted += 1 } else { for_good += 1 }
                 let readers = shared.of(&log, &entry, 3);
                 let members: BTreeSet<UserId> = log.membership().members_at(entry.seq).collect();
                 let found: Vec<UserId> = (0..3).flat_map(|registry| readers.of(registry).collect::<Vec<_>>()).collect();
@@ -251,7 +254,8 @@ mod tests {
         let owner = UserId(100);
         let mut log = Conversation::new(ConversationId::group(owner, 1));
         let mut shared = SharedReaders::default();
-        let created = Payload::Created { direct: false, members: (1..=5_000).map(UserId).collect() };
+        let created =
+            Payload::Created { direct: false, channel: false, members: (1..=5_000).map(UserId).collect() };
         let leaves = (200..690).map(|user| Payload::left(UserId(user)));
         for (n, payload) in (1..).zip([created].into_iter().chain(leaves)) {
             let SendOutcome::Staged(entry) = log.handle_send(send(owner, n, payload)) else { panic!("refused") };

@@ -131,12 +131,16 @@ pub fn handle(shard: &Shard, request: Request, replies: &Queue<Reply>) {
     }
 }
 
-/// How many members a creation names.
+/// How many members a creation or a change names.
 fn named_members(request: &relay::Request) -> usize {
     match request {
         relay::Request::Frame(ClientFrame::Send { payload: Payload::Created { members, .. }, .. }) => {
             members.len()
         }
+        relay::Request::Frame(ClientFrame::Send {
+            payload: Payload::Joined(users) | Payload::Left(users),
+            ..
+        }) => users.len().saturating_sub(1),
         relay::Request::Frame(_) | relay::Request::Heads(_) => 0,
     }
 }

@@ -113,7 +113,7 @@ async fn disk(conversation: ConversationId) -> Arc<Counting> {
     let mut batch = Batch::default();
     for n in 1..=ENTRIES {
         let payload = match n {
-            1 => Payload::Created { direct: false, members: vec![OWNER, UserId(2)] },
+            1 => Payload::Created { direct: false, channel: false, members: vec![OWNER, UserId(2)] },
             _ => Payload::Text("x".into()),
         };
         let request = SendRequest {

@@ -58,7 +58,12 @@ pub fn decode<M: Message + Default>(key: Key, row: &[u8]) -> Result<M, StorageEr
 }
 
 pub fn encode_stretch(conversation: ConversationId, stretch: &Stretch) -> Vec<u8> {
-    let row = log::MemberRow { visible_from: stretch.from.0, until: stretch.until().map_or(0, |until| until.0) };
+    let row = log::MemberRow {
+        visible_from: stretch.from.0,
+        until: stretch.until().map_or(0, |until| until.0),
+        rank: protobuf::rank_to_wire(stretch.rank()).into(),
+        for_good: stretch.is_for_good(),
+    };
     encode(Key::Member(conversation, stretch.user, stretch.joined), &row)
 }
 
@@ -68,9 +73,12 @@ pub fn decode_stretch(
     joined: Seq,
     row: &[u8],
 ) -> Result<Stretch, StorageError> {
-    let row: log::MemberRow = decode(Key::Member(conversation, user, joined), row)?;
+    let key = Key::Member(conversation, user, joined);
+    let row: log::MemberRow = decode(key, row)?;
     let until = (row.until != 0).then_some(Seq(row.until));
-    Ok(Stretch::new(user, joined, Seq(row.visible_from), until))
+    let rank = protobuf::rank_from_wire(row.rank).map_err(|_| key.corrupt())?;
+    let stretch = Stretch::new(user, joined, Seq(row.visible_from), until).ranked(rank);
+    Ok(if row.for_good { stretch.left_for_good() } else { stretch })
 }
 
 pub fn encode_fence(user: UserId, device: DeviceId, fence: &Fence) -> Vec<u8> {

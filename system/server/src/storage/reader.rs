@@ -12,7 +12,9 @@ use super::tables::{
     member_keys, sender_key,
 };
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, TableDefinition};
-use squall_core::messages::{Conversation, Fence, Membership, Position, Regime, Sender, Standing, Stretches};
+use squall_core::messages::{
+    Blocks, Conversation, Fence, Membership, Position, Regime, Sender, Settings, Standing, Stretches,
+};
 use squall_core::plant::{Plant, planted};
 use squall_protocol::limits::{DEDUP_WINDOW, INDEX_CHUNK, SENT_CHUNK};
 use squall_protocol::wire::log::{ConversationRow, SenderRow};
@@ -40,6 +42,18 @@ pub struct Reader {
 /// The first number of those that a row still has, when there are `total` in all.
 fn first_of_tail(total: u64, tail: &[u64]) -> u64 {
     (total + 1).saturating_sub(tail.len() as u64)
+}
+
+fn membership(
+    id: ConversationId,
+    row: &ConversationRow,
+    stretches: Stretches,
+) -> Result<Membership, StorageError> {
+    let corrupt = || Key::Conversation(id).corrupt();
+    let settings = Settings::of_bits(row.settings).ok_or_else(corrupt)?;
+    let blocked = Blocks::of_bits(row.blocked).ok_or_else(corrupt)?;
+    let blocked = if planted(Plant::BlockForgottenOnRestart) { Blocks::default() } else { blocked };
+    Ok(Membership::load(row.direct, settings, blocked, stretches))
 }
 
 impl Reader {
@@ -106,7 +120,7 @@ impl Reader {
     pub fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StorageError> {
         let Some(row) = self.conversation_row(id)? else { return Ok(None) };
         let stretches = self.stretches(id, member_keys(id, None))?;
-        let membership = Membership::load(row.direct, stretches);
+        let membership = membership(id, &row, stretches)?;
         if (membership.stretches().len(), membership.present()) != (row.stretches as usize, row.present) {
             return Err(Key::Conversation(id).corrupt());
         }
@@ -116,7 +130,7 @@ impl Reader {
 
     pub fn standing(&self, id: ConversationId, user: UserId) -> Result<Option<Standing>, StorageError> {
         let Some(row) = self.conversation_row(id)? else { return Ok(None) };
-        let own = Membership::load(row.direct, self.stretches(id, member_keys(id, Some(user)))?);
+        let own = membership(id, &row, self.stretches(id, member_keys(id, Some(user)))?)?;
         if planted(Plant::ColdHeadsForMembersOnly) && !own.is_member(user) {
             return Ok(None);
         }

@@ -101,6 +101,13 @@ fn write_head(
     }
     (row.direct, row.present, row.stretches) = (log.direct, log.present, log.stretches);
     row.channel_since = log.regime.0.0;
+    if !planted(Plant::SettingLostByRecovery) || !log.changed.is_empty() {
+        row.settings = log.settings.bits();
+    }
+    row.blocked = log.blocked.bits();
+    if let Some(name) = &log.name {
+        row.name.clone_from(name);
+    }
     if row.tail.len() >= INDEX_CHUNK {
         let mut index = write.open_table(INDEX).map_err(failed)?;
         let mut chunk = row.head.saturating_sub(row.tail.len() as u64) / INDEX_CHUNK as u64;

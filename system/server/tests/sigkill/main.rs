@@ -210,7 +210,8 @@ impl Author {
     async fn create_groups(&mut self) {
         for (conversation, members) in groups() {
             if members[0].0 * 10 + 1 == self.id {
-                let (id, created) = (self.next_id(false), Payload::Created { direct: false, members });
+                let (id, created) =
+                    (self.next_id(false), Payload::Created { direct: false, channel: false, members });
                 self.note_sent(conversation, id, body_of(&created));
                 self.device.send(conversation, id, created).await.unwrap();
             }
@@ -229,7 +230,7 @@ impl Author {
             let to = friends_of(self.user)[self.draw(3) as usize % 3];
             let conversation = ConversationId::direct(UserId(self.user), to);
             let (create_id, id) = (self.next_id(true), self.next_id(false));
-            let created = Payload::Created { direct: true, members: vec![UserId(self.user), to] };
+            let created = Payload::Created { direct: true, channel: false, members: vec![UserId(self.user), to] };
             let text = format!("to you {id}");
             self.note_sent(conversation, create_id, body_of(&created));
             self.note_sent(conversation, id, text.clone());

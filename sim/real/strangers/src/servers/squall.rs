@@ -89,7 +89,7 @@ impl Server for Squall {
         let mut sender = Sender { link, conversation, sent: 0 };
         loop {
             // The conversation itself is number 0.
-            sender.append(Payload::Created { direct: true, members: vec![user, other] }).await?;
+            sender.append(Payload::Created { direct: true, channel: false, members: vec![user, other] }).await?;
             sender.flush().await?;
             if let Ok(acked) = timeout(limits::RESEND_AFTER, sender.acked()).await {
                 ensure!(acked? == 0, "the conversation was acked as something else");

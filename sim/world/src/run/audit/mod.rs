@@ -162,13 +162,20 @@ fn entry(
         device,
         client_seq,
         what: What::of(&payload),
+        body_hash: 0,
         chain,
         chain_holds: rows::chain(before, bytes) == chain,
         members: Box::default(),
     };
     let body_hash = payload_hash(&payload);
     let members = What::named(&payload).into();
-    Some(Read { conversation, client_msg_id, body_hash, stored_at_ms, row: EntryRow { members, ..row } })
+    Some(Read {
+        conversation,
+        client_msg_id,
+        body_hash,
+        stored_at_ms,
+        row: EntryRow { members, body_hash, ..row },
+    })
 }
 
 /// A set of pairs of users and conversations, of which only the sum is kept; a difference is looked for when there is one.

@@ -6,7 +6,8 @@ use prost::Message;
 use redb::ReadTransaction;
 use squall_checks::Checks;
 use squall_checks::tables::{HeadRow, MemberRow, SenderRow, Tables};
-use squall_protocol::{ClientSeq, ConversationId, DeviceId, Seq, UserId, Who};
+use squall_history::payload_hash;
+use squall_protocol::{ClientSeq, ConversationId, DeviceId, Payload, Seq, UserId, Who};
 use std::iter::Peekable;
 
 /// A row.
@@ -86,8 +87,19 @@ fn conversations(read: &ReadTransaction) -> Result<Stream, AuditError> {
 fn part_of(kind: u8, of: u64, number: u64, value: &[u8]) -> Option<Part> {
     match kind {
         rows::HEAD => {
-            let rows::Head { head, tail, chain, present, stretches, .. } = rows::Head::decode(value).ok()?;
-            Some(Part::Head(HeadRow { head: Seq(head), tail, chain, present, stretches }))
+            let rows::Head { head, tail, chain, present, stretches, settings, blocked, name, .. } =
+                rows::Head::decode(value).ok()?;
+            let name_hash = if name.is_empty() { 0 } else { payload_hash(&Payload::Named(name)) };
+            Some(Part::Head(HeadRow {
+                head: Seq(head),
+                tail,
+                chain,
+                present,
+                stretches,
+                settings,
+                blocked,
+                name_hash,
+            }))
         }
         rows::SENDER => {
             let row = rows::Sender::decode(value).ok()?;
@@ -100,7 +112,9 @@ fn part_of(kind: u8, of: u64, number: u64, value: &[u8]) -> Option<Part> {
         rows::MEMBER => {
             let row = rows::Member::decode(value).ok()?;
             let (visible_from, until) = (Seq(row.visible_from), Seq(row.until));
-            Some(Part::Member(MemberRow { user: UserId(of), joined: Seq(number), visible_from, until }))
+            let (rank, for_good) = (rows::rank(row.rank)?, row.for_good);
+            let user = UserId(of);
+            Some(Part::Member(MemberRow { user, joined: Seq(number), visible_from, until, rank, for_good }))
         }
         _ => None,
     }

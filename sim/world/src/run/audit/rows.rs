@@ -4,7 +4,7 @@
 //! `system/server/src/storage/README.md`, format 4, and `log.proto` beside it for the numbers of fields.
 
 use redb::TableDefinition;
-use squall_protocol::{ClientMsgId, ConversationId, Payload, UserId};
+use squall_protocol::{ClientMsgId, ConversationId, Holders, Payload, Rank, Right, UserId};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// The format that is decoded here.
@@ -86,7 +86,7 @@ pub struct Entry {
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Said {
-    #[prost(oneof = "What", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "What", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
     pub what: Option<What>,
 }
 
@@ -104,6 +104,46 @@ pub enum What {
     JoinedSeveral(Users),
     #[prost(message, tag = "6")]
     LeftSeveral(Users),
+    #[prost(message, tag = "7")]
+    Role(Role),
+    #[prost(message, tag = "8")]
+    Setting(Setting),
+    #[prost(string, tag = "9")]
+    Named(String),
+    #[prost(bool, tag = "10")]
+    Blocked(bool),
+    #[prost(bool, tag = "11")]
+    ForGood(bool),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Role {
+    #[prost(fixed64, tag = "1")]
+    pub user: u64,
+    #[prost(uint32, tag = "2")]
+    pub rank: u32,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Setting {
+    #[prost(uint32, tag = "1")]
+    pub right: u32,
+    #[prost(uint32, tag = "2")]
+    pub who: u32,
+}
+
+/// The rank of that number.
+pub fn rank(number: u32) -> Option<Rank> {
+    [Rank::Member, Rank::Admin, Rank::Owner].get(number as usize).copied()
+}
+
+fn right(number: u32) -> Option<Right> {
+    let rights = [Right::Add, Right::Remove, Right::Rename, Right::Promote, Right::Post];
+    rights.get((number as usize).checked_sub(1)?).copied()
+}
+
+fn holders(number: u32) -> Option<Holders> {
+    [Holders::Owner, Holders::Admins, Holders::Members].get((number as usize).checked_sub(1)?).copied()
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -118,6 +158,8 @@ pub struct Created {
     pub direct: bool,
     #[prost(fixed64, repeated, tag = "2")]
     pub members: Vec<u64>,
+    #[prost(bool, tag = "3")]
+    pub channel: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -134,6 +176,12 @@ pub struct Head {
     pub present: u32,
     #[prost(uint32, tag = "6")]
     pub stretches: u32,
+    #[prost(uint32, tag = "8")]
+    pub settings: u32,
+    #[prost(uint32, tag = "9")]
+    pub blocked: u32,
+    #[prost(string, tag = "10")]
+    pub name: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -142,6 +190,10 @@ pub struct Member {
     pub visible_from: u64,
     #[prost(uint64, tag = "2")]
     pub until: u64,
+    #[prost(uint32, tag = "3")]
+    pub rank: u32,
+    #[prost(bool, tag = "4")]
+    pub for_good: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -169,9 +221,16 @@ impl Entry {
     pub fn payload(self) -> Option<Payload> {
         Some(match self.payload?.what? {
             What::Text(text) => Payload::Text(text),
-            What::Created(Created { direct, members }) => {
-                Payload::Created { direct, members: members.into_iter().map(UserId).collect() }
+            What::Created(Created { direct, channel, members }) => {
+                Payload::Created { direct, channel, members: members.into_iter().map(UserId).collect() }
             }
+            What::Role(Role { user, rank: number }) => Payload::Role { user: UserId(user), rank: rank(number)? },
+            What::Setting(setting) => {
+                Payload::Setting { right: right(setting.right)?, who: holders(setting.who)? }
+            }
+            What::Named(name) => Payload::Named(name),
+            What::Blocked(is_so) => Payload::Blocked(is_so),
+            What::ForGood(is_so) => Payload::ForGood(is_so),
             What::Joined(user) => Payload::joined(UserId(user)),
             What::Left(user) => Payload::left(UserId(user)),
             What::JoinedSeveral(Users { users }) => {

@@ -455,7 +455,9 @@ impl ClientSession {
             | Refusal::NotAMember
             | Refusal::BodyTooLarge
             | Refusal::GroupTooLarge
-            | Refusal::Conflict => {
+            | Refusal::Conflict
+            | Refusal::NotAllowed
+            | Refusal::Blocked => {
                 let Some(refused) = outbox.handle_refused(id, now) else { return };
                 thread.tidy();
                 out.push(Output::Refused { conversation, client_msg_id: id, reason });

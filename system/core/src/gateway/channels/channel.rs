@@ -4,7 +4,7 @@ use super::Member;
 use crate::plant::{Plant, planted};
 use crate::time::Time;
 use squall_protocol::limits::{PAGE_BYTES, PAGE_ENTRIES};
-use squall_protocol::{ConversationId, Entry, LogSpan, Payload, Seq, UserId};
+use squall_protocol::{ConversationId, Entry, LogSpan, Seq, UserId};
 use std::collections::{BTreeMap, VecDeque};
 
 /// A connection of a member.
@@ -50,10 +50,7 @@ pub(super) struct Kept {
 
 impl Kept {
     fn new(entry: Entry) -> Self {
-        let mut about = match &entry.payload {
-            Payload::Joined(users) | Payload::Left(users) => users.to_vec(),
-            Payload::Text(_) | Payload::Created { .. } => Vec::new(),
-        };
+        let mut about = entry.moves().to_vec();
         about.sort_unstable();
         Kept { entry, about }
     }
@@ -64,7 +61,7 @@ impl Kept {
 
     /// Whether this user is no member any more after it.
     fn puts_out(&self, user: UserId) -> bool {
-        matches!(self.entry.payload, Payload::Left(_)) && self.is_about(user)
+        !self.entry.takes_away().is_empty() && self.is_about(user)
     }
 
     fn weight(&self) -> usize {
@@ -100,7 +97,7 @@ impl Channel {
     pub(super) fn take_in(&mut self, entry: Entry) {
         let kept = Kept::new(entry);
         let seq = kept.entry.seq;
-        if matches!(kept.entry.payload, Payload::Left(_)) && !planted(Plant::TailForgetsWhoLeft) {
+        if !kept.entry.takes_away().is_empty() && !planted(Plant::TailForgetsWhoLeft) {
             self.followers.retain(|_, follower| follower.told >= seq || !kept.puts_out(follower.user));
         }
         self.folded = seq;

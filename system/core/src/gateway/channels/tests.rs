@@ -189,7 +189,7 @@ fn shown(log: &[Entry], user: u64, from: Seq, to: Seq) -> Vec<Entry> {
     let all = &log[from.0 as usize - 1..to.0 as usize];
     let is_shown = |entry: &&Entry| {
         let hides = entry.seq > SINCE && entry.payload.changes_membership();
-        !hides || user == 1 || entry.payload.is_about(UserId(user))
+        !hides || user == 1 || entry.moves().contains(&UserId(user))
     };
     all.iter().filter(is_shown).cloned().collect()
 }
