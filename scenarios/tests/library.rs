@@ -44,6 +44,7 @@ fn the_library_parses_and_each_file_says_what_it_exposes() {
             "flash-crowd",
             "gateway-crash",
             "graceful-deploy",
+            "hellos-said-again",
             "hot-channel",
             "hot-conversation",
             "hundreds-of-conversations",

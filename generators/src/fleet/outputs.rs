@@ -71,7 +71,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                     });
                 }
             }
-            // Nobody has a device of ours open twice: what stopped it shows as sends that nobody answers.
+            // Told as the end of its connection.
             Output::Stopped => {}
             Output::Resent { conversation, client_msg_id, cause } => {
                 self.totals.resent += 1;

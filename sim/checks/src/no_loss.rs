@@ -1,5 +1,6 @@
 //! **Invariant:** every entry that a member may see is displayed by every reachable device of that member; no device is
-//! told to skip an entry that its user may see.
+//! told to skip an entry that its user may see; and none is made to stop, after which it would be reached by nothing: nobody has a
+//! device open twice here but who attacks.
 
 use crate::facts::intervals::{self, Range};
 use crate::facts::{Fact, Facts, mark};
@@ -22,6 +23,13 @@ pub(crate) const PROPERTY: Property = Property {
 fn judge(fact: &Fact, facts: &Facts, tally: &mut Tally) {
     match fact {
         Fact::Shown(shown) if shown.via == Via::Page => tally.exposed += 1,
+        Fact::ShutOut { device } => tally.violate(|| {
+            let name = facts.name_device(*device);
+            let message = format!(
+                "Twice within a minute {name} was told that another connection has its place, which nobody else has open, and has stopped."
+            );
+            Violation { device: Some(facts.devices[*device].id), ..facts.at_large(NAME, message) }
+        }),
         Fact::Device { device } => {
             if let Some(user) = facts.devices[*device].user() {
                 judge_device(*device, user, facts, tally);
@@ -165,6 +173,18 @@ mod tests {
         assert_eq!(shown_to(&[1, 3]), Verdict::Pass);
         assert_eq!(shown_to(&[1, 2, 3]), Verdict::Pass, "it is no secret");
         assert_eq!([shown_to(&[1]), shown_to(&[3])], [Verdict::Violated; 2]);
+    }
+
+    #[test]
+    fn a_device_that_was_made_to_stop_is_named_unless_its_user_attacks() {
+        let mut history = History::chat();
+        history.send(1, 5).log(5).display(1, 5, 3).lose(2, "open elsewhere").away(2);
+        let report = history.audit().report(NAME);
+        assert_eq!((report.verdict, report.violations), (Verdict::Violated, 1));
+        assert!(report.first.is_some_and(|first| first.message.contains("device 2 of user 2 was told")));
+        let mut history = History::chat();
+        history.insider(9, 2).send(1, 5).log(5).display(1, 5, 3).lose(2, "open elsewhere").away(2);
+        assert_eq!(history.audit().report(NAME).verdict, Verdict::Pass);
     }
 
     #[test]

@@ -277,6 +277,7 @@ const WORDS: &[&str] = &[
     "another's",
     "outstayed",
     "asked to leave",
+    "open elsewhere",
     "conflict",
     "body_too_large",
     "connect timed out",

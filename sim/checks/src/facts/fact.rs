@@ -33,6 +33,10 @@ pub(crate) enum Fact {
         seq: Seq,
         taken: Option<u32>,
     },
+    /// A device has stopped until its person takes it up again: it was told twice within a minute that another has its place.
+    ShutOut {
+        device: u32,
+    },
     /// A shard crashed or lost power; `acked` messages of it had been acked since the last time.
     ShardStopped {
         acked: u64,

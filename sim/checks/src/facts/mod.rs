@@ -53,7 +53,7 @@ use membership::Membership;
 use promptness::Promptness;
 use refusals::LoggedChange;
 use rows::{Conversation, Device, Message, Pair};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use squall_history::What;
 use squall_protocol::ids::rendezvous;
 use squall_protocol::{ClientMsgId, ConversationId, DeviceId, UserId, Who, limits};
@@ -105,6 +105,8 @@ pub(crate) struct Facts {
     contested: FxHashMap<u32, Vec<LoggedChange>>,
     /// Devices that go by the number of another.
     guesses: Guesses,
+    /// Who attacks: what befalls their own devices is their own doing.
+    insiders: FxHashSet<UserId>,
     /// Of a device that has begun anew, its life before.
     lives: FxHashMap<u32, u32>,
     /// The time of the latest event.
@@ -160,6 +162,7 @@ impl Facts {
             changes: FxHashMap::default(),
             contested: FxHashMap::default(),
             guesses: Guesses::default(),
+            insiders: FxHashSet::default(),
             lives: FxHashMap::default(),
             now: 0,
             audited: false,

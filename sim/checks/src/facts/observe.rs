@@ -104,6 +104,7 @@ impl Facts {
                 if let Some(number) = number {
                     self.guesses.add((user, number), device);
                 }
+                self.insiders.insert(user);
                 let device = self.device(device, Some(user));
                 self.devices[device].set(mark::INSIDER, true);
                 None
@@ -149,7 +150,8 @@ impl Facts {
                 self.devices[device].gone_since = self.now;
                 self.devices[device].set(mark::LEFT, reason == "away");
                 self.owe_from_now(device);
-                None
+                let is_own_doing = self.devices[device].user().is_none_or(|user| self.insiders.contains(&user));
+                (reason == "open elsewhere" && !is_own_doing).then_some(Fact::ShutOut { device })
             }
             Kind::Send { conversation, sender, client_msg_id, body_hash, what, ref members } => {
                 let content = content(conversation, sender, body_hash, what);
