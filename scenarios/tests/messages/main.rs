@@ -285,7 +285,7 @@ fn a_population_must_add_up() {
         ),
         (
             "group_size_min = 1",
-            "4:18: group_size_min is 1, but must be within 2 and 5000; write e.g. group_size_min = 2",
+            "4:18: group_size_min is 1, but must be within 2 and 250000; write e.g. group_size_min = 2",
         ),
         (
             "away_share = 0.5",
