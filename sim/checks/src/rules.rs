@@ -56,6 +56,8 @@ pub(crate) struct Rules {
     created: bool,
     people: BTreeMap<UserId, Standing>,
     out_for_good: BTreeSet<UserId>,
+    /// Where somebody has last said that they may be added again: a newcomer sees nothing from before.
+    taken_back: BTreeMap<UserId, u32>,
     /// What settings speak of.
     rights: BTreeMap<Right, Holders>,
     blockers: BTreeSet<UserId>,
@@ -245,12 +247,14 @@ impl Rules {
             What::Blocked(false) => drop(self.blockers.remove(&author)),
             What::ForGood(false) => {
                 self.out_for_good.remove(&author);
+                self.taken_back.insert(author, seq);
                 let standing = Standing { from: seq, joined: seq, rank: Rank::Member };
                 ended(Ended { user: author, standing, to: seq, for_good: false });
             }
             What::Joined(_) | What::JoinedSeveral => {
                 let from = seq.saturating_sub(limits::NEWCOMER_HISTORY as u32).max(1);
                 for user in what.added(named) {
+                    let from = self.taken_back.get(&user).map_or(from, |said| from.max(*said));
                     self.people.entry(user).or_insert(Standing { from, joined: seq, rank: Rank::Member });
                 }
             }
@@ -404,6 +408,8 @@ mod tests {
         assert_eq!(log.say(B, What::ForGood(false), &[]), None);
         assert_eq!(log.say(B, What::ForGood(false), &[]), Some("notamember"));
         assert_eq!(log.say(A, What::JoinedSeveral, &[B, D]), None);
+        // From where they said so, and not from the beginning.
+        assert_eq!(log.rules.people()[&B].from, 3);
         let seen: Vec<_> = log.ended.iter().map(|e| (e.user, e.standing.from, e.to, e.for_good)).collect();
         assert_eq!(seen, [(B, 1, 2, true), (B, 3, 3, false)]);
     }

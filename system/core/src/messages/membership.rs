@@ -130,8 +130,8 @@ impl Membership {
         self.stretches.of(user).skip(earlier).filter_map(move |s| s.visible(head))
     }
 
-    /// Whether a bug is planted that lets stretches be other than in order: each begins `NEWCOMER_HISTORY` entries before its join, or is that
-    /// entry alone, and ends before the next one's. Without one a search finds the stretch that matters, however often somebody has come and
+    /// Whether a bug is planted that lets stretches be other than in order: each begins at most `NEWCOMER_HISTORY` entries before its join, and
+    /// not before the one before it, and ends before the next one's join. Without one a search finds the stretch that matters, however often somebody has come and
     /// gone.
     fn is_broken() -> bool {
         planted(Plant::EarlierStayForgotten)
@@ -144,7 +144,7 @@ impl Membership {
         if Self::is_broken() {
             return self.visible(user, head).any(|(from, to)| from <= seq && seq <= to);
         }
-        // All that begin by then show what follows `seq`, but for the few of a single entry; the last of them ends last.
+        // Those that begin by then show what follows `seq`, but for some that begin later than a newcomer's; the last of them ends last.
         let mut joined_by = Seq(seq.0.saturating_add(NEWCOMER_HISTORY)).min(head);
         while let Some(last) = self.stretches.last_of(user, joined_by) {
             match last.visible(head) {
@@ -188,15 +188,8 @@ impl Membership {
         if Self::is_broken() {
             return self.visible(user, head).filter_map(first).min();
         }
-        // What begins before the one that is asked from ends before it; and what begins long after the first that is found shows none
-        // before it.
-        let mut found: Option<Seq> = None;
-        for stretch in self.stretches.since(user, since.next()) {
-            let beyond = found.is_some_and(|found| stretch.joined.0 > found.0.saturating_add(NEWCOMER_HISTORY));
-            let Some(visible) = stretch.visible(head).filter(|_| !beyond) else { break };
-            found = first(visible).into_iter().chain(found).min();
-        }
-        found
+        // What begins before the one that is asked from ends before it.
+        self.stretches.since(user, since.next()).map_while(|s| s.visible(head)).find_map(first)
     }
 
     /// Takes entry `seq` of `sender` into the fold. `payload` has passed `check`.
@@ -232,6 +225,8 @@ impl Membership {
     fn join(&mut self, seq: Seq, user: UserId) {
         let history = if planted(Plant::NewcomerSeesAllHistory) { u64::MAX } else { NEWCOMER_HISTORY };
         let from = Seq(seq.0.saturating_sub(history).max(1));
+        // Whoever has said that they may be added again has been told how far the log went: nothing before that comes back.
+        let from = self.stretches.of(user).next_back().map_or(from, |last| from.max(last.from));
         let left = self.stretches.of(user).filter_map(|stretch| stretch.until()).max();
         let from = left.filter(|_| planted(Plant::ReturnShowsTheGap)).map_or(from, |left| from.min(left.next()));
         let before = self.stretches.of(user).next_back().map_or(Rank::Member, Stretch::rank);

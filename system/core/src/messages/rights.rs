@@ -313,7 +313,7 @@ mod tests {
         let seen: Vec<u64> = (1..9).filter(|seq| m.may_see(B, Seq(*seq), Seq(8))).collect();
         assert_eq!((seen, m.present()), (vec![1, 2, 3], 1));
         assert!(m.members_at(Seq(3)).eq([A, B]) && m.members_at(Seq(4)).eq([A]));
-        // What a newcomer sees reaches back over the entry with which they said so, which is alone.
+        // What a newcomer sees does not reach back over the entry with which they said so: their device has been told what it is to skip.
         m.apply(Seq(26), A, &Payload::joined(B));
         let head = Seq(40);
         let seen: Vec<u64> = (1..=40).filter(|seq| m.may_see(B, Seq(*seq), head)).collect();
