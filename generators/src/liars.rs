@@ -384,6 +384,8 @@ impl<C: Copy + Eq> Liars<C> {
     fn handle_frame(&mut self, index: u32, frame: ServerFrame, now: Time, sink: &mut impl Sink) {
         match frame {
             ServerFrame::Deliver(span) | ServerFrame::Page { span, .. } => self.show(index, span, now, sink),
+            // A thief's own hello is true, and its answer may come after the lie that follows.
+            ServerFrame::Welcome { .. } if self.liars[index as usize].sort == Sort::Thief => {}
             ServerFrame::Welcome { .. } | ServerFrame::Refreshed { .. } => self.is_taken(index, now, sink),
             ServerFrame::Pong => {
                 self.liars[index as usize].asks = false;
