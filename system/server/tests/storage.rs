@@ -10,6 +10,7 @@ use squall_server::storage::{
     Batch, Doubt, NewEntry, Recovered, RedbStorage, Storage, StorageError, WriterThread,
 };
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
 const ALICE: UserId = UserId(1);
@@ -116,6 +117,29 @@ impl Writer {
 
 fn read_all(storage: &RedbStorage, id: ConversationId) -> Vec<Entry> {
     storage.entries(id, Seq(1), Seq(u64::MAX), usize::MAX, usize::MAX).unwrap()
+}
+
+/// A snapshot that somebody takes while a commit runs must not outlast it.
+#[tokio::test]
+async fn whoever_reads_after_a_commit_sees_it_though_others_read_meanwhile() {
+    let dir = TempDir::new("storage");
+    let storage = Arc::new(open(&dir));
+    let (reading, over) = (Arc::clone(&storage), Arc::new(AtomicBool::new(false)));
+    let until = Arc::clone(&over);
+    let reader = std::thread::spawn(move || {
+        while !until.load(Ordering::Relaxed) {
+            reading.recovered().unwrap();
+        }
+    });
+    let mut writer = Writer::new();
+    writer.create(group(5));
+    for n in 0..50 {
+        writer.send(group(5), BOB, text(n));
+        storage.append(writer.batch()).await.unwrap();
+        assert_eq!(storage.recovered().unwrap().next_position, writer.position);
+    }
+    over.store(true, Ordering::Relaxed);
+    reader.join().unwrap();
 }
 
 #[tokio::test]
