@@ -16,14 +16,10 @@ const CHANNEL: ConversationId = ConversationId::group(OWNER, 1);
 
 async fn start(data: &Path) -> Local {
     let config = LocalConfig {
-        listen: "127.0.0.1:0".parse().unwrap(),
         gateways: 2,
         shards: 2,
-        data: data.to_owned(),
-        keys: common::keys(),
-        // So that four make a channel, and one is none.
         limits: UserLimits { channel_above: 3, ..UserLimits::default() },
-        cache_bytes: 1 << 20,
+        ..common::config(data)
     };
     Local::start(config).await.unwrap()
 }

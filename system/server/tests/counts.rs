@@ -5,7 +5,6 @@ mod common;
 
 use common::{PATIENCE, Raw, TempDir, token};
 use squall_client::{Config, Device, Event, Events, Fixed, Gateways};
-use squall_core::rate::UserLimits;
 use squall_protocol::close::CloseReason;
 use squall_protocol::limits::CLOCK_FLOOR_S;
 use squall_protocol::{ClientFrame, ClientMsgId, Codec, DeviceId, ServerFrame, UserId};
@@ -19,15 +18,7 @@ const ANNE: UserId = UserId(1);
 const BERT: UserId = UserId(2);
 
 async fn start(data: &Path) -> Local {
-    let config = LocalConfig {
-        listen: "127.0.0.1:0".parse().unwrap(),
-        gateways: 2,
-        shards: 1,
-        data: data.to_owned(),
-        keys: common::keys(),
-        limits: UserLimits::default(),
-        cache_bytes: 1 << 20,
-    };
+    let config = LocalConfig { gateways: 2, ..common::config(data) };
     Local::start(config).await.unwrap()
 }
 

@@ -3,7 +3,6 @@
 mod common;
 
 use common::{PATIENCE, Raw, TempDir};
-use squall_core::rate::UserLimits;
 use squall_protocol::limits::COME_BACK_WITHIN;
 use squall_protocol::{
     ClientFrame, ClientMsgId, ClientSeq, Codec, ConversationId, Payload, Seq, ServerFrame, UserId,
@@ -18,15 +17,7 @@ const WINDOW: Duration = Duration::from_secs(2);
 const DEVICES: u64 = 40;
 
 async fn start(data: &Path) -> Local {
-    let config = LocalConfig {
-        listen: "127.0.0.1:0".parse().unwrap(),
-        gateways: 1,
-        shards: 2,
-        data: data.to_owned(),
-        keys: common::keys(),
-        limits: UserLimits::default(),
-        cache_bytes: 1 << 20,
-    };
+    let config = LocalConfig { shards: 2, ..common::config(data) };
     Local::start(config).await.unwrap()
 }
 

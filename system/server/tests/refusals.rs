@@ -4,7 +4,6 @@
 mod common;
 
 use common::{Raw, TempDir, token};
-use squall_core::rate::UserLimits;
 use squall_protocol::{
     ClientFrame, ClientMsgId, ClientSeq, Codec, ConversationId, Payload, Refusal, Seq, ServerFrame, UserId,
 };
@@ -17,15 +16,7 @@ const GROUP: ConversationId = ConversationId::group(UserId(ANNE), 77);
 const LATE: ClientMsgId = ClientMsgId(900);
 
 async fn start(data: &Path) -> Local {
-    let config = LocalConfig {
-        listen: "127.0.0.1:0".parse().unwrap(),
-        gateways: 2,
-        shards: 1,
-        data: data.to_owned(),
-        keys: common::keys(),
-        limits: UserLimits::default(),
-        cache_bytes: 1 << 20,
-    };
+    let config = LocalConfig { gateways: 2, ..common::config(data) };
     Local::start(config).await.unwrap()
 }
 

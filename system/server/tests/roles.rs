@@ -3,12 +3,11 @@
 mod common;
 
 use common::{Raw, TempDir};
-use squall_core::rate::UserLimits;
 use squall_protocol::{
     ClientFrame, ClientMsgId, ClientSeq, Codec, ConversationId, Holders, Payload, Rank, Refusal, Right,
     ServerFrame, UserId,
 };
-use squall_server::local::{Local, LocalConfig};
+use squall_server::local::Local;
 use std::path::Path;
 
 const ANNE: UserId = UserId(1);
@@ -19,15 +18,7 @@ const CHANNEL: ConversationId = ConversationId::group(ANNE, 77);
 const TWO: ConversationId = ConversationId::direct(ANNE, BERT);
 
 async fn start(data: &Path) -> Local {
-    let config = LocalConfig {
-        listen: "127.0.0.1:0".parse().unwrap(),
-        gateways: 1,
-        shards: 1,
-        data: data.to_owned(),
-        keys: common::keys(),
-        limits: UserLimits::default(),
-        cache_bytes: 1 << 20,
-    };
+    let config = common::config(data);
     Local::start(config).await.unwrap()
 }
 

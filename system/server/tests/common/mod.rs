@@ -3,8 +3,10 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use futures_util::{SinkExt, StreamExt};
+use squall_core::rate::UserLimits;
 use squall_protocol::token::{Claims, Issuer, KeySet, Token};
 use squall_protocol::{ClientFrame, Codec, DeviceId, ServerFrame, UserId};
+use squall_server::local::LocalConfig;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -32,6 +34,19 @@ pub fn claims(user: u64, device: u64, expires_s: u64) -> Claims {
 /// Checks what `token` makes.
 pub fn keys() -> squall_core::gateway::Keys {
     KeySet::of_secret(SECRET).into()
+}
+
+/// Everything in one process, with one gateway and one shard, and databases in this directory.
+pub fn config(data: &Path) -> LocalConfig {
+    LocalConfig {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        gateways: 1,
+        shards: 1,
+        data: data.to_owned(),
+        keys: keys(),
+        limits: UserLimits::default(),
+        cache_bytes: 1 << 20,
+    }
 }
 
 /// The next frame of a device that has said hello with its first count.
