@@ -6,7 +6,7 @@
 use crate::population::{Population, hot_set};
 use crate::rate::Rate;
 use crate::workload::Workload;
-use squall_protocol::{ClientFrame, Codec, Entry, LogSpan, Payload, ServerFrame};
+use squall_protocol::{ClientFrame, Codec, Entry, LogSpan, Payload, ServerFrame, limits};
 use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId};
 use squall_scenarios::Scenario;
 use squall_scenarios::model;
@@ -94,6 +94,8 @@ impl Forecast {
         let body_bytes = body_bytes(workload);
         let wire = Wire::of(workload.codec, body_bytes);
         let (sends_per_s, deliveries_per_s) = (sends / load_s, traffic.recipients / load_s);
+        let (said, told) = typing(scenario, texts, traffic.recipients / sends.max(1.0), devices);
+        let (said, told) = (said / load_s, told / load_s);
         Forecast {
             users: population.users,
             clients,
@@ -108,13 +110,15 @@ impl Forecast {
             memberships: traffic.memberships,
             deliveries: traffic.recipients,
             deliveries_per_s,
-            frames_per_s: 2.0 * (heartbeats + sends_per_s + deliveries_per_s) + 3.0 * returns,
+            frames_per_s: 2.0 * (heartbeats + sends_per_s + deliveries_per_s) + 3.0 * returns + said + told,
             up_bytes_per_s: heartbeats * wire.ping
                 + sends_per_s * wire.send
+                + said * wire.typing
                 + deliveries_per_s * wire.ack
                 + returns * (wire.hello + HANDSHAKE_BYTES),
             down_bytes_per_s: heartbeats * wire.pong
                 + sends_per_s * wire.sent
+                + told * wire.is_typing
                 + deliveries_per_s * wire.deliver
                 + returns * (wire.welcome + HANDSHAKE_BYTES),
             backlog_bytes: wire.deliver * traffic.recipients * away_part(scenario),
@@ -127,6 +131,17 @@ impl Forecast {
             largest_group: (0..people.groups()).map(|g| people.group_size(g)).max().unwrap_or(0),
         }
     }
+}
+
+/// How often devices say that their people write, and are told so of others: at most once a second, and wherever a text goes.
+fn typing(scenario: &Scenario, texts: f64, recipients: f64, devices: f64) -> (f64, f64) {
+    let typing = &scenario.typing;
+    let written = texts * typing.before;
+    let often = written * typing.times() as f64;
+    let seldom = model::Typing { every: typing.every.max(limits::TYPING_INTERVAL.into()), ..typing.clone() };
+    let others = (recipients - (devices - 1.0)).max(0.0);
+    let said = often * (1.0 + typing.everywhere * (devices - 1.0));
+    (said, written * seldom.times() as f64 * others)
 }
 
 /// The part of the load that is over when devices that are away come back.
@@ -306,6 +321,8 @@ struct Wire {
     ack: f64,
     hello: f64,
     welcome: f64,
+    typing: f64,
+    is_typing: f64,
 }
 
 impl Wire {
@@ -325,6 +342,8 @@ impl Wire {
                     ack: mean(|w| w.ack),
                     hello: mean(|w| w.hello),
                     welcome: mean(|w| w.welcome),
+                    typing: mean(|w| w.typing),
+                    is_typing: mean(|w| w.is_typing),
                 }
             }
         }
@@ -368,6 +387,8 @@ impl Wire {
             ack: up(ClientFrame::Ack { conversation, up_to_seq: Seq(2) }),
             hello: up(ClientFrame::Hello { token: "x".repeat(LENGTH_OF_A_TOKEN).into(), connect_count: 1 }),
             welcome: down(ServerFrame::Welcome { user, device, expires_in_ms: 86_400_000 }),
+            typing: up(ClientFrame::Typing { conversation }),
+            is_typing: down(ServerFrame::Typing { conversation, user }),
         }
     }
 }

@@ -25,7 +25,7 @@ pub const FIRST_LIAR: u32 = 0xffff_0000;
 /// Between two lies of one liar.
 const LIE_EVERY: Duration = Duration::from_millis(700);
 /// Lies that a stranger knows.
-const LIES: u32 = 8;
+const LIES: u32 = 9;
 /// The sorts of which one writes JSON and the next, so many liars on, Protobuf.
 const A_CODEC_EACH: u32 = 4;
 /// Before a liar that was turned away comes back.
@@ -394,6 +394,12 @@ impl<C: Copy + Eq> Liars<C> {
                     self.is_taken(index, now, sink);
                 }
             }
+            ServerFrame::Typing { conversation, user } => {
+                if self.liars[index as usize].sort != Sort::Replayer {
+                    let at = Entity::Device(DeviceId(self.first + u64::from(index)));
+                    sink.event(Event { t: now.0, at, kind: Kind::TypingShown { conversation, user } });
+                }
+            }
             ServerFrame::Sent { .. }
             | ServerFrame::Refused { .. }
             | ServerFrame::Heads { .. }
@@ -461,6 +467,7 @@ fn strangers_lie(step: u32, foreign: &Conversation, own: UserId, index: u32, dra
             members: foreign.members.clone(),
         }),
         6 => numbered(ClientSeq(0), text()),
+        7 => ClientFrame::Typing { conversation },
         _ => numbered(ClientSeq(u64::MAX), text()),
     }
 }
@@ -508,6 +515,7 @@ mod tests {
             ClientFrame::Send { .. } => Some("send"),
             ClientFrame::Ack { .. } => Some("ack"),
             ClientFrame::Sync { .. } => Some("sync"),
+            ClientFrame::Typing { .. } => Some("typing"),
             ClientFrame::Hello { .. } | ClientFrame::Ping | ClientFrame::Refresh { .. } => None,
         }
     }
@@ -518,7 +526,7 @@ mod tests {
         let theirs = Conversation { id: ConversationId::direct(a, b), owner: None, members: vec![a, b] };
         let lie = |step| strangers_lie(step, &theirs, own, 0, 7);
         let names: BTreeSet<_> = (0..LIES).map(|step| name(&lie(step)).expect("it asks something")).collect();
-        assert_eq!(names, BTreeSet::from(["ack", "send", "sync"]));
+        assert_eq!(names, BTreeSet::from(["ack", "send", "sync", "typing"]));
         let numbers: BTreeSet<_> = (0..LIES)
             .filter_map(|step| match lie(step) {
                 ClientFrame::Send { client_seq, .. } => Some(client_seq.0),

@@ -26,6 +26,7 @@ pub struct Workload {
     seed: u64,
     run: RunId,
     model: model::Workload,
+    typing: model::Typing,
     rate: Rate,
     lives: BTreeMap<Life, f64>,
     revisit_after: u64,
@@ -42,6 +43,9 @@ const STRANGERS: u64 = 1 << 32;
 /// Tells the draw of a conversation's end from its others.
 const SILENCE: u64 = 1 << 33;
 
+/// What is given up is drawn as a send that nobody reaches.
+const GIVEN_UP: u32 = 1 << 31;
+
 impl Workload {
     pub fn new(scenario: &Scenario, seed: u64) -> Self {
         let population = &scenario.population;
@@ -52,6 +56,7 @@ impl Workload {
             seed: key(seed, "workload"),
             run: RunId::default(),
             model: scenario.workload.clone(),
+            typing: scenario.typing.clone(),
             rate: Rate::new(
                 &scenario.workload,
                 scenario.phases.ramp.as_micros(),
@@ -77,6 +82,28 @@ impl Workload {
     /// When a user sends for the `n`th time, having sent the time before at `last` (or begun then), in µs of the run.
     pub fn next_send(&self, user: u32, n: u32, last: u64) -> u64 {
         self.rate.after(last, self.send_gap(user, n)).max(last + 1)
+    }
+
+    /// What is said of people's writing.
+    pub fn typing(&self) -> &model::Typing {
+        &self.typing
+    }
+
+    /// For how long, in µs, it is said before the `n`th send of a user that they are writing; `None`: it is not.
+    pub fn typing_before(&self, user: u32, n: u32) -> Option<u64> {
+        let is_said = self.typing.is_said() && unit(self.bits(20, user, n)) < self.typing.before;
+        is_said.then(|| self.typing.lasts.as_micros())
+    }
+
+    /// What it is that a user writes before their `n`th send, at `now` µs: that, or something that they give up.
+    pub fn writes(&self, population: &Population, user: u32, n: u32, now: u64) -> Option<Act> {
+        let is_given_up = unit(self.bits(22, user, n)) < self.typing.given_up;
+        self.send(population, user, if is_given_up { n | GIVEN_UP } else { n }, now)
+    }
+
+    /// Whether it is said on all of the writer's devices.
+    pub fn is_typed_everywhere(&self, user: u32, n: u32) -> bool {
+        unit(self.bits(21, user, n)) < self.typing.everywhere
     }
 
     /// The gap before the `n`th send of a user, in µs at the usual rate.

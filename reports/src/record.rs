@@ -265,6 +265,11 @@ pub struct MessageCounts {
     pub duplicates_discarded: u64,
     /// Entries that reached devices in pages.
     pub synced: u64,
+    /// Times that devices said that their people were writing, and that one was told so of somebody else; absent where nobody said so.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub typing_said: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub typing_shown: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -181,6 +181,10 @@ fn totals(out: &mut String, run: &RunRecord) {
         grouped(m.duplicates_discarded),
         grouped(m.synced)
     );
+    if m.typing_said > 0 {
+        let (said, shown) = (grouped(m.typing_said), grouped(m.typing_shown));
+        let _ = writeln!(out, "  typing    {said} said, {shown} told");
+    }
     let _ = writeln!(
         out,
         "  clients   {}, at most {} connected, {} connects, {} reconnects",

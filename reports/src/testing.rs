@@ -43,6 +43,8 @@ pub(crate) fn passed() -> RunRecord {
             duplicates_discarded: 100,
             synced: 640,
             refused: 2,
+            typing_said: 0,
+            typing_shown: 0,
         },
         checks: vec![check("acked-is-durable"), check("no-loss"), check("members-only")],
         autopsies: Vec::new(),

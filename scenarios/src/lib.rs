@@ -57,6 +57,7 @@ mod span;
 mod target;
 mod tokens;
 mod topology;
+mod typing;
 mod validate;
 mod words;
 mod write;

@@ -9,6 +9,7 @@ pub use crate::limits::Limits;
 pub use crate::network::{Backbone, Network, Profile};
 pub use crate::tokens::Tokens;
 pub use crate::topology::Topology;
+pub use crate::typing::Typing;
 
 use crate::people::{Bodies, Conversations, Devices, FlashCrowd, Giant, Lengths, Life, Popularity};
 use crate::span::Span;
@@ -37,6 +38,7 @@ pub struct Scenario {
     pub costs: Option<Costs>,
     pub limits: Limits,
     pub tokens: Tokens,
+    pub typing: Typing,
     pub population: Population,
     pub workload: Workload,
     pub phases: Phases,

@@ -86,6 +86,13 @@ fn scenario(table: &mut Table<'_, '_>) -> Scenario {
     table.section("tokens", |table| {
         table.field("lifetime", &mut scenario.tokens.lifetime);
     });
+    table.section("typing", |table| {
+        table.field("before", &mut scenario.typing.before);
+        table.field("for", &mut scenario.typing.lasts);
+        table.field("every", &mut scenario.typing.every);
+        table.field("everywhere", &mut scenario.typing.everywhere);
+        table.field("given_up", &mut scenario.typing.given_up);
+    });
     table.section("population", |table| population(table, &mut scenario.population));
     table.section("workload", |table| workload(table, &mut scenario.workload));
     if let Some(rate) = scenario.workload.rate.take() {

@@ -66,7 +66,8 @@ fn the_library_parses_and_each_file_says_what_it_exposes() {
             "silent-conversations",
             "smoke",
             "stalls",
-            "tokens-expire"
+            "tokens-expire",
+            "typing-storm"
         ]
     );
     for (file, scenario) in library() {

@@ -50,6 +50,7 @@ pub enum FrameKind {
     Sync,
     Ping,
     Refresh,
+    Typing,
     Welcome,
     Sent,
     Refused,
@@ -61,6 +62,7 @@ pub enum FrameKind {
     Stale,
     ComeBack,
     Refreshed,
+    IsTyping,
 }
 
 impl FrameKind {
@@ -72,6 +74,7 @@ impl FrameKind {
             ClientFrame::Sync { .. } => FrameKind::Sync,
             ClientFrame::Ping => FrameKind::Ping,
             ClientFrame::Refresh { .. } => FrameKind::Refresh,
+            ClientFrame::Typing { .. } => FrameKind::Typing,
         }
     }
 
@@ -88,6 +91,7 @@ impl FrameKind {
             ServerFrame::Stale { .. } => FrameKind::Stale,
             ServerFrame::ComeBack { .. } => FrameKind::ComeBack,
             ServerFrame::Refreshed { .. } => FrameKind::Refreshed,
+            ServerFrame::Typing { .. } => FrameKind::IsTyping,
         }
     }
 }

@@ -102,6 +102,10 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
             ClientFrame::Sync { conversation, since_seq } => {
                 sink.event(Event { t: now.0, at, kind: Kind::Sync { conversation, since: since_seq } });
             }
+            ClientFrame::Typing { conversation } => {
+                self.totals.typed += 1;
+                sink.event(Event { t: now.0, at, kind: Kind::Typing { conversation } });
+            }
             // A send is in the history since the person wrote it, `hello` and `refresh` when they are answered; a heartbeat says nothing.
             ClientFrame::Hello { .. }
             | ClientFrame::Send { .. }

@@ -17,7 +17,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
     /// Bytes of all clients, with their conversations, buffers and timers. What a fault keeps of frames is not counted: no client has it otherwise.
     pub fn held_bytes(&self) -> usize {
         let beside = self.clients.iter().map(Client::held_bytes).sum::<usize>();
-        self.clients.bytes() + beside + self.queue.held_bytes()
+        self.clients.bytes() + beside + self.queue.held_bytes() + self.writers.held_bytes()
     }
 }
 

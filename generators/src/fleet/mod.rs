@@ -18,6 +18,7 @@ mod sink;
 mod timers;
 mod tokens;
 mod totals;
+mod typing;
 mod waited;
 mod who;
 mod wire;
@@ -49,6 +50,7 @@ use std::ops::Range;
 use std::time::Duration;
 use timers::{Timer, Timers};
 use tokens::Shown;
+use typing::Writers;
 use waited::Waited;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,6 +159,7 @@ pub struct Fleet<L: LastMile, F> {
     load_until: Time,
     sessions_end: bool,
     kept: KeptFrames<L::Conn>,
+    writers: Writers,
     /// How far the span that is being handled speaks: what is shown beyond it had been held back.
     arrived_to: Seq,
     /// The entries of that span, for the history.
@@ -217,6 +220,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
             load_until: Time::ZERO,
             sessions_end: true,
             kept: KeptFrames::new(scenario),
+            writers: Writers::default(),
             arrived_to: Seq::ZERO,
             arriving: Vec::new(),
             waited: BTreeMap::new(),
@@ -332,6 +336,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
         let at = Time(self.workload.next_send(user, n, after.0));
         if at < self.load_until {
             self.queue.push(at, Timer::Send(user, n));
+            self.schedule_typing(user, n, after, at);
         }
     }
 
@@ -399,6 +404,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                 }
                 Timer::Found(group) => self.found(group, now, sink),
                 Timer::LateFrame(number) => self.release(number, now, sink),
+                Timer::Typing(user, n) => self.says_typing(user, n, now, sink),
             }
         }
     }

@@ -107,6 +107,11 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                 event(Kind::Deliver { conversation, from, to, entries, via: via_of(via), held });
             }
             Output::Shown(shown) => self.show(index, shown, now, sink),
+            Output::Typing { conversation, user } => {
+                self.totals.typing_shown += 1;
+                event(Kind::TypingShown { conversation, user });
+            }
+            Output::TypingOver { conversation, user } => event(Kind::TypingOver { conversation, user }),
             Output::Skipped { conversation, from, to } => {
                 if from == Seq::ZERO.next() {
                     self.corners.count(Corner::HistoryWithheld);

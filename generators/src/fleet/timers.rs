@@ -20,6 +20,8 @@ pub(super) enum Timer {
     Found(u32),
     /// A frame that a fault has kept back, by its number.
     LateFrame(u32),
+    /// It is said that a user is writing what they send next, with its number.
+    Typing(u32, u32),
 }
 
 /// A timer in eight bytes, in the same order: kind, then whom it concerns, then a number.
@@ -43,6 +45,7 @@ impl Packed {
             Timer::Membership(group, n) => (4, group, n),
             Timer::Found(group) => (5, group, 0),
             Timer::LateFrame(number) => (6, number, 0),
+            Timer::Typing(user, n) => (7, user, n),
         };
         assert!(number >> Self::NUMBER_BITS == 0, "{timer:?} has a number beyond what a timer holds");
         Packed(kind << Self::KIND_SHIFT | u64::from(whom) << Self::NUMBER_BITS | u64::from(number))
@@ -58,7 +61,8 @@ impl Packed {
             3 => Timer::Send(whom, number),
             4 => Timer::Membership(whom, number),
             5 => Timer::Found(whom),
-            _ => Timer::LateFrame(whom),
+            6 => Timer::LateFrame(whom),
+            _ => Timer::Typing(whom, number),
         }
     }
 }
@@ -106,6 +110,7 @@ mod tests {
         all.extend(numbered(Timer::Membership));
         all.extend(few.map(Timer::Found));
         all.extend(few.map(Timer::LateFrame));
+        all.extend(numbered(Timer::Typing));
         all
     }
 

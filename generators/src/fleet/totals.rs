@@ -20,4 +20,7 @@ pub struct FleetTotals {
     pub refreshes: u64,
     /// Connections that a gateway closed for a token.
     pub tokens_refused: u64,
+    /// Times that a device said that its person was writing, and that one was told so of somebody else.
+    pub typed: u64,
+    pub typing_shown: u64,
 }

@@ -22,6 +22,11 @@ impl Draws {
         Draws::new(key(seed, "rights"))
     }
 
+    /// The same for what people say of their writing.
+    pub fn typing(seed: u64) -> Self {
+        Draws::new(key(seed, "typing"))
+    }
+
     /// A value of this strategy.
     pub fn of<S: Strategy>(&mut self, strategy: S) -> S::Value {
         strategy.new_tree(&mut self.0).expect("none of our strategies rejects").current()

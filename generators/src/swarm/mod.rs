@@ -37,7 +37,21 @@ pub fn draw(seed: u64) -> Scenario {
         .any(|fault| matches!(fault.kind, FaultKind::HalfOpen { .. } | FaultKind::SlowReader { .. }));
     scenario.phases.liveness_bound = (!unnoticed).then_some(QUIET);
     tokens(&mut draws, &mut scenario);
+    typing(&mut Draws::typing(seed), &mut scenario);
     scenario
+}
+
+/// People who say that they write, some of them on all their devices and some far too often.
+fn typing(draws: &mut Draws, scenario: &mut Scenario) {
+    if !draws.chance(0.4) {
+        return;
+    }
+    let typing = &mut scenario.typing;
+    typing.before = draws.share(20, 100);
+    typing.lasts = draws.ms(1_000, 12_000);
+    typing.every = draws.pick(&[Span::from_millis(200), Span::from_secs(1), Span::from_secs(3)]);
+    typing.given_up = draws.pick(&[0.0, 0.3]);
+    typing.everywhere = draws.pick(&[0.0, 0.5, 1.0]);
 }
 
 /// Tokens that expire while the storm goes on, last of all so that nothing else is drawn anew for it; and then, at times, a gateway whose

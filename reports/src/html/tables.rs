@@ -104,7 +104,7 @@ pub fn latencies(out: &mut String, run: &RunRecord) {
 
 pub fn counts(out: &mut String, run: &RunRecord) {
     let (m, c) = (&run.messages, &run.clients);
-    let messages = [
+    let mut messages = vec![
         ("sent", m.sent),
         ("acked", m.acked),
         ("unknown", m.unknown),
@@ -115,6 +115,9 @@ pub fn counts(out: &mut String, run: &RunRecord) {
         ("synced", m.synced),
         ("refused", m.refused),
     ];
+    if m.typing_said > 0 {
+        messages.extend([("typing said", m.typing_said), ("typing told", m.typing_shown)]);
+    }
     let clients = [
         ("virtual", c.virtual_clients),
         ("connected at most", c.connected_peak),

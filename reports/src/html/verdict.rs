@@ -161,6 +161,7 @@ fn broken(check: &str) -> &'static str {
         "same-stamps" => "copies of one message do not agree on who wrote it and when",
         "bounded-and-back" => "something grew beyond its limit, or stayed full after the trouble was over",
         "drains-gently" => "a gateway that was to end did so in bad order",
+        "typing-holds" => "somebody was shown as writing who was not, or to somebody whom it does not concern",
         "limits-hold" => "somebody did more than a user may, or was told to wait who had not",
         "service-levels" => "it was slower than agreed",
         "nobody-harmed" => "people who had nothing to do with the trouble had to wait for it",

@@ -302,6 +302,8 @@ fn messages(records: &[&RunRecord]) -> MessageCounts {
         all.displayed += m.displayed;
         all.duplicates_discarded += m.duplicates_discarded;
         all.synced += m.synced;
+        all.typing_said += m.typing_said;
+        all.typing_shown += m.typing_shown;
     }
     all
 }

@@ -20,6 +20,7 @@ pub fn plots(run: &RunRecord) -> Vec<Plot> {
         plots.extend(latencies(run, series));
         plots.extend(connections(run, series));
         plots.extend(messages(run, series));
+        plots.extend(typing(run, series));
         plots.extend(backlog(run, series));
         plots.extend(commits(run, series));
         plots.extend(traffic(run, series));
@@ -159,6 +160,17 @@ fn messages(run: &RunRecord, series: &Series) -> Option<Plot> {
     let lines: Vec<Line> = names.iter().filter_map(|(name, shown)| rate(series, name, shown)).collect();
     let words = format!("Messages over the run, a second: {}.", told(&lines, Unit::PerSecond));
     over_time(run, "messages", "Messages in, acked and out", Unit::PerSecond, lines, words)
+}
+
+/// Nothing where nobody said so.
+fn typing(run: &RunRecord, series: &Series) -> Option<Plot> {
+    if run.messages.typing_said == 0 {
+        return None;
+    }
+    let names = [("typing_said", "said"), ("typing_told", "told")];
+    let lines: Vec<Line> = names.iter().filter_map(|(name, shown)| rate(series, name, shown)).collect();
+    let words = format!("Typing over the run, a second: {}.", told(&lines, Unit::PerSecond));
+    over_time(run, "typing", "Typing said and told", Unit::PerSecond, lines, words)
 }
 
 fn backlog(run: &RunRecord, series: &Series) -> Option<Plot> {

@@ -23,6 +23,11 @@ impl Scenario {
         topology(self, &mut findings);
         limits(self, &mut findings);
         findings.span("tokens.lifetime", self.tokens.lifetime, Span::from_secs(1)..=Span::from_secs(30 * 86_400));
+        findings.number("typing.before", self.typing.before, 0.0..=1.0);
+        findings.span("typing.for", self.typing.lasts, Span::from_millis(1)..=Span::from_secs(600));
+        findings.span("typing.every", self.typing.every, Span::from_millis(10)..=Span::from_secs(600));
+        findings.number("typing.everywhere", self.typing.everywhere, 0.0..=1.0);
+        findings.number("typing.given_up", self.typing.given_up, 0.0..=1.0);
         network(self, &mut findings);
         costs(self, &mut findings);
         population(self, &mut findings);
@@ -193,7 +198,7 @@ fn bystanders(scenario: &Scenario, findings: &mut Findings) {
     findings.number("checks.bystanders.percentile", level.percentile, PERCENTILES);
     findings.number("checks.bystanders.factor", level.factor, 1.0..=1_000.0);
     let gathers = scenario.workload.flash_crowds.iter().any(|crowd| crowd.to.is_some());
-    if scenario.faults.is_empty() && !gathers {
+    if scenario.faults.is_empty() && !gathers && !scenario.typing.is_storm() {
         let message = "bystanders are to be judged, but there is no fault that could touch the others".to_owned();
         findings.add(
             "checks.bystanders",

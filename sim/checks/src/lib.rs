@@ -38,6 +38,7 @@ mod tables_agree;
 #[cfg(test)]
 mod testing;
 mod tokens_hold;
+mod typing_holds;
 mod wire_privacy;
 
 pub use bounded::AuditLevel;
@@ -68,6 +69,8 @@ pub struct Config {
     pub last_mile_us: u64,
     /// What an entry may take whose way nothing has harmed for long, in µs, where anything can be said of it.
     pub undisturbed_us: Option<u64>,
+    /// People say that they write, and what they say has to come to whoever nothing keeps it from, in µs, where anything can be said of it.
+    pub typing_us: Option<u64>,
     /// What one user may do.
     pub limits: Limits,
     /// Members beyond which a group is a channel; 0: none ever is.

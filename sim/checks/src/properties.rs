@@ -5,7 +5,7 @@ use crate::{
     acked_is_durable, bounded, current_routes, cursor_behind_acks, cursor_follows_acks, cursor_never_back,
     dense_sequence, drains_gently, every_send_answered, in_time, limits_hold, members_only, no_duplicates,
     no_loss, no_vain_syncs, nothing_unsent, same_order, same_stamps, sender_order, tables_agree, tokens_hold,
-    wire_privacy,
+    typing_holds, wire_privacy,
 };
 
 /// All properties, in the order of reports.
@@ -32,6 +32,7 @@ pub(crate) const TABLE: &[Property] = &[
     limits_hold::PROPERTY,
     drains_gently::PROPERTY,
     tokens_hold::PROPERTY,
+    typing_holds::PROPERTY,
 ];
 
 #[cfg(test)]
@@ -66,6 +67,7 @@ mod tests {
                 "limits-hold",
                 "drains-gently",
                 "tokens-hold",
+                "typing-holds",
             ]
         );
         for property in TABLE {

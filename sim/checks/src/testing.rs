@@ -378,6 +378,7 @@ impl History {
             channel_above: self.channel_above,
             noticed_us: self.noticed_us,
             gateways: self.gateways.clone(),
+            typing_us: Some(3_000_000),
             ..Config::default()
         });
         self.events.iter().for_each(|event| checks.observe(event));
@@ -392,6 +393,20 @@ impl History {
         let t = self.waited + self.events.len() as u64;
         self.events.push(Event { t, at: Entity::Device(DeviceId(device)), kind });
         self
+    }
+
+    /// The device says that its person is writing.
+    pub fn typing(&mut self, device: u64, conversation: ConversationId) -> &mut Self {
+        self.push(device, Kind::Typing { conversation })
+    }
+
+    /// The device shows that this user is writing, or does so no more.
+    pub fn typing_shown(&mut self, device: u64, conversation: ConversationId, user: u64) -> &mut Self {
+        self.push(device, Kind::TypingShown { conversation, user: UserId(user) })
+    }
+
+    pub fn typing_over(&mut self, device: u64, conversation: ConversationId, user: u64) -> &mut Self {
+        self.push(device, Kind::TypingOver { conversation, user: UserId(user) })
     }
 
     /// Time passes.

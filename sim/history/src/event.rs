@@ -2,7 +2,8 @@
 
 use crate::content::{What, body_hash};
 use crate::hop::Hop;
-use serde::{Deserialize, Deserializer, Serialize};
+use crate::words::{Word, word};
+use serde::{Deserialize, Serialize};
 use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId, ids::mix};
 
 /// Something that happened at simulated time `t`.
@@ -74,9 +75,6 @@ impl Harm {
         *self == Harm::default()
     }
 }
-
-/// A word of the history: why something happened, or what a phase is called.
-pub type Word = &'static str;
 
 /// What happened. Events of a device unless said otherwise.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -174,6 +172,12 @@ pub enum Kind {
     Sync { conversation: ConversationId, since: Seq },
     /// The device tells the server that it has shown everything up to here.
     Ack { conversation: ConversationId, up_to: Seq },
+    /// The device says that its person is writing.
+    Typing { conversation: ConversationId },
+    /// The device was told that this user is writing, and shows it from now on, or for longer.
+    TypingShown { conversation: ConversationId, user: UserId },
+    /// It shows it no more.
+    TypingOver { conversation: ConversationId, user: UserId },
     /// A host's process died.
     Crash,
     /// A host went dark; `unsynced_blocks` of its disk are gone.
@@ -259,64 +263,6 @@ mod hex {
     }
 }
 
-/// Every reason, cause and phase that events have. What a file has beside them is no event of ours.
-const WORDS: &[&str] = &[
-    "away",
-    "busy",
-    "closed by the gateway",
-    "closed by the peer",
-    "closed for a restart",
-    "closed for a bad token",
-    "closed for an expired token",
-    "forged",
-    "expired",
-    "expiring",
-    "not valid yet",
-    "of another algorithm",
-    "under an unknown key",
-    "another's",
-    "outstayed",
-    "asked to leave",
-    "open elsewhere",
-    "conflict",
-    "body_too_large",
-    "connect timed out",
-    "connected",
-    "expected_client_seq",
-    "fault",
-    "group_too_large",
-    "heal",
-    "load",
-    "not_a_member",
-    "not_allowed",
-    "blocked",
-    "no socket could be opened",
-    "overdue",
-    "protocol error",
-    "quiet",
-    "ramp",
-    "audit",
-    "refused",
-    "reset",
-    "stale",
-    "stopped",
-    "timed out",
-    "TLS failed",
-    "too_often",
-    "unknown_conversation",
-    "no answer",
-    "no welcome",
-    "never connected",
-    "superseded",
-];
-
-fn word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<&'static str, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let known = WORDS.iter().find(|word| **word == text).copied();
-    // A word that is new here says only why; that it is there says what happened.
-    Ok(known.unwrap_or("other"))
-}
-
 #[derive(Deserialize)]
 struct ReadLine {
     t: u64,
@@ -354,6 +300,9 @@ impl Kind {
             | Kind::Skip { conversation, .. }
             | Kind::Discard { conversation, .. }
             | Kind::Sync { conversation, .. }
+            | Kind::Typing { conversation }
+            | Kind::TypingShown { conversation, .. }
+            | Kind::TypingOver { conversation, .. }
             | Kind::Ack { conversation, .. } => Some(*conversation),
             Kind::Hop(hop) => hop.conversation(),
             Kind::Connect { .. }
@@ -486,6 +435,13 @@ impl Event {
             Kind::TokenTaken { flaw, asked, .. } => {
                 [30, body_hash(flaw.as_bytes()), *asked].into_iter().for_each(add)
             }
+            Kind::Typing { conversation } => [32, conversation.spread()].into_iter().for_each(add),
+            Kind::TypingShown { conversation, user } => {
+                [33, conversation.spread(), user.0].into_iter().for_each(add)
+            }
+            Kind::TypingOver { conversation, user } => {
+                [34, conversation.spread(), user.0].into_iter().for_each(add)
+            }
             Kind::Clock { ahead_us } => [31, *ahead_us as u64].into_iter().for_each(add),
             Kind::Hop(_) => unreachable!("a hop is in no digest"),
         }
@@ -534,6 +490,9 @@ mod tests {
             Kind::TokenRefused { gateway: 1, expires_s: -3 },
             Kind::TokenTaken { gateway: 1, flaw: "forged", expires_s: 5, not_before_s: Some(4), asked: 7 },
             Kind::Clock { ahead_us: -5 },
+            Kind::Typing { conversation },
+            Kind::TypingShown { conversation, user: UserId(2) },
+            Kind::TypingOver { conversation, user: UserId(2) },
             Kind::Disconnect { reason: "reset" },
             Kind::Send {
                 conversation,

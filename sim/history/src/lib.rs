@@ -8,9 +8,11 @@ mod event;
 mod filter;
 mod hop;
 mod recorder;
+mod words;
 
 pub use content::{What, body_hash, payload_hash};
-pub use event::{Arrived, EVER, Entity, Event, Harm, Kind, Via, Word};
+pub use event::{Arrived, EVER, Entity, Event, Harm, Kind, Via};
 pub use filter::Filter;
 pub use hop::{Asked, Extent, Hop, Place, Told};
 pub use recorder::Recorder;
+pub use words::Word;

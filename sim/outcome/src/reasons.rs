@@ -86,6 +86,8 @@ pub fn message_counts(totals: &FleetTotals) -> MessageCounts {
         displayed: totals.displayed,
         duplicates_discarded: totals.discarded,
         synced: totals.synced,
+        typing_said: totals.typed,
+        typing_shown: totals.typing_shown,
     }
 }
 

@@ -377,6 +377,8 @@ impl Judge {
             ("resends", totals.resent),
             ("deliveries", totals.delivered),
             ("displays", totals.displayed),
+            ("typing_said", totals.typed),
+            ("typing_told", totals.typing_shown),
             ("generator_cpu_us", process_time().saturating_sub(self.cpu_before).as_micros() as u64),
         ];
         if !self.servers.is_empty() {
@@ -455,5 +457,7 @@ fn sum(totals: &[FleetTotals]) -> FleetTotals {
         frames: all.frames + one.frames,
         refreshes: all.refreshes + one.refreshes,
         tokens_refused: all.tokens_refused + one.tokens_refused,
+        typed: all.typed + one.typed,
+        typing_shown: all.typing_shown + one.typing_shown,
     })
 }

@@ -74,6 +74,16 @@ pub enum Event {
         client_msg_id: ClientMsgId,
         retry_after_ms: u64,
     },
+    /// This user is writing there, or still is.
+    Typing {
+        conversation: ConversationId,
+        user: UserId,
+    },
+    /// They are not any more.
+    TypingOver {
+        conversation: ConversationId,
+        user: UserId,
+    },
     /// An entry came that had been shown before.
     Discarded {
         conversation: ConversationId,
@@ -101,6 +111,7 @@ pub struct Status {
 
 enum Command {
     Send { conversation: ConversationId, id: ClientMsgId, payload: Payload },
+    Typing { conversation: ConversationId },
     SendDirect { to: UserId, create_id: ClientMsgId, id: ClientMsgId, text: String },
     Status(oneshot::Sender<Status>),
     Resume,
@@ -151,6 +162,11 @@ impl Device {
     /// be unique among this device's messages.
     pub async fn send(&self, conversation: ConversationId, id: ClientMsgId, payload: Payload) -> Result<(), Gone> {
         self.tell(Command::Send { conversation, id, payload }).await
+    }
+
+    /// The person is writing there. Nobody is told for certain; say it again every `TYPING_AGAIN_AFTER` as long as they do.
+    pub async fn typing(&self, conversation: ConversationId) -> Result<(), Gone> {
+        self.tell(Command::Typing { conversation }).await
     }
 
     /// Sends to one person; the conversation is created, with `create_id`, if this device does not know of it. When the
@@ -295,6 +311,7 @@ impl Driver {
         let out = &mut self.outputs;
         match command {
             Command::Send { conversation, id, payload } => self.session.send(conversation, id, payload, now, out),
+            Command::Typing { conversation } => self.session.typing(conversation, out),
             Command::SendDirect { to, create_id, id, text } => {
                 let user = self.config.user;
                 let conversation = ConversationId::direct(user, to);
@@ -362,6 +379,8 @@ impl Driver {
                 }
                 Output::Shown(shown) => Event::Shown(shown),
                 Output::Discarded { conversation, seq, .. } => Event::Discarded { conversation, seq },
+                Output::Typing { conversation, user } => Event::Typing { conversation, user },
+                Output::TypingOver { conversation, user } => Event::TypingOver { conversation, user },
                 Output::Arrived { .. } | Output::Skipped { .. } => continue,
             };
             self.tell(event).await?;

@@ -101,6 +101,13 @@ pub enum Plant {
     ForGoodUndoneByOthers,
     ReturnedAdminIsAdmin,
     NobodySucceedsTheOwner,
+    TypingLimitPerDevice,
+    TypingOutlivesLeaving,
+    TypingExpiryRestarts,
+    TypingOutlivesItsMessage,
+    TypingShownToItsAuthor,
+    TypingInPlaceOfADelivery,
+    StaleNoticeTold,
 }
 
 /// Whether this bug is planted in the process.

@@ -65,6 +65,8 @@ fn brief(out: &[Output]) -> Vec<String> {
             Output::Transmit(frame) => Some(format!("{frame:?}")),
             Output::Stopped => Some("stopped".into()),
             Output::ToldToWait { retry_after_ms, .. } => Some(format!("wait {retry_after_ms} ms")),
+            Output::Typing { user, .. } => Some(format!("{user} is typing")),
+            Output::TypingOver { user, .. } => Some(format!("{user} is not typing")),
             Output::Online | Output::Resent { .. } | Output::Refused { .. } | Output::Arrived { .. } => None,
         })
         .collect()

@@ -25,6 +25,8 @@ pub enum ClientFrame {
     Ping,
     /// A newer token of the same device: the connection lasts as long as that one.
     Refresh { token: Token },
+    /// The person is writing into this conversation. It has no answer, and is nothing that anybody relies on.
+    Typing { conversation: ConversationId },
 }
 
 /// What a gateway sends.
@@ -83,6 +85,11 @@ pub enum ServerFrame {
     /// The answer to `refresh`: the new token still counts for so long.
     Refreshed {
         expires_in_ms: u64,
+    },
+    /// This user is writing there: shown for [`TYPING_SHOWN_FOR`](crate::limits::TYPING_SHOWN_FOR), or until their message is.
+    Typing {
+        conversation: ConversationId,
+        user: UserId,
     },
 }
 

@@ -104,6 +104,19 @@ pub const MAX_SENDS_IN_FLIGHT: usize = 16;
 pub const MAX_HELD_ENTRIES: usize = 64;
 /// Conversations that a device syncs at once.
 pub const MAX_SYNCS_OPEN: usize = 8;
+/// A user is told to be writing in a conversation at most this often; what comes sooner is dropped.
+pub const TYPING_INTERVAL: Duration = Duration::from_secs(1);
+/// A device whose person goes on writing says so again after this long.
+pub const TYPING_AGAIN_AFTER: Duration = Duration::from_secs(3);
+/// Whoever is told to be writing is shown so for this long, unless their message comes before.
+pub const TYPING_SHOWN_FOR: Duration = Duration::from_secs(5);
+const _: () = assert!(TYPING_AGAIN_AFTER.as_micros() < TYPING_SHOWN_FOR.as_micros());
+/// Members of the largest group in which it is told who is writing.
+pub const MAX_TYPING_MEMBERS: usize = 100;
+/// Who has been writing a short while ago that one place of enforcement remembers: beyond, everybody has to wait.
+pub const MAX_TYPING_REMEMBERED: usize = 65_536;
+/// Others whom a device shows as writing at once.
+pub const MAX_TYPING_SHOWN: usize = 32;
 /// The shortest and longest wait before a device connects again (full jitter between the half and the whole of the step).
 pub const BACKOFF_MIN: Duration = Duration::from_millis(500);
 pub const BACKOFF_MAX: Duration = Duration::from_secs(15);
@@ -272,6 +285,21 @@ pub const MAX_LINK_QUEUE_BYTES: usize = 64 * 1024 * 1024;
 /// One user's share of such a queue.
 pub const MAX_LINK_SHARE: usize = MAX_LINK_QUEUE / 32;
 pub const MAX_LINK_SHARE_BYTES: usize = MAX_LINK_QUEUE_BYTES / 16;
+/// A notice (who is writing) that has waited this long in one place is dropped: nobody is told what was a while ago.
+pub const NOTICE_STALE_AFTER: Duration = Duration::from_secs(1);
+/// Notices that wait for an internal link, in one topic of a bus, or at a shard for their look-up, beside all else and behind it; their
+/// bytes, and one user's share.
+pub const MAX_NOTICES: usize = 4_096;
+pub const MAX_NOTICE_BYTES: usize = 1024 * 1024;
+pub const MAX_NOTICES_SHARE: usize = MAX_NOTICES / 32;
+pub const MAX_NOTICE_SHARE_BYTES: usize = MAX_NOTICE_BYTES / 32;
+/// Notices that a shard judges before others have a turn, and users in one look-up for notices, of which a registry has one at a time.
+pub const NOTICES_A_TURN: usize = 32;
+pub const MAX_NOTICE_USERS: usize = 1_024;
+/// Notices that wait at a gateway for one device until all else that waits for it is written, their bytes, and those of all its devices.
+pub const MAX_DEVICE_NOTICES: usize = 64;
+pub const MAX_DEVICE_NOTICE_BYTES: usize = 8 * 1024;
+pub const MAX_DEVICES_NOTICE_BYTES: usize = 16 * 1024 * 1024;
 /// Requests or payloads in one batch on an internal link, and their bytes.
 pub const MAX_BATCH: usize = 512;
 pub const MAX_BATCH_BYTES: usize = 1024 * 1024;
@@ -325,6 +353,15 @@ pub const fn undisturbed_bound() -> Duration {
 const _: () = assert!(undisturbed_bound().as_micros() < REDELIVER_AFTER.as_micros());
 /// What a crossing of the last mile takes there at most.
 pub const UNDISTURBED_CROSSING: Duration = Duration::from_millis(400);
+/// What is shown of somebody who writes was said by them at most this long ago, where no device reads or is read late: a notice may wait
+/// in each of the places where notices wait (gateway, shard, look-up, shard again, bus, gateway again), and on each of the three links between them until
+/// that is found dead.
+pub const fn typing_age_bound() -> Duration {
+    let waits = 6 * NOTICE_STALE_AFTER.as_micros();
+    let links = 3 * (LINK_KEEPALIVE_INTERVAL.as_micros() + LINK_KEEPALIVE_TIMEOUT.as_micros());
+    let miles = 2 * UNDISTURBED_CROSSING.as_micros();
+    Duration::from_micros((waits + links + miles) as u64)
+}
 /// What a page of a backlog may take.
 pub const PROMPT_PAGE: Duration = Duration::from_secs(1);
 

@@ -72,6 +72,7 @@ frames! {
     Sync { conversation, since_seq }
     Ping {}
     Refresh { token }
+    Typing { conversation }
 }
 
 frames! {
@@ -89,10 +90,16 @@ frames! {
         ServerFrame::Deliver(span) => server_frame::Frame::Deliver(span_to_wire(span)),
         ServerFrame::Refused { conversation, client_msg_id, reason } => {
             server_frame::Frame::Refused(refused_to_wire(*conversation, *client_msg_id, *reason))
+        },
+        ServerFrame::Typing { conversation, user } => {
+            server_frame::Frame::Typing(client::IsTyping { conversation: conversation.to_wire(), user: user.0 })
         };
     decoded as
         server_frame::Frame::Deliver(span) => ServerFrame::Deliver(span_from_wire(span)?),
-        server_frame::Frame::Refused(refused) => refused_from_wire(&refused)?
+        server_frame::Frame::Refused(refused) => refused_from_wire(&refused)?,
+        server_frame::Frame::Typing(client::IsTyping { conversation, user }) => {
+            ServerFrame::Typing { conversation: Field::from_wire(conversation)?, user: UserId(user) }
+        }
 }
 
 /// A field of a frame, and what stands for it in a Protobuf message.

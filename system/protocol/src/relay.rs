@@ -30,7 +30,8 @@ pub fn request_to_wire(frame: &ClientFrame) -> (ConversationId, request::Request
     let conversation = match frame {
         ClientFrame::Send { conversation, .. }
         | ClientFrame::Ack { conversation, .. }
-        | ClientFrame::Sync { conversation, .. } => *conversation,
+        | ClientFrame::Sync { conversation, .. }
+        | ClientFrame::Typing { conversation } => *conversation,
         ClientFrame::Hello { .. } | ClientFrame::Ping | ClientFrame::Refresh { .. } => {
             unreachable!("a gateway answers these")
         }
@@ -39,6 +40,7 @@ pub fn request_to_wire(frame: &ClientFrame) -> (ConversationId, request::Request
         client_frame::Frame::Send(send) => request::Request::Send(send),
         client_frame::Frame::Ack(ack) => request::Request::Ack(ack),
         client_frame::Frame::Sync(sync) => request::Request::Sync(sync),
+        client_frame::Frame::Typing(typing) => request::Request::Typing(typing),
         client_frame::Frame::Hello(_) | client_frame::Frame::Ping(_) | client_frame::Frame::Refresh(_) => {
             unreachable!("a gateway answers these")
         }
@@ -51,6 +53,7 @@ pub fn request_from_wire(request: request::Request) -> Result<Request, ProtobufE
         request::Request::Send(send) => client_frame::Frame::Send(send),
         request::Request::Ack(ack) => client_frame::Frame::Ack(ack),
         request::Request::Sync(sync) => client_frame::Frame::Sync(sync),
+        request::Request::Typing(typing) => client_frame::Frame::Typing(typing),
         request::Request::Heads(heads) => return Ok(Request::Heads(heads)),
         request::Request::Follow(_) | request::Request::Took(_) | request::Request::Unfollow(_) => {
             return Err(ProtobufError::Missing("a caller: no device asks for this"));
@@ -62,7 +65,7 @@ pub fn request_from_wire(request: request::Request) -> Result<Request, ProtobufE
 /// A shard's answer to a device.
 ///
 /// # Panics
-/// If the frame is one that no shard sends: what the gateway says by itself, deliveries (they come by the bus) and heads
+/// If the frame is one that no shard sends: what the gateway says by itself, deliveries and notices (they come by the bus) and heads
 /// (they come in parts).
 pub fn reply_to_wire(frame: &ServerFrame) -> reply::Reply {
     match server_to_wire(frame) {
@@ -76,6 +79,7 @@ pub fn reply_to_wire(frame: &ServerFrame) -> reply::Reply {
         | server_frame::Frame::Heads(_)
         | server_frame::Frame::Pong(_)
         | server_frame::Frame::ComeBack(_)
+        | server_frame::Frame::Typing(_)
         | server_frame::Frame::Refreshed(_) => unreachable!("no shard replies with these"),
     }
 }

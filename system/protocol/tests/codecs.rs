@@ -53,6 +53,7 @@ fn client_frame() -> impl Strategy<Value = ClientFrame> {
             .prop_map(|(c, s)| ClientFrame::Sync { conversation: ConversationId(c), since_seq: Seq(s) }),
         Just(ClientFrame::Ping),
         ".{0,40}".prop_map(|token| ClientFrame::Refresh { token: token.into() }),
+        any::<u128>().prop_map(|c| ClientFrame::Typing { conversation: ConversationId(c) }),
     ]
 }
 
@@ -124,6 +125,8 @@ fn server_frame() -> impl Strategy<Value = ServerFrame> {
         (any::<u64>(), any::<bool>())
             .prop_map(|(connect_count, superseded)| ServerFrame::Stale { connect_count, superseded }),
         any::<u64>().prop_map(|after_ms| ServerFrame::ComeBack { after_ms }),
+        (any::<u128>(), any::<u64>())
+            .prop_map(|(c, user)| ServerFrame::Typing { conversation: ConversationId(c), user: UserId(user) }),
     ]
 }
 

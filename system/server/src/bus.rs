@@ -5,7 +5,7 @@
 use crate::hop::Hop;
 use crate::level::Level;
 use crate::links::services::bus::bus_server::{Bus, BusServer};
-use crate::links::{Pushed, Queue, Replies, guarded, incoming, serve_grpc, tell_fill};
+use crate::links::{Beside, Pushed, Queue, Replies, guarded, incoming, serve_grpc, tell_fill};
 use crate::net::Listener;
 use crate::observer::{Observer, Point};
 use crate::tasks::{Task, Tasks};
@@ -19,9 +19,15 @@ use squall_protocol::{UserId, limits};
 use std::sync::{Arc, Mutex, PoisonError};
 use tonic::{Request, Response, Status, Streaming};
 
+/// What waits for a gateway: deliveries, and notices, which give way to them.
+struct Topic {
+    deliveries: Queue<Vec<u8>>,
+    notices: Queue<Vec<u8>>,
+}
+
 /// What publishers and subscribers call.
 struct BusService {
-    topics: Mutex<FxHashMap<u32, Queue<Vec<u8>>>>,
+    topics: Mutex<FxHashMap<u32, Topic>>,
     observer: Arc<dyn Observer>,
 }
 
@@ -30,7 +36,18 @@ impl BusService {
         self.observer.worked(Work::Publication, publications.len());
         let topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
         for publication in publications {
-            let topic = topics.get(&publication.gateway).filter(|topic| topic.has_taker());
+            let topic = topics.get(&publication.gateway).filter(|topic| topic.deliveries.has_taker());
+            if publication.notice {
+                if let Some(topic) = topic {
+                    // What finds no room is counted by its queue.
+                    match publication.user {
+                        Some(user) => topic.notices.offer_for(UserId(user), publication.payload),
+                        None => topic.notices.offer(publication.payload),
+                    }
+                }
+                continue;
+            }
+            let topic = topic.map(|topic| &topic.deliveries);
             let topic = topic.filter(|topic| !planted(Plant::BusDropsSilently) || topic.is_empty());
             let (gateway, payload) = (publication.gateway, publication.payload);
             self.observer.hop(&Hop::Carried { gateway, payload: &payload, subscribed: topic.is_some() });
@@ -48,20 +65,25 @@ impl BusService {
     }
 
     /// The newest subscriber of a topic is its gateway; an older one is a connection that has not noticed its end.
-    fn subscribe(&self, gateway: u32) -> Queue<Vec<u8>> {
-        let topic = Queue::stale_after(limits::REDELIVER_AFTER);
+    fn subscribe(&self, gateway: u32) -> Beside<Vec<u8>> {
+        let (deliveries, notices) = (Queue::stale_after(limits::REDELIVER_AFTER), Queue::of_notices());
+        let batches = deliveries.batches().beside(notices.batches());
         let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(old) = topics.insert(gateway, topic.clone()) {
+        if let Some(Topic { deliveries: old, .. }) = topics.insert(gateway, Topic { deliveries, notices }) {
             old.clear();
             old.close();
         }
-        topic
+        batches
     }
 
     /// How full the topics are.
     fn tell_levels(&self) {
         let topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
-        tell_fill(self.observer.as_ref(), Level::Topic, Level::TopicBytes, topics.values().map(Queue::take_fill));
+        let observer = self.observer.as_ref();
+        let deliveries = topics.values().map(|topic| topic.deliveries.take_fill());
+        tell_fill(observer, Level::Topic, Level::TopicBytes, deliveries);
+        let notices = topics.values().map(|topic| topic.notices.take_fill());
+        tell_fill(observer, Level::Notices, Level::NoticeBytes, notices);
     }
 }
 
@@ -84,8 +106,7 @@ impl Bus for Arc<BusService> {
         &self,
         request: Request<wire::Subscription>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
-        let topic = BusService::subscribe(self, request.into_inner().gateway);
-        let batches = topic.batches();
+        let batches = BusService::subscribe(self, request.into_inner().gateway);
         Ok(Response::new(Box::pin(batches.map(|payloads| Ok(wire::Payloads { payloads })))))
     }
 }
@@ -116,13 +137,13 @@ mod tests {
     use crate::observer::Unobserved;
 
     fn publication(user: u64) -> wire::Publication {
-        wire::Publication { gateway: 0, payload: vec![user as u8], user: Some(user) }
+        wire::Publication { gateway: 0, payload: vec![user as u8], user: Some(user), notice: false }
     }
 
     #[tokio::test]
     async fn whoever_fills_a_topic_leaves_room_for_what_others_have_caused() {
         let bus = BusService { topics: Mutex::default(), observer: Arc::new(Unobserved) };
-        let mut taken = Box::pin(bus.subscribe(0).batches());
+        let mut taken = bus.subscribe(0);
         bus.publish((0..2 * limits::MAX_LINK_SHARE).map(|_| publication(1)).collect());
         bus.publish(vec![publication(2)]);
         let mut counts = [0; 3];

@@ -48,10 +48,15 @@ pub enum Level {
     Followed,
     Followers,
     TailBytes,
+    /// The fullest queue of a role for notices, wherever they go; in items and bytes. For a gateway also what waits for devices.
+    Notices,
+    NoticeBytes,
+    DeviceNotices,
+    DeviceNoticeBytes,
 }
 
 impl Level {
-    pub const ALL: [Level; 30] = [
+    pub const ALL: [Level; 34] = [
         Level::Staged,
         Level::StagedBytes,
         Level::Waiting,
@@ -82,6 +87,10 @@ impl Level {
         Level::Followed,
         Level::Followers,
         Level::TailBytes,
+        Level::Notices,
+        Level::NoticeBytes,
+        Level::DeviceNotices,
+        Level::DeviceNoticeBytes,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -116,6 +125,10 @@ impl Level {
             Level::Followed => "channels followed",
             Level::Followers => "devices that follow channels",
             Level::TailBytes => "bytes of channels' last entries",
+            Level::Notices => "notices in a queue",
+            Level::NoticeBytes => "bytes of notices in a queue",
+            Level::DeviceNotices => "notices that wait for devices",
+            Level::DeviceNoticeBytes => "bytes of notices that wait for devices",
         }
     }
 
@@ -142,8 +155,11 @@ impl Level {
             | Level::TopicBytes => Some(limits::MAX_LINK_QUEUE_BYTES),
             Level::Greeting => Some(limits::MAX_GREETINGS),
             Level::TailBytes => Some(limits::MAX_TAILS_BYTES),
+            Level::Notices => Some(limits::MAX_NOTICES),
+            Level::NoticeBytes => Some(limits::MAX_NOTICE_BYTES),
+            Level::DeviceNoticeBytes => Some(limits::MAX_DEVICES_NOTICE_BYTES),
             // As many as devices are in conversations.
-            Level::Debts | Level::Cursors | Level::Followed | Level::Followers => None,
+            Level::Debts | Level::Cursors | Level::Followed | Level::Followers | Level::DeviceNotices => None,
             // As many as there are roles to have links with; of handshakes as many as whoever holds them says.
             Level::Links | Level::Sessions | Level::Readers | Level::Handshakes | Level::Chores => None,
         }

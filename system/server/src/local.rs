@@ -3,6 +3,7 @@
 
 use crate::cluster::Cluster;
 use crate::descriptors;
+use crate::level::Level;
 use crate::memory::InProcess;
 use crate::net::Listener;
 use crate::observer::{Observer, Point};
@@ -209,6 +210,8 @@ impl Observer for Stderr {
                 "{}: {times} requests of gateways were about conversations of other shards, and left undone, the last one by device {device} about {conversation}: gateway and shard do not agree on who has which",
                 self.0
             ),
+            // Nobody is owed a notice.
+            Point::QueueFull { what: Level::Notices, .. } => {}
             Point::QueueFull { what, refused } => {
                 eprintln!("{}: {refused} find no room: there may be no more {}", self.0, what.name());
             }
@@ -248,6 +251,10 @@ impl Observer for Stderr {
             | Point::TopicDropped { .. }
             | Point::RemindedInstead { .. }
             | Point::ReadRefused { .. }
+            | Point::TypingTold { .. }
+            | Point::TypingDropped { .. }
+            | Point::NoticesDropped { .. }
+            | Point::NoticesUnanswered { .. }
             | Point::ChannelTold { .. }
             | Point::ChannelFollowed { .. }
             | Point::ChannelOver { .. }

@@ -85,6 +85,14 @@ pub enum Point<'a> {
     StrangerRefused,
     /// A device that is behind was told how far a log goes, in place of an entry.
     RemindedInstead { device: DeviceId },
+    /// A shard tells members' devices, so many of them, that this user is writing.
+    TypingTold { conversation: ConversationId, user: UserId, devices: usize },
+    /// What this user says of their writing is not told, because of this.
+    TypingDropped { user: UserId, why: Unfit },
+    /// So many notices for this device were dropped: there was no room, or they had waited too long.
+    NoticesDropped { device: DeviceId, notices: usize },
+    /// A registry has not told in time where the members are to whom so many notices go, and they are dropped.
+    NoticesUnanswered { notices: usize },
     /// A shard tells a gateway that follows a channel of its entries up to here; `again`: once more, for want of an acknowledgement.
     ChannelTold { conversation: ConversationId, seq: Seq, again: bool },
     /// A gateway begins to follow a channel.
@@ -105,6 +113,21 @@ pub enum Point<'a> {
     LinkUp { to: &'a str },
     /// An internal link broke or could not be opened.
     LinkDown { to: &'a str },
+}
+
+/// Why nobody is told that somebody is writing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfit {
+    /// They were told to be a short while ago.
+    TooSoon,
+    /// The shard does not have the conversation in memory, and reads no disk for this.
+    NotInMemory,
+    /// They may not write there.
+    NotAllowed,
+    /// The group is too large for it.
+    TooLarge,
+    /// There is no room among what waits.
+    NoRoom,
 }
 
 /// Who listens. Called in the middle of the message path: be quick, do not block.

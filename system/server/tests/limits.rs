@@ -154,6 +154,8 @@ async fn a_device_that_is_told_to_wait_does_and_loses_nothing() {
                 | Event::Online
                 | Event::Shown(_)
                 | Event::Resent { .. }
+                | Event::Typing { .. }
+                | Event::TypingOver { .. }
                 | Event::ToldToWait { .. } => {}
                 other => panic!("{other:?}"),
             }

@@ -27,6 +27,7 @@ mod spent;
 mod syncs;
 mod table;
 mod tokens;
+mod typing;
 
 pub(crate) use acks::Behind;
 pub(crate) use answers::Tardy;
@@ -39,6 +40,7 @@ pub(crate) use rows::{NONE, known, mark};
 use spent::Spent;
 pub(crate) use syncs::Vain;
 pub(crate) use tokens::{Wrong, WrongOf};
+pub(crate) use typing::{Ghost, WrongTyping};
 
 use crate::{AuditLevel, Config};
 use acks::Acks;
@@ -60,6 +62,7 @@ use squall_protocol::{ClientMsgId, ConversationId, DeviceId, UserId, Who, limits
 use syncs::Syncs;
 use table::Table;
 use tokens::Tokens;
+use typing::Typing;
 
 /// How far beyond the end of a reference log a place may lie before it is kept beside it.
 const DENSE_REACH: usize = 4_096;
@@ -134,6 +137,7 @@ pub(crate) struct Facts {
     /// Gateways that were asked to end.
     drains: Drains,
     tokens: Tokens,
+    typing: Typing,
     /// How full hosts' queues, debts and tables were.
     pub levels: Vec<AuditLevel>,
     /// What has reached devices beside what they displayed.
@@ -176,6 +180,7 @@ impl Facts {
             acks: Acks::new(config.undisturbed_us.map(|us| us + FLUSHED_US), config.noticed_us),
             drains: Drains::new(config),
             tokens: Tokens::new(config),
+            typing: Typing::new(config),
             answers: Answers::new(config.undisturbed_us),
             syncs: Syncs::new(config.undisturbed_us.is_some()),
             epoch_ms: config.epoch_ms,

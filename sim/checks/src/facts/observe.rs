@@ -26,6 +26,7 @@ impl Facts {
     pub fn observe(&mut self, event: &Event) -> Option<Fact> {
         self.now = event.t;
         self.look_for_cursors();
+        self.look_for_typing();
         match event.at {
             Entity::Device(device) => self.observe_device(device, &event.kind),
             Entity::Host(host) => self.observe_host(host, &event.kind),
@@ -90,6 +91,7 @@ impl Facts {
                 self.tokens.handle_connected(device, gateway, expires_s, self.now);
                 let device = self.device(device, Some(user));
                 self.connected(device, gateway);
+                self.typing.handle_connected(user, device);
                 self.drains.handle_connected(device, self.now);
                 self.syncs.evaluated += 1;
                 self.devices[device].count_connect();
@@ -110,6 +112,8 @@ impl Facts {
                 None
             }
             Kind::Reinstalled { user, number } => {
+                let before = self.guesses.device((user, number));
+                self.typing.handle_anew(before);
                 self.begins_anew(device, (user, number));
                 None
             }
@@ -157,6 +161,7 @@ impl Facts {
                 let content = content(conversation, sender, body_hash, what);
                 let fact = self.send(device, conversation, sender, client_msg_id, content)?;
                 self.note_kind(client_msg_id, what, members);
+                self.typing.handle_sent(conversation, what);
                 self.sends(device, what, members.len());
                 self.await_answer(
                     self.messages.find(client_msg_id).map_or(NONE, |message| self.messages[message].pair),
@@ -198,6 +203,7 @@ impl Facts {
                 None
             }
             Kind::Display { user, conversation, seq, sender, client_msg_id, body_hash, what, via } => {
+                self.typing.handle_displayed(device, (conversation, sender), (seq, what), self.now);
                 let pair = self.pair(device, conversation, Some(user));
                 let content = content(conversation, sender, body_hash, what);
                 Some(Fact::Shown(self.shown(pair, seq, client_msg_id, content, via)))
@@ -209,6 +215,18 @@ impl Facts {
                 if via == Via::Page && entries > 0 {
                     self.page_came(device);
                 }
+                None
+            }
+            Kind::Typing { conversation } => {
+                self.says_typing(device, conversation);
+                None
+            }
+            Kind::TypingShown { conversation, user } => {
+                self.shows_typing(device, conversation, user);
+                None
+            }
+            Kind::TypingOver { conversation, user } => {
+                self.typing.handle_over(device, (conversation, user), self.now);
                 None
             }
             Kind::Skip { conversation, from, to } => {

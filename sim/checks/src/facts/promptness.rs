@@ -168,6 +168,32 @@ impl Promptness {
     }
 }
 
+impl Promptness {
+    /// The hosts between two devices, by their gateways, in a conversation of this shard; `user` is the reader's.
+    pub(super) fn way(&self, gateway: u16, authors: u16, shard: Option<u16>, user: UserId) -> [Option<u16>; 5] {
+        let of = |hosts: &[u16], key: u64| match hosts.len() {
+            0 => None,
+            count => hosts.get(rendezvous(key, count as u32) as usize).copied(),
+        };
+        let host = |gateway: u16| self.gateways.get(usize::from(gateway)).copied();
+        let (registry, bus) = (of(&self.registries, user.0), of(&self.buses, gateway.into()));
+        [host(gateway), host(authors), shard, registry, bus]
+    }
+
+    /// Whether a fault may have kept bytes back meanwhile in one of these hosts or on the path of one of these devices.
+    pub(super) fn holds_back(&self, way: &[Option<u16>], devices: &[u32], (from, until): (u64, u64)) -> bool {
+        let is_on = |h: &Harmful| {
+            h.harm.connections || is_its(h, devices) || (h.harm.split.is_none() && concerns(&h.harm, way))
+        };
+        self.harms.iter().any(|h| h.from <= until && h.to >= from && is_on(h))
+    }
+
+    /// Whether any fault has touched these hosts or a link between two of them meanwhile.
+    pub(super) fn is_touched(&self, way: &[Option<u16>], (from, until): (u64, u64)) -> bool {
+        self.harms.iter().any(|h| h.from <= until && h.to >= from && concerns(&h.harm, way))
+    }
+}
+
 /// Whether a fault was on these hosts, or on a link between two of them.
 fn concerns(harm: &Harm, way: &[Option<u16>]) -> bool {
     let on_the_way = |hosts: &[u16]| hosts.iter().any(|host| way.contains(&Some(*host)));

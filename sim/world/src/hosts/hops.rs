@@ -74,7 +74,10 @@ fn asked(frame: &ClientFrame) -> Option<(ConversationId, Asked)> {
         }
         ClientFrame::Ack { conversation, up_to_seq } => Some((conversation, Asked::Ack { up_to: up_to_seq })),
         ClientFrame::Sync { conversation, since_seq } => Some((conversation, Asked::Sync { since: since_seq })),
-        ClientFrame::Hello { .. } | ClientFrame::Ping | ClientFrame::Refresh { .. } => None,
+        ClientFrame::Hello { .. }
+        | ClientFrame::Ping
+        | ClientFrame::Refresh { .. }
+        | ClientFrame::Typing { .. } => None,
     }
 }
 
@@ -127,7 +130,8 @@ fn told(frame: &ServerFrame) -> Option<(ConversationId, Answer)> {
         | ServerFrame::Pong
         | ServerFrame::Stale { .. }
         | ServerFrame::ComeBack { .. }
-        | ServerFrame::Refreshed { .. } => None,
+        | ServerFrame::Refreshed { .. }
+        | ServerFrame::Typing { .. } => None,
     }
 }
 

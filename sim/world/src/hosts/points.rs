@@ -4,7 +4,8 @@
 
 use squall_network::CloseStyle;
 use squall_scenarios::model;
-use squall_server::observer::Point;
+use squall_server::level::Level;
+use squall_server::observer::{Point, Unfit};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -39,6 +40,13 @@ pub const SOMETIMES: &[&str] = &[
     "heads_without_registry",
     "heads_asked_again",
     "reminded_instead",
+    "typing_told",
+    "typing_too_soon",
+    "typing_not_in_memory",
+    "typing_not_allowed",
+    "typing_in_a_large_group",
+    "notices_dropped",
+    "notices_unanswered",
     "channel_told",
     "channel_told_again",
     "channel_followed",
@@ -121,6 +129,17 @@ pub(super) fn names(point: &Point<'_>) -> &'static [&'static str] {
         Point::HeadsAskedAgain { .. } => &["heads_asked_again"],
         Point::TopicDropped { .. } => &["topic_dropped"],
         Point::RemindedInstead { .. } => &["reminded_instead"],
+        // Nobody else of its members is connected.
+        Point::TypingTold { devices: 0, .. } => &[],
+        Point::TypingTold { .. } => &["typing_told"],
+        Point::TypingDropped { why: Unfit::TooSoon, .. } => &["typing_too_soon"],
+        Point::TypingDropped { why: Unfit::NotInMemory, .. } => &["typing_not_in_memory"],
+        Point::TypingDropped { why: Unfit::NotAllowed, .. } => &["typing_not_allowed"],
+        Point::TypingDropped { why: Unfit::TooLarge, .. } => &["typing_in_a_large_group"],
+        Point::TypingDropped { why: Unfit::NoRoom, .. }
+        | Point::NoticesDropped { .. }
+        | Point::QueueFull { what: Level::Notices, .. } => &["notices_dropped"],
+        Point::NoticesUnanswered { .. } => &["notices_unanswered"],
         Point::ChannelTold { again: false, .. } => &["channel_told"],
         Point::ChannelTold { again: true, .. } => &["channel_told_again"],
         Point::ChannelFollowed { .. } => &["channel_followed"],
@@ -177,6 +196,10 @@ pub(super) fn scenario_point(point: &Point<'_>) -> Option<model::Point> {
         | Point::HeadsAskedAgain { .. }
         | Point::TopicDropped { .. }
         | Point::RemindedInstead { .. }
+        | Point::TypingTold { .. }
+        | Point::TypingDropped { .. }
+        | Point::NoticesDropped { .. }
+        | Point::NoticesUnanswered { .. }
         | Point::ChannelTold { .. }
         | Point::ChannelFollowed { .. }
         | Point::ChannelOver { .. }

@@ -208,6 +208,10 @@ impl Probe {
             | Point::HeadsAskedAgain { .. }
             | Point::TopicDropped { .. }
             | Point::RemindedInstead { .. }
+            | Point::TypingTold { .. }
+            | Point::TypingDropped { .. }
+            | Point::NoticesDropped { .. }
+            | Point::NoticesUnanswered { .. }
             | Point::ChannelTold { .. }
             | Point::ChannelFollowed { .. }
             | Point::ChannelOver { .. }

@@ -418,6 +418,34 @@ bugs! {
         "An owner who leaves is taken off the list like anybody; the group has nobody any more who could change a setting."
         ["every-send-answered", "tables-agree"] in "roles", 2 devices, 0 faults:
         "An owner who leaves."
+    TypingLimitPerDevice "typing-limit-per-device":
+        "How often somebody may be told to be writing is counted for each device; whoever has the conversation open twice is told twice as often."
+        ["typing-holds"] in "typing", 3 devices, 0 faults:
+        "Somebody who writes on two devices for long, and somebody who is told."
+    TypingOutlivesLeaving "typing-outlives-leaving":
+        "Who is told is taken from those who ever were in the group, for that list is at hand; whoever has left sees who writes there."
+        ["typing-holds"] in "typing", 2 devices, 0 faults:
+        "One who has left, and one who writes long after."
+    TypingExpiryRestarts "typing-expiry-restarts":
+        "One timer a conversation clears whoever is shown there, and each new notice restarts it; in a lively group whoever has stopped is shown on and on."
+        ["typing-holds"] in "typing", 3 devices, 0 faults:
+        "One who stops without sending, and one who goes on."
+    TypingOutlivesItsMessage "typing-outlives-its-message":
+        "What is shown of somebody's writing ends by its time alone; they are shown as writing beside what they wrote."
+        ["typing-holds"] in "typing", 2 devices, 0 faults:
+        "One who writes and sends, and one who is told."
+    TypingShownToItsAuthor "typing-shown-to-its-author":
+        "The device that said so is left out and the user is not; on their other devices people see themselves writing."
+        ["typing-holds"] in "typing", 2 devices, 0 faults:
+        "Two devices of one user."
+    TypingInPlaceOfADelivery "typing-in-place-of-a-delivery":
+        "A device's queue drops the last of what waits to make room for the newest; a notice pushes a message out."
+        ["in-time", "no-loss"] in "typing", 3 devices, 0 faults:
+        "A message and a notice that reach a device's gateway together."
+    StaleNoticeTold "stale-notice-told":
+        "What waits for a link that is away is told when it is back, as everything is; people are shown as writing what they sent half a minute ago."
+        ["typing-holds"] in "typing-out-of-reach", 2 devices, 1 faults:
+        "A link that is away for longer than a notice may wait, and somebody who has stopped meanwhile."
 }
 
 #[cfg(test)]

@@ -250,6 +250,7 @@ fn judged(scenario: &Scenario, machines: &[Machine]) -> Config {
         channel_above: scenario.limits.channel_above,
         epoch_ms: if clocks_hold { EPOCH_US / 1_000 } else { 0 },
         undisturbed_us: undisturbed_us(scenario),
+        typing_us: typing_us(scenario),
         last_mile_us: profiles.map(|profile| profile.longest_delay()).max().unwrap_or(0),
     }
 }
@@ -269,6 +270,13 @@ fn undisturbed_us(scenario: &Scenario) -> Option<u64> {
     let latency = link_profile(scenario.network.data_centre).latency;
     let crossing = scenario.tick.0.as_micros() + latency.base + latency.jitter_cap;
     Some(limits::undisturbed_bound().as_micros() as u64 + HOPS * crossing)
+}
+
+/// What somebody says of their writing may take until it is shown, in µs: a look-up behind another one and two crossings of the last mile, a
+/// few times over; nothing is said of turmoil's TCP.
+fn typing_us(scenario: &Scenario) -> Option<u64> {
+    let is_judged = scenario.typing.is_said() && scenario.network.backbone != Backbone::Turmoil;
+    is_judged.then_some((limits::NOTICE_STALE_AFTER + 5 * limits::UNDISTURBED_CROSSING).as_micros() as u64)
 }
 
 /// What one user may do.

@@ -14,7 +14,9 @@
 //! A crowd that gathers in a giant is such traffic, too: it touches the giant's members, from when it begins. Who is in the same shard, on the same
 //! gateway or at the same disk is to notice nothing of it.
 //!
-//! The other run has the same people, the same seed, no faults and no such crowds, and counts the same people's messages from the same instant.
+//! A storm of typing is nobody's excuse: with it everybody's messages count.
+//!
+//! The other run has the same people, the same seed, no faults, no such crowds and no storm, and counts the same people's messages from the same instant.
 //!
 //! **Invariant:** without prices of work nothing is judged: a host whose CPU is free is never busy with somebody else's trouble.
 
@@ -89,7 +91,9 @@ impl Touched {
 
 /// Whether there is anything that might harm somebody else.
 pub fn has_trouble(scenario: &Scenario) -> bool {
-    !scenario.faults.is_empty() || scenario.workload.flash_crowds.iter().any(|crowd| crowd.to.is_some())
+    !scenario.faults.is_empty()
+        || scenario.typing.is_storm()
+        || scenario.workload.flash_crowds.iter().any(|crowd| crowd.to.is_some())
 }
 
 /// Whether a fault of this kind may strike whoever is there, so that nobody is a bystander.
@@ -157,8 +161,12 @@ impl Bystanders {
         }
     }
 
-    /// Crowds touch those in whose conversation they gather.
+    /// Crowds touch those in whose conversation they gather, and storms of typing nobody.
     pub fn touch_crowds(&mut self, scenario: &Scenario, population: &Population) {
+        // A storm of typing touches nobody: all messages count.
+        if scenario.typing.is_storm() {
+            self.touched.begins(scenario.phases.ramp.as_micros());
+        }
         for crowd in &scenario.workload.flash_crowds {
             let giants = &scenario.population.giants;
             let Some(giant) = giants.iter().position(|giant| crowd.to.as_ref() == Some(&giant.name)) else {

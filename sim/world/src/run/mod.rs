@@ -53,6 +53,9 @@ pub fn run(scenario: &Scenario, options: RunOptions) -> Result<RunRecord, RunErr
     let bystanders = Bystanders::new(scenario, Some(with.touched.clone()));
     let mut without_faults = Scenario { faults: Vec::new(), ..scenario.clone() };
     without_faults.workload.flash_crowds.retain(|crowd| crowd.to.is_none());
+    if scenario.typing.is_storm() {
+        without_faults.typing = Default::default();
+    }
     let again = std::thread::spawn(move || {
         let options = RunOptions { seed, salt, threads, stop, ..RunOptions::default() };
         run_once(&without_faults, options, Some(bystanders))

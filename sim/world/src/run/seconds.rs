@@ -59,6 +59,8 @@ impl World<'_> {
                 ("resends", totals.resent),
                 ("deliveries", totals.delivered),
                 ("displays", totals.displayed),
+                ("typing_said", totals.typed),
+                ("typing_told", totals.typing_shown),
                 ("wire_bytes", stats.bytes),
                 ("entries_committed", stamped),
                 ("disk_syncs", syncs),

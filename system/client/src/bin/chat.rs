@@ -9,7 +9,7 @@ use squall_protocol::token::{Claims, Token};
 use squall_protocol::{
     ClientMsgId, Codec, ConversationId, DeviceId, Holders, Name, Payload, Rank, Refusal, Right, UserId,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::process::{ExitCode, Stdio};
 use std::sync::Arc;
@@ -33,6 +33,8 @@ const HELP: &str = "\
 /allow GROUP RIGHT WHO   add, remove, rename, promote or post: owner, admins or members
 /block USER              block the conversation with a person
 /unblock USER            take that back
+/typing USER             tell a person that you are writing to them
+/typing GROUP            tell a group
 /quit                    end (so does Ctrl-D)";
 
 /// How long an unanswered message may stay without a notice about it, and the end of input waits for answers: as long as a
@@ -68,6 +70,8 @@ enum Line<'a> {
     Change { conversation: ConversationId, payload: Payload },
     Leave { conversation: ConversationId },
     Block { with: UserId, is_so: bool },
+    TypingTo { with: UserId },
+    Typing { conversation: ConversationId },
     Say { conversation: ConversationId, text: &'a str },
 }
 
@@ -155,6 +159,8 @@ fn parse(line: &str) -> Result<Line<'_>, String> {
             };
             Ok(Line::Change { conversation, payload })
         }
+        "/typing" if rest.contains('/') => Ok(Line::Typing { conversation: group(rest.trim())? }),
+        "/typing" => Ok(Line::TypingTo { with: user(rest.trim())? }),
         "/block" | "/unblock" => Ok(Line::Block { with: user(rest.trim())?, is_so: command == "/block" }),
         _ => Err(format!("'{command}' is no command; /help lists them")),
     }
@@ -212,6 +218,8 @@ struct Chat {
     ids: Ids,
     /// Messages without an answer, since when, and whether the person has had a notice of it.
     waiting: BTreeMap<ClientMsgId, (Instant, bool)>,
+    /// Who is writing, and where: it is on the screen once.
+    typing: BTreeSet<(ConversationId, UserId)>,
 }
 
 impl Chat {
@@ -252,6 +260,8 @@ impl Chat {
                 let id = self.track();
                 self.device.send(ConversationId::direct(self.user, with), id, Payload::Blocked(is_so)).await
             }
+            Ok(Line::TypingTo { with }) => self.device.typing(ConversationId::direct(self.user, with)).await,
+            Ok(Line::Typing { conversation }) => self.device.typing(conversation).await,
             Ok(Line::Group { number, channel, others }) => {
                 let conversation = ConversationId::group(self.user, number);
                 let mut members = vec![self.user];
@@ -311,6 +321,14 @@ impl Chat {
                 title(conversation, self.user),
                 retry_after_ms as f64 / 1e3
             ),
+            Event::Typing { conversation, user } => {
+                if self.typing.insert((conversation, user)) {
+                    eprintln!("* [{}] {user} is typing…", title(conversation, self.user));
+                }
+            }
+            Event::TypingOver { conversation, user } => {
+                self.typing.remove(&(conversation, user));
+            }
             Event::Resent { .. } | Event::Discarded { .. } => {}
         }
         true
@@ -390,7 +408,8 @@ async fn run(cli: Cli) -> Result<ExitCode, String> {
         tokens,
         Arc::new(gateways),
     );
-    let mut chat = Chat { device: handle, user, ids: Ids::new(device), waiting: BTreeMap::new() };
+    let mut chat =
+        Chat { device: handle, user, ids: Ids::new(device), waiting: BTreeMap::new(), typing: BTreeSet::new() };
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     let mut input_ended: Option<Instant> = None;
@@ -474,6 +493,8 @@ mod tests {
         assert_eq!(parse("/leave 9/5"), Ok(Line::Leave { conversation }));
         assert_eq!(parse("/leave 9/5 for good"), change(Payload::ForGood(true)));
         assert_eq!(parse("/unblock 7"), Ok(Line::Block { with: UserId(7), is_so: false }));
+        assert_eq!(parse("/typing 7"), Ok(Line::TypingTo { with: UserId(7) }));
+        assert_eq!(parse("/typing 9/5"), Ok(Line::Typing { conversation }));
         assert_eq!(parse("/say 9/5 x"), Ok(Line::Say { conversation, text: "x" }));
         assert_eq!(title(conversation, UserId(1)), "9/5");
         assert_eq!(title(ConversationId::direct(UserId(1), UserId(7)), UserId(1)), "with 7");

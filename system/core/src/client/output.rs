@@ -1,6 +1,6 @@
 //! What a device's machine says: what its shell is to do, and what its person has seen.
 
-use squall_protocol::{ClientFrame, ClientMsgId, ConversationId, Entry, Refusal, Seq};
+use squall_protocol::{ClientFrame, ClientMsgId, ConversationId, Entry, Refusal, Seq, UserId};
 
 /// How an entry came to be shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +77,16 @@ pub enum Output {
         via: Via,
     },
     Shown(Shown),
+    /// This user is writing there: shown from now on, or for longer.
+    Typing {
+        conversation: ConversationId,
+        user: UserId,
+    },
+    /// They are not shown as writing any more.
+    TypingOver {
+        conversation: ConversationId,
+        user: UserId,
+    },
     Skipped {
         conversation: ConversationId,
         from: Seq,

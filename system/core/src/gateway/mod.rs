@@ -1,12 +1,14 @@
-//! What a gateway decides: whom it lets in, where a frame goes, and what a registry is still to be told; and whom it tells
-//! of the channels that it follows.
+//! What a gateway decides: whom it lets in, where a frame goes, and what a registry is still to be told; whom it tells
+//! of the channels that it follows; and what waits for a device until all else is written.
 
 mod channels;
 mod keys;
+mod notices;
 mod registrations;
 mod session;
 
 pub use channels::{Channels, Heard, Member, Sync, Taken, Telling};
 pub use keys::Keys;
+pub use notices::{About, Due, Notices};
 pub use registrations::Registrations;
 pub use session::{Peer, ServerSession, Step};

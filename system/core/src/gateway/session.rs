@@ -70,6 +70,7 @@ impl ServerSession {
                 ClientFrame::Send { .. }
                 | ClientFrame::Ack { .. }
                 | ClientFrame::Sync { .. }
+                | ClientFrame::Typing { .. }
                 | ClientFrame::Ping
                 | ClientFrame::Refresh { .. },
             )
@@ -77,7 +78,10 @@ impl ServerSession {
             (ServerSession::Open(_), ClientFrame::Ping) => Step::Pong,
             (
                 ServerSession::Open(peer),
-                frame @ (ClientFrame::Send { .. } | ClientFrame::Ack { .. } | ClientFrame::Sync { .. }),
+                frame @ (ClientFrame::Send { .. }
+                | ClientFrame::Ack { .. }
+                | ClientFrame::Sync { .. }
+                | ClientFrame::Typing { .. }),
             ) => Step::Forward(peer, frame),
         }
     }

@@ -34,6 +34,7 @@ pub fn client_frames() -> Vec<(&'static str, ClientFrame)> {
         ("send", ClientFrame::Send { conversation: C, client_msg_id: ID, client_seq: ClientSeq(3), payload }),
         ("ack", ClientFrame::Ack { conversation: C, up_to_seq: Seq(9) }),
         ("sync", ClientFrame::Sync { conversation: C, since_seq: Seq(9) }),
+        ("typing", ClientFrame::Typing { conversation: C }),
     ]
 }
 
@@ -74,6 +75,7 @@ pub fn server_frames() -> Vec<(&'static str, ServerFrame)> {
         ),
         ("stale", ServerFrame::Stale { connect_count: 1_767_225_600, superseded: true }),
         ("come back", ServerFrame::ComeBack { after_ms: 417 }),
+        ("typing", ServerFrame::Typing { conversation: C, user: UserId(u64::MAX / 3) }),
         ("error", ServerFrame::Error { conversation: C, code: ErrorCode::NotAMember }),
     ]
 }

@@ -14,7 +14,7 @@ use super::websocket::{self, Fault, Flow, Incoming, Reader};
 use crate::hop::Hop;
 use crate::links::Pushed;
 use crate::net::BoxStream;
-use crate::observer::Point;
+use crate::observer::{Point, Unfit};
 use crate::tasks::Task;
 use crate::work::Work;
 use bytes::Bytes;
@@ -25,7 +25,7 @@ use squall_core::rate::retry_after_ms;
 use squall_protocol::Codec;
 use squall_protocol::close::CloseReason;
 use squall_protocol::frames::ErrorCode;
-use squall_protocol::{ClientFrame, Refusal, ServerFrame, limits};
+use squall_protocol::{ClientFrame, ConversationId, Refusal, ServerFrame, limits};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
@@ -148,7 +148,7 @@ impl Connection {
         let mut turn = limits::FRAMES_A_TURN;
         loop {
             let Some(taken) = self.gateway.table().take(self.id, cx.waker()) else { return Poll::Ready(()) };
-            let Taken { frames, close, ended } = taken;
+            let Taken { frames, close, ended, has_notices } = taken;
             if ended {
                 return Poll::Ready(());
             }
@@ -175,6 +175,9 @@ impl Connection {
                 Closing::Requested(_) => continue,
                 Closing::No => {}
             }
+            if wrote && has_notices && self.take_notices(backlog) {
+                continue;
+            }
             ready!(self.poll_may_read(cx, backlog));
             if turn == 0 {
                 cx.waker().wake_by_ref();
@@ -191,6 +194,16 @@ impl Connection {
                 _ => return Poll::Ready(()),
             }
         }
+    }
+
+    /// Nothing waits to be written: it is the turn of notices. Whether there are any.
+    fn take_notices(&mut self, backlog: &mut Backlog) -> bool {
+        let due = self.gateway.table().take_notices(self.id, self.gateway.clock.now());
+        if let (Some(peer), 1..) = (self.session.peer(), due.stale) {
+            self.gateway.observer.passed(&Point::NoticesDropped { device: peer.device, notices: due.stale });
+        }
+        backlog.frames.extend(due.notices);
+        !backlog.frames.is_empty()
     }
 
     /// Keeps what could not be written or is not to be read yet; nothing, mostly.
@@ -395,6 +408,9 @@ impl Connection {
         if matches!(frame, ClientFrame::Ack { .. }) {
             self.acks_owed = self.acks_owed.saturating_sub(1);
         }
+        if let ClientFrame::Typing { conversation } = frame {
+            return self.forward_typing(peer, conversation, &frame);
+        }
         match frame {
             // It would have no answer anyway.
             ClientFrame::Ack { conversation, .. } if !conversation.is_open_to(user) => return,
@@ -427,6 +443,20 @@ impl Connection {
             let reason = Refusal::Busy;
             self.push(ServerFrame::Refused { conversation, client_msg_id, reason }, backlog);
         }
+    }
+
+    /// Hands on that a person is writing, unless they may not or have just been told to be. It has no answer.
+    fn forward_typing(&self, peer: Peer, conversation: ConversationId, frame: &ClientFrame) {
+        let why = if !conversation.is_open_to(peer.user) {
+            Unfit::NotAllowed
+        } else if !self.gateway.take_typing(peer, conversation) {
+            Unfit::TooSoon
+        } else if self.gateway.uplinks.forward_typing(self.id, peer, frame) != Pushed::Queued {
+            Unfit::NoRoom
+        } else {
+            return;
+        };
+        self.gateway.observer.passed(&Point::TypingDropped { user: peer.user, why });
     }
 
     fn heard(&mut self) {

@@ -35,6 +35,11 @@ pub async fn run(gateway: Arc<Gateway>) {
         tell_fill(observer, Level::Requests, Level::RequestBytes, requests);
         let registrations = uplinks.registries.iter().map(Queue::take_fill);
         tell_fill(observer, Level::Registrations, Level::RegistrationBytes, registrations);
+        let notices = uplinks.notices.iter().map(Queue::take_fill);
+        tell_fill(observer, Level::Notices, Level::NoticeBytes, notices);
+        let (notices, bytes) = gateway.table().notices.fill();
+        observer.stands(Level::DeviceNotices, notices, notices);
+        observer.stands(Level::DeviceNoticeBytes, bytes, bytes);
         gateway.tasks.tell_levels(observer);
         channels::follow_again(&gateway);
         let [followed, followers, bytes] = gateway.channels().levels();

@@ -14,12 +14,12 @@ use crate::observer::Point;
 use crate::tasks::Task;
 use crate::work::Work;
 use prost::Message;
-use squall_core::gateway::{Heard, Member};
+use squall_core::gateway::{About, Heard, Member};
 use squall_core::plant::{Plant, planted};
 use squall_protocol::close::CloseReason;
 use squall_protocol::frames::LogSpan;
 use squall_protocol::ids::rendezvous;
-use squall_protocol::wire::bus::{Subscription, Target, ToGateway, to_gateway};
+use squall_protocol::wire::bus::{self, Subscription, Target, ToGateway, to_gateway};
 use squall_protocol::{ConversationId, DeviceId, ServerFrame, UserId, limits, protobuf};
 use std::sync::Arc;
 
@@ -88,7 +88,27 @@ fn handle(gateway: &Gateway, message: ToGateway) {
                 row.close(CloseReason::Unacked);
             }
         }
+        Some(to_gateway::Message::Notice(notice)) => notify(gateway, notice),
         None => {}
+    }
+}
+
+/// Tells devices what they are told if there is room. Of a connection that is gone nobody is told: what is owed to it does that.
+fn notify(gateway: &Gateway, notice: bus::Notice) {
+    let frame = notice.frame.and_then(|frame| frame.frame).map(protobuf::server_from_wire);
+    // What is no notice is not from a shard of ours.
+    let Some(Ok(frame)) = frame else { return };
+    let Some(about) = About::of(&frame) else { return };
+    let mut frame = Outgoing::new(frame);
+    let now = gateway.clock.now();
+    let mut table = gateway.table();
+    for target in &notice.targets {
+        let (id, device) = (ConnectionId(target.connection), DeviceId(target.device));
+        let is_its =
+            table.get_device(id, device).is_some_and(|row| row.peer.is_some_and(|p| p.user.0 == target.user));
+        if is_its && !table.notify(id, about, &mut frame, now) {
+            gateway.observer.passed(&Point::NoticesDropped { device, notices: 1 });
+        }
     }
 }
 

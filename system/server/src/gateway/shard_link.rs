@@ -52,7 +52,8 @@ async fn run(gateway: Arc<Gateway>, dialler: Dialler, address: String, index: us
         .max_decoding_message_size(limits::MAX_INTERNAL_MESSAGE_BYTES);
     let queue = &gateway.uplinks.shards[index];
     queue.drop_older_than(limits::RESEND_AFTER);
-    let requests = queue.batches().map(|requests| Requests { requests });
+    let batches = queue.batches().beside(gateway.uplinks.notices[index].batches());
+    let requests = batches.map(|requests| Requests { requests });
     let mut replies = client.session(requests).await?.into_inner();
     gateway.observer.passed(&Point::LinkUp { to: &address });
     channels::follow_all(&gateway, index);

@@ -12,10 +12,11 @@ use crate::observer::{Observer, Point};
 use crate::tasks::Tasks;
 use squall_core::gateway::{Channels, Keys, Peer};
 use squall_core::rate::{Rates, UserLimits};
+use squall_core::typing::TypingRates;
 use squall_protocol::limits::{FRAMES_BOUGHT, FRAMES_BOUGHT_SHARE, FRAMES_PAUSE};
 use squall_protocol::wire::registry::SnapshotEnd;
 use squall_protocol::wire::registry::session_request::Request as SessionKind;
-use squall_protocol::{UserId, limits};
+use squall_protocol::{ConversationId, UserId, limits};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -40,6 +41,7 @@ pub struct Gateway {
     shortest_pause: Duration,
     frames_at_once: u32,
     sends: Mutex<Rates>,
+    typing: Mutex<TypingRates>,
     table: Mutex<Table>,
     /// Locked after the table, if both are.
     channels: Mutex<Channels>,
@@ -72,6 +74,7 @@ impl Gateway {
             shortest_pause: limits.frame_budget().fills_in().min(FRAMES_PAUSE),
             frames_at_once: (limits.frame_budget().burst / FRAMES_BOUGHT_SHARE).clamp(1, FRAMES_BOUGHT),
             sends: Mutex::new(Rates::new(limits.sends)),
+            typing: Mutex::default(),
             table: Mutex::new(Table::new(bounds.greetings, index, clock.wall_ms())),
             channels: Mutex::default(),
             follows: AtomicBool::new(false),
@@ -113,6 +116,12 @@ impl Gateway {
     pub fn take_send(&self, user: UserId) -> Result<(), Duration> {
         let mut sends = self.sends.lock().unwrap_or_else(PoisonError::into_inner);
         sends.take(user, 1, self.clock.now())
+    }
+
+    /// Whether a shard is to be told that this user is writing there.
+    pub fn take_typing(&self, peer: Peer, conversation: ConversationId) -> bool {
+        let mut typing = self.typing.lock().unwrap_or_else(PoisonError::into_inner);
+        typing.take(peer.user, peer.device, conversation, self.clock.now())
     }
 
     pub fn table(&self) -> MutexGuard<'_, Table> {

@@ -8,7 +8,8 @@ use super::outgoing::Outgoing;
 use bytes::Bytes;
 use slab::Slab;
 use squall_core::Time;
-use squall_core::gateway::Peer;
+use squall_core::gateway::{About, Due, Notices, Peer};
+use squall_core::plant::{Plant, planted};
 use squall_protocol::Codec;
 use squall_protocol::close::CloseReason;
 use squall_protocol::ids::mix;
@@ -89,6 +90,8 @@ pub struct Taken {
     pub frames: Vec<Bytes>,
     pub close: Option<CloseReason>,
     pub ended: bool,
+    /// Notices wait for when all else is written.
+    pub has_notices: bool,
 }
 
 impl ConnectionRow {
@@ -172,6 +175,8 @@ pub struct Table {
     /// How far shards have told their heads to connections for which one part was not enough.
     heads_told: BTreeMap<(ConnectionId, u32), ConversationId>,
     deadlines: BinaryHeap<Reverse<PackedDeadline>>,
+    /// What waits for devices until all else is written.
+    pub notices: Notices<Bytes>,
 }
 
 impl Table {
@@ -186,6 +191,7 @@ impl Table {
             most_greeting,
             heads_told: BTreeMap::new(),
             deadlines: BinaryHeap::new(),
+            notices: Notices::default(),
         }
     }
 
@@ -297,6 +303,7 @@ impl Table {
         self.get_mut(id)?;
         self.greeting.remove(&id);
         self.forget_heads(id);
+        self.notices.forget(id.0);
         Some(self.slots.remove(id.slot()))
     }
 
@@ -306,7 +313,28 @@ impl Table {
         if !row.waker.as_ref().is_some_and(|w| w.will_wake(waker)) {
             row.waker = Some(waker.clone());
         }
-        Some(Taken { frames: std::mem::take(&mut row.outbox), close: row.close, ended: row.ended })
+        let (frames, close, ended) = (std::mem::take(&mut row.outbox), row.close, row.ended);
+        Some(Taken { frames, close, ended, has_notices: self.notices.has(id.0) })
+    }
+
+    /// Tells a device something if there is room: it waits until all else that waits for the device is written. False: there is none.
+    pub fn notify(&mut self, id: ConnectionId, about: About, frame: &mut Outgoing, now: Time) -> bool {
+        let Some(row) = self.get_mut(id) else { return true };
+        if row.close.is_some() {
+            return true;
+        }
+        if planted(Plant::TypingInPlaceOfADelivery) && row.outbox.pop().is_some() {
+            row.push(frame);
+            return true;
+        }
+        let codec = row.codec;
+        row.wake();
+        self.notices.push(id.0, about, frame.bytes(codec), now)
+    }
+
+    /// The notices that a connection is to write now, for nothing else waits.
+    pub fn take_notices(&mut self, id: ConnectionId, now: Time) -> Due<Bytes> {
+        self.notices.take(id.0, now)
     }
 
     /// Heads are told from the first one on.

@@ -16,6 +16,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// The queues to other roles.
 pub struct Uplinks {
     pub shards: Vec<Queue<Request>>,
+    /// What goes to each shard when nothing else does.
+    pub notices: Vec<Queue<Request>>,
     pub registries: Vec<Queue<wire::SessionRequest>>,
     /// What each registry is still to be told. Locked after the table, if both are.
     registrations: Vec<Mutex<Registrations>>,
@@ -40,6 +42,7 @@ impl Uplinks {
         assert!(shards <= limits::MAX_SHARDS, "heads_awaited has a bit for each shard");
         Uplinks {
             shards: (0..shards).map(|_| Queue::stale_after(limits::RESEND_AFTER)).collect(),
+            notices: (0..shards).map(|_| Queue::of_notices()).collect(),
             registries: (0..registries).map(|_| Queue::default()).collect(),
             registrations: (0..registries).map(|_| Mutex::default()).collect(),
             sessions: (0..registries).map(|_| AtomicU32::new(0)).collect(),
@@ -73,6 +76,13 @@ impl Uplinks {
         let shard = rendezvous(key, self.shards.len() as u32);
         let request = Request { caller: Some(caller(id, peer)), request: Some(request) };
         self.shards[shard as usize].push_for(peer.user, request)
+    }
+
+    /// Tells a conversation's shard that somebody is writing, behind all else. What finds no room is dropped.
+    pub fn forward_typing(&self, id: ConnectionId, peer: Peer, frame: &ClientFrame) -> Pushed {
+        let (conversation, request) = relay::request_to_wire(frame);
+        let request = Request { caller: Some(caller(id, peer)), request: Some(request) };
+        self.notices[self.shard_of(conversation)].push_for(peer.user, request)
     }
 
     /// The shard that has this conversation.

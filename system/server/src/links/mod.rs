@@ -1,5 +1,6 @@
 //! The links between roles: gRPC over whatever stream the connector gives, long-lived, batched, reopened when lost.
 
+mod beside;
 mod codec;
 mod fill;
 mod grpc;
@@ -9,8 +10,9 @@ mod queue_tests;
 #[cfg(test)]
 mod tests;
 
+pub use beside::Beside;
 pub use codec::SliceCodec;
-pub use fill::tell_fill;
+pub use fill::{Fill, tell_fill};
 pub use grpc::{Dialler, LinkError, dial, guarded, incoming, keep_open, serve_grpc};
 pub use queue::{Pushed, Queue};
 

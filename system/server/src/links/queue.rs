@@ -1,15 +1,17 @@
 //! What waits for a link: pushed one by one, taken in batches by whichever stream is the link at the moment.
 //!
-//! **Invariants:** first in, first out; bounded in items and in bytes, each user to a share of both, each batch in bytes; only the newest
+//! **Invariants:** first in, first out; bounded in items and in bytes, each user to a share of both, each batch in bytes; notices that are stale are not taken; only the newest
 //! stream takes. An item is weighed once, as it comes. Guarded by the tests of `queue_tests.rs`, and in every simulated run by
 //! `sim/checks/src/bounded.rs`.
 
 use super::fill::Fill;
 use futures_util::Stream;
 use rustc_hash::FxHashMap;
+use squall_core::plant::{Plant, planted};
 use squall_protocol::UserId;
 use squall_protocol::limits::{
     MAX_BATCH, MAX_BATCH_BYTES, MAX_LINK_QUEUE, MAX_LINK_QUEUE_BYTES, MAX_LINK_SHARE, MAX_LINK_SHARE_BYTES,
+    MAX_NOTICE_BYTES, MAX_NOTICE_SHARE_BYTES, MAX_NOTICES, MAX_NOTICES_SHARE, NOTICE_STALE_AFTER,
 };
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -32,6 +34,29 @@ pub enum Pushed {
     Closed,
 }
 
+/// How much there may be at once.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    items: usize,
+    bytes: usize,
+    /// What one user may have of both.
+    share: usize,
+    share_bytes: usize,
+}
+
+const LINK: Bounds = Bounds {
+    items: MAX_LINK_QUEUE,
+    bytes: MAX_LINK_QUEUE_BYTES,
+    share: MAX_LINK_SHARE,
+    share_bytes: MAX_LINK_SHARE_BYTES,
+};
+const NOTICES: Bounds = Bounds {
+    items: MAX_NOTICES,
+    bytes: MAX_NOTICE_BYTES,
+    share: MAX_NOTICES_SHARE,
+    share_bytes: MAX_NOTICE_SHARE_BYTES,
+};
+
 struct Item<T> {
     at: Instant,
     owner: Option<UserId>,
@@ -47,6 +72,7 @@ struct Share {
 }
 
 struct Inner<T> {
+    bounds: Bounds,
     items: VecDeque<Item<T>>,
     bytes: usize,
     /// A row only while something of the user's waits.
@@ -67,11 +93,13 @@ pub struct Queue<T> {
     inner: Arc<Mutex<Inner<T>>>,
     /// What has waited longer is asked for again by whoever asked, and makes room for others.
     stale_after: Duration,
+    /// What has waited longer is not taken either: nobody wants to know of it any more.
+    drops_stale: bool,
 }
 
 impl<T> Clone for Queue<T> {
     fn clone(&self) -> Self {
-        Queue { inner: Arc::clone(&self.inner), stale_after: self.stale_after }
+        Queue { inner: Arc::clone(&self.inner), stale_after: self.stale_after, drops_stale: self.drops_stale }
     }
 }
 
@@ -97,27 +125,38 @@ impl<T> Inner<T> {
         Some(item)
     }
 
-    fn drop_older_than(&mut self, age: Duration, now: Instant) {
+    fn drop_older_than(&mut self, age: Duration, now: Instant) -> usize {
+        let before = self.items.len();
         while self.items.front().is_some_and(|item| now.duration_since(item.at) > age) {
             self.take_front();
         }
+        before - self.items.len()
     }
 
     fn has_room_for(&self, bytes: usize) -> bool {
-        self.items.len() < MAX_LINK_QUEUE && self.bytes + bytes <= MAX_LINK_QUEUE_BYTES
+        self.items.len() < self.bounds.items && self.bytes + bytes <= self.bounds.bytes
     }
 
     fn has_share_for(&self, owner: UserId, bytes: usize) -> bool {
-        self.shares
-            .get(&owner)
-            .is_none_or(|share| share.items < MAX_LINK_SHARE && share.bytes + bytes <= MAX_LINK_SHARE_BYTES)
+        let Bounds { share: items, share_bytes, .. } = self.bounds;
+        self.shares.get(&owner).is_none_or(|share| share.items < items && share.bytes + bytes <= share_bytes)
     }
 }
 
 impl<T> Queue<T> {
     /// A queue that gives up what has waited longer than this before it refuses anything.
     pub fn stale_after(stale_after: Duration) -> Self {
+        Queue::bounded(LINK, stale_after, false)
+    }
+
+    /// A small one for notices: what has waited for too long is dropped, and counts as refused.
+    pub fn of_notices() -> Self {
+        Queue::bounded(NOTICES, NOTICE_STALE_AFTER, !planted(Plant::StaleNoticeTold))
+    }
+
+    fn bounded(bounds: Bounds, stale_after: Duration, drops_stale: bool) -> Self {
         let inner = Inner {
+            bounds,
             items: VecDeque::new(),
             bytes: 0,
             shares: FxHashMap::default(),
@@ -128,7 +167,7 @@ impl<T> Queue<T> {
             taken: false,
             closed: false,
         };
-        Queue { inner: Arc::new(Mutex::new(inner)), stale_after }
+        Queue { inner: Arc::new(Mutex::new(inner)), stale_after, drops_stale }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner<T>> {
@@ -288,6 +327,9 @@ impl<T> Stream for Batches<T> {
         let mut inner = self.queue.lock();
         if inner.generation != self.generation {
             return Poll::Ready(None);
+        }
+        if self.queue.drops_stale {
+            inner.fill.refused += inner.drop_older_than(self.queue.stale_after, Instant::now());
         }
         if inner.items.is_empty() {
             if inner.closed {

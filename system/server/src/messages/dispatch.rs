@@ -6,6 +6,7 @@
 
 use super::dispatcher::{Plan, target};
 use super::followers;
+use super::notices;
 use super::readers::SharedReaders;
 use super::shard::Shard;
 use super::state::ShardState;
@@ -165,6 +166,9 @@ pub fn catch_up(shard: &Shard) {
 /// A registry has answered: carries out what waited for it.
 fn handle_answer(shard: &Shard, registry: u32, reply: wire::LookupReply) {
     let locations: Vec<Location> = reply.locations.iter().map(location).collect();
+    if notices::handle_answer(shard, registry, reply.request_id, &locations) {
+        return;
+    }
     for FanOut { plan, by_gateway } in fan_out(shard, registry, reply.request_id, &locations) {
         let (conversation, entry) = (plan.new.conversation, &plan.new.entry);
         shard.observer.worked(Work::Publication, by_gateway.len());
@@ -290,6 +294,7 @@ pub fn start(shard: &Arc<Shard>, dialler: &Dialler, registries: Vec<String>, bus
         );
     }
     shard.tasks.spawn(Task::Chore("housekeeping"), housekeeping(Arc::clone(shard)));
+    shard.tasks.spawn(Task::Chore("notices"), notices::run(Arc::clone(shard)));
 }
 
 async fn registry_link(
@@ -326,8 +331,8 @@ async fn bus_link(shard: Arc<Shard>, dialler: Dialler, address: String, bus: usi
     let mut client = BusClient::new(dial(&dialler, &address).await?);
     let queue = &shard.dispatcher.buses[bus];
     queue.drop_older_than(limits::REDELIVER_AFTER);
-    let publications =
-        queue.batches().map(|publications| squall_protocol::wire::bus::Publications { publications });
+    let batches = queue.batches().beside(shard.dispatcher.notices[bus].batches());
+    let publications = batches.map(|publications| squall_protocol::wire::bus::Publications { publications });
     shard.observer.passed(&Point::LinkUp { to: &address });
     client.publish(publications).await?;
     Ok(())
@@ -343,6 +348,7 @@ async fn housekeeping(shard: Arc<Shard>) {
         let overdue = shard.state().debts.handle_timeout(now, limits::MAX_REMINDERS);
         shard.dispatcher.look_up_overdue(overdue, now);
         followers::look_again(&shard);
+        notices::look_again(&shard);
         tell_levels(&shard);
     }
 }
@@ -355,6 +361,8 @@ fn tell_levels(shard: &Shard) {
     tell_fill(observer, Level::ToRegistry, Level::ToRegistryBytes, to_registries);
     let to_buses = dispatcher.buses.iter().map(Queue::take_fill);
     tell_fill(observer, Level::ToBus, Level::ToBusBytes, to_buses);
+    let notices = dispatcher.notices.iter().map(Queue::take_fill).chain([shard.notices.take_fill()]);
+    tell_fill(observer, Level::Notices, Level::NoticeBytes, notices);
     shard.sessions.tell_levels(observer);
     shard.tasks.tell_levels(observer);
     let followed = shard.followers.len();

@@ -3,6 +3,7 @@
 //! **Invariant:** look-ups in progress are bounded. Those for entries are `core::messages::Planner`'s; those for debts
 //! (`MAX_REMINDERS_OPEN`) are not waited for, for each debt comes again by itself. Guarded by `sim/checks/src/no_loss.rs`.
 
+use super::notices::Notice;
 use super::readers::Readers;
 use crate::links::Queue;
 use crate::storage::NewEntry;
@@ -14,6 +15,7 @@ use squall_protocol::frames::LogSpan;
 use squall_protocol::ids::rendezvous;
 use squall_protocol::wire::bus::{Delivery, Publication, Target, ToGateway, to_gateway};
 use squall_protocol::wire::registry as wire;
+use squall_protocol::wire::{bus, client};
 use squall_protocol::{ConversationId, Seq, UserId, limits, protobuf};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -50,6 +52,8 @@ pub struct Dispatcher {
     reminders: Mutex<Reminders>,
     pub registries: Vec<Queue<wire::LookupRequest>>,
     pub buses: Vec<Queue<Publication>>,
+    /// What goes to each bus when nothing else does.
+    pub notices: Vec<Queue<Publication>>,
 }
 
 impl Dispatcher {
@@ -58,6 +62,7 @@ impl Dispatcher {
             reminders: Mutex::default(),
             registries: (0..registries).map(|_| Queue::default()).collect(),
             buses: (0..buses).map(|_| Queue::stale_after(limits::REDELIVER_AFTER)).collect(),
+            notices: (0..buses).map(|_| Queue::of_notices()).collect(),
         }
     }
 
@@ -70,8 +75,13 @@ impl Dispatcher {
         self.reminders().open.clear();
     }
 
-    fn registry_of(&self, user: UserId) -> u32 {
+    pub fn registry_of(&self, user: UserId) -> u32 {
         rendezvous(user.0, self.registries.len() as u32)
+    }
+
+    /// Whether there is a link to this registry.
+    pub fn has_link(&self, registry: u32) -> bool {
+        self.registries[registry as usize].has_taker()
     }
 
     /// Asks a registry, if there is a link to it. A new link begins with all that has no answer.
@@ -115,12 +125,25 @@ impl Dispatcher {
         let payload = ToGateway { message: Some(message) }.encode_to_vec();
         let bus = rendezvous(u64::from(gateway), self.buses.len() as u32);
         // A full queue is a bus that is away: at most once, the debt remains.
-        let (queue, publication) =
-            (&self.buses[bus as usize], Publication { gateway, payload, user: cause.map(|user| user.0) });
+        let (queue, publication) = (
+            &self.buses[bus as usize],
+            Publication { gateway, payload, user: cause.map(|user| user.0), notice: false },
+        );
         match cause {
             Some(user) => queue.offer_for(user, publication),
             None => queue.offer(publication),
         }
+    }
+
+    /// Hands a notice for these connections of a gateway to its bus, behind all else. What finds no room is dropped.
+    pub fn notify(&self, gateway: u32, notice: &Notice, targets: &[Location]) {
+        let frame = client::ServerFrame { frame: Some(protobuf::server_to_wire(&notice.frame)) };
+        let targets = targets.iter().map(target).collect();
+        let message = to_gateway::Message::Notice(bus::Notice { frame: Some(frame), targets });
+        let payload = ToGateway { message: Some(message) }.encode_to_vec();
+        let place = rendezvous(u64::from(gateway), self.buses.len() as u32);
+        let publication = Publication { gateway, payload, user: Some(notice.cause.0), notice: true };
+        self.notices[place as usize].offer_for(notice.cause, publication);
     }
 
     /// Publishes one entry for these connections of a gateway.

@@ -1,7 +1,7 @@
 //! The messages role: a shard of all conversations, with a disk of its own.
 //!
 //! A gateway has a `session`, in which `requests` answers, with `pages` for what is read; `commit` makes what is `staged` durable and
-//! acks, `dispatch` plans and publishes, and `followers` are told of channels. They share a `shard`: its `state`, with a `cache` of logs and the `fences` of refusals, and its `dispatcher`, the look-ups in progress. The
+//! acks, `dispatch` plans and publishes, `followers` are told of channels, and `notices` go to whoever there is room for. They share a `shard`: its `state`, with a `cache` of logs and the `fences` of refusals, and its `dispatcher`, the look-ups in progress. The
 //! order is the invariant: commit, then ack, then publish.
 
 mod backoff;
@@ -11,6 +11,7 @@ mod dispatch;
 mod dispatcher;
 mod fences;
 mod followers;
+mod notices;
 mod pages;
 pub mod readers;
 mod requests;

@@ -84,7 +84,8 @@ fn conversation_of(request: &relay::Request) -> Option<ConversationId> {
         relay::Request::Frame(
             ClientFrame::Send { conversation, .. }
             | ClientFrame::Ack { conversation, .. }
-            | ClientFrame::Sync { conversation, .. },
+            | ClientFrame::Sync { conversation, .. }
+            | ClientFrame::Typing { conversation },
         ) => Some(*conversation),
         relay::Request::Frame(ClientFrame::Hello { .. } | ClientFrame::Ping | ClientFrame::Refresh { .. })
         | relay::Request::Heads(_) => None,
@@ -217,6 +218,8 @@ fn answer(
         relay::Request::Frame(ClientFrame::Hello { .. } | ClientFrame::Ping | ClientFrame::Refresh { .. }) => {
             unreachable!("`relay` lets none of these through")
         }
+        // A session takes it before it comes here.
+        relay::Request::Frame(ClientFrame::Typing { .. }) => {}
     }
     Ok(())
 }

@@ -9,13 +9,13 @@ use super::requests;
 use super::shard::Shard;
 use crate::level::Level;
 use crate::links::{Queue, tell_fill};
-use crate::observer::{Observer, Point};
+use crate::observer::{Observer, Point, Unfit};
 use crate::work::Work;
 use squall_core::plant::{Plant, planted};
 use squall_core::turns::Turns;
 use squall_protocol::wire::messages::request::Request as Kind;
 use squall_protocol::wire::messages::{Reply, Request};
-use squall_protocol::{Seq, UserId, limits, protobuf};
+use squall_protocol::{DeviceId, Seq, UserId, limits, protobuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
@@ -54,6 +54,7 @@ impl Session {
                 }
             }
             (Some(Kind::Follow(_) | Kind::Took(_) | Kind::Unfollow(_)), _) => self.handle_channel(shard, request),
+            (Some(Kind::Typing(_)), _) => handle_typing(shard, request),
             _ => requests::handle(shard, request, &self.replies),
         }
     }
@@ -110,6 +111,20 @@ impl Session {
         if !planted(Plant::ReadsOutliveTheirLink) {
             self.asked.notify_one();
         }
+    }
+}
+
+/// Somebody is writing: it waits to be judged. What is another shard's, or cannot be read, is not from a gateway of ours.
+fn handle_typing(shard: &Shard, request: Request) {
+    let (Some(caller), Some(Kind::Typing(typing))) = (request.caller, request.request) else { return };
+    let Ok(conversation) = protobuf::conversation_from_wire(typing.conversation) else { return };
+    let user = UserId(caller.user);
+    if !shard.share.has(conversation) || !conversation.is_open_to(user) {
+        return;
+    }
+    let now = shard.clock.now();
+    if !shard.notices.handle_typing(user, DeviceId(caller.device), conversation, now) {
+        shard.observer.passed(&Point::TypingDropped { user, why: Unfit::NoRoom });
     }
 }
 

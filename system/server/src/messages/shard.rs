@@ -8,6 +8,7 @@ use super::dispatch;
 use super::dispatcher::Dispatcher;
 use super::fences::Fences;
 use super::followers::Followers;
+use super::notices::Notices;
 use super::session::Sessions;
 use super::state::ShardState;
 use crate::clock::Clock;
@@ -48,6 +49,7 @@ pub struct Shard {
     pub dispatcher: Dispatcher,
     pub sessions: Sessions,
     pub followers: Followers,
+    pub notices: Notices,
     /// A group with more members is a channel.
     pub channel_above: u32,
     pub clock: Clock,
@@ -81,6 +83,7 @@ impl Shard {
             open_storage,
             growth: Mutex::new(Growth::new(limits)),
             followers: Followers::default(),
+            notices: Notices::new(dispatcher.registries.len()),
             channel_above: limits.channel_above,
             dispatcher,
             sessions: Sessions::default(),

@@ -153,6 +153,9 @@ pub fn steadier(from: &Scenario, _: &Failure<'_>) -> Vec<Candidate> {
         candidate(from, "one follow-up at most", |scenario| scenario.workload.follow_ups = 1),
         candidate(from, "limits as by default", |scenario| scenario.limits = Default::default()),
         candidate(from, "tokens that outlive the run", |scenario| scenario.tokens = Default::default()),
+        candidate(from, "nobody says that they write", |scenario| scenario.typing = Default::default()),
+        candidate(from, "nobody gives up what they write", |scenario| scenario.typing.given_up = 0.0),
+        candidate(from, "nobody writes on several devices", |scenario| scenario.typing.everywhere = 0.0),
         candidate(from, "heartbeat_interval as by default", |scenario| {
             scenario.workload.heartbeat_interval = Workload::default().heartbeat_interval;
         }),

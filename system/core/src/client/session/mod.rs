@@ -5,9 +5,11 @@
 
 mod timeouts;
 mod tokens;
+mod typing;
 
 use super::output::{Output, Shown, Via};
 use super::thread::{Lack, Thread};
+use super::typing::Typists;
 use crate::plant::{Plant, planted};
 use crate::time::{MaybeTime, Time};
 use squall_protocol::ids::mix;
@@ -64,8 +66,6 @@ pub struct ClientSession {
     user: UserId,
     device: DeviceId,
     connect_count: u64,
-    /// When a connection with a higher count last took this one's place.
-    superseded_at: MaybeTime,
     /// Attempts since the last connection that lasted.
     attempts: u8,
     /// When the last one was welcomed.
@@ -82,6 +82,17 @@ pub struct ClientSession {
     next_asked_again: u32,
     /// In order of id.
     threads: Vec<Thread>,
+    /// What it mostly has nothing of.
+    aside: Option<Box<Aside>>,
+}
+
+/// What few devices have something of at a time: the others pay for a pointer.
+#[derive(Debug, Clone, Default)]
+struct Aside {
+    /// When a connection with a higher count last took this one's place.
+    superseded_at: MaybeTime,
+    /// Whom it shows as writing.
+    typists: Typists,
 }
 
 impl ClientSession {
@@ -91,7 +102,6 @@ impl ClientSession {
             user,
             device,
             connect_count: 0,
-            superseded_at: MaybeTime::NONE,
             attempts: 0,
             welcomed: Time::ZERO,
             phase: Phase::Away,
@@ -101,6 +111,7 @@ impl ClientSession {
             forgetful: false,
             next_asked_again: 0,
             threads: Vec::new(),
+            aside: None,
         }
     }
 
@@ -216,7 +227,8 @@ impl ClientSession {
     /// Bytes that it holds beside its own row.
     pub fn held_bytes(&self) -> usize {
         let threads = self.threads.iter().map(Thread::held_bytes).sum::<usize>();
-        self.threads.capacity() * size_of::<Thread>() + threads
+        let aside = self.aside.as_ref().map_or(0, |aside| size_of::<Aside>() + aside.typists.held_bytes());
+        self.threads.capacity() * size_of::<Thread>() + threads + aside
     }
 
     /// The person takes the device up: it connects at once.
@@ -224,7 +236,10 @@ impl ClientSession {
         if matches!(self.phase, Phase::Away | Phase::Stopped) {
             self.attempts = 0;
             self.refusals = 0;
-            self.superseded_at = MaybeTime::NONE;
+            if let Some(aside) = &mut self.aside {
+                aside.superseded_at = MaybeTime::NONE;
+            }
+            self.tidy();
             self.connect(now, out);
         }
     }
@@ -235,6 +250,10 @@ impl ClientSession {
             out.push(Output::Disconnect("away"));
         }
         self.phase = Phase::Away;
+        if let Some(aside) = &mut self.aside {
+            aside.typists.clear(out);
+        }
+        self.tidy();
     }
 
     fn connect(&mut self, now: Time, out: &mut Vec<Output>) {
@@ -360,6 +379,10 @@ impl ClientSession {
             }
             // A connection that is not, or no longer, in use ends by itself.
             ServerFrame::ComeBack { .. } => {}
+            ServerFrame::Typing { conversation, user } if self.is_online() => {
+                self.aside.get_or_insert_default().typists.handle_typing(conversation, user, now, out);
+            }
+            ServerFrame::Typing { .. } => {}
         }
     }
 
@@ -378,7 +401,7 @@ impl ClientSession {
             Phase::Away | Phase::Offline { .. } | Phase::Connecting { .. } | Phase::Stopped => return,
         };
         if superseded && highest > connected_as {
-            let before = self.superseded_at.replace(now);
+            let before = self.aside.get_or_insert_default().superseded_at.replace(now);
             if before.is_some_and(|before| now.since(before) <= SUPERSEDED_TWICE_WITHIN) {
                 self.phase = Phase::Stopped;
                 out.push(Output::Disconnect("open elsewhere"));
@@ -484,6 +507,9 @@ impl ClientSession {
             true => (via != Via::Ack, thread.head),
             false => (ack, thread.shown),
         };
+        if self.aside.is_some() && !planted(Plant::TypingOutlivesItsMessage) {
+            self.end_typing(conversation, first, out);
+        }
         if via != Via::Ack {
             self.settle_own(conversation, first, now, out);
         }

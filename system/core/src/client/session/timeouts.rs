@@ -17,6 +17,11 @@ impl ClientSession {
 
     /// When `handle_timeout` has something to do.
     pub fn poll_timeout(&self) -> Time {
+        let typing = self.aside.as_ref().map_or(Time::NEVER, |aside| aside.typists.poll_timeout());
+        self.poll_phase().min(typing)
+    }
+
+    fn poll_phase(&self) -> Time {
         match self.phase {
             Phase::Away | Phase::Stopped => Time::NEVER,
             Phase::Offline { retry_at } => retry_at,
@@ -35,6 +40,10 @@ impl ClientSession {
     }
 
     pub fn handle_timeout(&mut self, now: Time, out: &mut Vec<Output>) {
+        if let Some(aside) = &mut self.aside {
+            aside.typists.handle_timeout(now, out);
+            self.tidy();
+        }
         match self.phase {
             Phase::Away | Phase::Stopped => {}
             Phase::Stale { until, .. } => {
