@@ -114,7 +114,7 @@ impl Forecast {
             up_bytes_per_s: heartbeats * wire.ping
                 + sends_per_s * wire.send
                 + said * wire.typing
-                + deliveries_per_s * wire.ack
+                + deliveries_per_s * wire.ack * (1.0 + scenario.receipts.readers)
                 + returns * (wire.hello + HANDSHAKE_BYTES),
             down_bytes_per_s: heartbeats * wire.pong
                 + sends_per_s * wire.sent

@@ -13,8 +13,8 @@ use squall_core::Time;
 use squall_history::{Entity, Event, Kind, Via, What, payload_hash};
 use squall_protocol::ids::mix;
 use squall_protocol::{
-    ClientFrame, ClientMsgId, ClientSeq, Codec, ConversationId, DeviceId, LogSpan, Payload, Seq, ServerFrame,
-    UserId,
+    ClientFrame, ClientMsgId, ClientSeq, Codec, ConversationId, DeviceId, LogSpan, Payload, Receipts, Seq,
+    ServerFrame, UserId,
 };
 use squall_scenarios::{FaultKind, Scenario};
 use std::sync::Arc;
@@ -406,6 +406,18 @@ impl<C: Copy + Eq> Liars<C> {
             | ServerFrame::Error { .. }
             | ServerFrame::Stale { .. }
             | ServerFrame::ComeBack { .. } => {}
+            ServerFrame::Receipts { receipts } => self.is_told(index, receipts, now, sink),
+        }
+    }
+
+    /// Who has read what is no business of a stranger.
+    fn is_told(&self, index: u32, receipts: Vec<Receipts>, now: Time, sink: &mut impl Sink) {
+        if self.liars[index as usize].sort != Sort::Stranger {
+            return;
+        }
+        for Receipts { conversation, users, counts } in receipts {
+            let at = Entity::Device(DeviceId(self.first + u64::from(index)));
+            sink.event(Event { t: now.0, at, kind: Kind::Receipts { conversation, users, counts } });
         }
     }
 
@@ -454,6 +466,7 @@ fn strangers_lie(step: u32, foreign: &Conversation, own: UserId, index: u32, dra
         0 => send(text()),
         1 => ClientFrame::Ack { conversation, up_to_seq: Seq(1 << 40) },
         2 => ClientFrame::Sync { conversation, since_seq: Seq::ZERO },
+        8 => ClientFrame::Read { conversation, up_to_seq: Seq(1 << 40) },
         // A group of the name that two others have for theirs, with them or without.
         3 => {
             let others = foreign.members.iter().filter(|_| draw & 2 == 0).copied();
@@ -514,6 +527,7 @@ mod tests {
         match frame {
             ClientFrame::Send { .. } => Some("send"),
             ClientFrame::Ack { .. } => Some("ack"),
+            ClientFrame::Read { .. } => Some("read"),
             ClientFrame::Sync { .. } => Some("sync"),
             ClientFrame::Typing { .. } => Some("typing"),
             ClientFrame::Hello { .. } | ClientFrame::Ping | ClientFrame::Refresh { .. } => None,

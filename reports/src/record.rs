@@ -270,6 +270,11 @@ pub struct MessageCounts {
     pub typing_said: u64,
     #[serde(default, skip_serializing_if = "is_zero")]
     pub typing_shown: u64,
+    /// Frames that said how far a person has read, and times that a device learnt how far others have.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub reads: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub receipts: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

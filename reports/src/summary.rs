@@ -185,6 +185,14 @@ fn totals(out: &mut String, run: &RunRecord) {
         let (said, shown) = (grouped(m.typing_said), grouped(m.typing_shown));
         let _ = writeln!(out, "  typing    {said} said, {shown} told");
     }
+    if m.reads + m.receipts > 0 {
+        let _ = writeln!(
+            out,
+            "            {} reads, {} times told of receipts",
+            grouped(m.reads),
+            grouped(m.receipts)
+        );
+    }
     let _ = writeln!(
         out,
         "  clients   {}, at most {} connected, {} connects, {} reconnects",

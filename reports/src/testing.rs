@@ -42,6 +42,8 @@ pub(crate) fn passed() -> RunRecord {
             displayed: 24_000,
             duplicates_discarded: 100,
             synced: 640,
+            reads: 0,
+            receipts: 0,
             refused: 2,
             typing_said: 0,
             typing_shown: 0,

@@ -52,6 +52,7 @@ mod parse;
 pub mod people;
 mod problem;
 mod reader;
+pub mod receipts;
 mod schema;
 mod span;
 mod target;

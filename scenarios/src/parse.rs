@@ -93,6 +93,10 @@ fn scenario(table: &mut Table<'_, '_>) -> Scenario {
         table.field("everywhere", &mut scenario.typing.everywhere);
         table.field("given_up", &mut scenario.typing.given_up);
     });
+    table.section("receipts", |table| {
+        table.field("readers", &mut scenario.receipts.readers);
+        table.field("within", &mut scenario.receipts.within);
+    });
     table.section("population", |table| population(table, &mut scenario.population));
     table.section("workload", |table| workload(table, &mut scenario.workload));
     if let Some(rate) = scenario.workload.rate.take() {

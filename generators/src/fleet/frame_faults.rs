@@ -47,6 +47,7 @@ pub enum FrameKind {
     Hello,
     Send,
     Ack,
+    Read,
     Sync,
     Ping,
     Refresh,
@@ -63,6 +64,7 @@ pub enum FrameKind {
     ComeBack,
     Refreshed,
     IsTyping,
+    Receipts,
 }
 
 impl FrameKind {
@@ -71,6 +73,7 @@ impl FrameKind {
             ClientFrame::Hello { .. } => FrameKind::Hello,
             ClientFrame::Send { .. } => FrameKind::Send,
             ClientFrame::Ack { .. } => FrameKind::Ack,
+            ClientFrame::Read { .. } => FrameKind::Read,
             ClientFrame::Sync { .. } => FrameKind::Sync,
             ClientFrame::Ping => FrameKind::Ping,
             ClientFrame::Refresh { .. } => FrameKind::Refresh,
@@ -92,6 +95,7 @@ impl FrameKind {
             ServerFrame::ComeBack { .. } => FrameKind::ComeBack,
             ServerFrame::Refreshed { .. } => FrameKind::Refreshed,
             ServerFrame::Typing { .. } => FrameKind::IsTyping,
+            ServerFrame::Receipts { .. } => FrameKind::Receipts,
         }
     }
 }

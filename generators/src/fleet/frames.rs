@@ -99,6 +99,10 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
             ClientFrame::Ack { conversation, up_to_seq } => {
                 sink.event(Event { t: now.0, at, kind: Kind::Ack { conversation, up_to: up_to_seq } });
             }
+            ClientFrame::Read { conversation, up_to_seq } => {
+                self.totals.reads += 1;
+                sink.event(Event { t: now.0, at, kind: Kind::Read { conversation, up_to: up_to_seq } });
+            }
             ClientFrame::Sync { conversation, since_seq } => {
                 sink.event(Event { t: now.0, at, kind: Kind::Sync { conversation, since: since_seq } });
             }

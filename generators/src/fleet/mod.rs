@@ -12,6 +12,7 @@ mod memory;
 mod missing;
 mod outputs;
 mod presence;
+mod reading;
 mod reinstall;
 mod rows;
 mod sink;
@@ -39,6 +40,7 @@ use balancer::Balancer;
 use frames::KeptFrames;
 use missing::Missing;
 use presence::Presence;
+use reading::Reading;
 use rows::Rows;
 use squall_core::Time;
 use squall_core::client::{ClientSession, Output, Phase};
@@ -107,7 +109,7 @@ impl Default for Gone {
 const ADDED_AT_ONCE: usize = 512;
 
 /// There are millions of them.
-const _: () = assert!(size_of::<Client<(u32, u32)>>() <= 200);
+const _: () = assert!(size_of::<Client<(u32, u32)>>() <= 208);
 
 /// A frame that has arrived in part, and what the network has not taken yet.
 #[derive(Default)]
@@ -153,6 +155,7 @@ pub struct Fleet<L: LastMile, F> {
     /// How often clients have been installed anew, of those that have.
     lives: BTreeMap<u32, u16>,
     queue: Timers,
+    reading: Reading,
     totals: FleetTotals,
     corners: Corners,
     masks: u64,
@@ -184,6 +187,9 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
         let client = |index| {
             let mut session = ClientSession::new(population.user_of_device(index), population.device(index));
             session.set_heartbeat_interval(heartbeat);
+            if scenario.receipts.are_kept() {
+                session.keep_receipts();
+            }
             Client {
                 session,
                 conn: None,
@@ -214,6 +220,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
             clients: Rows::new(part.devices(&population), client),
             lives: BTreeMap::new(),
             queue: Timers::default(),
+            reading: Reading::new(&scenario.receipts, seed),
             totals: FleetTotals::default(),
             corners: Corners::default(),
             masks: 0,
@@ -405,6 +412,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                 Timer::Found(group) => self.found(group, now, sink),
                 Timer::LateFrame(number) => self.release(number, now, sink),
                 Timer::Typing(user, n) => self.says_typing(user, n, now, sink),
+                Timer::Read(client) => self.read_next(client, now, sink),
             }
         }
     }

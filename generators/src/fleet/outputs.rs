@@ -5,7 +5,7 @@ use squall_core::Time;
 use squall_core::client::{Output, ResendCause, Shown, Via as ShownVia};
 use squall_history::{Entity, Event, Kind, Via, What, payload_hash};
 use squall_protocol::ids::Name;
-use squall_protocol::{ClientFrame, Payload, Refusal, Seq};
+use squall_protocol::{ClientFrame, Payload, Receipts, Refusal, Seq};
 use std::time::Duration;
 
 impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
@@ -118,6 +118,10 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                 }
                 event(Kind::Skip { conversation, from, to });
             }
+            Output::Receipts(Receipts { conversation, users, counts }) => {
+                self.totals.receipts += 1;
+                event(Kind::Receipts { conversation, users, counts });
+            }
             Output::Discarded { conversation, seq, client_msg_id } => {
                 self.totals.discarded += 1;
                 event(Kind::Discard { conversation, seq, client_msg_id });
@@ -157,6 +161,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                 is_from_elsewhere: own.is_none() && sending.is_some(),
             }));
         }
+        let is_others = entry.sender != client.session.user() && matches!(entry.payload, Payload::Text(_));
         sink.event(Event {
             t: now.0,
             at: Entity::Device(client.device()),
@@ -171,6 +176,9 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                 via: via_of(via),
             },
         });
+        if is_others {
+            self.is_to_be_read(index, conversation, entry.seq, now);
+        }
     }
 }
 

@@ -48,6 +48,9 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
         let (user, number) = (session.user(), session.device());
         let mut anew = ClientSession::new(user, number);
         anew.set_heartbeat_interval(self.heartbeat);
+        if self.reading.is_on() {
+            anew.keep_receipts();
+        }
         anew.set_connect_count(if client.is_multiple_of(2) { 0 } else { session.connect_count() / 2 });
         *session = anew;
         *life += 1;

@@ -22,6 +22,8 @@ pub(super) enum Timer {
     LateFrame(u32),
     /// It is said that a user is writing what they send next, with its number.
     Typing(u32, u32),
+    /// A client's person reads what was shown first of what they have not read.
+    Read(u32),
 }
 
 /// A timer in eight bytes, in the same order: kind, then whom it concerns, then a number.
@@ -31,11 +33,11 @@ struct Packed(u64);
 const _: () = assert!(size_of::<(Time, Packed)>() == 16);
 
 impl Packed {
-    const NUMBER_BITS: u32 = 29;
+    const NUMBER_BITS: u32 = 28;
     const KIND_SHIFT: u32 = 32 + Self::NUMBER_BITS;
 
     /// # Panics
-    /// When something has a number of 2^29, which nobody reaches who has a turn of a second or more.
+    /// When something has a number of 2^28, which nobody reaches who has a turn of a second or more.
     fn new(timer: Timer) -> Self {
         let (kind, whom, number) = match timer {
             Timer::Session(client) => (0, client, 0),
@@ -46,6 +48,7 @@ impl Packed {
             Timer::Found(group) => (5, group, 0),
             Timer::LateFrame(number) => (6, number, 0),
             Timer::Typing(user, n) => (7, user, n),
+            Timer::Read(client) => (8, client, 0),
         };
         assert!(number >> Self::NUMBER_BITS == 0, "{timer:?} has a number beyond what a timer holds");
         Packed(kind << Self::KIND_SHIFT | u64::from(whom) << Self::NUMBER_BITS | u64::from(number))
@@ -62,7 +65,8 @@ impl Packed {
             4 => Timer::Membership(whom, number),
             5 => Timer::Found(whom),
             6 => Timer::LateFrame(whom),
-            _ => Timer::Typing(whom, number),
+            7 => Timer::Typing(whom, number),
+            _ => Timer::Read(whom),
         }
     }
 }
@@ -100,7 +104,7 @@ mod tests {
     fn timers() -> Vec<Timer> {
         let few = [0, 1, 7, u32::MAX];
         let numbered = |make: fn(u32, u32) -> Timer| {
-            few.into_iter().flat_map(move |whom| [0, 1, (1 << 29) - 1].map(|number| make(whom, number)))
+            few.into_iter().flat_map(move |whom| [0, 1, (1 << 28) - 1].map(|number| make(whom, number)))
         };
         let mut all = Vec::new();
         all.extend(few.map(Timer::Session));
@@ -111,6 +115,7 @@ mod tests {
         all.extend(few.map(Timer::Found));
         all.extend(few.map(Timer::LateFrame));
         all.extend(numbered(Timer::Typing));
+        all.extend(few.map(Timer::Read));
         all
     }
 
@@ -127,6 +132,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "beyond what a timer holds")]
     fn a_number_that_does_not_fit_is_told() {
-        Timers::default().push(Time(0), Timer::Send(1, 1 << 29));
+        Timers::default().push(Time(0), Timer::Send(1, 1 << 28));
     }
 }

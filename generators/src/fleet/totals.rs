@@ -16,6 +16,9 @@ pub struct FleetTotals {
     pub discarded: u64,
     pub synced: u64,
     pub frames: u64,
+    /// Frames that said how far a person has read, and times that a device was told how far others have.
+    pub reads: u64,
+    pub receipts: u64,
     /// Newer tokens that were taken over an open connection.
     pub refreshes: u64,
     /// Connections that a gateway closed for a token.

@@ -27,6 +27,11 @@ impl Draws {
         Draws::new(key(seed, "typing"))
     }
 
+    /// A stream of their own for receipts, for the same reason.
+    pub fn receipts(seed: u64) -> Self {
+        Draws::new(key(seed, "receipts"))
+    }
+
     /// A value of this strategy.
     pub fn of<S: Strategy>(&mut self, strategy: S) -> S::Value {
         strategy.new_tree(&mut self.0).expect("none of our strategies rejects").current()

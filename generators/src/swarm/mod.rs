@@ -38,6 +38,7 @@ pub fn draw(seed: u64) -> Scenario {
     scenario.phases.liveness_bound = (!unnoticed).then_some(QUIET);
     tokens(&mut draws, &mut scenario);
     typing(&mut Draws::typing(seed), &mut scenario);
+    receipts(&mut Draws::receipts(seed), &mut scenario);
     scenario
 }
 
@@ -52,6 +53,14 @@ fn typing(draws: &mut Draws, scenario: &mut Scenario) {
     typing.every = draws.pick(&[Span::from_millis(200), Span::from_secs(1), Span::from_secs(3)]);
     typing.given_up = draws.pick(&[0.0, 0.3]);
     typing.everywhere = draws.pick(&[0.0, 0.5, 1.0]);
+}
+
+/// People who say what they have read, in a third of all seeds.
+fn receipts(draws: &mut Draws, scenario: &mut Scenario) {
+    if draws.chance(0.35) {
+        scenario.receipts.readers = if draws.chance(0.5) { 0.5 } else { 1.0 };
+        scenario.receipts.within = draws.ms(500, 10_000);
+    }
 }
 
 /// Tokens that expire while the storm goes on, last of all so that nothing else is drawn anew for it; and then, at times, a gateway whose

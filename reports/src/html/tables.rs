@@ -114,6 +114,8 @@ pub fn counts(out: &mut String, run: &RunRecord) {
         ("duplicates discarded", m.duplicates_discarded),
         ("synced", m.synced),
         ("refused", m.refused),
+        ("reads", m.reads),
+        ("receipts told", m.receipts),
     ];
     if m.typing_said > 0 {
         messages.extend([("typing said", m.typing_said), ("typing told", m.typing_shown)]);

@@ -304,6 +304,8 @@ fn messages(records: &[&RunRecord]) -> MessageCounts {
         all.synced += m.synced;
         all.typing_said += m.typing_said;
         all.typing_shown += m.typing_shown;
+        all.reads += m.reads;
+        all.receipts += m.receipts;
     }
     all
 }

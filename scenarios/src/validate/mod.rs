@@ -28,6 +28,8 @@ impl Scenario {
         findings.span("typing.every", self.typing.every, Span::from_millis(10)..=Span::from_secs(600));
         findings.number("typing.everywhere", self.typing.everywhere, 0.0..=1.0);
         findings.number("typing.given_up", self.typing.given_up, 0.0..=1.0);
+        findings.number("receipts.readers", self.receipts.readers, 0.0..=1.0);
+        findings.span("receipts.within", self.receipts.within, Span::from_millis(1)..=Span::from_secs(600));
         network(self, &mut findings);
         costs(self, &mut findings);
         population(self, &mut findings);

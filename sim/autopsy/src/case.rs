@@ -140,6 +140,11 @@ impl<'a> Case<'a> {
             .collect()
     }
 
+    /// Whether the story's device is this user's.
+    pub fn is_about_user(&self, user: UserId) -> bool {
+        self.subject.device.is_some_and(|device| self.story.user_of(device) == Some(user))
+    }
+
     /// When the device had the ack of its message.
     pub fn acked(&self, message: ClientMsgId) -> Option<(u64, Seq)> {
         self.events().find_map(|event| match &event.kind {

@@ -36,6 +36,7 @@ fn asked_key(device: DeviceId, asked: Asked) -> String {
     match asked {
         Asked::Send { client_msg_id, .. } => format!("up {client_msg_id}"),
         Asked::Ack { up_to } => format!("up {device} ack {up_to}"),
+        Asked::Read { up_to } => format!("up {device} read {up_to}"),
         Asked::Sync { since } => format!("up {device} sync {since}"),
     }
 }

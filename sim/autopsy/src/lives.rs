@@ -27,7 +27,6 @@ pub fn tell_apart(events: &mut [Event]) {
         let now = |number: &mut DeviceId| *number = lives.get(number).copied().unwrap_or(*number);
         match &mut event.kind {
             Kind::Publish { devices, .. } => devices.iter_mut().for_each(now),
-            Kind::Cursor { device, .. } => now(device),
             Kind::Hop(hop) => {
                 let sender = message_of(hop).and_then(|message| senders.get(&message)).copied();
                 hop.devices_mut(|device| match sender.filter(|life| number_of(*life) == *device) {

@@ -124,6 +124,7 @@ fn of_device(case: &Case<'_>, focus: &Focus, device: DeviceId, kind: &Kind) -> O
             say(format!("asks for what comes after seq {since}"))
         }
         Kind::Ack { up_to, .. } if focus.at(*up_to) => say(format!("acks up to seq {up_to}")),
+        Kind::Read { up_to, .. } if focus.at(*up_to) => say(format!("says that seq {up_to} is read")),
         _ => None,
     }
 }
@@ -178,8 +179,8 @@ fn of_host(case: &Case<'_>, focus: &Focus, host: u16, kind: &Kind) -> Option<Wha
         Kind::Append { seq, client_msg_id, .. } if focus.about(*client_msg_id) => {
             say(format!("knows that {} is committed: seq {seq}", named(case, focus, *client_msg_id)))
         }
-        Kind::Cursor { device, up_to, .. } if focus.is_device(*device) && focus.at(*up_to) => {
-            on_disk(format!("the cursor of device {device} stands at seq {up_to}"))
+        Kind::Cursor { user, up_to, .. } if focus.at(*up_to) && case.is_about_user(*user) => {
+            on_disk(format!("the cursor of user {user} stands at seq {up_to}"))
         }
         Kind::Hop(hop) => of_hop(case, focus, hop, &say, &on_disk),
         _ => None,

@@ -21,14 +21,14 @@ fn judge(fact: &Fact, facts: &Facts, tally: &mut Tally) {
     match fact {
         // An insider acks what it likes, and loses what it has not seen.
         Fact::Cursor { pair, .. } | Fact::AckedAhead { pair, .. }
-            if facts.is_insider(*pair) => {}
+            if facts.is_insiders(*pair) => {}
         Fact::Cursor { pair, up_to } => judge_cursor(*pair, *up_to, facts, tally),
-        Fact::StrayCursor { who: (user, number), conversation } => tally.violate(|| {
+        Fact::StrayCursor { user, conversation, up_to } => tally.violate(|| {
             let id = facts.conversations[*conversation].id;
             let sentence = format!(
-                "On disk user {user} has a cursor in conversation {id} as device {number}, which is another person's and which they have never used."
+                "On disk user {user}, of whom no device was ever seen, has a cursor at seq {up_to} of conversation {id}."
             );
-            facts.violation(NAME, *conversation, None, None, None, sentence)
+            facts.violation(NAME, *conversation, None, Some(*up_to), None, sentence)
         }),
         Fact::AckedAhead { pair, up_to } => tally.violate(|| {
             let row = &facts.pairs[*pair];
@@ -60,8 +60,8 @@ fn judge_cursor(pair: u32, up_to: Seq, facts: &Facts, tally: &mut Tally) {
         let message = facts.at(row.conversation, row.acked_up_to.saturating_add(1));
         let at_stake = message.map_or(String::new(), |message| format!(" {} is at stake.", facts.name(message)));
         let sentence = format!(
-            "The cursor of {} in conversation {id} stands at seq {up_to} on disk, but the device has acked up to seq {acked} only.{at_stake}",
-            facts.name_device(row.device),
+            "The cursor of {} in conversation {id} stands at seq {up_to} on disk, but their devices have acked up to seq {acked} only.{at_stake}",
+            facts.name_user(row.device),
         );
         facts.violation(NAME, row.conversation, Some(row.device), Some(acked.next()), message, sentence)
     });
@@ -92,21 +92,28 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_acks_under_a_guessed_number_moves_no_cursor_of_its_device() {
+    fn what_any_device_of_a_user_has_acked_moves_the_user_s_cursor() {
         let mut history = History::chat();
-        history.guess(9, 1, 2).ack(9, 1_000).cursor_of(1, 2, 2);
+        history.device(22, 2).display(22, 1, 1).display(22, 2, 2).ack(2, 1).ack(22, 2).cursor(2, 2);
+        assert_eq!(history.audit().violated_checks(), [""; 0]);
+    }
+
+    #[test]
+    fn what_somebody_acks_under_a_guessed_number_moves_no_cursor_of_its_user() {
+        let mut history = History::chat();
+        history.guess(9, 1, 2).ack(9, 1_000).cursor_of(1, 2);
         assert_eq!(history.ack(2, 1).cursor(2, 1).audit().violated_checks(), [""; 0]);
-        history.cursor_of(2, 2, 2);
+        history.cursor_of(2, 2);
         history.audit().violated(NAME, 2);
     }
 
     #[test]
-    fn a_cursor_of_somebody_who_has_never_used_that_number_is_named() {
+    fn a_cursor_of_somebody_who_has_no_device_is_named() {
         let mut history = History::chat();
-        history.cursor_of(1, 2, 1);
+        history.cursor_of(77, 1);
         let report = history.audit().report(NAME);
         let found = report.first.expect("it is violated");
-        assert!(found.message.contains("as device 2, which is another person's"), "{}", found.message);
+        assert!(found.message.contains("of whom no device was ever seen"), "{}", found.message);
     }
 
     #[test]

@@ -40,8 +40,8 @@ fn left_behind(behind: &Behind, facts: &Facts) -> Violation {
     let row = &facts.pairs[behind.pair];
     let (up_to, cursor) = (Seq(u64::from(behind.up_to)), Seq(u64::from(behind.cursor)));
     let stands = match behind.cursor {
-        0 => "it has no cursor there".to_owned(),
-        _ => format!("its cursor stands at seq {cursor}"),
+        0 => "its user has no cursor there".to_owned(),
+        _ => format!("its user's cursor stands at seq {cursor}"),
     };
     let sentence = format!(
         "{} acked up to seq {up_to} in conversation {} at {:.1} s, on a way that nothing had harmed, and {:.1} s later {stands} on disk.",
@@ -87,7 +87,7 @@ mod tests {
         history.cursor_moved(2, 1).wait(BOUND + 1_000).resend(1, 1);
         let found = history.audit().violated(NAME, 2);
         assert_eq!(found.device.map(|device| device.0), Some(2));
-        assert!(found.message.contains("its cursor stands at seq 1 on disk"), "{}", found.message);
+        assert!(found.message.contains("cursor stands at seq 1 on disk"), "{}", found.message);
     }
 
     #[test]

@@ -39,7 +39,7 @@ fn judge_cursor(pair: u32, before: u32, up_to: Seq, facts: &Facts, tally: &mut T
         let message = facts.at(row.conversation, before);
         let sentence = format!(
             "The cursor of {} in conversation {} stands at seq {up_to} on disk, after it had stood at seq {before}.",
-            facts.name_device(row.device),
+            facts.name_user(row.device),
             facts.conversations[row.conversation].id,
         );
         facts.violation(NAME, row.conversation, Some(row.device), Some(up_to), message, sentence)

@@ -28,6 +28,7 @@ mod no_vain_syncs;
 mod nothing_unsent;
 mod properties;
 mod property;
+mod receipts_hold;
 mod report;
 mod rules;
 mod same_order;
@@ -49,7 +50,7 @@ use facts::{Fact, Facts};
 use property::Property;
 use report::Tally;
 use squall_history::Event;
-use squall_protocol::{ConversationId, DeviceId, Seq, UserId, Who};
+use squall_protocol::{ConversationId, Cursors, DeviceId, UserId};
 
 /// What the checks need to know of a run before it starts.
 #[derive(Debug, Clone, Default)]
@@ -75,6 +76,10 @@ pub struct Config {
     pub limits: Limits,
     /// Members beyond which a group is a channel; 0: none ever is.
     pub channel_above: u32,
+    /// How much longer than those of two people's conversations the cursors of groups may wait before they are written, in µs.
+    pub groups_late_us: u64,
+    /// Groups are so small that receipts name each member.
+    pub all_are_named: bool,
     /// What every host's clock shows when the run starts, in ms since the Unix epoch; 0 when a fault may have one show something else.
     pub epoch_ms: u64,
 }
@@ -144,9 +149,9 @@ impl Checks {
         tables_agree::damaged(now, sentence, self.tally_of(tables_agree::NAME));
     }
 
-    /// Takes a durable cursor that was read from a shard's disk.
-    pub fn audit_cursor(&mut self, who: Who, conversation: ConversationId, up_to: Seq) {
-        let fact = self.facts.audit_cursor(who, conversation, up_to);
+    /// Takes the durable cursors of a user that was read from a shard's disk.
+    pub fn audit_cursor(&mut self, user: UserId, conversation: ConversationId, cursors: Cursors) {
+        let fact = self.facts.audit_cursor(user, conversation, cursors);
         self.judge(fact);
     }
 

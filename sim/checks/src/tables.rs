@@ -4,7 +4,7 @@
 //! their own.
 
 use squall_history::What;
-use squall_protocol::{ClientSeq, ConversationId, DeviceId, Rank, Seq, UserId, Who};
+use squall_protocol::{ClientSeq, ConversationId, Cursors, DeviceId, Rank, Seq, UserId, Who};
 
 /// All rows of a conversation.
 #[derive(Debug, Clone, Default)]
@@ -19,7 +19,7 @@ pub struct Tables {
     pub index: Vec<(u64, Vec<u64>)>,
     /// Full chunks of the places of a device's messages, by device and number.
     pub sent: Vec<(Who, u64, Vec<u64>)>,
-    pub cursors: Vec<(Who, Seq)>,
+    pub cursors: Vec<(UserId, Cursors)>,
 }
 
 /// An entry in the log.

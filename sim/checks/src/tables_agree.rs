@@ -8,7 +8,7 @@ use crate::report::{Tally, Violation};
 use crate::rules::{Deed, Rules, Standing};
 use crate::tables::{MemberRow, Tables};
 use squall_history::What;
-use squall_protocol::{ConversationId, DeviceId, Holders, Name, Rank, Right, Seq, UserId, Who};
+use squall_protocol::{ConversationId, Cursors, DeviceId, Holders, Name, Rank, Right, Seq, UserId, Who};
 use std::collections::BTreeMap;
 
 pub(crate) const NAME: &str = "tables-agree";
@@ -79,17 +79,31 @@ fn disagreements(tables: &Tables) -> Vec<Disagreement> {
     positions(tables, &mut found);
     members(tables, &mut found);
     senders(tables, &mut found);
-    let head = tables.entries.last().map_or(Seq::ZERO, |entry| entry.seq);
-    for ((user, device), up_to) in tables.cursors.iter().filter(|(_, up_to)| *up_to > head) {
-        let sentence = format!(
-            "the cursor of device {device} of user {user} stands at seq {up_to}, and the log ends at {head}"
-        );
-        found.push(Disagreement::of(*device, *up_to, sentence));
-    }
+    cursors(tables, &mut found);
     found
 }
 
 type Found = Vec<Disagreement>;
+
+/// Nobody has read what was not delivered to them, and nothing was delivered that is not there, or to somebody who was never a member.
+fn cursors(tables: &Tables, found: &mut Found) {
+    let head = tables.entries.last().map_or(Seq::ZERO, |entry| entry.seq);
+    for (user, Cursors { delivered, read }) in tables.cursors.iter().copied() {
+        if delivered > head {
+            let sentence =
+                format!("the cursor of user {user} stands at seq {delivered}, and the log ends at {head}");
+            found.push(Disagreement::at(delivered, sentence));
+        }
+        if read > delivered {
+            let sentence =
+                format!("user {user} has read up to seq {read}, and only seq {delivered} was delivered");
+            found.push(Disagreement::at(read, sentence));
+        }
+        if !tables.members.iter().any(|row| row.user == user) {
+            found.push(Disagreement::at(delivered, format!("user {user} has a cursor and was never a member")));
+        }
+    }
+}
 
 /// The log in itself, and the row of the conversation.
 fn log(tables: &Tables, found: &mut Found) {
@@ -408,7 +422,7 @@ mod tests {
                 .zip(places[..kept].chunks(SENT_CHUNK))
                 .map(|(n, chunk)| ((A, D), n, chunk.to_vec()))
                 .collect(),
-            cursors: vec![((A, D), Seq(count as u64))],
+            cursors: vec![(A, Cursors { delivered: Seq(count as u64), read: Seq(1) })],
             entries,
         }
     }
@@ -428,7 +442,7 @@ mod tests {
     #[test]
     fn each_table_that_says_something_else_is_named() {
         type Change = fn(&mut Tables);
-        let table: [(Change, &str); 13] = [
+        let table: [(Change, &str); 15] = [
             (|t| t.entries[4].chain_holds = false, "the chain breaks at seq 5"),
             (|t| t.head.as_mut().unwrap().head = Seq(99), "says that the log ends at 99"),
             (|t| t.head.as_mut().unwrap().chain = 0, "different chain values"),
@@ -441,7 +455,9 @@ mod tests {
             (|t| t.senders[0].next_client_seq = ClientSeq(3), "expects number 3 next"),
             (|t| t.senders[0].who.0 = B, "of user 1 has sent 128 messages and has no row"),
             (|t| t.sent[0].2[0] = 77, "sent 128 messages, does not say where its messages stand"),
-            (|t| t.cursors[0].1 = Seq(1_000), "stands at seq 1000"),
+            (|t| t.cursors[0].1.delivered = Seq(1_000), "stands at seq 1000"),
+            (|t| t.cursors[0].1.read = Seq(900), "has read up to seq"),
+            (|t| t.cursors[0].0 = UserId(77), "was never a member"),
         ];
         for (change, sentence) in table {
             let mut tables = sound(128);

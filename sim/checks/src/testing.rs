@@ -4,7 +4,9 @@
 
 use crate::{Allowance, AuditDevice, AuditEntry, CheckReport, Checks, Config, Limits, Verdict, Violation};
 use squall_history::{Arrived, EVER, Entity, Event, Harm, Kind, Via, What};
-use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId, limits};
+use squall_protocol::{
+    ClientMsgId, ClientSeq, ConversationId, Cursors, DeviceId, Receipt, ReceiptCounts, Seq, UserId, limits,
+};
 use std::collections::BTreeMap;
 
 pub(crate) const CONVERSATION: ConversationId = ConversationId::group(UserId(1), 7);
@@ -43,7 +45,8 @@ pub(crate) struct History {
     sent: BTreeMap<u64, Sent>,
     log: Vec<Stored>,
     /// User, device, and how far.
-    cursors: Vec<(u64, u64, u64)>,
+    /// Users and places.
+    cursors: Vec<(u64, u64)>,
     /// The user of each device.
     devices: BTreeMap<u64, u64>,
     away: Vec<u64>,
@@ -311,12 +314,12 @@ impl History {
     }
 
     pub fn cursor(&mut self, device: u64, up_to: u64) -> &mut Self {
-        self.cursor_of(self.user(device), device, up_to)
+        self.cursor_of(self.user(device), up_to)
     }
 
-    /// A cursor of a user under this number.
-    pub fn cursor_of(&mut self, user: u64, number: u64, up_to: u64) -> &mut Self {
-        self.cursors.push((user, number, up_to));
+    /// The cursor of a user, as the audit reads it.
+    pub fn cursor_of(&mut self, user: u64, up_to: u64) -> &mut Self {
+        self.cursors.push((user, up_to));
         self
     }
 
@@ -343,8 +346,9 @@ impl History {
                 members: if sent.what == What::Created { &[UserId(1), UserId(2)] } else { &[] },
             });
         }
-        for (user, number, up_to) in &self.cursors {
-            checks.audit_cursor((UserId(*user), DeviceId(*number)), CONVERSATION, Seq(*up_to));
+        for (user, up_to) in &self.cursors {
+            let cursors = Cursors { delivered: Seq(*up_to), read: Seq::ZERO };
+            checks.audit_cursor(UserId(*user), CONVERSATION, cursors);
         }
         for (device, user) in &self.devices {
             let reachable = !self.away.contains(device);
@@ -468,15 +472,38 @@ impl History {
 
     /// A commit leaves a device's cursor here.
     pub fn cursor_moved(&mut self, device: u64, up_to: u64) -> &mut Self {
-        let kind = Kind::Cursor {
-            device: DeviceId(device),
-            conversation: CONVERSATION,
-            up_to: Seq(up_to),
-            user: UserId(self.user(device)),
-        };
+        self.cursors_moved(device, up_to, 0)
+    }
+
+    /// The same, of what is delivered and what is read.
+    pub fn cursors_moved(&mut self, device: u64, up_to: u64, read: u64) -> &mut Self {
+        let user = UserId(self.user(device));
+        let kind = Kind::Cursor { conversation: CONVERSATION, up_to: Seq(up_to), read: Seq(read), user };
         let t = self.waited + self.events.len() as u64;
         self.events.push(Event { t, at: Entity::Host(SHARD_HOST), kind });
         self
+    }
+
+    /// A person reads on a device.
+    pub fn read(&mut self, device: u64, up_to: u64) -> &mut Self {
+        self.push(device, Kind::Read { conversation: CONVERSATION, up_to: Seq(up_to) })
+    }
+
+    /// A device is told how far a user has come.
+    pub fn told(&mut self, device: u64, user: u64, delivered: u64, read: u64) -> &mut Self {
+        let receipt = Receipt { user: UserId(user), delivered: Seq(delivered), read: Seq(read) };
+        self.push(device, Kind::Receipts { conversation: CONVERSATION, users: vec![receipt], counts: None })
+    }
+
+    /// A device is told how many have come to an entry.
+    pub fn told_counts(&mut self, device: u64, up_to: u64, delivered: u64, read: u64) -> &mut Self {
+        let counts = Some(ReceiptCounts { up_to: Seq(up_to), delivered, read });
+        self.push(device, Kind::Receipts { conversation: CONVERSATION, users: Vec::new(), counts })
+    }
+
+    /// At the end a device counts this much as unread.
+    pub fn counts_unread(&mut self, device: u64, read: u64, unread: u64) -> &mut Self {
+        self.push(device, Kind::Unread { conversation: CONVERSATION, read: Seq(read), unread })
     }
 
     /// A fault begins or ends that may harm these devices.

@@ -4,7 +4,9 @@ use crate::content::{What, body_hash};
 use crate::hop::Hop;
 use crate::words::{Word, word};
 use serde::{Deserialize, Serialize};
-use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId, ids::mix};
+use squall_protocol::{
+    ClientMsgId, ClientSeq, ConversationId, DeviceId, Receipt, ReceiptCounts, Seq, UserId, ids::mix,
+};
 
 /// Something that happened at simulated time `t`.
 #[derive(Debug, Clone, PartialEq)]
@@ -136,9 +138,9 @@ pub enum Kind {
     },
     /// A host's word: the entry has been handed to the bus for these devices.
     Publish { conversation: ConversationId, seq: Seq, devices: Vec<DeviceId> },
-    /// Of a host, and read back from its disk rather than its word: where the cursor of this user's device stands after a commit
-    /// that was to move it.
-    Cursor { device: DeviceId, conversation: ConversationId, up_to: Seq, user: UserId },
+    /// Of a host, and read back from its disk rather than its word: where the cursors of this user stand after a commit that was to move them:
+    /// everything up to `up_to` has been delivered, and up to `read` read.
+    Cursor { conversation: ConversationId, up_to: Seq, read: Seq, user: UserId },
     /// A delivery or page has arrived that speaks for `from..=to`.
     Deliver {
         conversation: ConversationId,
@@ -178,6 +180,17 @@ pub enum Kind {
     TypingShown { conversation: ConversationId, user: UserId },
     /// It shows it no more.
     TypingOver { conversation: ConversationId, user: UserId },
+    /// The device tells the server that its person has read everything up to here.
+    Read { conversation: ConversationId, up_to: Seq },
+    /// The device was told, and knows from now on, how far these users have come, or how many of a large group have.
+    Receipts {
+        conversation: ConversationId,
+        users: Vec<Receipt>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        counts: Option<ReceiptCounts>,
+    },
+    /// At the end, of a device that keeps receipts: how many of others' texts it counts as unread, and up to where its person has read.
+    Unread { conversation: ConversationId, read: Seq, unread: u64 },
     /// A host's process died.
     Crash,
     /// A host went dark; `unsynced_blocks` of its disk are gone.
@@ -303,7 +316,10 @@ impl Kind {
             | Kind::Typing { conversation }
             | Kind::TypingShown { conversation, .. }
             | Kind::TypingOver { conversation, .. }
-            | Kind::Ack { conversation, .. } => Some(*conversation),
+            | Kind::Ack { conversation, .. }
+            | Kind::Read { conversation, .. }
+            | Kind::Receipts { conversation, .. }
+            | Kind::Unread { conversation, .. } => Some(*conversation),
             Kind::Hop(hop) => hop.conversation(),
             Kind::Connect { .. }
             | Kind::Disconnect { .. }
@@ -396,8 +412,8 @@ impl Event {
                 let to = devices.iter().fold(0, |hash, device| mix(hash ^ device.0));
                 [19, conversation.spread(), seq.0, to].into_iter().for_each(add)
             }
-            Kind::Cursor { device, conversation, up_to, user } => {
-                [20, device.0, conversation.spread(), up_to.0, user.0].into_iter().for_each(add)
+            Kind::Cursor { conversation, up_to, read, user } => {
+                [20, conversation.spread(), up_to.0, read.0, user.0].into_iter().for_each(add)
             }
             Kind::Deliver { conversation, from, to, .. } => {
                 [8, conversation.spread(), from.0, to.0].into_iter().for_each(add)
@@ -413,6 +429,15 @@ impl Event {
             }
             Kind::Sync { conversation, since } => [12, conversation.spread(), since.0].into_iter().for_each(add),
             Kind::Ack { conversation, up_to } => [13, conversation.spread(), up_to.0].into_iter().for_each(add),
+            Kind::Read { conversation, up_to } => [40, conversation.spread(), up_to.0].into_iter().for_each(add),
+            Kind::Receipts { conversation, users, counts } => {
+                [41, conversation.spread()].into_iter().for_each(&mut add);
+                users.iter().flat_map(|told| [told.user.0, told.delivered.0, told.read.0]).for_each(&mut add);
+                counts.iter().flat_map(|counts| [counts.up_to.0, counts.delivered, counts.read]).for_each(add);
+            }
+            Kind::Unread { conversation, read, unread } => {
+                [42, conversation.spread(), read.0, *unread].into_iter().for_each(add)
+            }
             Kind::Crash => add(14),
             Kind::PowerLoss { unsynced_blocks } => [15, *unsynced_blocks].into_iter().for_each(add),
             Kind::Restart => add(16),
@@ -517,6 +542,13 @@ mod tests {
             },
             Kind::Fault { name: "x".into(), active: true, targets: Vec::new(), harm },
             Kind::Phase { name: "load" },
+            Kind::Read { conversation, up_to: Seq(4) },
+            Kind::Receipts {
+                conversation,
+                users: vec![Receipt { user: UserId(2), delivered: Seq(4), read: Seq(3) }],
+                counts: Some(ReceiptCounts { up_to: Seq(5), delivered: 9, read: 2 }),
+            },
+            Kind::Unread { conversation, read: Seq(3), unread: 1 },
             Kind::Insider { user: UserId(1), number: Some(DeviceId(4)) },
         ];
         for kind in kinds {

@@ -13,6 +13,7 @@ use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Payload,
 pub enum Asked {
     Send { client_msg_id: ClientMsgId, client_seq: ClientSeq },
     Ack { up_to: Seq },
+    Read { up_to: Seq },
     Sync { since: Seq },
 }
 

@@ -88,6 +88,8 @@ pub fn message_counts(totals: &FleetTotals) -> MessageCounts {
         synced: totals.synced,
         typing_said: totals.typed,
         typing_shown: totals.typing_shown,
+        reads: totals.reads,
+        receipts: totals.receipts,
     }
 }
 

@@ -21,6 +21,7 @@ const NOT_JUDGED: &[(&str, &str)] = &[
     ("cursor-behind-acks", "cursors are read from the server's disk"),
     ("cursor-never-back", "cursors are read from the server's disk"),
     ("cursor-follows-acks", "cursors are read from the server's disk"),
+    ("receipts-hold", "what is told is compared with the server's disk"),
     ("current-routes", "publications are known to the server alone"),
     ("tables-agree", "tables are read from the server's disk"),
     ("bounded-and-back", "how full queues are is known to the server alone"),

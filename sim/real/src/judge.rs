@@ -455,6 +455,8 @@ fn sum(totals: &[FleetTotals]) -> FleetTotals {
         discarded: all.discarded + one.discarded,
         synced: all.synced + one.synced,
         frames: all.frames + one.frames,
+        reads: all.reads + one.reads,
+        receipts: all.receipts + one.receipts,
         refreshes: all.refreshes + one.refreshes,
         tokens_refused: all.tokens_refused + one.tokens_refused,
         typed: all.typed + one.typed,

@@ -11,7 +11,7 @@ use squall_core::client::{ClientSession, Output, Shown};
 use squall_protocol::close::CloseReason;
 use squall_protocol::token::Token;
 use squall_protocol::{
-    ClientFrame, ClientMsgId, Codec, ConversationId, DeviceId, Payload, Refusal, Seq, UserId, limits,
+    ClientFrame, ClientMsgId, Codec, ConversationId, DeviceId, Payload, Receipts, Refusal, Seq, UserId, limits,
 };
 use std::future::Future;
 use std::pin::Pin;
@@ -89,6 +89,8 @@ pub enum Event {
         conversation: ConversationId,
         seq: Seq,
     },
+    /// These users have come so far, or so many of a large group have.
+    Receipts(Receipts),
 }
 
 /// The device's events, in order.
@@ -113,6 +115,8 @@ enum Command {
     Send { conversation: ConversationId, id: ClientMsgId, payload: Payload },
     Typing { conversation: ConversationId },
     SendDirect { to: UserId, create_id: ClientMsgId, id: ClientMsgId, text: String },
+    Read { conversation: ConversationId, up_to: Seq },
+    Unread { conversation: ConversationId, answer: oneshot::Sender<usize> },
     Status(oneshot::Sender<Status>),
     Resume,
     Stop(oneshot::Sender<()>),
@@ -137,6 +141,7 @@ impl Device {
             session: {
                 let mut session = ClientSession::new(config.user, config.device);
                 session.set_connect_count(config.connects_before);
+                session.keep_receipts();
                 session
             },
             config,
@@ -184,6 +189,19 @@ impl Device {
     ) -> Result<(), Gone> {
         assert!(to.is_valid(), "no user has the number {to}");
         self.tell(Command::SendDirect { to, create_id, id, text }).await
+    }
+
+    /// The person has read everything up to here, as far as it is shown. It is said until the server knows.
+    pub async fn read(&self, conversation: ConversationId, up_to: Seq) -> Result<(), Gone> {
+        self.tell(Command::Read { conversation, up_to }).await
+    }
+
+    /// How many of others' texts the person has not read on any device; up to `MAX_UNREAD_COUNTED`. As `status`, it needs the events to be
+    /// read.
+    pub async fn unread(&self, conversation: ConversationId) -> Result<usize, Gone> {
+        let (answer, wait) = oneshot::channel();
+        self.tell(Command::Unread { conversation, answer }).await?;
+        wait.await.map_err(|_| Gone)
     }
 
     /// Call from another task than the one that reads the events: a device whose events are not taken answers nothing.
@@ -321,6 +339,11 @@ impl Driver {
                 }
                 self.session.send(conversation, id, Payload::Text(text), now, out);
             }
+            Command::Read { conversation, up_to } => self.session.read(conversation, up_to, now, out),
+            Command::Unread { conversation, answer } => {
+                // Whoever asked may have stopped waiting.
+                let _ = answer.send(self.session.receipts().map_or(0, |book| book.unread(conversation)));
+            }
             Command::Status(answer) => {
                 // Whoever asked may have stopped waiting.
                 let _ = answer.send(Status {
@@ -381,6 +404,7 @@ impl Driver {
                 Output::Discarded { conversation, seq, .. } => Event::Discarded { conversation, seq },
                 Output::Typing { conversation, user } => Event::Typing { conversation, user },
                 Output::TypingOver { conversation, user } => Event::TypingOver { conversation, user },
+                Output::Receipts(receipts) => Event::Receipts(receipts),
                 Output::Arrived { .. } | Output::Skipped { .. } => continue,
             };
             self.tell(event).await?;

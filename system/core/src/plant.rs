@@ -108,6 +108,14 @@ pub enum Plant {
     TypingShownToItsAuthor,
     TypingInPlaceOfADelivery,
     StaleNoticeTold,
+    ReadAheadOfDelivered,
+    ReceiptAfterLeaving,
+    EverybodyIsNamed,
+    ReadAloneNotWritten,
+    ReceiptBeforeCommit,
+    ReadElsewhereUnheard,
+    DeliveredWhenPublished,
+    OldReceiptCounts,
 }
 
 /// Whether this bug is planted in the process.

@@ -67,6 +67,8 @@ pub struct UserLimits {
     pub changes: Rate,
     /// A group that has more members is a channel from then on, and one no more when there are half as many.
     pub channel_above: u32,
+    /// Devices are told how far others have come: a look-up and a notice for each cursor that moves.
+    pub tells_receipts: bool,
 }
 
 impl Default for UserLimits {
@@ -79,6 +81,7 @@ impl Default for UserLimits {
             additions: rate(limits::USER_ADDITIONS),
             changes: rate(limits::USER_CHANGES),
             channel_above: limits::CHANNEL_ABOVE,
+            tells_receipts: true,
         }
     }
 }

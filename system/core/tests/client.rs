@@ -67,7 +67,11 @@ fn brief(out: &[Output]) -> Vec<String> {
             Output::ToldToWait { retry_after_ms, .. } => Some(format!("wait {retry_after_ms} ms")),
             Output::Typing { user, .. } => Some(format!("{user} is typing")),
             Output::TypingOver { user, .. } => Some(format!("{user} is not typing")),
-            Output::Online | Output::Resent { .. } | Output::Refused { .. } | Output::Arrived { .. } => None,
+            Output::Online
+            | Output::Resent { .. }
+            | Output::Refused { .. }
+            | Output::Arrived { .. }
+            | Output::Receipts(_) => None,
         })
         .collect()
 }

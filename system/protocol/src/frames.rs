@@ -6,6 +6,7 @@
 
 use crate::ids::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId};
 use crate::payload::Payload;
+use crate::receipts::Receipts;
 use crate::token::Token;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,8 @@ pub enum ClientFrame {
     Send { conversation: ConversationId, client_msg_id: ClientMsgId, client_seq: ClientSeq, payload: Payload },
     /// Everything up to here has been shown on this device.
     Ack { conversation: ConversationId, up_to_seq: Seq },
+    /// The person has read everything up to here, on this device.
+    Read { conversation: ConversationId, up_to_seq: Seq },
     /// Asks for what comes after `since_seq`.
     Sync { conversation: ConversationId, since_seq: Seq },
     /// The heartbeat.
@@ -90,6 +93,10 @@ pub enum ServerFrame {
     Typing {
         conversation: ConversationId,
         user: UserId,
+    },
+    /// How far members have come in conversations. Best effort: whoever misses one is told with the next page or heads.
+    Receipts {
+        receipts: Vec<Receipts>,
     },
 }
 

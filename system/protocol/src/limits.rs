@@ -224,8 +224,24 @@ pub const STORAGE_BACKOFF_MIN: Duration = Duration::from_millis(250);
 pub const STORAGE_BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// Rows that cannot be read of which a shard tells, each once.
 pub const MAX_DAMAGED_ROWS_TOLD: usize = 1_024;
-/// Cursors are written at the latest this long after the ack.
+/// Cursors are written, and told to the others, at the latest this long after the ack or the read: in direct conversations and groups whose
+/// members are named in notices; in larger groups; and in channels, where nobody is told of others.
 pub const CURSOR_FLUSH_INTERVAL: Duration = Duration::from_millis(500);
+pub const CURSOR_FLUSH_LARGE: Duration = Duration::from_secs(5);
+pub const CURSOR_FLUSH_CHANNEL: Duration = Duration::from_secs(20);
+/// The largest group of which a notice names who has come how far; of a larger one it says how many have.
+pub const RECEIPTS_NAMED_UP_TO: u32 = 32;
+/// Members whom one `receipts` frame names at most when a device is told where its conversations stand.
+pub const RECEIPTS_PER_FRAME: usize = 256;
+/// Large groups whose counts a shard remembers for pages.
+pub const MAX_COUNTS_KEPT: usize = 4_096;
+/// A device says again what its person has read when it has not been told back by then; each time it waits twice as long, up to the longest.
+pub const READ_RETRY_AFTER: Duration = Duration::from_secs(10);
+pub const READ_RETRY_MAX: Duration = Duration::from_secs(80);
+/// How often a device acks again what it is not told back.
+pub const MAX_ACKS_AGAIN: u8 = 3;
+/// Unread messages of a conversation that a device counts; more are as many as these.
+pub const MAX_UNREAD_COUNTED: usize = 1_000;
 
 /// Frames of one user that a gateway reads by default, a second in the long run and at once, by weight: whoever sends more is not
 /// read meanwhile. What a device answers to deliveries comes on top.
@@ -285,7 +301,7 @@ pub const MAX_LINK_QUEUE_BYTES: usize = 64 * 1024 * 1024;
 /// One user's share of such a queue.
 pub const MAX_LINK_SHARE: usize = MAX_LINK_QUEUE / 32;
 pub const MAX_LINK_SHARE_BYTES: usize = MAX_LINK_QUEUE_BYTES / 16;
-/// A notice (who is writing) that has waited this long in one place is dropped: nobody is told what was a while ago.
+/// A notice (who is writing, who has read what) that has waited this long in one place is dropped: nobody is told what was a while ago.
 pub const NOTICE_STALE_AFTER: Duration = Duration::from_secs(1);
 /// Notices that wait for an internal link, in one topic of a bus, or at a shard for their look-up, beside all else and behind it; their
 /// bytes, and one user's share.

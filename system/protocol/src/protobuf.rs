@@ -7,6 +7,7 @@
 use crate::frames::{ClientFrame, Entry, ErrorCode, Head, LogSpan, Refusal, ServerFrame};
 use crate::ids::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId};
 use crate::payload::{Holders, Payload, Rank, Right, Users};
+use crate::receipts::{Receipt, ReceiptCounts, Receipts};
 use crate::token::Token;
 use crate::wire::client::{client_frame, server_frame};
 use crate::wire::{client, log};
@@ -73,6 +74,7 @@ frames! {
     Ping {}
     Refresh { token }
     Typing { conversation }
+    Read { conversation, up_to_seq }
 }
 
 frames! {
@@ -85,7 +87,8 @@ frames! {
     Error { code, conversation }
     Stale { connect_count, superseded }
     ComeBack { after_ms }
-    Refreshed { expires_in_ms };
+    Refreshed { expires_in_ms }
+    Receipts { receipts };
     encoded as
         ServerFrame::Deliver(span) => server_frame::Frame::Deliver(span_to_wire(span)),
         ServerFrame::Refused { conversation, client_msg_id, reason } => {
@@ -330,6 +333,47 @@ impl Field for Vec<Head> {
     }
 }
 
+impl Field for Vec<Receipts> {
+    type Wire = Vec<client::ConversationReceipts>;
+
+    fn to_wire(&self) -> Vec<client::ConversationReceipts> {
+        let of_user =
+            |told: &Receipt| client::Receipt { user: told.user.0, delivered: told.delivered.0, read: told.read.0 };
+        let counted = |counts: ReceiptCounts| client::ReceiptCounts {
+            up_to: counts.up_to.0,
+            delivered: counts.delivered,
+            read: counts.read,
+        };
+        let told = |receipts: &Receipts| client::ConversationReceipts {
+            conversation: receipts.conversation.to_wire(),
+            users: receipts.users.iter().map(of_user).collect(),
+            counts: receipts.counts.map(counted),
+        };
+        self.iter().map(told).collect()
+    }
+
+    fn from_wire(receipts: Vec<client::ConversationReceipts>) -> Result<Self, ProtobufError> {
+        let of_user = |told: client::Receipt| Receipt {
+            user: UserId(told.user),
+            delivered: Seq(told.delivered),
+            read: Seq(told.read),
+        };
+        let counted = |counts: client::ReceiptCounts| ReceiptCounts {
+            up_to: Seq(counts.up_to),
+            delivered: counts.delivered,
+            read: counts.read,
+        };
+        let told = |receipts: client::ConversationReceipts| {
+            Ok(Receipts {
+                conversation: Field::from_wire(receipts.conversation)?,
+                users: receipts.users.into_iter().map(of_user).collect(),
+                counts: receipts.counts.map(counted),
+            })
+        };
+        receipts.into_iter().map(told).collect()
+    }
+}
+
 impl Field for ErrorCode {
     type Wire = i32;
 
@@ -450,4 +494,12 @@ pub fn entry_from_wire(entry: log::Entry) -> Result<Entry, ProtobufError> {
         stored_at_ms: entry.stored_at_ms,
         payload: Field::from_wire(entry.payload)?,
     })
+}
+
+pub fn receipts_to_wire(receipts: &[Receipts]) -> client::Receipts {
+    client::Receipts { receipts: receipts.to_vec().to_wire() }
+}
+
+pub fn receipts_from_wire(receipts: client::Receipts) -> Result<Vec<Receipts>, ProtobufError> {
+    Field::from_wire(receipts.receipts)
 }

@@ -30,6 +30,7 @@ pub fn request_to_wire(frame: &ClientFrame) -> (ConversationId, request::Request
     let conversation = match frame {
         ClientFrame::Send { conversation, .. }
         | ClientFrame::Ack { conversation, .. }
+        | ClientFrame::Read { conversation, .. }
         | ClientFrame::Sync { conversation, .. }
         | ClientFrame::Typing { conversation } => *conversation,
         ClientFrame::Hello { .. } | ClientFrame::Ping | ClientFrame::Refresh { .. } => {
@@ -39,6 +40,7 @@ pub fn request_to_wire(frame: &ClientFrame) -> (ConversationId, request::Request
     let request = match client_to_wire(frame) {
         client_frame::Frame::Send(send) => request::Request::Send(send),
         client_frame::Frame::Ack(ack) => request::Request::Ack(ack),
+        client_frame::Frame::Read(read) => request::Request::Read(read),
         client_frame::Frame::Sync(sync) => request::Request::Sync(sync),
         client_frame::Frame::Typing(typing) => request::Request::Typing(typing),
         client_frame::Frame::Hello(_) | client_frame::Frame::Ping(_) | client_frame::Frame::Refresh(_) => {
@@ -52,6 +54,7 @@ pub fn request_from_wire(request: request::Request) -> Result<Request, ProtobufE
     let frame = match request {
         request::Request::Send(send) => client_frame::Frame::Send(send),
         request::Request::Ack(ack) => client_frame::Frame::Ack(ack),
+        request::Request::Read(read) => client_frame::Frame::Read(read),
         request::Request::Sync(sync) => client_frame::Frame::Sync(sync),
         request::Request::Typing(typing) => client_frame::Frame::Typing(typing),
         request::Request::Heads(heads) => return Ok(Request::Heads(heads)),
@@ -74,6 +77,7 @@ pub fn reply_to_wire(frame: &ServerFrame) -> reply::Reply {
         server_frame::Frame::Page(page) => reply::Reply::Page(page),
         server_frame::Frame::Error(error) => reply::Reply::Error(error),
         server_frame::Frame::Stale(stale) => reply::Reply::Stale(stale),
+        server_frame::Frame::Receipts(receipts) => reply::Reply::Receipts(receipts),
         server_frame::Frame::Welcome(_)
         | server_frame::Frame::Deliver(_)
         | server_frame::Frame::Heads(_)
@@ -92,6 +96,7 @@ pub fn reply_from_wire(reply: reply::Reply) -> Result<Option<ServerFrame>, Proto
         reply::Reply::Page(page) => server_frame::Frame::Page(page),
         reply::Reply::Error(error) => server_frame::Frame::Error(error),
         reply::Reply::Stale(stale) => server_frame::Frame::Stale(stale),
+        reply::Reply::Receipts(receipts) => server_frame::Frame::Receipts(receipts),
         reply::Reply::Tail(_) => return Ok(None),
         reply::Reply::Heads(part) if part.heads.is_empty() => return Ok(None),
         reply::Reply::Heads(part) => {

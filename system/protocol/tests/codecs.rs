@@ -51,6 +51,8 @@ fn client_frame() -> impl Strategy<Value = ClientFrame> {
             .prop_map(|(c, s)| ClientFrame::Ack { conversation: ConversationId(c), up_to_seq: Seq(s) }),
         (any::<u128>(), any::<u64>())
             .prop_map(|(c, s)| ClientFrame::Sync { conversation: ConversationId(c), since_seq: Seq(s) }),
+        (any::<u128>(), any::<u64>())
+            .prop_map(|(c, s)| ClientFrame::Read { conversation: ConversationId(c), up_to_seq: Seq(s) }),
         Just(ClientFrame::Ping),
         ".{0,40}".prop_map(|token| ClientFrame::Refresh { token: token.into() }),
         any::<u128>().prop_map(|c| ClientFrame::Typing { conversation: ConversationId(c) }),
@@ -97,6 +99,21 @@ fn refusal() -> impl Strategy<Value = Refusal> {
     ]
 }
 
+fn receipts() -> impl Strategy<Value = Receipts> {
+    let user = any::<[u64; 3]>().prop_map(|[user, delivered, read]| Receipt {
+        user: UserId(user),
+        delivered: Seq(delivered),
+        read: Seq(read),
+    });
+    let counts = any::<[u64; 3]>().prop_map(|[up_to, delivered, read]| ReceiptCounts {
+        up_to: Seq(up_to),
+        delivered,
+        read,
+    });
+    (any::<u128>(), prop::collection::vec(user, 0..4), prop::option::of(counts))
+        .prop_map(|(c, users, counts)| Receipts { conversation: ConversationId(c), users, counts })
+}
+
 fn server_frame() -> impl Strategy<Value = ServerFrame> {
     let (conversation, id) = (any::<u128>().prop_map(ConversationId), any::<u128>().prop_map(ClientMsgId));
     prop_oneof![
@@ -127,6 +144,7 @@ fn server_frame() -> impl Strategy<Value = ServerFrame> {
         any::<u64>().prop_map(|after_ms| ServerFrame::ComeBack { after_ms }),
         (any::<u128>(), any::<u64>())
             .prop_map(|(c, user)| ServerFrame::Typing { conversation: ConversationId(c), user: UserId(user) }),
+        prop::collection::vec(receipts(), 0..4).prop_map(|receipts| ServerFrame::Receipts { receipts }),
     ]
 }
 

@@ -250,10 +250,11 @@ impl Observer for Stderr {
             | Point::HeadsAskedAgain { .. }
             | Point::TopicDropped { .. }
             | Point::RemindedInstead { .. }
+            | Point::Noticed { .. }
+            | Point::NoticesDropped { .. }
             | Point::ReadRefused { .. }
             | Point::TypingTold { .. }
             | Point::TypingDropped { .. }
-            | Point::NoticesDropped { .. }
             | Point::NoticesUnanswered { .. }
             | Point::ChannelTold { .. }
             | Point::ChannelFollowed { .. }

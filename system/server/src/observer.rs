@@ -93,6 +93,8 @@ pub enum Point<'a> {
     NoticesDropped { device: DeviceId, notices: usize },
     /// A registry has not told in time where the members are to whom so many notices go, and they are dropped.
     NoticesUnanswered { notices: usize },
+    /// How far members of a conversation have come has been handed to the bus for so many devices.
+    Noticed { conversation: ConversationId, devices: usize },
     /// A shard tells a gateway that follows a channel of its entries up to here; `again`: once more, for want of an acknowledgement.
     ChannelTold { conversation: ConversationId, seq: Seq, again: bool },
     /// A gateway begins to follow a channel.

@@ -5,7 +5,9 @@ mod common;
 use common::TempDir;
 use squall_core::messages::{Conversation, LogDelta, SendOutcome, SendRequest};
 use squall_protocol::limits::{DEDUP_WINDOW, INDEX_CHUNK};
-use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Entry, Payload, Seq, UserId, Who};
+use squall_protocol::{
+    ClientMsgId, ClientSeq, ConversationId, Cursors, DeviceId, Entry, Payload, Seq, UserId, Who,
+};
 use squall_server::storage::{
     Batch, Doubt, NewEntry, Recovered, RedbStorage, Storage, StorageError, WriterThread,
 };
@@ -357,19 +359,16 @@ async fn a_cursor_never_goes_back() {
     let dir = TempDir::new("storage");
     let storage = open(&dir);
     let (a, b) = (group(5), group(6));
-    let phone = (ALICE, DeviceId(10));
-    // Somebody else's device of the same number.
-    let guessed = (BOB, DeviceId(10));
-    let cursors = |cursors: &[(Who, ConversationId, u64)]| Batch {
-        cursors: cursors.iter().map(|(who, id, seq)| (*who, *id, Seq(*seq))).collect(),
-        ..Batch::default()
-    };
-    storage.append(cursors(&[(phone, a, 7), (phone, b, 2)])).await.unwrap();
-    storage.append(cursors(&[(phone, a, 6), (phone, b, 3), (guessed, a, 1)])).await.unwrap();
-    let expected = [(phone, a, Seq(7)), (guessed, a, Seq(1)), (phone, b, Seq(3))];
+    let at = |delivered, read| Cursors { delivered: Seq(delivered), read: Seq(read) };
+    let batch =
+        |cursors: &[(UserId, ConversationId, Cursors)]| Batch { cursors: cursors.to_vec(), ..Batch::default() };
+    storage.append(batch(&[(ALICE, a, at(7, 0)), (ALICE, b, at(2, 2))])).await.unwrap();
+    storage.append(batch(&[(ALICE, a, at(6, 5)), (ALICE, b, at(3, 1)), (BOB, a, at(1, 0))])).await.unwrap();
+    let expected = [(ALICE, a, at(7, 5)), (BOB, a, at(1, 0)), (ALICE, b, at(3, 2))];
     assert_eq!(storage.cursors().unwrap(), expected);
-    let some = [(phone, b), (phone, a), ((ALICE, DeviceId(30)), a)];
-    assert_eq!(storage.cursors_of(&some).unwrap(), [Seq(3), Seq(7), Seq::ZERO]);
+    let some = [(ALICE, b), (ALICE, a), (BOB, b)];
+    assert_eq!(storage.cursors_of(&some).unwrap(), [at(3, 2), at(7, 5), at(0, 0)]);
+    assert_eq!(storage.cursors_in(a).unwrap(), [(ALICE, at(7, 5)), (BOB, at(1, 0))]);
     drop(storage);
     assert_eq!(open(&dir).cursors().unwrap(), expected);
 }

@@ -1,4 +1,4 @@
-//! A cursor that stands where its device has not been, or goes back.
+//! A cursor that stands where no device of its user has been, or goes back. Users have mostly one.
 
 use crate::case::Case;
 use crate::story::at;
@@ -59,8 +59,9 @@ fn acked_ahead(case: &Case<'_>, device: DeviceId, seq: Seq) -> Option<String> {
 /// The shard moved the cursor further than any ack.
 fn moved_unasked(case: &Case<'_>, device: DeviceId) -> Option<String> {
     let acks = acks(case, device, "messages-");
+    let user = case.story.user_of(device)?;
     let (t, up_to, acked) = case.events().find_map(|event| match &event.kind {
-        Kind::Cursor { device: of, up_to, .. } if *of == device => {
+        Kind::Cursor { user: of, up_to, .. } if *of == user => {
             let acked =
                 acks.iter().filter(|(t, ..)| *t <= event.t).map(|(_, up_to, _)| *up_to).max().unwrap_or(Seq::ZERO);
             (*up_to > acked).then_some((event.t, *up_to, acked))

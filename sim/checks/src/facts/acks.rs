@@ -7,8 +7,9 @@
 
 use super::Facts;
 use super::promptness::ms;
-use super::rows::{CONNECTED, Pair, mark};
+use super::rows::{CONNECTED, mark};
 use rustc_hash::FxHashMap;
+use squall_protocol::Name;
 use std::collections::VecDeque;
 
 /// Acks of one time that are awaited, and that wait for a sign of life; of more, as many are not judged.
@@ -22,6 +23,8 @@ const SIGN_OF_LIFE_MS: u32 = 1_000;
 struct Awaited {
     t: u64,
     pair: u32,
+    /// The row of its user.
+    own: u32,
     up_to: u32,
     connected_ms: u32,
 }
@@ -50,11 +53,14 @@ pub(crate) struct Behind {
 pub(crate) struct Acks {
     /// How long a cursor may take; `None`: nothing can be said of it.
     bound_us: Option<u64>,
+    /// How much longer one of a group may take, whose members may be many.
+    groups_late_us: u64,
     noticed_us: u64,
-    awaited: VecDeque<Awaited>,
+    /// Of two people's conversations, and of groups.
+    awaited: [VecDeque<Awaited>; 2],
     acking: FxHashMap<u32, Acking>,
     /// Those whose time is over and whose device has heard nothing since, with where their cursors stood.
-    silent: VecDeque<(Awaited, u32)>,
+    silent: [VecDeque<(Awaited, u32)>; 2],
     /// Acks that were judged, and those of them whose device had connected again or whose shard had restarted.
     pub judged: u64,
     pub exposed: u64,
@@ -62,16 +68,21 @@ pub(crate) struct Acks {
 }
 
 impl Acks {
-    pub fn new(bound_us: Option<u64>, noticed_us: u64) -> Self {
-        Acks { bound_us, noticed_us, ..Acks::default() }
+    pub fn new(bound_us: Option<u64>, groups_late_us: u64, noticed_us: u64) -> Self {
+        Acks { bound_us, groups_late_us, noticed_us, ..Acks::default() }
     }
 }
 
 impl Facts {
     /// The device acks further than its cursor stands.
-    pub(super) fn await_cursor(&mut self, pair: u32, up_to: u32) {
+    pub(super) fn await_cursor(&mut self, pair: u32, own: u32, up_to: u32) {
         let row = &self.pairs[pair];
-        if self.acks.bound_us.is_none() || up_to <= row.cursor || self.acks.awaited.len() >= MAX_AWAITED {
+        let direct = matches!(self.conversations[row.conversation].id.name(), Some(Name::Direct { .. }));
+        let kind = usize::from(!direct);
+        if self.acks.bound_us.is_none()
+            || up_to <= self.pairs[own].cursor
+            || self.acks.awaited[kind].len() >= MAX_AWAITED
+        {
             return;
         }
         let device = &self.devices[row.device];
@@ -81,7 +92,7 @@ impl Facts {
         }
         self.acks.acking.entry(row.device).or_default().acks += 1;
         let connected_ms = device.connected_ms;
-        self.acks.awaited.push_back(Awaited { t: self.now, pair, up_to, connected_ms });
+        self.acks.awaited[kind].push_back(Awaited { t: self.now, pair, own, up_to, connected_ms });
     }
 
     /// Something has come to a device.
@@ -95,9 +106,15 @@ impl Facts {
     /// Looks at the acks whose time is over by now.
     pub(super) fn look_for_cursors(&mut self) {
         let Some(bound) = self.acks.bound_us else { return };
-        while let Some(ack) = self.acks.awaited.pop_front_if(|ack| ack.t + bound < self.now) {
+        for (kind, late) in [0, self.acks.groups_late_us].into_iter().enumerate() {
+            self.look_for_those(kind, bound + late);
+        }
+    }
+
+    fn look_for_those(&mut self, kind: usize, bound: u64) {
+        while let Some(ack) = self.acks.awaited[kind].pop_front_if(|ack| ack.t + bound < self.now) {
             let Facts { acks, pairs, .. } = self;
-            let Pair { device, cursor, .. } = pairs[ack.pair];
+            let (device, cursor) = (pairs[ack.pair].device, pairs[ack.own].cursor);
             let Some(acking) = acks.acking.get_mut(&device) else { continue };
             let is_heard = acking.heard_ms >= ms(ack.t) + SIGN_OF_LIFE_MS;
             acking.acks -= 1;
@@ -106,12 +123,13 @@ impl Facts {
             }
             match is_heard {
                 true => self.judge_ack(&ack, cursor, ack.t + bound),
-                false if acks.silent.len() < MAX_AWAITED => acks.silent.push_back((ack, cursor)),
+                false if acks.silent[kind].len() < MAX_AWAITED => acks.silent[kind].push_back((ack, cursor)),
                 false => {}
             }
         }
         let noticed = bound + self.acks.noticed_us;
-        while let Some((ack, cursor)) = self.acks.silent.pop_front_if(|(ack, _)| ack.t + noticed < self.now) {
+        while let Some((ack, cursor)) = self.acks.silent[kind].pop_front_if(|(ack, _)| ack.t + noticed < self.now)
+        {
             self.judge_ack(&ack, cursor, ack.t + bound);
         }
     }

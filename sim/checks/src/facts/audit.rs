@@ -8,7 +8,7 @@ use super::refusals::LoggedChange;
 use super::rows::{NONE, content, known, mark, small};
 use crate::rules::Deed;
 use squall_history::What;
-use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Name, Seq, UserId, Who};
+use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, Cursors, DeviceId, Name, Seq, UserId};
 
 /// An entry of a log, as it was read from a shard's disk.
 #[derive(Debug, Clone, Copy)]
@@ -78,9 +78,13 @@ impl Facts {
     }
 
     /// Takes a durable cursor.
-    pub fn audit_cursor(&mut self, who: Who, conversation: ConversationId, up_to: Seq) -> Fact {
+    pub fn audit_cursor(&mut self, user: UserId, conversation: ConversationId, cursors: Cursors) -> Fact {
         self.audited = true;
-        self.pair_of(who, conversation).map_or_else(|stray| stray, |pair| Fact::Cursor { pair, up_to })
+        let up_to = cursors.delivered;
+        match self.users_row(user, conversation) {
+            Some(pair) => Fact::Cursor { pair, up_to },
+            None => Fact::StrayCursor { user, conversation: self.conversation(conversation), up_to },
+        }
     }
 
     /// Takes a device. All entries have come before.

@@ -15,7 +15,7 @@ use squall_protocol::UserId;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Links {
     of_device: u32,
-    of_conversation: u32,
+    pub(super) of_conversation: u32,
 }
 
 impl Default for Links {

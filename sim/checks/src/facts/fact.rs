@@ -4,7 +4,7 @@
 
 use super::rows::NONE;
 use squall_history::Via;
-use squall_protocol::{Seq, Who};
+use squall_protocol::{Seq, UserId};
 
 /// One step of a run, already compared with what was known.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -48,21 +48,22 @@ pub(crate) enum Fact {
         pair: u32,
         up_to: Seq,
     },
-    /// A durable cursor as a commit left it, and where it had stood.
+    /// The durable cursor of a user as a commit left it, and where it had stood. Named by the user's row.
     CursorMoved {
         pair: u32,
         before: u32,
         up_to: Seq,
     },
-    /// A durable cursor, as the audit read it.
+    /// The durable cursor of a user, as the audit read it.
     Cursor {
         pair: u32,
         up_to: Seq,
     },
-    /// A durable cursor of a user under the number of a device that is not theirs and that they have never named.
+    /// A durable cursor of a user who has no device.
     StrayCursor {
-        who: Who,
+        user: UserId,
         conversation: u32,
+        up_to: Seq,
     },
     /// A device at the end of the run.
     Device {

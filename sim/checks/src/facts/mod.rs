@@ -21,6 +21,7 @@ mod membership;
 mod naming;
 mod observe;
 mod promptness;
+mod receipts;
 mod refusals;
 mod rows;
 mod spent;
@@ -36,6 +37,7 @@ pub use audit::AuditEntry;
 pub(crate) use drains::{BACK_WITHIN, Drain, Overdue};
 pub(crate) use fact::{Fact, Logged, Origin, Shown, Suspect, row};
 pub(crate) use promptness::Late;
+pub(crate) use receipts::{WrongAbout, WrongReceipt};
 pub(crate) use rows::{NONE, known, mark};
 use spent::Spent;
 pub(crate) use syncs::Vain;
@@ -53,12 +55,13 @@ use intervals::Range;
 use log::Log;
 use membership::Membership;
 use promptness::Promptness;
+use receipts::Receipts;
 use refusals::LoggedChange;
-use rows::{Conversation, Device, Message, Pair};
+use rows::{Conversation, Device, Message, Pair, Person};
 use rustc_hash::{FxHashMap, FxHashSet};
 use squall_history::What;
 use squall_protocol::ids::rendezvous;
-use squall_protocol::{ClientMsgId, ConversationId, DeviceId, UserId, Who, limits};
+use squall_protocol::{ClientMsgId, ConversationId, DeviceId, UserId, limits};
 use syncs::Syncs;
 use table::Table;
 use tokens::Tokens;
@@ -101,6 +104,9 @@ pub(crate) struct Facts {
     pub devices: Table<Device>,
     pub conversations: Table<Conversation>,
     pub pairs: Table<Pair>,
+    persons: Table<Person>,
+    /// What devices were told of others, and what users have read.
+    pub receipts: Receipts,
     pub refusals: Vec<RefusedSend>,
     /// Who is meant by a change of membership, by its message.
     changes: FxHashMap<u32, Change>,
@@ -162,6 +168,8 @@ impl Facts {
             devices: Table::new(),
             conversations: Table::new(),
             pairs: Table::new(),
+            persons: Table::new(),
+            receipts: Receipts::new(config),
             refusals: Vec::new(),
             changes: FxHashMap::default(),
             contested: FxHashMap::default(),
@@ -177,7 +185,11 @@ impl Facts {
             last_fault: None,
             suspects: Vec::new(),
             promptness: Promptness::new(config),
-            acks: Acks::new(config.undisturbed_us.map(|us| us + FLUSHED_US), config.noticed_us),
+            acks: Acks::new(
+                config.undisturbed_us.map(|us| us + FLUSHED_US),
+                config.groups_late_us,
+                config.noticed_us,
+            ),
             drains: Drains::new(config),
             tokens: Tokens::new(config),
             typing: Typing::new(config),
@@ -255,8 +267,37 @@ impl Facts {
             && self.devices[device].user().is_none()
         {
             self.devices[device].set_user(user);
+            self.persons.find_or_insert(user, || Person { user, device });
         }
         device
+    }
+
+    /// The row under which stands what all devices of a user have said in a conversation: that of the first of them that was seen. `None`: the
+    /// user has no device.
+    fn users_row(&mut self, user: UserId, conversation: ConversationId) -> Option<u32> {
+        let person = self.persons.find(user)?;
+        let id = self.devices[self.persons[person].device].id;
+        Some(self.pair(id, conversation, None))
+    }
+
+    /// The same for one of the devices.
+    fn users_row_of(&mut self, pair: u32) -> u32 {
+        let Pair { device, conversation, .. } = self.pairs[pair];
+        let Some(person) = self.devices[device].user().and_then(|user| self.persons.find(user)) else {
+            return pair;
+        };
+        let first = self.persons[person].device;
+        if first == device {
+            return pair;
+        }
+        let (id, conversation) = (self.devices[first].id, self.conversations[conversation].id);
+        self.pair(id, conversation, None)
+    }
+
+    /// Whether the user of a device attacks: what they say of what they have seen is their own doing.
+    pub fn is_insiders(&self, pair: u32) -> bool {
+        let user = self.devices[self.pairs[pair].device].user();
+        user.is_some_and(|user| self.insiders.contains(&user)) || self.is_insider(pair)
     }
 
     fn conversation(&mut self, id: ConversationId) -> u32 {
@@ -287,39 +328,12 @@ impl Facts {
         let pair =
             self.pairs.find_or_insert((device, conversation), || Pair::new(device, device_row, conversation));
         self.link(pair);
-        self.inherit(pair, device_row, conversation);
         pair
-    }
-
-    /// What a device has acked the server may go by in its next life, too.
-    fn inherit(&mut self, pair: u32, device: u32, conversation: u32) {
-        let pair_of = |life: u32| self.pairs.find((self.devices[life].id, conversation));
-        let before = self.earlier_lives(device).find_map(pair_of);
-        if let Some(before) = before {
-            let Pair { acked_up_to, cursor, .. } = self.pairs[before];
-            (self.pairs[pair].acked_up_to, self.pairs[pair].cursor) = (acked_up_to, cursor);
-        }
     }
 
     /// The lives of a device before this one, the latest first.
     fn earlier_lives(&self, device: u32) -> impl Iterator<Item = u32> {
         std::iter::successors(self.lives.get(&device), |life| self.lives.get(life)).copied()
-    }
-
-    /// The same for what the system says of a user's device. A number that another person's device has is no device of theirs,
-    /// unless they have been told to use it.
-    fn pair_of(&mut self, who: Who, conversation: ConversationId) -> Result<u32, Fact> {
-        let pair = self.pair(self.guesses.device(who), conversation, Some(who.0));
-        let row = &self.pairs[pair];
-        let device = &mut self.devices[row.device];
-        match device.user() {
-            Some(user) if user != who.0 => Err(Fact::StrayCursor { who, conversation: row.conversation }),
-            Some(_) => Ok(pair),
-            None => {
-                device.set_user(who.0);
-                Ok(pair)
-            }
-        }
     }
 
     /// Compares a witness of `(conversation, seq)` with those before it: the message, and the one that stood there

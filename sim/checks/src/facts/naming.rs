@@ -26,6 +26,12 @@ impl Facts {
         }
     }
 
+    /// "user 4", whose device this is.
+    pub fn name_user(&self, device: u32) -> String {
+        let row = &self.devices[device];
+        row.user().map_or_else(|| self.name_device(device), |user| format!("user {user}"))
+    }
+
     /// A violation that a device saw.
     pub fn seen_by(&self, check: &'static str, pair: u32, seq: Seq, message: u32, sentence: String) -> Violation {
         let row = &self.pairs[pair];

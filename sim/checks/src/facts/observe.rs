@@ -7,7 +7,7 @@ use super::intervals::{self, Range};
 use super::rows::{CONNECTED, NONE, content, known, mark, small};
 use super::{Facts, RefusedSend};
 use squall_history::{Entity, Event, Kind, Via};
-use squall_protocol::{ClientMsgId, ConversationId, DeviceId, Seq, UserId, Who, limits};
+use squall_protocol::{ClientMsgId, ConversationId, Cursors, DeviceId, Seq, UserId, Who, limits};
 
 /// A good-bye is known to the registry within this time, in µs, when nothing disturbs it: a heartbeat's interval, far more
 /// than it takes.
@@ -66,11 +66,12 @@ impl Facts {
             Kind::Publish { conversation, seq, devices } => {
                 Some(Fact::Published(self.published(*conversation, *seq, devices)))
             }
-            Kind::Cursor { device, conversation, up_to, user } => {
-                let pair = match self.pair_of((*user, *device), *conversation) {
-                    Ok(pair) => pair,
-                    Err(stray) => return Some(stray),
+            Kind::Cursor { conversation, up_to, read, user } => {
+                let Some(pair) = self.users_row(*user, *conversation) else {
+                    let conversation = self.conversation(*conversation);
+                    return Some(Fact::StrayCursor { user: *user, conversation, up_to: *up_to });
                 };
+                self.cursors_stand(pair, Cursors { delivered: *up_to, read: *read });
                 let before = std::mem::replace(&mut self.pairs[pair].cursor, small(*up_to));
                 Some(Fact::CursorMoved { pair, before, up_to: *up_to })
             }
@@ -242,11 +243,26 @@ impl Facts {
             }
             Kind::Ack { conversation, up_to } => {
                 let pair = self.pair(device, conversation, None);
-                let row = &mut self.pairs[pair];
-                row.acked_up_to = row.acked_up_to.max(small(up_to));
-                let ahead = small(up_to) > row.position;
-                self.await_cursor(pair, small(up_to));
+                let ahead = small(up_to) > self.pairs[pair].position;
+                let own = self.users_row_of(pair);
+                self.pairs[own].acked_up_to = self.pairs[own].acked_up_to.max(small(up_to));
+                self.await_cursor(pair, own, small(up_to));
                 ahead.then_some(Fact::AckedAhead { pair, up_to })
+            }
+            Kind::Read { conversation, up_to } => {
+                let pair = self.pair(device, conversation, None);
+                self.said_read(pair, up_to);
+                None
+            }
+            Kind::Receipts { conversation, ref users, counts } => {
+                let pair = self.pair(device, conversation, None);
+                self.receipts_told(pair, users, counts);
+                None
+            }
+            Kind::Unread { conversation, read, unread } => {
+                let pair = self.pair(device, conversation, None);
+                self.counts_unread(pair, read, unread);
+                None
             }
             _ => None,
         }

@@ -260,9 +260,9 @@ pub(crate) struct Pair {
     pub position: u32,
     /// The range that it displays now, without a gap; earlier ones are kept beside the table. `to` 0 before the first.
     pub run: Range,
-    /// The highest place that it told the server it has shown.
+    /// Of the first device of a user: the highest place of which any device of theirs told the server that it has shown it.
     pub acked_up_to: u32,
-    /// Where its cursor stood on disk when a commit last moved it.
+    /// The same: where the user's cursor of what is delivered stood on disk when a commit last moved it.
     pub cursor: u32,
     pub sends: u32,
     pub unanswered: u32,
@@ -304,5 +304,21 @@ impl Row for Pair {
     }
     fn hash((device, conversation): Self::Key) -> u64 {
         mix(mix(device.0) ^ u64::from(conversation))
+    }
+}
+
+/// A user, and the first of their devices that was seen.
+pub(crate) struct Person {
+    pub user: UserId,
+    pub device: u32,
+}
+
+impl Row for Person {
+    type Key = UserId;
+    fn key(&self) -> UserId {
+        self.user
+    }
+    fn hash(key: UserId) -> u64 {
+        mix(key.0)
     }
 }

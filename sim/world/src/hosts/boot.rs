@@ -151,16 +151,21 @@ fn storage(disk: Disk, common: &Common, stream: Stream, probe: &Arc<Probe>) -> O
         commits: Arc::new(Commits::new(committer, disk.clone(), seed, EPOCH_US)),
         clock: common.clock.clone(),
     });
-    let probe = Arc::clone(probe);
-    let on_cursor: CursorListener = Arc::new(move |who, conversation, up_to| {
-        probe.cursor_stands_at(who, conversation, up_to);
+    let (probe, unheard) = (Arc::clone(probe), Arc::clone(&probe.unheard));
+    let on_cursor: CursorListener = Arc::new(move |user, conversation, cursors| {
+        probe.cursor_stands_at(user, conversation, cursors);
     });
     let doubt = Doubt::default();
     // As `chatd` does; a disk without power says so again when it is opened.
     let _ = disk.open().forget_clean();
     Arc::new(move || {
         let storage = plants::open_redb(&disk, &doubt, CACHE_BYTES, Arc::clone(&executor))?;
-        Ok(plants::decorate(SettledStorage::new(storage, disk.clone(), Arc::clone(&on_cursor))))
+        Ok(plants::decorate(SettledStorage::new(
+            storage,
+            disk.clone(),
+            Arc::clone(&on_cursor),
+            Arc::clone(&unheard),
+        )))
     })
 }
 

@@ -12,7 +12,7 @@
 use crate::disk::{Disk, Running};
 use crate::memory::accounts::Account;
 use squall_core::messages::{self, Conversation, Position, Standing};
-use squall_protocol::{ClientSeq, ConversationId, DeviceId, Entry, Seq, UserId, Who};
+use squall_protocol::{ClientSeq, ConversationId, Cursors, DeviceId, Entry, Seq, UserId, Who};
 use squall_runtime::interpose::{
     HostContext, SimulatedClock, WorldContext, enter_host, enter_world, prime_thread,
 };
@@ -212,7 +212,10 @@ impl Commits {
 }
 
 /// Somebody who is told where cursors stand on disk after a commit that moved them.
-pub type CursorListener = Arc<dyn Fn(Who, ConversationId, Seq) + Send + Sync>;
+pub type CursorListener = Arc<dyn Fn(UserId, ConversationId, Cursors) + Send + Sync>;
+
+/// Cursors that commits were to move of which nobody has heard: they may be durable all the same.
+pub type Unheard = Arc<Mutex<Vec<(UserId, ConversationId)>>>;
 
 /// A database that is looked at only between commits. What a commit did to cursors is read back from it and told, so that
 /// it can be judged without the shard's word.
@@ -220,11 +223,23 @@ pub struct SettledStorage<S> {
     inner: S,
     disk: Disk,
     on_cursor: CursorListener,
+    unheard: Unheard,
 }
 
 impl<S: Storage> SettledStorage<S> {
-    pub fn new(inner: S, disk: Disk, on_cursor: CursorListener) -> Self {
-        SettledStorage { inner, disk, on_cursor }
+    pub fn new(inner: S, disk: Disk, on_cursor: CursorListener, unheard: Unheard) -> Self {
+        SettledStorage { inner, disk, on_cursor, unheard }
+    }
+
+    /// Tells where these cursors stand. A disk that cannot be read just now says nothing; the next commit will.
+    fn tell(&self, moved: Vec<(UserId, ConversationId)>) {
+        let stand =
+            if moved.is_empty() { Vec::new() } else { self.inner().cursors_of(&moved).unwrap_or_default() };
+        moved.into_iter().zip(stand).for_each(|((user, c), stand)| (self.on_cursor)(user, c, stand));
+    }
+
+    fn unheard(&self) -> MutexGuard<'_, Vec<(UserId, ConversationId)>> {
+        self.unheard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn inner(&self) -> &S {
@@ -241,19 +256,21 @@ impl<S> Drop for SettledStorage<S> {
 
 impl<S: Storage> Storage for SettledStorage<S> {
     fn append(&self, batch: Batch) -> BoxFuture<'_, Result<(), StorageError>> {
-        let moved: Vec<_> = batch.cursors.iter().map(|(who, conversation, _)| (*who, *conversation)).collect();
+        let moved: Vec<_> = batch.cursors.iter().map(|(user, conversation, _)| (*user, *conversation)).collect();
+        self.unheard().extend(&moved);
         let committed = self.inner().append(batch);
         Box::pin(async move {
             committed.await?;
-            // A disk that cannot be read just now says nothing; the next commit will.
-            let stand =
-                if moved.is_empty() { Vec::new() } else { self.inner().cursors_of(&moved).unwrap_or_default() };
-            moved.into_iter().zip(stand).for_each(|((who, c), seq)| (self.on_cursor)(who, c, seq));
+            self.unheard().clear();
+            self.tell(moved);
             Ok(())
         })
     }
 
     fn recovered(&self) -> Result<Recovered, StorageError> {
+        // A commit that has failed, or whose process has died, may have moved them.
+        let unheard = std::mem::take(&mut *self.unheard());
+        self.tell(unheard);
         self.inner().recovered()
     }
 
@@ -309,11 +326,15 @@ impl<S: Storage> Storage for SettledStorage<S> {
         self.inner().conversations_of(user, after, max)
     }
 
-    fn cursors_of(&self, pairs: &[(Who, ConversationId)]) -> Result<Vec<Seq>, StorageError> {
+    fn cursors_of(&self, pairs: &[(UserId, ConversationId)]) -> Result<Vec<Cursors>, StorageError> {
         self.inner().cursors_of(pairs)
     }
 
-    fn cursors(&self) -> Result<Vec<(Who, ConversationId, Seq)>, StorageError> {
+    fn cursors_in(&self, id: ConversationId) -> Result<Vec<(UserId, Cursors)>, StorageError> {
+        self.inner().cursors_in(id)
+    }
+
+    fn cursors(&self) -> Result<Vec<(UserId, ConversationId, Cursors)>, StorageError> {
         self.inner().cursors()
     }
 }

@@ -74,6 +74,7 @@ fn asked(frame: &ClientFrame) -> Option<(ConversationId, Asked)> {
         }
         ClientFrame::Ack { conversation, up_to_seq } => Some((conversation, Asked::Ack { up_to: up_to_seq })),
         ClientFrame::Sync { conversation, since_seq } => Some((conversation, Asked::Sync { since: since_seq })),
+        ClientFrame::Read { conversation, up_to_seq } => Some((conversation, Asked::Read { up_to: up_to_seq })),
         ClientFrame::Hello { .. }
         | ClientFrame::Ping
         | ClientFrame::Refresh { .. }
@@ -131,7 +132,8 @@ fn told(frame: &ServerFrame) -> Option<(ConversationId, Answer)> {
         | ServerFrame::Stale { .. }
         | ServerFrame::ComeBack { .. }
         | ServerFrame::Refreshed { .. }
-        | ServerFrame::Typing { .. } => None,
+        | ServerFrame::Typing { .. }
+        | ServerFrame::Receipts { .. } => None,
     }
 }
 

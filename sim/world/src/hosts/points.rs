@@ -47,6 +47,7 @@ pub const SOMETIMES: &[&str] = &[
     "typing_in_a_large_group",
     "notices_dropped",
     "notices_unanswered",
+    "receipts_told",
     "channel_told",
     "channel_told_again",
     "channel_followed",
@@ -140,6 +141,7 @@ pub(super) fn names(point: &Point<'_>) -> &'static [&'static str] {
         | Point::NoticesDropped { .. }
         | Point::QueueFull { what: Level::Notices, .. } => &["notices_dropped"],
         Point::NoticesUnanswered { .. } => &["notices_unanswered"],
+        Point::Noticed { .. } => &["receipts_told"],
         Point::ChannelTold { again: false, .. } => &["channel_told"],
         Point::ChannelTold { again: true, .. } => &["channel_told_again"],
         Point::ChannelFollowed { .. } => &["channel_followed"],
@@ -200,6 +202,7 @@ pub(super) fn scenario_point(point: &Point<'_>) -> Option<model::Point> {
         | Point::TypingDropped { .. }
         | Point::NoticesDropped { .. }
         | Point::NoticesUnanswered { .. }
+        | Point::Noticed { .. }
         | Point::ChannelTold { .. }
         | Point::ChannelFollowed { .. }
         | Point::ChannelOver { .. }

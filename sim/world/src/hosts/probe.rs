@@ -4,6 +4,7 @@
 //! the exception: `acked` strikes at the end of the tick, so that the ack leaves.
 
 use super::bill::Bill;
+use super::commits::Unheard;
 use super::hops::Voice;
 use super::mailbox::SharedMailbox;
 use super::points::{Armed, ArmedPoints, Cut, Struck, names, scenario_point};
@@ -11,7 +12,7 @@ use crate::disk::Disk;
 use squall_generators::client_faults::SharedClientFaults;
 use squall_history::{Entity, Event, Kind, payload_hash};
 use squall_network::{CloseStyle, HostId, Network};
-use squall_protocol::{ConversationId, DeviceId, Entry, Seq, Who};
+use squall_protocol::{ConversationId, Cursors, DeviceId, Entry, UserId};
 use squall_scenarios::model;
 use squall_server::Stop;
 use squall_server::hop::Hop;
@@ -35,6 +36,8 @@ pub struct Probe {
     pub alive: AtomicBool,
     /// Blocks that this disk had lost by the last power cut.
     pub blocks_lost: AtomicU64,
+    /// Cursors that commits were to move of which nobody has heard.
+    pub unheard: Unheard,
     /// Simulated µs, set by the world.
     pub now: Arc<AtomicU64>,
     /// What the host's work costs; `None`: nothing.
@@ -95,8 +98,9 @@ impl Probe {
     }
 
     /// A commit has moved a cursor; this is where it stands on disk.
-    pub fn cursor_stands_at(&self, (user, device): Who, conversation: ConversationId, up_to: Seq) {
-        self.mailbox.lock().tell(self.event(Kind::Cursor { device, conversation, up_to, user }));
+    pub fn cursor_stands_at(&self, user: UserId, conversation: ConversationId, cursors: Cursors) {
+        let Cursors { delivered: up_to, read } = cursors;
+        self.mailbox.lock().tell(self.event(Kind::Cursor { conversation, up_to, read, user }));
     }
 
     /// At this instant the host has no power: nothing leaves it, nothing unsynced survives.
@@ -212,6 +216,7 @@ impl Probe {
             | Point::TypingDropped { .. }
             | Point::NoticesDropped { .. }
             | Point::NoticesUnanswered { .. }
+            | Point::Noticed { .. }
             | Point::ChannelTold { .. }
             | Point::ChannelFollowed { .. }
             | Point::ChannelOver { .. }

@@ -60,7 +60,7 @@ mod tests {
     use super::*;
     use crate::disk::{CutPoint, DiskConfig, DiskFault};
     use redb::StorageBackend;
-    use squall_protocol::{ConversationId, DeviceId, Seq, UserId};
+    use squall_protocol::{ConversationId, Cursors, Seq, UserId};
     use squall_server::net::BoxFuture;
     use squall_server::storage::{Batch, Commit, Found};
     use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -107,14 +107,15 @@ mod tests {
 
     /// Appends a row each, in the order of these numbers on the disk.
     fn appended(storage: &RedbStorage, numbers: impl Iterator<Item = u64>) -> bool {
-        let cursors = numbers.map(|n| ((UserId(1), DeviceId(n)), ConversationId(n.into()), Seq(1))).collect();
+        let delivered = Cursors { delivered: Seq(1), read: Seq::ZERO };
+        let cursors = numbers.map(|n| (UserId(n), ConversationId(n.into()), delivered)).collect();
         let batch = Batch { cursors, ..Batch::default() };
         let polled = pin!(storage.append(batch)).poll(&mut Context::from_waker(Waker::noop()));
         matches!(polled, Poll::Ready(Ok(())))
     }
 
     fn rows(storage: &RedbStorage) -> Vec<u64> {
-        storage.cursors().unwrap().into_iter().map(|((_, device), ..)| device.0).collect()
+        storage.cursors().unwrap().into_iter().map(|(user, ..)| user.0).collect()
     }
 
     /// Of these seeds, in how many something was read after a failed sync, or acked, that a power loss took.
@@ -141,7 +142,7 @@ mod tests {
             // redb panics over a page of zeros, which is what a block is that was never written.
             let kept = catch_unwind(AssertUnwindSafe(|| self::open(&disk).and_then(|storage| storage.cursors())));
             let kept = kept.map(Result::unwrap_or_default).unwrap_or_default();
-            let kept: Vec<u64> = kept.into_iter().map(|((_, device), ..)| device.0).collect();
+            let kept: Vec<u64> = kept.into_iter().map(|(user, ..)| user.0).collect();
             !told.iter().chain(&[5_000]).all(|row| kept.contains(row))
         };
         (0..40).filter(|seed| lost(*seed)).count() as u64

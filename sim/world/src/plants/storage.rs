@@ -2,7 +2,7 @@
 
 use squall_core::messages::{Conversation, Fence, Position, Sender, Standing};
 use squall_core::plant::{Plant, planted};
-use squall_protocol::{ClientSeq, ConversationId, DeviceId, Entry, Payload, Seq, UserId, Who};
+use squall_protocol::{ClientSeq, ConversationId, Cursors, DeviceId, Entry, Payload, Seq, UserId, Who};
 use squall_server::net::BoxFuture;
 use squall_server::storage::{Batch, Recovered, Row, Storage, StorageError};
 
@@ -132,11 +132,15 @@ impl<S: Storage> Storage for PlantedStorage<S> {
         self.inner.conversations_of(user, after, max)
     }
 
-    fn cursors_of(&self, pairs: &[(Who, ConversationId)]) -> Result<Vec<Seq>, StorageError> {
+    fn cursors_of(&self, pairs: &[(UserId, ConversationId)]) -> Result<Vec<Cursors>, StorageError> {
         self.inner.cursors_of(pairs)
     }
 
-    fn cursors(&self) -> Result<Vec<(Who, ConversationId, Seq)>, StorageError> {
+    fn cursors_in(&self, id: ConversationId) -> Result<Vec<(UserId, Cursors)>, StorageError> {
+        self.inner.cursors_in(id)
+    }
+
+    fn cursors(&self) -> Result<Vec<(UserId, ConversationId, Cursors)>, StorageError> {
         self.inner.cursors()
     }
 }

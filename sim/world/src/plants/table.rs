@@ -446,6 +446,38 @@ bugs! {
         "What waits for a link that is away is told when it is back, as everything is; people are shown as writing what they sent half a minute ago."
         ["typing-holds"] in "typing-out-of-reach", 2 devices, 1 faults:
         "A link that is away for longer than a notice may wait, and somebody who has stopped meanwhile."
+    ReadAheadOfDelivered "read-ahead-of-delivered":
+        "A read moves what is read and nothing else; where the ack before it was lost with its connection, somebody has read what was never delivered."
+        ["receipts-hold", "tables-agree"] in "read-and-told", 2 devices, 1 faults:
+        "A reader whose ack is lost, and whose read is not."
+    ReceiptAfterLeaving "receipt-after-leaving":
+        "Whoever was ever a member is told who has read what, for the list of members is that of everybody whom the log names."
+        ["receipts-hold"] in "left-and-told", 2 devices, 0 faults:
+        "Somebody who leaves a group in which others go on reading."
+    EverybodyIsNamed "everybody-is-named":
+        "A large group is told by name like a small one: each of its members of each, which grows with the square of the group."
+        ["receipts-hold"] in "read-and-told", 2 devices, 0 faults:
+        "A group of more than 32 in which most have shown something."
+    ReadAloneNotWritten "read-alone-not-written":
+        "The row of a user is written when something more was delivered to them; what they have read goes along with it, and by itself it is nothing new."
+        ["receipts-hold"] in "read-and-told", 2 devices, 0 faults:
+        "A read after which nothing more is delivered."
+    ReceiptBeforeCommit "receipt-before-commit":
+        "Others are told of a cursor as it is about to be written: from memory, which may know less than the disk, or when the shard dies before it is written."
+        ["receipts-hold"] in "read-and-told", 2 devices, 1 faults:
+        "A reader, somebody else who is there, and a commit."
+    ReadElsewhereUnheard "read-elsewhere-unheard":
+        "A device clears what is read on it and does not go by what was read on another one: its user sees as unread what they have read."
+        ["receipts-hold"] in "read-and-told", 2 devices, 0 faults:
+        "Two devices of one user, of which one is read on."
+    DeliveredWhenPublished "delivered-when-published":
+        "An entry counts as delivered when it is handed to the bus for a device, and not when that has shown it."
+        ["cursor-behind-acks", "receipts-hold"] in "read-and-told", 2 devices, 1 faults:
+        "A delivery that is lost on its way."
+    OldReceiptCounts "old-receipt-counts":
+        "A device takes what it is told last for what is true; what a notice says goes back when heads come that were read before it."
+        ["receipts-hold"] in "read-and-told", 2 devices, 0 faults:
+        "A notice, and an older answer on another way."
 }
 
 #[cfg(test)]

@@ -77,7 +77,7 @@ impl<'a> World<'a> {
             cluster: cluster(scenario),
             keys: keys(seed).into(),
             cluster_secret: ClusterSecret::new(key(seed, "cluster secret").to_le_bytes()),
-            limits: user_limits(&scenario.limits),
+            limits: user_limits(&scenario.limits, scenario.receipts.are_kept()),
             commit_latency: scenario.topology.commit_latency.as_duration(),
             tick: scenario.tick.0.as_duration(),
             every_tick: options.every_tick,
@@ -113,6 +113,7 @@ impl<'a> World<'a> {
                 client_faults: client_faults.clone(),
                 alive: AtomicBool::new(true),
                 blocks_lost: AtomicU64::new(0),
+                unheard: Default::default(),
                 now: Arc::clone(&now_cell),
                 bill: scenario.costs.as_ref().map(Bill::new),
                 stop: Default::default(),
@@ -248,11 +249,35 @@ fn judged(scenario: &Scenario, machines: &[Machine]) -> Config {
         noticed_us: (heartbeat + limits::ANSWER_LIMIT).as_micros() as u64,
         limits: allowed(scenario),
         channel_above: scenario.limits.channel_above,
+        groups_late_us: groups_late_us(scenario),
+        all_are_named: largest_group(scenario) <= limits::RECEIPTS_NAMED_UP_TO,
         epoch_ms: if clocks_hold { EPOCH_US / 1_000 } else { 0 },
         undisturbed_us: undisturbed_us(scenario),
         typing_us: typing_us(scenario),
         last_mile_us: profiles.map(|profile| profile.longest_delay()).max().unwrap_or(0),
     }
+}
+
+/// More than ever are in a group as guests.
+const GUESTS: u32 = 8;
+
+/// The most members that a group may come to have: those with whom it begins, and guests.
+fn largest_group(scenario: &Scenario) -> u32 {
+    let population = &scenario.population;
+    let drawn = if population.groups > 0 { population.group_size_max } else { 0 };
+    population.giants.iter().map(|giant| giant.members).fold(drawn, u32::max).saturating_add(GUESTS)
+}
+
+/// How much longer than those of two people the cursors of a scenario's groups may wait until they are written, and one more time that they
+/// have just begun to wait.
+fn groups_late_us(scenario: &Scenario) -> u64 {
+    let largest = largest_group(scenario);
+    let interval = match largest {
+        _ if largest > scenario.limits.channel_above => limits::CURSOR_FLUSH_CHANNEL,
+        _ if largest > limits::RECEIPTS_NAMED_UP_TO => limits::CURSOR_FLUSH_LARGE,
+        _ => limits::CURSOR_FLUSH_INTERVAL,
+    };
+    2 * (interval - limits::CURSOR_FLUSH_INTERVAL).as_micros() as u64
 }
 
 /// How often what is shown at last has crossed the data centre at most: a look-up made again, a publication, heads and a page.
@@ -336,7 +361,7 @@ fn profiles_of_faults(scenario: &Scenario, network: &Network) -> BTreeMap<Profil
 }
 
 /// The limits of a scenario, as the server takes them.
-fn user_limits(limits: &squall_scenarios::model::Limits) -> UserLimits {
+fn user_limits(limits: &squall_scenarios::model::Limits, tells_receipts: bool) -> UserLimits {
     let rate = |per_second, burst| Rate { per_second, burst };
     UserLimits {
         frames: rate(limits.frames_per_second, limits.frames_burst),
@@ -345,5 +370,6 @@ fn user_limits(limits: &squall_scenarios::model::Limits) -> UserLimits {
         additions: rate(limits.additions_per_second, limits.additions_burst),
         changes: rate(limits.changes_per_second, limits.changes_burst),
         channel_above: limits.channel_above,
+        tells_receipts,
     }
 }

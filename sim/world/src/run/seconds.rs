@@ -48,7 +48,7 @@ impl World<'_> {
         let stamped = self.mailbox.lock().stamped_in_all();
         let disks = self.machines.iter().filter_map(|machine| machine.probe.disk.as_ref()).map(Disk::written);
         let (syncs, bytes) = disks.fold((0, 0), |all, disk| (all.0 + disk.0, all.1 + disk.1));
-        let sample = Sample {
+        let mut sample = Sample {
             levels: vec![("connected", totals.online), ("backlog", self.observatory.checks.owed_to_absent())],
             totals: vec![
                 ("connects", totals.connects),
@@ -69,6 +69,9 @@ impl World<'_> {
             ],
             memory_bytes: self.peak.latest(),
         };
+        if self.scenario.receipts.are_kept() {
+            sample.totals.extend([("reads", totals.reads), ("receipts_told", totals.receipts)]);
+        }
         let _account = Account::Histograms.enter();
         self.observatory.latencies.end_second(sample);
     }

@@ -118,6 +118,7 @@ impl<'a> World<'a> {
         self.enter_phase("quiet");
         self.step_until(self.end)?;
         self.enter_phase("audit");
+        self.fleet.tell_unread(Time(self.now), &mut self.observatory);
         Ok(())
     }
 

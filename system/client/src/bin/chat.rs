@@ -7,7 +7,8 @@ use squall_protocol::ids::mix;
 use squall_protocol::limits::{ANSWER_LIMIT, LINGER};
 use squall_protocol::token::{Claims, Token};
 use squall_protocol::{
-    ClientMsgId, Codec, ConversationId, DeviceId, Holders, Name, Payload, Rank, Refusal, Right, UserId,
+    ClientMsgId, Codec, ConversationId, DeviceId, Holders, Name, Payload, Rank, Receipt, ReceiptCounts, Receipts,
+    Refusal, Right, Seq, UserId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -35,6 +36,8 @@ const HELP: &str = "\
 /unblock USER            take that back
 /typing USER             tell a person that you are writing to them
 /typing GROUP            tell a group
+/read WHERE              you have read it all, of a person or CREATOR/NUMBER: the others are told, and your other devices
+/unread WHERE            how much you have not
 /quit                    end (so does Ctrl-D)";
 
 /// How long an unanswered message may stay without a notice about it, and the end of input waits for answers: as long as a
@@ -73,6 +76,24 @@ enum Line<'a> {
     TypingTo { with: UserId },
     Typing { conversation: ConversationId },
     Say { conversation: ConversationId, text: &'a str },
+    Read { place: Place },
+    Unread { place: Place },
+}
+
+/// A conversation as a person names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    With(UserId),
+    In(ConversationId),
+}
+
+impl Place {
+    fn conversation(self, own: UserId) -> ConversationId {
+        match self {
+            Place::With(user) => ConversationId::direct(own, user),
+            Place::In(conversation) => conversation,
+        }
+    }
 }
 
 /// How a conversation stands on the screen: a group as its creator and number, as `/say` takes it, two people's as the other one.
@@ -162,6 +183,13 @@ fn parse(line: &str) -> Result<Line<'_>, String> {
         "/typing" if rest.contains('/') => Ok(Line::Typing { conversation: group(rest.trim())? }),
         "/typing" => Ok(Line::TypingTo { with: user(rest.trim())? }),
         "/block" | "/unblock" => Ok(Line::Block { with: user(rest.trim())?, is_so: command == "/block" }),
+        "/read" | "/unread" => {
+            let place = match rest.trim() {
+                word if word.contains('/') => Place::In(group(word)?),
+                word => Place::With(user(word)?),
+            };
+            Ok(if command == "/read" { Line::Read { place } } else { Line::Unread { place } })
+        }
         _ => Err(format!("'{command}' is no command; /help lists them")),
     }
 }
@@ -273,6 +301,23 @@ impl Chat {
                 let id = self.track();
                 self.device.send(conversation, id, Payload::Created { direct: false, channel, members }).await
             }
+            Ok(Line::Read { place: Place::With(user) } | Line::Unread { place: Place::With(user) })
+                if user == self.user =>
+            {
+                eprintln!("{user} is you");
+                return true;
+            }
+            Ok(Line::Read { place }) => self.device.read(place.conversation(self.user), Seq(u64::MAX)).await,
+            Ok(Line::Unread { place }) => {
+                let (device, conversation, user) = (self.device.clone(), place.conversation(self.user), self.user);
+                // The device answers while its events are read, which is done here.
+                tokio::spawn(async move {
+                    if let Ok(unread) = device.unread(conversation).await {
+                        println!("[{}] {unread} unread", title(conversation, user));
+                    }
+                });
+                Ok(())
+            }
             Ok(Line::Say { conversation, text }) => {
                 let id = self.track();
                 self.device.send(conversation, id, Payload::Text(text.to_owned())).await
@@ -307,8 +352,13 @@ impl Chat {
                 return false;
             }
             Event::Shown(shown) => println!("{}", line_of(&shown, self.user)),
-            Event::Stored { client_msg_id, .. } => {
-                self.waiting.remove(&client_msg_id);
+            Event::Stored { conversation, client_msg_id, seq } => {
+                if self.waiting.remove(&client_msg_id).is_some() {
+                    println!("[{} #{seq}] \u{2713} sent", title(conversation, self.user));
+                }
+            }
+            Event::Receipts(receipts) => {
+                ticks(&receipts, self.user).iter().for_each(|line| println!("{line}"));
             }
             Event::Refused { conversation, client_msg_id, reason } => {
                 // The creation inside a direct send is nobody's message: the other side was first.
@@ -343,6 +393,21 @@ impl Chat {
             }
         }
     }
+}
+
+/// What others have been shown and have read, a line each.
+fn ticks(receipts: &Receipts, own: UserId) -> Vec<String> {
+    let title = title(receipts.conversation, own);
+    let others = receipts.users.iter().filter(|told| told.user != own);
+    let others = others.map(|Receipt { user, delivered, read }| match read {
+        Seq(0) => format!("[{title} #{delivered}] \u{2713}\u{2713} delivered to {user}"),
+        read if read == delivered => format!("[{title} #{read}] \u{2713}\u{2713} read by {user}"),
+        read => format!("[{title} #{delivered}] \u{2713}\u{2713} delivered to {user}, who has read up to #{read}"),
+    });
+    let counted = receipts.counts.map(|ReceiptCounts { up_to, delivered, read }| {
+        format!("[{title} #{up_to}] \u{2713}\u{2713} delivered to {delivered}, read by {read}")
+    });
+    others.chain(counted).collect()
 }
 
 fn line_of(shown: &Shown, user: UserId) -> String {

@@ -1,6 +1,6 @@
 //! What a device's machine says: what its shell is to do, and what its person has seen.
 
-use squall_protocol::{ClientFrame, ClientMsgId, ConversationId, Entry, Refusal, Seq, UserId};
+use squall_protocol::{ClientFrame, ClientMsgId, ConversationId, Entry, Receipts, Refusal, Seq, UserId};
 
 /// How an entry came to be shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,4 +97,6 @@ pub enum Output {
         seq: Seq,
         client_msg_id: ClientMsgId,
     },
+    /// These users have come so far; of a large group so many have.
+    Receipts(Receipts),
 }

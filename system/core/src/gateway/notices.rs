@@ -19,6 +19,8 @@ use std::collections::VecDeque;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum About {
     Typing(ConversationId, UserId),
+    /// Of those who have come further: each notice names others, and takes nobody's place.
+    Receipts,
 }
 
 impl About {
@@ -26,6 +28,7 @@ impl About {
     pub fn of(frame: &ServerFrame) -> Option<About> {
         match frame {
             ServerFrame::Typing { conversation, user } => Some(About::Typing(*conversation, *user)),
+            ServerFrame::Receipts { .. } => Some(About::Receipts),
             ServerFrame::Welcome { .. }
             | ServerFrame::Sent { .. }
             | ServerFrame::Refused { .. }
@@ -87,7 +90,8 @@ impl<B: AsRef<[u8]>> Notices<B> {
         let length = bytes.as_ref().len();
         let row = self.rows.entry(connection).or_default();
         let (mut items, mut held, mut all) = (row.waiting.len(), row.bytes, self.bytes);
-        let older = row.waiting.iter().position(|waiting| waiting.about == about);
+        let is_older = |waiting: &Waiting<B>| waiting.about == about && about != About::Receipts;
+        let older = row.waiting.iter().position(is_older);
         if let Some(older) = older {
             let freed = row.waiting[older].bytes.as_ref().len();
             (items, held, all) = (items - 1, held - freed, all - freed);

@@ -69,6 +69,7 @@ impl ServerSession {
                 ServerSession::AwaitingHello,
                 ClientFrame::Send { .. }
                 | ClientFrame::Ack { .. }
+                | ClientFrame::Read { .. }
                 | ClientFrame::Sync { .. }
                 | ClientFrame::Typing { .. }
                 | ClientFrame::Ping
@@ -80,6 +81,7 @@ impl ServerSession {
                 ServerSession::Open(peer),
                 frame @ (ClientFrame::Send { .. }
                 | ClientFrame::Ack { .. }
+                | ClientFrame::Read { .. }
                 | ClientFrame::Sync { .. }
                 | ClientFrame::Typing { .. }),
             ) => Step::Forward(peer, frame),

@@ -169,6 +169,16 @@ impl Membership {
         self.stretches.users().filter(includes)
     }
 
+    /// Whether the user is a member after this entry, whatever is staged behind it.
+    pub fn is_member_after(&self, user: UserId, seq: Seq) -> bool {
+        self.stretches.last_of(user, seq).is_some_and(|last| last.until().is_none_or(|until| until > seq))
+    }
+
+    /// Those who are members after this entry, in order.
+    pub fn members_after(&self, seq: Seq) -> impl Iterator<Item = UserId> + '_ {
+        self.stretches.users().filter(move |user| self.is_member_after(*user, seq))
+    }
+
     /// The last entry that the user may see of a log that ends at `head`; `None` for a stranger.
     pub fn head_for(&self, user: UserId, head: Seq) -> Option<Seq> {
         self.stretches.last_of(user, head).and_then(|last| last.visible(head)).map(|(_, to)| to)

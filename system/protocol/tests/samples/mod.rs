@@ -2,8 +2,8 @@
 
 use squall_protocol::frames::{ErrorCode, Head};
 use squall_protocol::{
-    ClientFrame, ClientMsgId, ClientSeq, ConversationId, DeviceId, Entry, LogSpan, Payload, Refusal, Seq,
-    ServerFrame, UserId,
+    ClientFrame, ClientMsgId, ClientSeq, ConversationId, DeviceId, Entry, LogSpan, Payload, Receipt, Receipts,
+    Refusal, Seq, ServerFrame, UserId,
 };
 
 const C: ConversationId = ConversationId::direct(UserId(u64::MAX / 3), UserId(u64::MAX / 5));
@@ -33,6 +33,7 @@ pub fn client_frames() -> Vec<(&'static str, ClientFrame)> {
         ("ping", ClientFrame::Ping),
         ("send", ClientFrame::Send { conversation: C, client_msg_id: ID, client_seq: ClientSeq(3), payload }),
         ("ack", ClientFrame::Ack { conversation: C, up_to_seq: Seq(9) }),
+        ("read", ClientFrame::Read { conversation: C, up_to_seq: Seq(9) }),
         ("sync", ClientFrame::Sync { conversation: C, since_seq: Seq(9) }),
         ("typing", ClientFrame::Typing { conversation: C }),
     ]
@@ -74,6 +75,16 @@ pub fn server_frames() -> Vec<(&'static str, ServerFrame)> {
             ServerFrame::Heads { heads: (1..=20).map(|n| Head { conversation: C, head: Seq(n) }).collect() },
         ),
         ("stale", ServerFrame::Stale { connect_count: 1_767_225_600, superseded: true }),
+        (
+            "receipts",
+            ServerFrame::Receipts {
+                receipts: vec![Receipts {
+                    conversation: C,
+                    users: vec![Receipt { user: UserId(u64::MAX / 3), delivered: Seq(9), read: Seq(8) }],
+                    counts: None,
+                }],
+            },
+        ),
         ("come back", ServerFrame::ComeBack { after_ms: 417 }),
         ("typing", ServerFrame::Typing { conversation: C, user: UserId(u64::MAX / 3) }),
         ("error", ServerFrame::Error { conversation: C, code: ErrorCode::NotAMember }),

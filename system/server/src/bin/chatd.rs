@@ -78,6 +78,9 @@ struct Serve {
     /// half as many are left.
     #[arg(long, default_value_t = limits::CHANNEL_ABOVE, value_name = "N")]
     channel_above: u32,
+    /// Nobody is told how far others have come: what is read is kept all the same, and shown to the reader's own devices when they connect.
+    #[arg(long)]
+    no_receipts: bool,
     /// When it is to end, it closes its connections one after the other over so many seconds.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(..=3600), value_name = "SECONDS")]
     drain: u64,
@@ -203,6 +206,7 @@ async fn run(serve: Serve, data: PathBuf) -> Result<ExitCode, String> {
             additions: serve.limit_additions,
             changes: serve.limit_changes,
             channel_above: serve.channel_above,
+            tells_receipts: !serve.no_receipts,
         },
         cache_bytes: limits::STORAGE_CACHE_BYTES,
     })

@@ -413,7 +413,11 @@ impl Connection {
         }
         match frame {
             // It would have no answer anyway.
-            ClientFrame::Ack { conversation, .. } if !conversation.is_open_to(user) => return,
+            ClientFrame::Ack { conversation, .. } | ClientFrame::Read { conversation, .. }
+                if !conversation.is_open_to(user) =>
+            {
+                return;
+            }
             ClientFrame::Sync { conversation, .. }
                 if !conversation.is_open_to(user) && !planted(Plant::PagesForWhoeverAsks) =>
             {

@@ -10,6 +10,7 @@ use super::dispatch;
 use super::dispatcher::Plan;
 use super::followers;
 use super::readers::Readers;
+use super::receipts;
 use super::shard::Shard;
 use super::state::follower;
 use crate::hop::Hop;
@@ -129,10 +130,14 @@ fn cut(shard: &Shard, cursors_written: &mut Time) -> Batch {
     }
     if now.since(*cursors_written) >= limits::CURSOR_FLUSH_INTERVAL {
         *cursors_written = now;
-        let cursors = std::mem::take(&mut state.cursors);
-        batch.cursors = cursors.into_iter().map(|((who, c), seq)| (who, c, seq)).collect();
+        batch.cursors = state.cursors.cut(now, shard.sessions.are_closing());
+        if planted(Plant::ReceiptBeforeCommit) {
+            receipts::plan(shard, &mut state, &batch.cursors);
+        }
         let dispatched = state.watermark();
-        if dispatched > state.dispatched {
+        // What is acked is on disk before nobody asks for it any more.
+        let may_pass = !state.cursors.hold_watermark();
+        if dispatched > state.dispatched && may_pass {
             state.dispatched = dispatched;
             batch.dispatched = Some(dispatched);
         }
@@ -147,7 +152,7 @@ fn cut(shard: &Shard, cursors_written: &mut Time) -> Batch {
 }
 
 /// The batch is durable: tell the senders, all of them, and then plan the fan-out.
-fn finish(shard: &Shard, batch: Batch) {
+fn finish(shard: &Shard, mut batch: Batch) {
     for new in &batch.entries {
         shard.observer.passed(&Point::Committed { conversation: new.conversation, entry: &new.entry });
     }
@@ -177,7 +182,7 @@ fn finish(shard: &Shard, batch: Batch) {
     }
     tell_followers(shard, &batch);
     let mut plans = Vec::with_capacity(batch.entries.len());
-    for (new, answered) in batch.entries.into_iter().zip(answered) {
+    for (new, answered) in std::mem::take(&mut batch.entries).into_iter().zip(answered) {
         let conversation = new.conversation;
         let log = state.cache.peek(conversation).expect("a conversation with staged entries stays in memory");
         let readers = match unseen.is_empty() {
@@ -194,6 +199,9 @@ fn finish(shard: &Shard, batch: Batch) {
     shard.observer.worked(Work::Member, state.readers.take_listed());
     state.fences.handle_durable();
     dispatch::plan(shard, state, plans);
+    if !planted(Plant::ReceiptBeforeCommit) {
+        receipts::plan(shard, state, &batch.cursors);
+    }
 }
 
 /// Tells the gateways that follow a channel what this batch has of it.

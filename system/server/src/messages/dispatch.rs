@@ -4,6 +4,7 @@
 //! at once, whatever the others do. A look-up without an answer is asked again; what a lane has not taken up, because the shard
 //! has just started or for want of room, is read from the disk in pieces. What the bus loses, the debts bring back.
 
+use super::cursors::Pace;
 use super::dispatcher::{Plan, target};
 use super::followers;
 use super::notices;
@@ -25,7 +26,7 @@ use squall_core::plant::{Plant, planted};
 use squall_core::registry::Location;
 use squall_protocol::wire::bus::to_gateway;
 use squall_protocol::wire::registry as wire;
-use squall_protocol::{DeviceId, UserId, limits};
+use squall_protocol::{Cursors, DeviceId, Seq, UserId, limits};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -242,6 +243,12 @@ fn fan_out(shard: &Shard, registry: u32, id: u64, locations: &[Location]) -> Vec
         let targets = by_gateway.values().flatten().filter(|_| !planted(Plant::BusDropsSilently));
         let debtors = targets.map(|l| Debtor { user: l.user, device: l.device, connect_count: l.connect_count });
         state.debts.handle_published(new.position, new.conversation, new.entry.seq, debtors, now);
+        if planted(Plant::DeliveredWhenPublished) {
+            let delivered = Cursors { delivered: seq, read: Seq::ZERO };
+            for target in by_gateway.values().flatten() {
+                state.cursors.note(target.user, conversation, Pace::Named, delivered, now);
+            }
+        }
         fan_outs.push(FanOut { plan, by_gateway });
     }
     fan_outs

@@ -7,6 +7,7 @@
 mod backoff;
 mod cache;
 mod commit;
+mod cursors;
 mod dispatch;
 mod dispatcher;
 mod fences;
@@ -14,6 +15,7 @@ mod followers;
 mod notices;
 mod pages;
 pub mod readers;
+mod receipts;
 mod requests;
 mod session;
 mod shard;

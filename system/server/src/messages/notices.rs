@@ -1,4 +1,4 @@
-//! Notices: what members' devices are told if there is room, and nobody is owed. Who is writing, so far.
+//! Notices: what members' devices are told if there is room, and nobody is owed: who is writing, and who has come how far (`receipts`).
 //!
 //! What a gateway says of somebody's writing waits here, is judged a few at a time by what is in memory, and goes to the members' devices by a
 //! lane of its own for each registry, which has one look-up open at a time: what comes meanwhile goes together with the next. What a registry does
@@ -23,7 +23,7 @@ use squall_protocol::limits::{
     LOOKUP_RETRY_AFTER, MAX_NOTICE_USERS, MAX_NOTICES, MAX_NOTICES_SHARE, MAX_TYPING_MEMBERS, NOTICE_STALE_AFTER,
     NOTICES_A_TURN,
 };
-use squall_protocol::{ConversationId, DeviceId, Payload, ServerFrame, UserId};
+use squall_protocol::{ConversationId, DeviceId, Payload, Receipts, ServerFrame, UserId};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
@@ -268,9 +268,17 @@ pub fn handle_answer(shard: &Shard, registry: u32, id: u64, locations: &[Locatio
         let places = locations.iter().filter(|location| users.binary_search(&location.user).is_ok());
         let by_gateway = targets_by_gateway(places.copied(), None);
         shard.observer.worked(Work::Publication, by_gateway.len());
-        if let ServerFrame::Typing { conversation, user } = notice.frame {
-            let devices = by_gateway.values().map(Vec::len).sum();
-            shard.observer.passed(&Point::TypingTold { conversation, user, devices });
+        let devices = by_gateway.values().map(Vec::len).sum();
+        match &notice.frame {
+            ServerFrame::Typing { conversation, user } => {
+                shard.observer.passed(&Point::TypingTold { conversation: *conversation, user: *user, devices });
+            }
+            ServerFrame::Receipts { receipts } => {
+                for Receipts { conversation, .. } in receipts {
+                    shard.observer.passed(&Point::Noticed { conversation: *conversation, devices });
+                }
+            }
+            _ => {}
         }
         for (gateway, targets) in by_gateway {
             shard.dispatcher.notify(gateway, &notice, &targets);

@@ -12,7 +12,7 @@ use squall_core::messages::{Conversation, Standing};
 use squall_core::plant::{Plant, planted};
 use squall_protocol::frames::{Entry, ErrorCode, Head, LogSpan};
 use squall_protocol::wire::messages::{Caller, Follower, HeadsOf, HeadsPart};
-use squall_protocol::{ConversationId, DeviceId, Seq, ServerFrame, UserId, Who, limits, protobuf};
+use squall_protocol::{ConversationId, DeviceId, Seq, ServerFrame, UserId, limits, protobuf};
 
 /// The page after `since`, or why there is none; and what its gateway is told if it is of a channel. Whoever calls has asked whether its user is a stranger.
 pub fn handle_sync(
@@ -100,7 +100,7 @@ pub fn handle_heads(
     let next = ids.last().filter(|_| ids.len() == limits::HEADS_PER_FRAME).copied();
     let (mut heads, mut channels) = (Vec::new(), Vec::new());
     for id in ids {
-        if planted(Plant::HeadsOmitNewConversations) && cursor(state, storage, (user, device), id)?.is_none() {
+        if planted(Plant::HeadsOmitNewConversations) && cursor(state, storage, user, id)?.is_none() {
             continue;
         }
         let standing = match state.cache.peek(id) {
@@ -121,7 +121,7 @@ pub fn handle_heads(
             channels.push(follows(id, from, durable));
         }
         let acked = match planted(Plant::HeadsSkipTheAcked) {
-            true => cursor(state, storage, (user, device), id)?,
+            true => cursor(state, storage, user, id)?,
             false => None,
         };
         if let Some(head) = head.filter(|head| *head > acked.unwrap_or(Seq::ZERO)) {
@@ -147,15 +147,15 @@ pub fn handle_heads(
     Ok((part, channels))
 }
 
-/// Where a device's cursor stands. The bug `heads-omit-new-conversations` takes the cursors for the list of a device's conversations, and
-/// `heads-skip-the-acked` takes what a device has acked for what it has.
+/// Where a user's cursor stands. The bug `heads-omit-new-conversations` takes the cursors for the list of a user's conversations, and
+/// `heads-skip-the-acked` takes what a user has acked for what a device has.
 fn cursor(
     state: &ShardState,
     storage: &dyn Storage,
-    who: Who,
+    user: UserId,
     conversation: ConversationId,
 ) -> Result<Option<Seq>, StorageError> {
-    let stored = storage.cursors()?.into_iter().find(|(w, c, _)| (*w, *c) == (who, conversation));
-    let moved = state.cursors.get(&(who, conversation)).copied();
-    Ok(moved.max(stored.map(|(_, _, up_to)| up_to)))
+    let stored = storage.cursors_of(&[(user, conversation)])?.first().map_or(Seq::ZERO, |stored| stored.delivered);
+    let moved = state.cursors.of(user, conversation).delivered;
+    Ok(Some(stored.max(moved)).filter(|cursor| *cursor > Seq::ZERO))
 }

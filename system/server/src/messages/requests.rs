@@ -14,6 +14,7 @@ use super::dispatch;
 use super::dispatcher::Plan;
 use super::pages::{handle_heads, handle_sync};
 use super::readers::Readers;
+use super::receipts;
 use super::shard::Shard;
 use super::state::{ShardState, Waiter, follower};
 use crate::hop::Hop;
@@ -25,9 +26,9 @@ use squall_core::messages::{Fenced, SendOutcome, SendRequest, admit, numbered_as
 use squall_core::plant::{Plant, planted};
 use squall_core::rate::retry_after_ms;
 use squall_protocol::frames::ErrorCode;
-use squall_protocol::wire::messages::{Caller, Follower, Reply, Request, reply};
+use squall_protocol::wire::messages::{Caller, Follower, HeadsPart, Reply, Request, reply};
 use squall_protocol::{
-    ClientFrame, ClientMsgId, ConversationId, DeviceId, Payload, Refusal, ServerFrame, UserId, relay,
+    ClientFrame, ClientMsgId, ConversationId, DeviceId, Payload, Refusal, ServerFrame, UserId, protobuf, relay,
 };
 
 /// Who asks, and where the answer goes.
@@ -84,6 +85,7 @@ fn conversation_of(request: &relay::Request) -> Option<ConversationId> {
         relay::Request::Frame(
             ClientFrame::Send { conversation, .. }
             | ClientFrame::Ack { conversation, .. }
+            | ClientFrame::Read { conversation, .. }
             | ClientFrame::Sync { conversation, .. }
             | ClientFrame::Typing { conversation },
         ) => Some(*conversation),
@@ -92,9 +94,9 @@ fn conversation_of(request: &relay::Request) -> Option<ConversationId> {
     }
 }
 
-/// Whether it is an ack of a conversation that by its name is not its user's. It would have no answer.
+/// Whether it is an ack or a read of a conversation that by its name is not its user's. It would have no answer.
 fn is_vain(from: &Requester<'_>, request: &relay::Request) -> bool {
-    matches!(request, relay::Request::Frame(ClientFrame::Ack { conversation, .. })
+    matches!(request, relay::Request::Frame(ClientFrame::Ack { conversation, .. } | ClientFrame::Read { conversation, .. })
         if !conversation.is_open_to(from.user()))
 }
 
@@ -187,7 +189,9 @@ fn answer(
     match request {
         relay::Request::Heads(heads) => {
             let (part, channels) = handle_heads(shard, state, storage, from.caller, heads)?;
+            let told = if shard.tells_receipts { conversations_of(&part) } else { Vec::new() };
             from.replies.offer(from.wrap(reply::Reply::Heads(part), channels));
+            tell_receipts(state, storage, from, told)?;
         }
         relay::Request::Frame(ClientFrame::Send { conversation, client_msg_id, client_seq, payload }) => {
             let send = SendRequest {
@@ -206,6 +210,11 @@ fn answer(
                 state.handle_ack(storage, from.caller, conversation, up_to_seq, shard.clock.now())?;
             }
         }
+        relay::Request::Frame(ClientFrame::Read { conversation, up_to_seq }) => {
+            if !state.is_stranger(storage, conversation, from.user())? {
+                state.handle_read(storage, from.caller, conversation, up_to_seq, shard.clock.now())?;
+            }
+        }
         relay::Request::Frame(ClientFrame::Sync { conversation, since_seq }) => {
             let open = planted(Plant::PagesForWhoeverAsks);
             let (answer, channel) = match !open && state.is_stranger(storage, conversation, from.user())? {
@@ -214,12 +223,32 @@ fn answer(
             };
             let reply = from.reply(&answer);
             from.replies.offer(Reply { channels: channel.into_iter().collect(), ..reply });
+            let is_last = matches!(&answer, ServerFrame::Page { span, head } if span.to >= *head);
+            let told = Some(conversation).filter(|_| is_last && shard.tells_receipts);
+            tell_receipts(state, storage, from, told)?;
         }
         relay::Request::Frame(ClientFrame::Hello { .. } | ClientFrame::Ping | ClientFrame::Refresh { .. }) => {
             unreachable!("`relay` lets none of these through")
         }
         // A session takes it before it comes here.
         relay::Request::Frame(ClientFrame::Typing { .. }) => {}
+    }
+    Ok(())
+}
+
+fn conversations_of(part: &HeadsPart) -> Vec<ConversationId> {
+    part.heads.iter().filter_map(|head| protobuf::conversation_from_wire(head.conversation).ok()).collect()
+}
+
+/// Whoever has missed notices is told how far everybody has come.
+fn tell_receipts(
+    state: &mut ShardState,
+    storage: &dyn Storage,
+    from: &Requester<'_>,
+    conversations: impl IntoIterator<Item = ConversationId>,
+) -> Result<(), StorageError> {
+    for receipts in receipts::told_to(state, storage, from.user(), conversations)? {
+        from.replies.offer(from.reply(&ServerFrame::Receipts { receipts }));
     }
     Ok(())
 }

@@ -52,6 +52,8 @@ pub struct Shard {
     pub notices: Notices,
     /// A group with more members is a channel.
     pub channel_above: u32,
+    /// Devices are told how far others have come.
+    pub tells_receipts: bool,
     pub clock: Clock,
     pub observer: Arc<dyn Observer>,
     pub tasks: Tasks,
@@ -85,6 +87,7 @@ impl Shard {
             followers: Followers::default(),
             notices: Notices::new(dispatcher.registries.len()),
             channel_above: limits.channel_above,
+            tells_receipts: limits.tells_receipts,
             dispatcher,
             sessions: Sessions::default(),
             clock,

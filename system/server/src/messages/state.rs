@@ -4,6 +4,7 @@
 //! `sim/checks/src/acked_is_durable.rs`.
 
 use super::cache::Cache;
+use super::cursors::{MovedCursors, Pace};
 use super::dispatcher::Plan;
 use super::fences::Fences;
 use super::readers::SharedReaders;
@@ -17,7 +18,10 @@ use squall_core::Time;
 use squall_core::messages::{Answered, Conversation, Debts, Planner, Position};
 use squall_core::plant::{Plant, planted};
 use squall_protocol::wire::messages::{Caller, Follower, Reply};
-use squall_protocol::{ClientMsgId, ConversationId, DeviceId, Seq, ServerFrame, UserId, Who, protobuf, relay};
+use squall_protocol::{
+    ClientMsgId, ConversationId, Cursors, DeviceId, ReceiptCounts, Seq, ServerFrame, UserId, limits, protobuf,
+    relay,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -63,8 +67,10 @@ pub struct ShardState {
     /// Of the next entry of each large group.
     pub readers: SharedReaders,
     pub debts: Debts,
-    /// Cursors that have moved since the last commit.
-    pub cursors: BTreeMap<(Who, ConversationId), Seq>,
+    /// Cursors that have moved and are not on disk.
+    pub cursors: MovedCursors,
+    /// How many members of large groups had come to the end of their logs when they were last counted.
+    pub counts: BTreeMap<ConversationId, ReceiptCounts>,
     /// The dispatch watermark as it is on disk.
     pub dispatched: Position,
 }
@@ -85,7 +91,8 @@ impl ShardState {
             planner: Planner::new(registries, 0, 0, 0),
             readers: SharedReaders::default(),
             debts: Debts::default(),
-            cursors: BTreeMap::new(),
+            cursors: MovedCursors::default(),
+            counts: BTreeMap::new(),
             dispatched: 0,
         }
     }
@@ -135,16 +142,55 @@ impl ShardState {
         now: Time,
     ) -> Result<(), StorageError> {
         let who = (UserId(caller.user), DeviceId(caller.device));
+        self.move_cursors(storage, who.0, conversation, Cursors { delivered: up_to, read: Seq::ZERO }, now)?;
         let log = self.cache.get(conversation, storage)?;
         // A device can have shown no more than there is, and only a member's word counts.
         let up_to = up_to.min(log.durable());
-        if up_to == Seq::ZERO || !log.membership().knows(who.0) {
-            return Ok(());
+        if up_to > Seq::ZERO && log.membership().knows(who.0) {
+            self.debts.handle_ack(who, conversation, up_to, now);
         }
-        let cursor = self.cursors.entry((who, conversation)).or_insert(up_to);
-        *cursor = (*cursor).max(up_to);
-        self.debts.handle_ack(who, conversation, up_to, now);
         Ok(())
+    }
+
+    /// A person has read everything up to `up_to`, so that one of their devices has shown it. Whoever calls has asked whether they are a
+    /// stranger. What another device of theirs is owed stays owed.
+    pub fn handle_read(
+        &mut self,
+        storage: &dyn Storage,
+        caller: &Caller,
+        conversation: ConversationId,
+        up_to: Seq,
+        now: Time,
+    ) -> Result<(), StorageError> {
+        let delivered = if planted(Plant::ReadAheadOfDelivered) { Seq::ZERO } else { up_to };
+        self.move_cursors(storage, UserId(caller.user), conversation, Cursors { delivered, read: up_to }, now)
+    }
+
+    /// Nobody has come further than they may see.
+    fn move_cursors(
+        &mut self,
+        storage: &dyn Storage,
+        user: UserId,
+        conversation: ConversationId,
+        cursors: Cursors,
+        now: Time,
+    ) -> Result<(), StorageError> {
+        let log = self.cache.get(conversation, storage)?;
+        let last = log.membership().head_for(user, log.durable()).unwrap_or(Seq::ZERO);
+        let cursors = cursors.up_to(last);
+        if cursors != Cursors::default() {
+            let pace = Pace::of(log);
+            self.cursors.note(user, conversation, pace, cursors, now);
+        }
+        Ok(())
+    }
+
+    /// Remembers counts for pages; when there are too many, all begin anew.
+    pub fn keep_counts(&mut self, conversation: ConversationId, counts: ReceiptCounts) {
+        if self.counts.len() >= limits::MAX_COUNTS_KEPT {
+            self.counts.clear();
+        }
+        self.counts.insert(conversation, counts);
     }
 }
 

@@ -16,8 +16,8 @@ use squall_protocol::ids::rendezvous;
 use squall_protocol::wire::messages::reply::Reply as Kind;
 use squall_protocol::wire::messages::{Caller, Reply, Request};
 use squall_protocol::{
-    ClientFrame, ClientMsgId, ClientSeq, ConversationId, DeviceId, Entry, Payload, Refusal, Seq, ServerFrame,
-    UserId, Who, limits, relay,
+    ClientFrame, ClientMsgId, ClientSeq, ConversationId, Cursors, DeviceId, Entry, Payload, Refusal, Seq,
+    ServerFrame, UserId, Who, limits, relay,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -96,10 +96,14 @@ impl Storage for Counting {
     ) -> Result<Vec<ConversationId>, StorageError> {
         self.inner.conversations_of(user, after, max)
     }
-    fn cursors_of(&self, pairs: &[(Who, ConversationId)]) -> Result<Vec<Seq>, StorageError> {
+    fn cursors_of(&self, pairs: &[(UserId, ConversationId)]) -> Result<Vec<Cursors>, StorageError> {
         self.inner.cursors_of(pairs)
     }
-    fn cursors(&self) -> Result<Vec<(Who, ConversationId, Seq)>, StorageError> {
+
+    fn cursors_in(&self, id: ConversationId) -> Result<Vec<(UserId, Cursors)>, StorageError> {
+        self.inner.cursors_in(id)
+    }
+    fn cursors(&self) -> Result<Vec<(UserId, ConversationId, Cursors)>, StorageError> {
         self.inner.cursors()
     }
 }

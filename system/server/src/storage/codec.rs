@@ -7,7 +7,7 @@ use super::seal::{Key, chained, seal, unseal};
 use prost::Message;
 use squall_core::messages::{Fence, Position, Stretch};
 use squall_protocol::wire::log;
-use squall_protocol::{ConversationId, DeviceId, Seq, ServerFrame, UserId, protobuf};
+use squall_protocol::{ConversationId, Cursors, DeviceId, Seq, ServerFrame, UserId, protobuf};
 
 /// An entry as its row has it.
 #[derive(Debug)]
@@ -112,4 +112,14 @@ pub fn decode_numbers(key: Key, row: &[u8], count: usize) -> Result<&[[u8; 8]], 
         (numbers, []) if numbers.len() == count => Ok(numbers),
         _ => Err(key.corrupt()),
     }
+}
+
+pub fn encode_cursors(conversation: ConversationId, user: UserId, cursors: Cursors) -> Vec<u8> {
+    encode_numbers(Key::Cursor(conversation, user), [cursors.delivered.0, cursors.read.0])
+}
+
+pub fn decode_cursors(conversation: ConversationId, user: UserId, row: &[u8]) -> Result<Cursors, StorageError> {
+    let numbers = decode_numbers(Key::Cursor(conversation, user), row, 2)?;
+    let [delivered, read] = [numbers[0], numbers[1]].map(|number| Seq(u64::from_le_bytes(number)));
+    Ok(Cursors { delivered, read })
 }

@@ -7,7 +7,7 @@ use crate::net::BoxFuture;
 use crate::observer::Observer;
 use crate::work::Work;
 use squall_core::messages::{Conversation, Fence, Position, Sender, Standing};
-use squall_protocol::{ClientSeq, ConversationId, DeviceId, Entry, Seq, UserId, Who};
+use squall_protocol::{ClientSeq, ConversationId, Cursors, DeviceId, Entry, Seq, UserId, Who};
 use std::sync::Arc;
 
 /// Storage whose reads are counted.
@@ -112,12 +112,18 @@ impl Storage for Counted {
         Ok(found)
     }
 
-    fn cursors_of(&self, pairs: &[(Who, ConversationId)]) -> Result<Vec<Seq>, StorageError> {
+    fn cursors_of(&self, pairs: &[(UserId, ConversationId)]) -> Result<Vec<Cursors>, StorageError> {
         self.rows(pairs.len());
         self.inner.cursors_of(pairs)
     }
 
-    fn cursors(&self) -> Result<Vec<(Who, ConversationId, Seq)>, StorageError> {
+    fn cursors_in(&self, id: ConversationId) -> Result<Vec<(UserId, Cursors)>, StorageError> {
+        let found = self.inner.cursors_in(id)?;
+        self.rows(found.len());
+        Ok(found)
+    }
+
+    fn cursors(&self) -> Result<Vec<(UserId, ConversationId, Cursors)>, StorageError> {
         let found = self.inner.cursors()?;
         self.rows(found.len());
         Ok(found)

@@ -5,7 +5,7 @@
 
 use crate::net::BoxFuture;
 use squall_core::messages::{Conversation, Fence, LogDelta, Position, Sender, Standing};
-use squall_protocol::{ClientSeq, ConversationId, DeviceId, Entry, Seq, UserId, Who};
+use squall_protocol::{ClientSeq, ConversationId, Cursors, DeviceId, Entry, Seq, UserId, Who};
 use std::sync::Arc;
 
 /// What one commit writes, all or nothing.
@@ -17,8 +17,8 @@ pub struct Batch {
     pub logs: Vec<LogDelta>,
     /// Fences as they are now.
     pub fences: Vec<(UserId, DeviceId, Fence)>,
-    /// Delivery cursors; a cursor never goes back.
-    pub cursors: Vec<(Who, ConversationId, Seq)>,
+    /// How far users have come; a cursor never goes back.
+    pub cursors: Vec<(UserId, ConversationId, Cursors)>,
     /// All entries before this position owe nobody anything.
     pub dispatched: Option<Position>,
 }
@@ -56,7 +56,7 @@ pub enum Found {
 
 /// The format of the rows and tables that this build writes, and the only one that it reads. 0 stands for the files from before formats
 /// had numbers. Whoever changes a row, a key or a table counts it up.
-pub const FORMAT: u64 = 4;
+pub const FORMAT: u64 = 5;
 
 /// Why storage cannot do what it is asked.
 #[derive(Debug, thiserror::Error)]
@@ -133,10 +133,12 @@ pub trait Storage: Send + Sync {
         after: Option<ConversationId>,
         max: usize,
     ) -> Result<Vec<ConversationId>, StorageError>;
-    /// Where these cursors stand, 0 for one that does not exist, for an audit.
-    fn cursors_of(&self, pairs: &[(Who, ConversationId)]) -> Result<Vec<Seq>, StorageError>;
-    /// All delivery cursors, for an audit.
-    fn cursors(&self) -> Result<Vec<(Who, ConversationId, Seq)>, StorageError>;
+    /// Where these users' cursors stand, 0 for one that does not exist.
+    fn cursors_of(&self, pairs: &[(UserId, ConversationId)]) -> Result<Vec<Cursors>, StorageError>;
+    /// Where the cursors of all users of a conversation stand, in order of users, those who have left included.
+    fn cursors_in(&self, id: ConversationId) -> Result<Vec<(UserId, Cursors)>, StorageError>;
+    /// All cursors, for an audit.
+    fn cursors(&self) -> Result<Vec<(UserId, ConversationId, Cursors)>, StorageError>;
 }
 
 /// Opens (or reopens) a shard's storage. It creates one only where the creation has never been completed.

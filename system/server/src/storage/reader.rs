@@ -3,7 +3,9 @@
 //! **Invariant:** a row is read only as what it was written as: its checksum holds, an entry is the one that its place was
 //! looked up for, and it follows on the one before it. Guarded by `server/tests/damage.rs`.
 
-use super::codec::{ReadEntry, decode, decode_entry, decode_fence, decode_numbers, decode_stretch};
+use super::codec::{
+    ReadEntry, decode, decode_cursors, decode_entry, decode_fence, decode_numbers, decode_stretch,
+};
 use super::interface::{Recovered, Row, StorageError};
 use super::redb::failed;
 use super::seal::{Key, unseal};
@@ -18,7 +20,7 @@ use squall_core::messages::{
 use squall_core::plant::{Plant, planted};
 use squall_protocol::limits::{DEDUP_WINDOW, INDEX_CHUNK, SENT_CHUNK};
 use squall_protocol::wire::log::{ConversationRow, SenderRow};
-use squall_protocol::{ClientSeq, ConversationId, DeviceId, Entry, Seq, UserId, Who};
+use squall_protocol::{ClientSeq, ConversationId, Cursors, DeviceId, Entry, Seq, UserId, Who};
 use std::collections::VecDeque;
 use std::ops::Bound;
 use std::ops::RangeInclusive;
@@ -34,7 +36,7 @@ pub struct Reader {
     index: Opened<(u128, u64)>,
     sent: Opened<(u128, u64, u64, u64)>,
     members: Opened<(u64, u128)>,
-    cursors: Opened<(u128, u64, u64)>,
+    cursors: Opened<(u128, u64)>,
     fences: Opened<(u64, u64)>,
     marks: Opened<&'static str>,
 }
@@ -312,30 +314,37 @@ impl Reader {
         rows.map(|row| row.map(|(key, _)| ConversationId(key.value().1)).map_err(failed)).collect()
     }
 
-    pub fn cursors_of(&self, pairs: &[(Who, ConversationId)]) -> Result<Vec<Seq>, StorageError> {
+    pub fn cursors_of(&self, pairs: &[(UserId, ConversationId)]) -> Result<Vec<Cursors>, StorageError> {
         let table = self.open(&self.cursors, CURSORS)?;
-        let stored = |(who, conversation): &(Who, ConversationId)| {
-            let row = table.get((conversation.0, who.0.0, who.1.0)).map_err(failed)?;
-            row.map_or(Ok(Seq::ZERO), |row| cursor(*conversation, *who, row.value()))
+        let stored = |(user, conversation): &(UserId, ConversationId)| {
+            let row = table.get((conversation.0, user.0)).map_err(failed)?;
+            row.map_or(Ok(Cursors::default()), |row| decode_cursors(*conversation, *user, row.value()))
         };
         pairs.iter().map(stored).collect()
     }
 
-    pub fn cursors(&self) -> Result<Vec<(Who, ConversationId, Seq)>, StorageError> {
+    pub fn cursors_in(&self, id: ConversationId) -> Result<Vec<(UserId, Cursors)>, StorageError> {
+        let table = self.open(&self.cursors, CURSORS)?;
+        let rows = table.range((id.0, 0)..=(id.0, u64::MAX)).map_err(failed)?;
+        rows.map(|row| {
+            let (key, row) = row.map_err(failed)?;
+            let user = UserId(key.value().1);
+            Ok((user, decode_cursors(id, user, row.value())?))
+        })
+        .collect()
+    }
+
+    pub fn cursors(&self) -> Result<Vec<(UserId, ConversationId, Cursors)>, StorageError> {
         let table = self.open(&self.cursors, CURSORS)?;
         let rows = table.iter().map_err(failed)?;
         rows.map(|row| {
             let (key, row) = row.map_err(failed)?;
-            let (id, user, device) = key.value();
-            let (conversation, who) = (ConversationId(id), (UserId(user), DeviceId(device)));
-            Ok((who, conversation, cursor(conversation, who, row.value())?))
+            let (id, user) = key.value();
+            let (conversation, user) = (ConversationId(id), UserId(user));
+            Ok((user, conversation, decode_cursors(conversation, user, row.value())?))
         })
         .collect()
     }
-}
-
-pub fn cursor(conversation: ConversationId, who: Who, row: &[u8]) -> Result<Seq, StorageError> {
-    Ok(Seq(u64::from_le_bytes(decode_numbers(Key::Cursor(conversation, who), row, 1)?[0])))
 }
 
 /// An entry that is the one that was looked for.

@@ -17,7 +17,7 @@ use crate::net::BoxFuture;
 use redb::backends::FileBackend;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTableMetadata, StorageBackend, TableError};
 use squall_core::messages::{Conversation, Fence, Position, Sender, Standing};
-use squall_protocol::{ClientSeq, ConversationId, DeviceId, Entry, Seq, UserId, Who};
+use squall_protocol::{ClientSeq, ConversationId, Cursors, DeviceId, Entry, Seq, UserId, Who};
 use std::fs::OpenOptions;
 use std::io;
 use std::path::Path;
@@ -230,11 +230,15 @@ impl Storage for RedbStorage {
         self.read()?.conversations_of(user, after, max)
     }
 
-    fn cursors_of(&self, pairs: &[(Who, ConversationId)]) -> Result<Vec<Seq>, StorageError> {
+    fn cursors_of(&self, pairs: &[(UserId, ConversationId)]) -> Result<Vec<Cursors>, StorageError> {
         self.read()?.cursors_of(pairs)
     }
 
-    fn cursors(&self) -> Result<Vec<(Who, ConversationId, Seq)>, StorageError> {
+    fn cursors_in(&self, id: ConversationId) -> Result<Vec<(UserId, Cursors)>, StorageError> {
+        self.read()?.cursors_in(id)
+    }
+
+    fn cursors(&self) -> Result<Vec<(UserId, ConversationId, Cursors)>, StorageError> {
         self.read()?.cursors()
     }
 }

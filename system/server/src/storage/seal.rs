@@ -21,7 +21,7 @@ pub enum Key {
     /// A chunk of the places of a device's messages.
     Sent(ConversationId, Who, u64),
     UserConversation(UserId, ConversationId),
-    Cursor(ConversationId, Who),
+    Cursor(ConversationId, UserId),
     Fence(UserId, DeviceId),
     Mark(&'static str),
 }
@@ -53,7 +53,7 @@ impl Key {
             Key::Index(id, chunk) => columns.u128(id.0).u64(chunk),
             Key::Sent(id, (user, device), chunk) => columns.u128(id.0).u64(user.0).u64(device.0).u64(chunk),
             Key::UserConversation(user, id) => columns.u64(user.0).u128(id.0),
-            Key::Cursor(id, (user, device)) => columns.u128(id.0).u64(user.0).u64(device.0),
+            Key::Cursor(id, user) => columns.u128(id.0).u64(user.0),
             Key::Fence(user, device) => columns.u64(user.0).u64(device.0),
             Key::Mark(name) => columns.with(name.as_bytes()),
         }
@@ -73,7 +73,7 @@ impl Key {
             Key::Index(id, chunk) => format!("{id}/{chunk}"),
             Key::Sent(id, (user, device), chunk) => format!("{id}/{user}/{device}/{chunk}"),
             Key::UserConversation(user, id) => format!("{user}/{id}"),
-            Key::Cursor(id, (user, device)) => format!("{id}/{user}/{device}"),
+            Key::Cursor(id, user) => format!("{id}/{user}"),
             Key::Fence(user, device) => format!("{user}/{device}"),
             Key::Mark(name) => name.into(),
         };
@@ -157,8 +157,8 @@ mod tests {
             Key::Member(ID, UserId(1), Seq(1)),
             Key::Member(ID, UserId(1), Seq(2)),
             Key::Index(ID, 1),
-            Key::Cursor(ID, (UserId(1), DeviceId(1))),
-            Key::Cursor(ID, (UserId(2), DeviceId(1))),
+            Key::Cursor(ID, UserId(1)),
+            Key::Cursor(ID, UserId(2)),
             Key::Sent(ID, (UserId(1), DeviceId(1)), 1),
             Key::Sent(ID, (UserId(2), DeviceId(1)), 1),
             Key::UserConversation(UserId(1), ID),

@@ -21,8 +21,8 @@ pub const INDEX: TableDefinition<(u128, u64), &[u8]> = TableDefinition::new("ind
 pub const SENT: TableDefinition<(u128, u64, u64, u64), &[u8]> = TableDefinition::new("sent");
 /// (user, conversation) → nothing.
 pub const MEMBERS: TableDefinition<(u64, u128), &[u8]> = TableDefinition::new("members");
-/// (conversation, user, device) → what it has shown: the devices of one conversation share a page.
-pub const CURSORS: TableDefinition<(u128, u64, u64), &[u8]> = TableDefinition::new("cursors");
+/// (conversation, user) → how far they have come: the members of one conversation share a page.
+pub const CURSORS: TableDefinition<(u128, u64), &[u8]> = TableDefinition::new("cursors");
 /// (user, device) → its fence.
 pub const FENCES: TableDefinition<(u64, u64), &[u8]> = TableDefinition::new("fences");
 /// Name → number.

@@ -3,9 +3,10 @@
 //! **Invariant:** a batch goes on where the disk stands: the entries of a log follow on its head, and on its chain. Guarded by
 //! `server/tests/storage.rs`.
 
-use super::codec::{decode, encode, encode_entry, encode_fence, encode_numbers, encode_stretch};
+use super::codec::{
+    decode, decode_cursors, encode, encode_cursors, encode_entry, encode_fence, encode_numbers, encode_stretch,
+};
 use super::interface::{Batch, StorageError};
-use super::reader::cursor;
 use super::redb::failed;
 use super::seal::{Key, seal};
 use super::tables::{
@@ -18,7 +19,7 @@ use squall_core::messages::{LogDelta, SenderDelta};
 use squall_core::plant::{Plant, planted};
 use squall_protocol::limits::{DEDUP_WINDOW, INDEX_CHUNK, SENT_CHUNK};
 use squall_protocol::wire::log::{ConversationRow, SenderRow};
-use squall_protocol::{ConversationId, Seq};
+use squall_protocol::{ConversationId, Cursors, Seq};
 
 type Conversations<'t> = Table<'t, ConversationKey, &'static [u8]>;
 
@@ -161,14 +162,16 @@ fn write_cursors(write: &WriteTransaction, batch: &Batch) -> Result<(), StorageE
         return Ok(());
     }
     let mut cursors = write.open_table(CURSORS).map_err(failed)?;
-    for (who, conversation, seq) in &batch.cursors {
-        let key = (conversation.0, who.0.0, who.1.0);
+    for (user, conversation, moved) in &batch.cursors {
+        let key = (conversation.0, user.0);
         let stored = match cursors.get(key).map_err(failed)? {
-            Some(row) => cursor(*conversation, *who, row.value()).unwrap_or(Seq::ZERO),
-            None => Seq::ZERO,
+            Some(row) => decode_cursors(*conversation, *user, row.value()).unwrap_or_default(),
+            None => Cursors::default(),
         };
-        if *seq > stored || planted(Plant::ReceiptGoesBack) {
-            let row = encode_numbers(Key::Cursor(*conversation, *who), [seq.0]);
+        let further = if planted(Plant::ReceiptGoesBack) { *moved } else { stored.or_further(*moved) };
+        let is_news = further != stored;
+        if is_news && !(planted(Plant::ReadAloneNotWritten) && further.delivered == stored.delivered) {
+            let row = encode_cursors(*conversation, *user, further);
             cursors.insert(key, row.as_slice()).map_err(failed)?;
         }
     }

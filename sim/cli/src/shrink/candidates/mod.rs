@@ -24,6 +24,7 @@ pub const EDITS: &[Edit] = &[
     phases::shorter_quiet,
     phases::shorter_load,
     people::no_crowds,
+    people::no_readers,
     people::fewer_groups,
     people::fewer_conversations,
     people::fewer_sends,

@@ -2,7 +2,7 @@
 
 use super::candidate::{Candidate, Failure, below, candidate};
 use squall_scenarios::people::{Bodies, Conversations, Devices, Lengths, Life, Mix, Popularity};
-use squall_scenarios::{Arrival, Codec, Membership, Scenario, Span, Text, Workload};
+use squall_scenarios::{Arrival, Codec, Membership, Receipts, Scenario, Span, Text, Workload};
 
 /// Bodies of this length still tell one message from another.
 const SHORT_BODY: u32 = 16;
@@ -68,6 +68,12 @@ pub fn no_crowds(from: &Scenario, _: &Failure<'_>) -> Vec<Candidate> {
         })
     });
     all.into_iter().chain(each.into_iter().flatten()).chain(members).collect()
+}
+
+/// Nobody reads.
+pub fn no_readers(from: &Scenario, _: &Failure<'_>) -> Vec<Candidate> {
+    let none = candidate(from, "nobody reads", |scenario| scenario.receipts = Receipts::default());
+    none.into_iter().collect()
 }
 
 /// Fewer groups, then smaller ones.

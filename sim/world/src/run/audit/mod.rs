@@ -106,8 +106,8 @@ pub fn read_shard(disk: &Disk, seed: u64, checks: &mut Checks, logged: Logged<'_
     lists(&read, &known, checks)?;
     fences(&read, checks)?;
     for cursor in parts::cursors(&read)? {
-        if let (conversation, Part::Cursor(who, up_to)) = cursor? {
-            checks.audit_cursor(who, conversation, up_to);
+        if let (conversation, Part::Cursor(user, cursors)) = cursor? {
+            checks.audit_cursor(user, conversation, cursors);
         }
     }
     Ok(())

@@ -7,7 +7,7 @@ use redb::ReadTransaction;
 use squall_checks::Checks;
 use squall_checks::tables::{HeadRow, MemberRow, SenderRow, Tables};
 use squall_history::payload_hash;
-use squall_protocol::{ClientSeq, ConversationId, DeviceId, Payload, Seq, UserId, Who};
+use squall_protocol::{ClientSeq, ConversationId, Cursors, DeviceId, Payload, Seq, UserId, Who};
 use std::iter::Peekable;
 
 /// A row.
@@ -17,7 +17,7 @@ pub enum Part {
     Sender(SenderRow),
     Index(u64, Vec<u64>),
     Sent(Who, u64, Vec<u64>),
-    Cursor(Who, Seq),
+    Cursor(UserId, Cursors),
     /// It is not as it was written: which row.
     Damaged(String),
 }
@@ -59,7 +59,7 @@ impl Parts {
                     Part::Sender(row) => tables.senders.push(row),
                     Part::Index(chunk, positions) => tables.index.push((chunk, positions)),
                     Part::Sent(who, chunk, places) => tables.sent.push((who, chunk, places)),
-                    Part::Cursor(who, up_to) => tables.cursors.push((who, up_to)),
+                    Part::Cursor(user, cursors) => tables.cursors.push((user, cursors)),
                     Part::Damaged(what) => checks.audit_damage(format!("{what} is not as it was written.")),
                 }
             }
@@ -153,17 +153,19 @@ fn sent(read: &ReadTransaction) -> Result<Stream, AuditError> {
 
 /// All cursors, in the order of conversations.
 pub fn cursors(read: &ReadTransaction) -> Result<Stream, AuditError> {
-    let rows = read.open_table(rows::CURSORS).map_err(failed)?.range::<(u128, u64, u64)>(..).map_err(failed)?;
+    let rows = read.open_table(rows::CURSORS).map_err(failed)?.range::<(u128, u64)>(..).map_err(failed)?;
     Ok(Box::new(rows.map(|stored| {
         let (key, row) = stored.map_err(failed)?;
-        let (id, user, device) = key.value();
-        let (conversation, who) = (ConversationId(id), (UserId(user), DeviceId(device)));
-        let columns = [&id.to_be_bytes()[..], &user.to_be_bytes(), &device.to_be_bytes()].concat();
+        let (id, user) = key.value();
+        let (conversation, user) = (ConversationId(id), UserId(user));
+        let columns = [&id.to_be_bytes()[..], &user.0.to_be_bytes()].concat();
         let part = match rows::value("cursors", &columns, row.value()).and_then(rows::numbers).as_deref() {
-            Some([up_to]) => Part::Cursor(who, Seq(*up_to)),
-            Some(_) | None => Part::Damaged(format!(
-                "The cursor of device {device} of user {user} in conversation {conversation}"
-            )),
+            Some([delivered, read]) => {
+                Part::Cursor(user, Cursors { delivered: Seq(*delivered), read: Seq(*read) })
+            }
+            Some(_) | None => {
+                Part::Damaged(format!("The row of cursors of user {user} in conversation {conversation}"))
+            }
         };
         Ok((conversation, part))
     })))

@@ -1,14 +1,14 @@
 //! The rows of a shard's disk, as a stranger decodes them.
 //!
 //! **Invariant:** nothing here comes from the server: a decoder that shared its code would share its mistakes. The source is
-//! `system/server/src/storage/README.md`, format 4, and `log.proto` beside it for the numbers of fields.
+//! `system/server/src/storage/README.md`, format 5, and `log.proto` beside it for the numbers of fields.
 
 use redb::TableDefinition;
 use squall_protocol::{ClientMsgId, ConversationId, Holders, Payload, Rank, Right, UserId};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// The format that is decoded here.
-pub const FORMAT: u64 = 4;
+pub const FORMAT: u64 = 5;
 
 pub const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 pub const ENTRIES: TableDefinition<u64, &[u8]> = TableDefinition::new("entries");
@@ -17,7 +17,7 @@ pub const INDEX: TableDefinition<(u128, u64), &[u8]> = TableDefinition::new("ind
 pub const SENT: TableDefinition<(u128, u64, u64, u64), &[u8]> = TableDefinition::new("sent");
 pub const MEMBERS: TableDefinition<(u64, u128), &[u8]> = TableDefinition::new("members");
 pub const FENCES: TableDefinition<(u64, u64), &[u8]> = TableDefinition::new("fences");
-pub const CURSORS: TableDefinition<(u128, u64, u64), &[u8]> = TableDefinition::new("cursors");
+pub const CURSORS: TableDefinition<(u128, u64), &[u8]> = TableDefinition::new("cursors");
 
 /// Kinds of rows in `CONVERSATIONS`.
 pub const HEAD: u8 = 0;

@@ -3,11 +3,13 @@
 //! **Invariants:** a send is kept until it is answered, whatever becomes of connections (`sim/checks/src/every_send_answered.rs`);
 //! an ack never goes beyond what has been shown (`cursor_behind_acks.rs`). Input by output in `core/tests/client.rs`.
 
+mod receipts;
 mod timeouts;
 mod tokens;
 mod typing;
 
 use super::output::{Output, Shown, Via};
+use super::receipts::ReceiptBook;
 use super::thread::{Lack, Thread};
 use super::typing::Typists;
 use crate::plant::{Plant, planted};
@@ -93,6 +95,8 @@ struct Aside {
     superseded_at: MaybeTime,
     /// Whom it shows as writing.
     typists: Typists,
+    /// Of a device whose person wants to know who has read what.
+    receipts: Option<ReceiptBook>,
 }
 
 impl ClientSession {
@@ -228,7 +232,8 @@ impl ClientSession {
     pub fn held_bytes(&self) -> usize {
         let threads = self.threads.iter().map(Thread::held_bytes).sum::<usize>();
         let aside = self.aside.as_ref().map_or(0, |aside| size_of::<Aside>() + aside.typists.held_bytes());
-        self.threads.capacity() * size_of::<Thread>() + threads + aside
+        let receipts = self.receipts().map_or(0, ReceiptBook::held_bytes);
+        self.threads.capacity() * size_of::<Thread>() + threads + aside + receipts
     }
 
     /// The person takes the device up: it connects at once.
@@ -383,6 +388,7 @@ impl ClientSession {
                 self.aside.get_or_insert_default().typists.handle_typing(conversation, user, now, out);
             }
             ServerFrame::Typing { .. } => {}
+            ServerFrame::Receipts { receipts } => self.handle_receipts(receipts, out),
         }
     }
 
@@ -429,6 +435,10 @@ impl ClientSession {
             self.transmit(self.threads[index].id, now, out);
         }
         self.sync(now, out);
+        if let Some(book) = self.book() {
+            book.handle_connected();
+        }
+        self.say_read(now, out);
     }
 
     fn handle_sent(
@@ -502,6 +512,7 @@ impl ClientSession {
         }
         let first = out.len();
         let ack = self.thread(conversation).handle_span(span, via, now, out);
+        self.count_unread(conversation, &out[first..]);
         let thread = self.thread(conversation);
         let (ack, shown) = match planted(Plant::CursorAdvancedOnLaterReceipt) {
             true => (via != Via::Ack, thread.head),
@@ -516,6 +527,9 @@ impl ClientSession {
         // The ack of an own message is the server's; only what came from others is acked back.
         if ack && (via != Via::Ack || out[first..].iter().filter(|o| matches!(o, Output::Shown(_))).count() > 1) {
             out.push(Output::Transmit(ClientFrame::Ack { conversation, up_to_seq: shown }));
+            if let Some(book) = self.book() {
+                book.handle_acked(conversation, shown, now);
+            }
         }
     }
 

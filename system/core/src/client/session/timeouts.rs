@@ -33,7 +33,8 @@ impl ClientSession {
                     let patience = if !ping_sent.is_none() { ANSWER_LIMIT } else { RESEND_AFTER };
                     (since.max(heard) + patience).min(since + ELSEWHERE_AFTER)
                 });
-                let own = silence.min(sends).min(self.refresh_at);
+                let reads = self.receipts().map_or(Time::NEVER, |book| book.poll_timeout());
+                let own = silence.min(sends).min(self.refresh_at).min(reads);
                 self.threads.iter().map(Thread::poll_timeout).fold(own, Time::min)
             }
         }
@@ -100,6 +101,7 @@ impl ClientSession {
             out.push(Output::Transmit(ClientFrame::Ping));
         }
         self.refresh_if_due(now, out);
+        self.say_read(now, out);
         for index in 0..self.threads.len() {
             self.threads[index].handle_timeout(now);
             if self.threads[index].outbox().is_some() {

@@ -32,6 +32,8 @@ impl ClientSession {
 
     /// Gives back what holds nothing.
     pub(super) fn tidy(&mut self) {
-        self.aside.take_if(|aside| aside.typists.is_empty() && aside.superseded_at.is_none());
+        self.aside.take_if(|aside| {
+            aside.typists.is_empty() && aside.superseded_at.is_none() && aside.receipts.is_none()
+        });
     }
 }

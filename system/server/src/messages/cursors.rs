@@ -1,0 +1,150 @@
+//! Cursors that have moved and are not on disk yet: each waits as long as its conversation lets it, and goes with all others that are due.
+//!
+//! **Invariants:** a cursor that is held only moves forward, and goes into one commit (`sim/checks/src/cursor_never_back.rs`). What a device of a direct
+//! conversation or a group has acked is on disk before the watermark passes the entry (`ShardState::watermark`), so that what a shard forgets when
+//! it restarts is published once more, and acked once more (`sim/checks/src/receipts_hold.rs`).
+
+use squall_core::Time;
+use squall_core::messages::Conversation;
+use squall_core::plant::{Plant, planted};
+use squall_protocol::{ConversationId, Cursors, UserId, limits};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How soon a conversation's cursors are written, and what others are told of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// A direct conversation or a small group: each member is named to the others.
+    Named = 0,
+    /// A large group: how many have come how far.
+    Counted = 1,
+    /// A channel: nobody is told of others.
+    Channel = 2,
+}
+
+impl Pace {
+    /// That of a log as far as it is durable.
+    pub fn of(log: &Conversation) -> Pace {
+        if log.regime().is_channel(log.durable()) {
+            Pace::Channel
+        } else if log.membership().present() > limits::RECEIPTS_NAMED_UP_TO && !planted(Plant::EverybodyIsNamed) {
+            Pace::Counted
+        } else {
+            Pace::Named
+        }
+    }
+
+    const ALL: [Pace; 3] = [Pace::Named, Pace::Counted, Pace::Channel];
+
+    fn interval(self) -> Duration {
+        match self {
+            Pace::Named => limits::CURSOR_FLUSH_INTERVAL,
+            Pace::Counted => limits::CURSOR_FLUSH_LARGE,
+            Pace::Channel => limits::CURSOR_FLUSH_CHANNEL,
+        }
+    }
+}
+
+/// The cursors of a user in a conversation, as they are to be written.
+pub type Moved = (UserId, ConversationId, Cursors);
+
+/// All cursors that wait.
+#[derive(Default)]
+pub struct MovedCursors {
+    /// By pace.
+    waiting: [BTreeMap<(ConversationId, UserId), Cursors>; 3],
+    /// When those of each pace were last taken.
+    taken: [Option<Time>; 3],
+}
+
+impl MovedCursors {
+    /// A user has come so far.
+    pub fn note(&mut self, user: UserId, conversation: ConversationId, pace: Pace, cursors: Cursors, now: Time) {
+        let since = &mut self.taken[pace as usize];
+        let waiting = &mut self.waiting[pace as usize];
+        if waiting.is_empty() && pace != Pace::Named {
+            // The first one has the whole time before it: what follows goes along.
+            *since = Some(now);
+        }
+        let held = waiting.entry((conversation, user)).or_default();
+        *held = held.or_further(cursors);
+    }
+
+    /// Takes those that are due, or all of them, in order of conversations.
+    pub fn cut(&mut self, now: Time, all: bool) -> Vec<Moved> {
+        let mut due = BTreeMap::new();
+        for pace in Pace::ALL {
+            let taken = self.taken[pace as usize].is_some_and(|taken| now.since(taken) < pace.interval());
+            if taken && !all {
+                continue;
+            }
+            for (key, cursors) in std::mem::take(&mut self.waiting[pace as usize]) {
+                let held: &mut Cursors = due.entry(key).or_default();
+                *held = held.or_further(cursors);
+            }
+            self.taken[pace as usize] = Some(now);
+        }
+        due.into_iter().map(|((conversation, user), cursors)| (user, conversation, cursors)).collect()
+    }
+
+    /// Whether some are left for which the watermark waits: who follows a channel is told by other means.
+    pub fn hold_watermark(&self) -> bool {
+        !self.waiting[Pace::Counted as usize].is_empty()
+    }
+
+    /// How far a user has come by what is held.
+    pub fn of(&self, user: UserId, conversation: ConversationId) -> Cursors {
+        let held = self.waiting.iter().filter_map(|waiting| waiting.get(&(conversation, user)));
+        held.fold(Cursors::default(), |so_far, held| so_far.or_further(*held))
+    }
+
+    pub fn len(&self) -> usize {
+        self.waiting.iter().map(BTreeMap::len).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use squall_protocol::Seq;
+
+    const C: ConversationId = ConversationId::group(UserId(1), 1);
+    const D: ConversationId = ConversationId::group(UserId(1), 2);
+
+    fn at(ms: u64) -> Time {
+        Time(ms * 1_000)
+    }
+
+    fn delivered(seq: u64) -> Cursors {
+        Cursors { delivered: Seq(seq), read: Seq::ZERO }
+    }
+
+    #[test]
+    fn a_cursor_waits_as_long_as_its_conversation_lets_it_and_only_moves_forward() {
+        let mut moved = MovedCursors::default();
+        assert_eq!(moved.cut(at(0), false), []);
+        moved.note(UserId(2), D, Pace::Counted, delivered(4), at(100));
+        moved.note(UserId(2), C, Pace::Named, delivered(7), at(100));
+        moved.note(UserId(2), C, Pace::Named, Cursors { delivered: Seq(6), read: Seq(5) }, at(200));
+        assert_eq!(moved.cut(at(499), false), []);
+        let further = Cursors { delivered: Seq(7), read: Seq(5) };
+        assert_eq!(moved.cut(at(500), false), [(UserId(2), C, further)]);
+        assert!(moved.hold_watermark() && moved.len() == 1);
+        moved.note(UserId(3), D, Pace::Counted, delivered(5), at(5_000));
+        let both = [(UserId(2), D, delivered(4)), (UserId(3), D, delivered(5))];
+        assert_eq!(moved.cut(at(5_100), false), both);
+        assert!(!moved.hold_watermark() && moved.is_empty());
+    }
+
+    #[test]
+    fn a_shard_that_ends_writes_all() {
+        let mut moved = MovedCursors::default();
+        moved.note(UserId(2), D, Pace::Channel, delivered(4), at(100));
+        assert_eq!(moved.cut(at(600), false), []);
+        assert_eq!(moved.cut(at(700), true), [(UserId(2), D, delivered(4))]);
+    }
+}

@@ -1,0 +1,170 @@
+//! What devices are told of how far others have come, once that is on disk.
+//!
+//! It goes as a notice (`notices`), for which there is room or not: whoever has missed one is told with the next page or with heads. In a direct conversation or a small group a notice names whose cursors have moved;
+//! in a large one it says how many have come to the end of the log; of a channel nobody is told but the user themself, on their devices.
+//!
+//! **Invariants:** nothing is told that is not durable, so that nothing goes back after a restart; a device is told of a conversation once for each
+//! commit of cursors, of which there is one in `CURSOR_FLUSH_INTERVAL`; and only whoever is a member then. Guarded by
+//! `sim/checks/src/receipts_hold.rs`.
+
+use super::cursors::{Moved, Pace};
+use super::notices::Notice;
+use super::shard::Shard;
+use super::state::ShardState;
+use crate::storage::{Storage, StorageError};
+use crate::work::Work;
+use squall_core::messages::Conversation;
+use squall_core::plant::{Plant, planted};
+use squall_protocol::{ConversationId, Cursors, Receipt, ReceiptCounts, Receipts, Seq, ServerFrame, UserId, limits};
+use std::collections::BTreeSet;
+
+/// What these users' devices are to be told.
+struct Told {
+    /// Who has come further, one of them.
+    cause: UserId,
+    receipts: Receipts,
+    to: Vec<UserId>,
+}
+
+/// These cursors are on disk: whoever is to be told of them is looked up.
+pub fn plan(shard: &Shard, state: &mut ShardState, moved: &[Moved]) {
+    if !shard.tells_receipts || moved.is_empty() {
+        return;
+    }
+    let Some(storage) = state.storage.clone() else { return };
+    let mut all = Vec::new();
+    for own in moved.chunk_by(|a, b| a.1 == b.1) {
+        if let Err(error) = notices_of(state, storage.as_ref(), own, &mut all) {
+            // They are told with pages and heads.
+            shard.handle_read_error(state, &error);
+            return;
+        }
+    }
+    let now = shard.clock.now();
+    for Told { cause, receipts, to } in all {
+        shard.observer.worked(Work::Member, to.len());
+        let frame = ServerFrame::Receipts { receipts: vec![receipts] };
+        for users in to.chunks(limits::MAX_NOTICE_USERS) {
+            shard.notices.tell(&shard.dispatcher, Notice { cause, frame: frame.clone() }, users.to_vec(), now);
+        }
+    }
+}
+
+/// The notices of one conversation.
+fn notices_of(
+    state: &mut ShardState,
+    storage: &dyn Storage,
+    moved: &[Moved],
+    out: &mut Vec<Told>,
+) -> Result<(), StorageError> {
+    let Some((cause, conversation, _)) = moved.first().copied() else { return Ok(()) };
+    let log = state.cache.get(conversation, storage)?;
+    let pace = Pace::of(log);
+    let is_told = |user: UserId| log.membership().is_member_after(user, log.durable());
+    let members = |log: &Conversation| -> Vec<UserId> {
+        match planted(Plant::ReceiptAfterLeaving) {
+            true => log.membership().stretches().users().collect(),
+            false => log.membership().members_after(log.durable()).collect(),
+        }
+    };
+    let users: Vec<UserId> = moved.iter().map(|(user, ..)| *user).filter(|user| is_told(*user)).collect();
+    let pairs: Vec<_> = users.iter().map(|user| (*user, conversation)).collect();
+    let stand = match planted(Plant::ReceiptBeforeCommit) {
+        true => users.iter().map(|user| held(moved, *user)).collect(),
+        false => storage.cursors_of(&pairs)?,
+    };
+    let told: Vec<Receipt> = users.iter().zip(stand).map(|(user, cursors)| Receipt::of(*user, cursors)).collect();
+    if told.is_empty() {
+        return Ok(());
+    }
+    if pace == Pace::Named {
+        let receipts = Receipts { conversation, users: told, counts: None };
+        out.push(Told { cause, receipts, to: members(log) });
+        return Ok(());
+    }
+    // Of a large group each is told of themself.
+    let reads: BTreeSet<UserId> =
+        moved.iter().filter(|(.., cursors)| cursors.read > Seq::ZERO).map(|(user, ..)| *user).collect();
+    for own in told.into_iter().filter(|own| reads.contains(&own.user)) {
+        let (cause, to) = (own.user, vec![own.user]);
+        out.push(Told { cause, receipts: Receipts { conversation, users: vec![own], counts: None }, to });
+    }
+    if pace == Pace::Counted {
+        let counts = count(log, storage)?;
+        let to = members(log);
+        state.keep_counts(conversation, counts);
+        let receipts = Receipts { conversation, users: Vec::new(), counts: Some(counts) };
+        out.push(Told { cause, receipts, to });
+    }
+    Ok(())
+}
+
+/// The bug `receipt-before-commit` tells what is about to be written.
+fn held(moved: &[Moved], user: UserId) -> Cursors {
+    moved.iter().find(|(of, ..)| *of == user).map_or(Cursors::default(), |(.., cursors)| *cursors)
+}
+
+/// How many members have come to the end of the log.
+fn count(log: &Conversation, storage: &dyn Storage) -> Result<ReceiptCounts, StorageError> {
+    let (up_to, id) = (log.durable(), log.id());
+    let rows = storage.cursors_in(id)?;
+    let there = rows.iter().filter(|(user, _)| log.membership().is_member_after(*user, up_to));
+    let (mut delivered, mut read) = (0, 0);
+    for (_, cursors) in there {
+        delivered += u64::from(cursors.delivered >= up_to);
+        read += u64::from(cursors.read >= up_to);
+    }
+    Ok(ReceiptCounts { up_to, delivered, read })
+}
+
+/// What a device is told when it asks where its conversations stand, or for their entries: all that its user may know of these
+/// conversations, in frames of a few hundred members.
+pub fn told_to(
+    state: &mut ShardState,
+    storage: &dyn Storage,
+    user: UserId,
+    conversations: impl IntoIterator<Item = ConversationId>,
+) -> Result<Vec<Vec<Receipts>>, StorageError> {
+    let (mut frames, mut frame, mut named) = (Vec::new(), Vec::new(), 0);
+    for conversation in conversations {
+        let Some(receipts) = known_to(state, storage, user, conversation)? else { continue };
+        named += 1 + receipts.users.len();
+        frame.push(receipts);
+        if named >= limits::RECEIPTS_PER_FRAME {
+            frames.push(std::mem::take(&mut frame));
+            named = 0;
+        }
+    }
+    frames.extend(Some(frame).filter(|frame| !frame.is_empty()));
+    Ok(frames)
+}
+
+fn known_to(
+    state: &mut ShardState,
+    storage: &dyn Storage,
+    user: UserId,
+    conversation: ConversationId,
+) -> Result<Option<Receipts>, StorageError> {
+    let log = state.cache.get(conversation, storage)?;
+    if !log.membership().is_member_after(user, log.durable()) {
+        return Ok(None);
+    }
+    let pace = Pace::of(log);
+    let mut users: Vec<Receipt> = match pace {
+        Pace::Named => {
+            let mut rows = storage.cursors_in(conversation)?;
+            rows.retain(|(of, _)| log.membership().is_member_after(*of, log.durable()));
+            rows.into_iter().map(|(of, cursors)| Receipt::of(of, cursors)).collect()
+        }
+        Pace::Counted | Pace::Channel => {
+            let own = storage.cursors_of(&[(user, conversation)])?;
+            own.into_iter().map(|cursors| Receipt::of(user, cursors)).collect()
+        }
+    };
+    if users.iter().all(|told| told.user != user) {
+        // Nothing is known of them: a device that has shown more says so once more.
+        users.push(Receipt::of(user, Cursors::default()));
+    }
+    let counts = if pace == Pace::Counted { state.counts.get(&conversation).copied() } else { None };
+    Ok(Some(Receipts { conversation, users, counts }))
+}
