@@ -385,7 +385,11 @@ impl Wire {
             }),
             deliver: down(ServerFrame::Deliver(span)),
             ack: up(ClientFrame::Ack { conversation, up_to_seq: Seq(2) }),
-            hello: up(ClientFrame::Hello { token: "x".repeat(LENGTH_OF_A_TOKEN).into(), connect_count: 1 }),
+            hello: up(ClientFrame::Hello {
+                token: "x".repeat(LENGTH_OF_A_TOKEN).into(),
+                connect_count: 1,
+                invisible: false,
+            }),
             welcome: down(ServerFrame::Welcome { user, device, expires_in_ms: 86_400_000 }),
             typing: up(ClientFrame::Typing { conversation }),
             is_typing: down(ServerFrame::Typing { conversation, user }),

@@ -4,6 +4,7 @@
 //! `nothing-unsent`; what a stranger is shown is displayed to a user who is a member of nothing, which breaks
 //! `members-only`; and whoever is disturbed by a lie loses something that the other checks miss.
 
+use crate::fleet::seen_name;
 use crate::population::{Conversation, Population};
 use crate::rng::{below, key};
 use crate::tokens::{Flaw, Issued, SharedTokens, forged};
@@ -25,7 +26,7 @@ pub const FIRST_LIAR: u32 = 0xffff_0000;
 /// Between two lies of one liar.
 const LIE_EVERY: Duration = Duration::from_millis(700);
 /// Lies that a stranger knows.
-const LIES: u32 = 9;
+const LIES: u32 = 12;
 /// The sorts of which one writes JSON and the next, so many liars on, Protobuf.
 const A_CODEC_EACH: u32 = 4;
 /// Before a liar that was turned away comes back.
@@ -245,20 +246,26 @@ impl<C: Copy + Eq> Liars<C> {
                 Sort::Stranger | Sort::Garbler | Sort::Thief => ClientFrame::Hello {
                     token: self.tokens.issue(own.0, own.1, now).token,
                     connect_count: connects,
+                    invisible: false,
                 },
                 Sort::Outstayer => {
                     let expiring = self.flawed(index, Flaw::Expiring, own, now);
-                    ClientFrame::Hello { token: expiring.token, connect_count: connects }
+                    ClientFrame::Hello { token: expiring.token, connect_count: connects, invisible: false }
                 }
                 Sort::Forger => {
                     let flaw = FLAWS[connects as usize % FLAWS.len()];
                     let wrong = self.flawed(index, flaw, real, now);
-                    ClientFrame::Hello { token: wrong.token, connect_count: fleet.connect_count(victim) + 1_000 }
+                    ClientFrame::Hello {
+                        token: wrong.token,
+                        connect_count: fleet.connect_count(victim) + 1_000,
+                        invisible: false,
+                    }
                 }
                 // Of a device that is connected: what it had said is what can be heard and said again.
                 Sort::Replayer if fleet.is_online(victim) => ClientFrame::Hello {
                     token: self.tokens.issue(real.0, real.1, now).token,
                     connect_count: fleet.connect_count(victim),
+                    invisible: false,
                 },
                 Sort::Replayer => ClientFrame::Ping,
             };
@@ -387,6 +394,13 @@ impl<C: Copy + Eq> Liars<C> {
             // A thief's own hello is true, and its answer may come after the lie that follows.
             ServerFrame::Welcome { .. } if self.liars[index as usize].sort == Sort::Thief => {}
             ServerFrame::Welcome { .. } | ServerFrame::Refreshed { .. } => self.is_taken(index, now, sink),
+            ServerFrame::Presence { user, state, last_seen_ms } => {
+                if self.liars[index as usize].sort != Sort::Replayer {
+                    let at = Entity::Device(DeviceId(self.first + u64::from(index)));
+                    let kind = Kind::Presence { user, state: seen_name(state), last_seen_ms };
+                    sink.event(Event { t: now.0, at, kind });
+                }
+            }
             ServerFrame::Pong => {
                 self.liars[index as usize].asks = false;
                 // Before it was asked so late, there was no reason not to answer.
@@ -466,7 +480,6 @@ fn strangers_lie(step: u32, foreign: &Conversation, own: UserId, index: u32, dra
         0 => send(text()),
         1 => ClientFrame::Ack { conversation, up_to_seq: Seq(1 << 40) },
         2 => ClientFrame::Sync { conversation, since_seq: Seq::ZERO },
-        8 => ClientFrame::Read { conversation, up_to_seq: Seq(1 << 40) },
         // A group of the name that two others have for theirs, with them or without.
         3 => {
             let others = foreign.members.iter().filter(|_| draw & 2 == 0).copied();
@@ -481,7 +494,10 @@ fn strangers_lie(step: u32, foreign: &Conversation, own: UserId, index: u32, dra
         }),
         6 => numbered(ClientSeq(0), text()),
         7 => ClientFrame::Typing { conversation },
-        _ => numbered(ClientSeq(u64::MAX), text()),
+        8 => ClientFrame::Read { conversation, up_to_seq: Seq(1 << 40) },
+        9 => numbered(ClientSeq(u64::MAX), text()),
+        10 => ClientFrame::Watch { conversation, users: foreign.members.iter().copied().take(2).collect() },
+        _ => ClientFrame::Unwatch { conversation },
     }
 }
 
@@ -530,7 +546,12 @@ mod tests {
             ClientFrame::Read { .. } => Some("read"),
             ClientFrame::Sync { .. } => Some("sync"),
             ClientFrame::Typing { .. } => Some("typing"),
-            ClientFrame::Hello { .. } | ClientFrame::Ping | ClientFrame::Refresh { .. } => None,
+            ClientFrame::Watch { .. } => Some("watch"),
+            ClientFrame::Unwatch { .. } => Some("unwatch"),
+            ClientFrame::Hello { .. }
+            | ClientFrame::Ping
+            | ClientFrame::Refresh { .. }
+            | ClientFrame::Invisible { .. } => None,
         }
     }
 
@@ -541,6 +562,7 @@ mod tests {
         let lie = |step| strangers_lie(step, &theirs, own, 0, 7);
         let names: BTreeSet<_> = (0..LIES).map(|step| name(&lie(step)).expect("it asks something")).collect();
         assert_eq!(names, BTreeSet::from(["ack", "send", "sync", "typing"]));
+        assert_eq!(names, BTreeSet::from(["ack", "send", "sync", "unwatch", "watch"]));
         let numbers: BTreeSet<_> = (0..LIES)
             .filter_map(|step| match lie(step) {
                 ClientFrame::Send { client_seq, .. } => Some(client_seq.0),

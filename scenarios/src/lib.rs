@@ -50,6 +50,7 @@ pub mod model;
 mod network;
 mod parse;
 pub mod people;
+mod presence;
 mod problem;
 mod reader;
 pub mod receipts;

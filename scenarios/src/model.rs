@@ -7,6 +7,7 @@ pub use crate::costs::Costs;
 pub use crate::faults::{DEFAULT_WINDOW, DiskOperation, Fault, FaultKind, KindName, Point, Strikes};
 pub use crate::limits::Limits;
 pub use crate::network::{Backbone, Network, Profile};
+pub use crate::presence::Presence;
 pub use crate::receipts::Receipts;
 pub use crate::tokens::Tokens;
 pub use crate::topology::Topology;
@@ -41,6 +42,7 @@ pub struct Scenario {
     pub tokens: Tokens,
     pub typing: Typing,
     pub receipts: Receipts,
+    pub presence: Presence,
     pub population: Population,
     pub workload: Workload,
     pub phases: Phases,

@@ -97,6 +97,12 @@ fn scenario(table: &mut Table<'_, '_>) -> Scenario {
         table.field("readers", &mut scenario.receipts.readers);
         table.field("within", &mut scenario.receipts.within);
     });
+    table.section("presence", |table| {
+        table.field("watches", &mut scenario.presence.watches);
+        table.field("invisible", &mut scenario.presence.invisible);
+        table.field("ttl", &mut scenario.presence.ttl);
+        table.field("grace", &mut scenario.presence.grace);
+    });
     table.section("population", |table| population(table, &mut scenario.population));
     table.section("workload", |table| workload(table, &mut scenario.workload));
     if let Some(rate) = scenario.workload.rate.take() {

@@ -17,13 +17,22 @@ pub struct Topology {
     pub registries: u32,
     /// Buses, `bus-0` and up.
     pub buses: u32,
+    /// Presence hosts, `presence-0` and up: who is online. Without any, nobody is told.
+    pub presences: u32,
     /// How long a message shard's commit takes, before and after its durable point together.
     pub commit_latency: Span,
 }
 
 impl Default for Topology {
     fn default() -> Self {
-        Topology { gateways: 2, messages: 2, registries: 1, buses: 1, commit_latency: Span::from_millis(4) }
+        Topology {
+            gateways: 2,
+            messages: 2,
+            registries: 1,
+            buses: 1,
+            presences: 0,
+            commit_latency: Span::from_millis(4),
+        }
     }
 }
 
@@ -35,6 +44,7 @@ impl Topology {
             Role::Messages => "messages",
             Role::Registry => "registries",
             Role::Bus => "buses",
+            Role::Presence => "presences",
         }
     }
 
@@ -45,6 +55,7 @@ impl Topology {
             Role::Messages => self.messages,
             Role::Registry => self.registries,
             Role::Bus => self.buses,
+            Role::Presence => self.presences,
         }
     }
 
@@ -55,6 +66,7 @@ impl Topology {
             Role::Messages => &mut self.messages,
             Role::Registry => &mut self.registries,
             Role::Bus => &mut self.buses,
+            Role::Presence => &mut self.presences,
         }
     }
 

@@ -54,6 +54,8 @@ fn the_library_parses_and_each_file_says_what_it_exposes() {
             "offline-week",
             "others-trouble",
             "partition-heals",
+            "presence-flap",
+            "presence-lost",
             "receipts",
             "receipts-lost",
             "reconnect-storm",

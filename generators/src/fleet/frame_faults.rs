@@ -52,6 +52,9 @@ pub enum FrameKind {
     Ping,
     Refresh,
     Typing,
+    Watch,
+    Unwatch,
+    Invisible,
     Welcome,
     Sent,
     Refused,
@@ -65,6 +68,7 @@ pub enum FrameKind {
     Refreshed,
     IsTyping,
     Receipts,
+    Presence,
 }
 
 impl FrameKind {
@@ -78,6 +82,9 @@ impl FrameKind {
             ClientFrame::Ping => FrameKind::Ping,
             ClientFrame::Refresh { .. } => FrameKind::Refresh,
             ClientFrame::Typing { .. } => FrameKind::Typing,
+            ClientFrame::Watch { .. } => FrameKind::Watch,
+            ClientFrame::Unwatch { .. } => FrameKind::Unwatch,
+            ClientFrame::Invisible { .. } => FrameKind::Invisible,
         }
     }
 
@@ -96,6 +103,7 @@ impl FrameKind {
             ServerFrame::Refreshed { .. } => FrameKind::Refreshed,
             ServerFrame::Typing { .. } => FrameKind::IsTyping,
             ServerFrame::Receipts { .. } => FrameKind::Receipts,
+            ServerFrame::Presence { .. } => FrameKind::Presence,
         }
     }
 }

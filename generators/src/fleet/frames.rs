@@ -96,6 +96,14 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
         let client = &self.clients[index];
         let at = Entity::Device(client.device());
         match *frame {
+            ClientFrame::Watch { conversation, ref users } => {
+                let kind = Kind::Watch { conversation, users: users.clone() };
+                self.totals.watches += 1;
+                sink.event(Event { t: now.0, at, kind });
+            }
+            ClientFrame::Unwatch { conversation } => {
+                sink.event(Event { t: now.0, at, kind: Kind::Watch { conversation, users: Vec::new() } });
+            }
             ClientFrame::Ack { conversation, up_to_seq } => {
                 sink.event(Event { t: now.0, at, kind: Kind::Ack { conversation, up_to: up_to_seq } });
             }
@@ -110,11 +118,13 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                 self.totals.typed += 1;
                 sink.event(Event { t: now.0, at, kind: Kind::Typing { conversation } });
             }
-            // A send is in the history since the person wrote it, `hello` and `refresh` when they are answered; a heartbeat says nothing.
+            // A send is in the history since the person wrote it, `hello` and `refresh` when they are answered, and whoever hides has told so;
+            // a heartbeat says nothing.
             ClientFrame::Hello { .. }
             | ClientFrame::Send { .. }
             | ClientFrame::Ping
-            | ClientFrame::Refresh { .. } => {}
+            | ClientFrame::Refresh { .. }
+            | ClientFrame::Invisible { .. } => {}
         }
         let (payload, binary) = (client.codec.encode_client(frame), client.codec.is_binary());
         self.totals.frames += 1;

@@ -21,6 +21,7 @@ mod tokens;
 mod totals;
 mod typing;
 mod waited;
+mod watching;
 mod who;
 mod wire;
 
@@ -28,6 +29,7 @@ pub use balancer::GatewayTotals;
 pub use corners::{Corner, Corners};
 pub use frame_faults::{FrameFault, FrameFaults, FrameKind, NoFrameFaults};
 pub use last_mile::{LastMile, Signal};
+pub(crate) use outputs::seen_name;
 pub use sink::{Delivered, Latency, Sink};
 pub use totals::FleetTotals;
 pub use who::{Part, Who};
@@ -54,6 +56,7 @@ use timers::{Timer, Timers};
 use tokens::Shown;
 use typing::Writers;
 use waited::Waited;
+use watching::Watching;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wire {
@@ -145,6 +148,7 @@ pub struct Fleet<L: LastMile, F> {
     pub faults: F,
     population: Population,
     workload: Workload,
+    watching: Watching,
     tokens: SharedTokens,
     part: Part,
     balancer: Balancer,
@@ -236,6 +240,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
             input: Vec::new(),
             output: Vec::new(),
             workload,
+            watching: Watching::new(scenario, seed),
             population,
         }
     }
@@ -317,6 +322,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
         for user in self.part.users(&self.population) {
             self.schedule_send(user, 0, from);
         }
+        self.start_watching(from);
         for group in 0..self.population.groups() {
             self.schedule_membership(group, 0, from);
             // Somebody of another part may write first, and could not let it be founded.
@@ -410,6 +416,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                     self.schedule_membership(group, n + 1, at);
                 }
                 Timer::Found(group) => self.found(group, now, sink),
+                Timer::Look(client, n) => self.look(client, n, now, sink),
                 Timer::LateFrame(number) => self.release(number, now, sink),
                 Timer::Typing(user, n) => self.says_typing(user, n, now, sink),
                 Timer::Read(client) => self.read_next(client, now, sink),

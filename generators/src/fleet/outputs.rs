@@ -5,7 +5,7 @@ use squall_core::Time;
 use squall_core::client::{Output, ResendCause, Shown, Via as ShownVia};
 use squall_history::{Entity, Event, Kind, Via, What, payload_hash};
 use squall_protocol::ids::Name;
-use squall_protocol::{ClientFrame, Payload, Receipts, Refusal, Seq};
+use squall_protocol::{ClientFrame, Payload, Receipts, Refusal, Seen, Seq};
 use std::time::Duration;
 
 impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
@@ -122,6 +122,10 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                 self.totals.receipts += 1;
                 event(Kind::Receipts { conversation, users, counts });
             }
+            Output::Presence { user, state, last_seen_ms } => {
+                self.totals.presences += 1;
+                event(Kind::Presence { user, state: seen_name(state), last_seen_ms });
+            }
             Output::Discarded { conversation, seq, client_msg_id } => {
                 self.totals.discarded += 1;
                 event(Kind::Discard { conversation, seq, client_msg_id });
@@ -197,6 +201,15 @@ fn cause_name(cause: ResendCause) -> &'static str {
         ResendCause::Connected => "connected",
         ResendCause::Overdue => "overdue",
         ResendCause::Refused => "refused",
+    }
+}
+
+/// Whether somebody is online, for the history.
+pub(crate) fn seen_name(seen: Seen) -> &'static str {
+    match seen {
+        Seen::Online => "online",
+        Seen::Offline => "offline",
+        Seen::Unknown => "unknown",
     }
 }
 

@@ -24,6 +24,8 @@ pub(super) enum Timer {
     Typing(u32, u32),
     /// A client's person reads what was shown first of what they have not read.
     Read(u32),
+    /// A client's person looks at others, with the number of the look.
+    Look(u32, u32),
 }
 
 /// A timer in eight bytes, in the same order: kind, then whom it concerns, then a number.
@@ -49,6 +51,7 @@ impl Packed {
             Timer::LateFrame(number) => (6, number, 0),
             Timer::Typing(user, n) => (7, user, n),
             Timer::Read(client) => (8, client, 0),
+            Timer::Look(client, n) => (9, client, n),
         };
         assert!(number >> Self::NUMBER_BITS == 0, "{timer:?} has a number beyond what a timer holds");
         Packed(kind << Self::KIND_SHIFT | u64::from(whom) << Self::NUMBER_BITS | u64::from(number))
@@ -66,7 +69,8 @@ impl Packed {
             5 => Timer::Found(whom),
             6 => Timer::LateFrame(whom),
             7 => Timer::Typing(whom, number),
-            _ => Timer::Read(whom),
+            8 => Timer::Read(whom),
+            _ => Timer::Look(whom, number),
         }
     }
 }
@@ -116,6 +120,7 @@ mod tests {
         all.extend(few.map(Timer::LateFrame));
         all.extend(numbered(Timer::Typing));
         all.extend(few.map(Timer::Read));
+        all.extend(numbered(Timer::Look));
         all
     }
 

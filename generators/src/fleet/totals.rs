@@ -26,4 +26,8 @@ pub struct FleetTotals {
     /// Times that a device said that its person was writing, and that one was told so of somebody else.
     pub typed: u64,
     pub typing_shown: u64,
+    /// Times that devices were told how it stands with somebody whom they watch.
+    pub presences: u64,
+    /// Times that devices asked to be told so, of members of one conversation.
+    pub watches: u64,
 }

@@ -251,7 +251,11 @@ impl<C: Copy + Eq> Insiders<C> {
                 (own, device.connects, Some(Attack::ManyConnections))
             }
         };
-        let frame = ClientFrame::Hello { token: self.tokens.issue(user, named, now).token, connect_count: count };
+        let frame = ClientFrame::Hello {
+            token: self.tokens.issue(user, named, now).token,
+            connect_count: count,
+            invisible: false,
+        };
         place.write_frame(&frame, draw as u32);
         place.greeted = true;
         attack.into_iter().for_each(|attack| self.count(attack));
@@ -296,6 +300,7 @@ impl<C: Copy + Eq> Insiders<C> {
             Shot::Hello => ClientFrame::Hello {
                 token: self.tokens.issue(user, device.id, now).token,
                 connect_count: device.connects,
+                invisible: false,
             },
             Shot::Sync { conversation } => ClientFrame::Sync { conversation, since_seq: Seq::ZERO },
             Shot::Ack { conversation, up_to } => {

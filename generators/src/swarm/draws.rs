@@ -32,6 +32,11 @@ impl Draws {
         Draws::new(key(seed, "receipts"))
     }
 
+    /// The same for who watches whom.
+    pub fn presence(seed: u64) -> Self {
+        Draws::new(key(seed, "presence"))
+    }
+
     /// A value of this strategy.
     pub fn of<S: Strategy>(&mut self, strategy: S) -> S::Value {
         strategy.new_tree(&mut self.0).expect("none of our strategies rejects").current()

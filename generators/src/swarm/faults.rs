@@ -38,6 +38,9 @@ pub(super) const LINKED: [(Target, Target); 3] = [
     (SHARDS, Target::All(Role::Registry)),
 ];
 
+/// Roles that are always there; others are struck by what is drawn with them.
+const STRUCK: [Role; 4] = [Role::Gateway, Role::Messages, Role::Registry, Role::Bus];
+
 /// Whoever has connections to each other.
 const PAIRS: [(Target, Target); 6] = [
     (Target::All(Role::Gateway), SHARDS),
@@ -310,7 +313,7 @@ fn late(draws: &mut Draws, scenario: &Scenario) -> Span {
 }
 
 fn crash(draws: &mut Draws, scenario: &Scenario, mood: Mood, at: Span, short: Span, faults: &mut Vec<Fault>) {
-    let role = if mood == Mood::Quiet { draws.pick(&[Role::Registry, Role::Bus]) } else { draws.pick(Role::ALL) };
+    let role = if mood == Mood::Quiet { draws.pick(&[Role::Registry, Role::Bus]) } else { draws.pick(&STRUCK) };
     let point = (role == Role::Messages && draws.chance(0.6)).then(|| process_point(draws));
     let target = struck(draws, role, point);
     let kind = FaultKind::Crash { target, point };
@@ -341,7 +344,7 @@ fn struck(draws: &mut Draws, role: Role, point: Option<Point>) -> Targets {
     match (role, point) {
         (_, Some(_)) => SHARDS.into(),
         (Role::Messages, None) => shard(draws),
-        (Role::Gateway | Role::Registry | Role::Bus, None) => some_of(draws, role),
+        (Role::Gateway | Role::Registry | Role::Bus | Role::Presence, None) => some_of(draws, role),
     }
 }
 

@@ -39,6 +39,7 @@ pub fn draw(seed: u64) -> Scenario {
     tokens(&mut draws, &mut scenario);
     typing(&mut Draws::typing(seed), &mut scenario);
     receipts(&mut Draws::receipts(seed), &mut scenario);
+    presence(&mut Draws::presence(seed), &mut scenario);
     scenario
 }
 
@@ -60,6 +61,31 @@ fn receipts(draws: &mut Draws, scenario: &mut Scenario) {
     if draws.chance(0.35) {
         scenario.receipts.readers = if draws.chance(0.5) { 0.5 } else { 1.0 };
         scenario.receipts.within = draws.ms(500, 10_000);
+    }
+}
+
+/// People who watch each other, and a presence host in trouble: from a stream of its own, so that nothing else is drawn anew for it.
+fn presence(draws: &mut Draws, scenario: &mut Scenario) {
+    if !draws.chance(0.4) {
+        return;
+    }
+    scenario.topology.presences = draws.of(1..=3u32);
+    scenario.presence.watches = draws.of(1..=5u32);
+    scenario.presence.invisible = draws.pick(&[0.0, 0.1, 0.4]);
+    scenario.presence.grace = draws.ms(2_000, 10_000);
+    if draws.chance(0.7) {
+        scenario.workload.heartbeat_interval = Span::from_secs(5);
+        scenario.presence.ttl = draws.ms(16_000, 25_000);
+    }
+    if draws.chance(0.6) {
+        let (at, lasts) = (draws.ms(5_000, 14_000), draws.ms(1_000, 6_000));
+        let hosts = Target::All(Role::Presence);
+        let kind = match draws.of(0..4u32) {
+            0 => FaultKind::Pause { target: hosts.into() },
+            1 => FaultKind::Partition { between: Target::All(Role::Gateway).into(), and: hosts.into() },
+            _ => FaultKind::Crash { target: hosts.into(), point: None },
+        };
+        scenario.faults.push(faults::fault(at, Some(lasts), kind));
     }
 }
 

@@ -109,7 +109,7 @@ fn silences(fault: &Fault, scenario: &Scenario) -> Vec<(Ground, Stretch)> {
                         }
                     }
                     Role::Messages => all.extend([(Ground::Disk, stretch), (Ground::Traffic, stretch)]),
-                    Role::Registry | Role::Bus => {}
+                    Role::Registry | Role::Bus | Role::Presence => {}
                 }
             }
         }

@@ -22,6 +22,7 @@ pub fn plots(run: &RunRecord) -> Vec<Plot> {
         plots.extend(messages(run, series));
         plots.extend(typing(run, series));
         plots.extend(backlog(run, series));
+        plots.extend(presence(run, series));
         plots.extend(commits(run, series));
         plots.extend(traffic(run, series));
         plots.extend(memory(run, series));
@@ -171,6 +172,14 @@ fn typing(run: &RunRecord, series: &Series) -> Option<Plot> {
     let lines: Vec<Line> = names.iter().filter_map(|(name, shown)| rate(series, name, shown)).collect();
     let words = format!("Typing over the run, a second: {}.", told(&lines, Unit::PerSecond));
     over_time(run, "typing", "Typing said and told", Unit::PerSecond, lines, words)
+}
+
+/// Where nobody watches there is nothing to draw.
+fn presence(run: &RunRecord, series: &Series) -> Option<Plot> {
+    let names = [("presence_changes_told", "told"), ("watches", "watches begun")];
+    let lines: Vec<Line> = names.iter().filter_map(|(name, shown)| rate(series, name, shown)).collect();
+    let words = format!("Who is online, a second: {}.", told(&lines, Unit::PerSecond));
+    over_time(run, "presence", "Who is online, told to whoever watches", Unit::PerSecond, lines, words)
 }
 
 fn backlog(run: &RunRecord, series: &Series) -> Option<Plot> {

@@ -19,8 +19,11 @@ const WHATEVER: &[Role] = &[];
 
 /// A latency, a short hold: it need not break anything.
 const NOTHING: Exposes = &[];
-const A_RESTART: Exposes =
-    &[(&[Role::Messages], &["acked-is-durable", "dense-sequence"]), (&[Role::Gateway], &["no-loss"])];
+const A_RESTART: Exposes = &[
+    (&[Role::Messages], &["acked-is-durable", "dense-sequence"]),
+    (&[Role::Gateway], &["no-loss"]),
+    (&[Role::Presence], &["presence-holds"]),
+];
 const AN_END: Exposes = &[(&[Role::Messages], &["dense-sequence"]), (&[Role::Gateway], &["drains-gently"])];
 const A_CUT: Exposes = &[(&[Role::Gateway, Role::Messages], &["every-send-answered"])];
 const A_REPETITION: Exposes = &[(WHATEVER, &["no-duplicates"])];

@@ -30,6 +30,7 @@ impl Scenario {
         findings.number("typing.given_up", self.typing.given_up, 0.0..=1.0);
         findings.number("receipts.readers", self.receipts.readers, 0.0..=1.0);
         findings.span("receipts.within", self.receipts.within, Span::from_millis(1)..=Span::from_secs(600));
+        presence(self, &mut findings);
         network(self, &mut findings);
         costs(self, &mut findings);
         population(self, &mut findings);
@@ -51,6 +52,8 @@ impl Scenario {
     }
 }
 
+/// How much later than it is meant to a heartbeat may come over a bad last mile.
+const SIGNS_OF_LIFE_LATE: Span = Span::from_secs(10);
 const DAY: Span = Span::from_secs(86_400);
 /// The most hosts of the role that may have most.
 const MOST_HOSTS: u32 = 200;
@@ -63,14 +66,22 @@ const fn most_hosts(role: Role) -> u32 {
     match role {
         Role::Gateway => MOST_HOSTS,
         Role::Messages => 64,
-        Role::Registry | Role::Bus => 16,
+        Role::Registry | Role::Bus | Role::Presence => 16,
+    }
+}
+
+/// The fewest: nobody needs to know who is online.
+const fn fewest_hosts(role: Role) -> u32 {
+    match role {
+        Role::Gateway | Role::Messages | Role::Registry | Role::Bus => 1,
+        Role::Presence => 0,
     }
 }
 
 fn topology(scenario: &Scenario, findings: &mut Findings) {
     let topology = &scenario.topology;
     for (role, count) in topology.roles() {
-        findings.count(&format!("topology.{}", Topology::key(role)), count, 1..=most_hosts(role));
+        findings.count(&format!("topology.{}", Topology::key(role)), count, fewest_hosts(role)..=most_hosts(role));
     }
     findings.span("topology.commit_latency", topology.commit_latency, Span::ZERO..=Span::from_secs(10));
 }
@@ -78,6 +89,30 @@ fn topology(scenario: &Scenario, findings: &mut Findings) {
 fn limits(scenario: &Scenario, findings: &mut Findings) {
     for (key, limit) in scenario.limits.keys() {
         findings.count(&format!("limits.{key}"), limit, 1..=MOST_OF_A_LIMIT);
+    }
+}
+
+fn presence(scenario: &Scenario, findings: &mut Findings) {
+    let presence = &scenario.presence;
+    findings.count("presence.watches", presence.watches, 0..=limits::MAX_WATCHES as u32);
+    findings.number("presence.invisible", presence.invisible, 0.0..=1.0);
+    let span = |duration: std::time::Duration| Span::from_micros(duration.as_micros() as u64);
+    findings.span("presence.ttl", presence.ttl, span(limits::PRESENCE_TTL_MIN)..=span(limits::PRESENCE_TTL));
+    findings.span("presence.grace", presence.grace, Span::ZERO..=Span::from_secs(60));
+    if presence.watches == 0 {
+        return;
+    }
+    if scenario.topology.presences == 0 {
+        let message = "devices watch, but there is no host that knows who is online".to_owned();
+        findings.add("presence.watches", &["topology"], message, "write presences = 1 in [topology]");
+    }
+    let heartbeat = scenario.workload.heartbeat_interval;
+    if heartbeat.as_micros() + SIGNS_OF_LIFE_LATE.as_micros() > presence.ttl.as_micros() {
+        let message = format!(
+            "ttl is {}, but devices send a sign of life every {heartbeat}, which may come {SIGNS_OF_LIFE_LATE} late",
+            presence.ttl
+        );
+        findings.add("presence.ttl", &["workload"], message, "make ttl longer, or heartbeat_interval shorter");
     }
 }
 

@@ -26,6 +26,7 @@ mod no_duplicates;
 mod no_loss;
 mod no_vain_syncs;
 mod nothing_unsent;
+mod presence_holds;
 mod properties;
 mod property;
 mod receipts_hold;
@@ -43,7 +44,7 @@ mod typing_holds;
 mod wire_privacy;
 
 pub use bounded::AuditLevel;
-pub use facts::AuditEntry;
+pub use facts::{AuditEntry, PresenceConfig};
 pub use report::{CheckReport, KEPT_VIOLATIONS, Verdict, Violation};
 
 use facts::{Fact, Facts};
@@ -82,6 +83,8 @@ pub struct Config {
     pub all_are_named: bool,
     /// What every host's clock shows when the run starts, in ms since the Unix epoch; 0 when a fault may have one show something else.
     pub epoch_ms: u64,
+    /// Where anybody watches; else nothing is kept for it.
+    pub presence: Option<PresenceConfig>,
 }
 
 /// So many a second in the long run, and so many at once.

@@ -4,8 +4,8 @@ use crate::property::Property;
 use crate::{
     acked_is_durable, bounded, current_routes, cursor_behind_acks, cursor_follows_acks, cursor_never_back,
     dense_sequence, drains_gently, every_send_answered, in_time, limits_hold, members_only, no_duplicates,
-    no_loss, no_vain_syncs, nothing_unsent, receipts_hold, same_order, same_stamps, sender_order, tables_agree,
-    tokens_hold, typing_holds, wire_privacy,
+    no_loss, no_vain_syncs, nothing_unsent, presence_holds, receipts_hold, same_order, same_stamps, sender_order,
+    tables_agree, tokens_hold, typing_holds, wire_privacy,
 };
 
 /// All properties, in the order of reports.
@@ -34,6 +34,7 @@ pub(crate) const TABLE: &[Property] = &[
     tokens_hold::PROPERTY,
     typing_holds::PROPERTY,
     receipts_hold::PROPERTY,
+    presence_holds::PROPERTY,
 ];
 
 #[cfg(test)]
@@ -70,6 +71,7 @@ mod tests {
                 "tokens-hold",
                 "typing-holds",
                 "receipts-hold",
+                "presence-holds",
             ]
         );
         for property in TABLE {

@@ -2,7 +2,9 @@
 //!
 //! Messages are named by small numbers. Times are the numbers of the events.
 
-use crate::{Allowance, AuditDevice, AuditEntry, CheckReport, Checks, Config, Limits, Verdict, Violation};
+use crate::{
+    Allowance, AuditDevice, AuditEntry, CheckReport, Checks, Config, Limits, PresenceConfig, Verdict, Violation,
+};
 use squall_history::{Arrived, EVER, Entity, Event, Harm, Kind, Via, What};
 use squall_protocol::{
     ClientMsgId, ClientSeq, ConversationId, Cursors, DeviceId, Receipt, ReceiptCounts, Seq, UserId, limits,
@@ -11,6 +13,9 @@ use std::collections::BTreeMap;
 
 pub(crate) const CONVERSATION: ConversationId = ConversationId::group(UserId(1), 7);
 const SHARD_HOST: u16 = 3;
+/// The host that knows who is online, and what its clock shows when the run starts.
+pub(crate) const PRESENCE_HOST: u16 = 5;
+const EPOCH_MS: u64 = 1_000_000;
 
 /// A change of membership that a device sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +61,7 @@ pub(crate) struct History {
     noticed_us: u64,
     /// The hosts of gateways.
     gateways: Vec<u16>,
+    presence: Option<PresenceConfig>,
 }
 
 /// What the checks said of a history.
@@ -98,6 +104,39 @@ impl History {
     pub fn channel_above(&mut self, members: u32) -> &mut Self {
         self.channel_above = members;
         self
+    }
+
+    /// People watch, with 20 s to live and a grace of 10 s; users 1 and 2 have been in the conversation for longer than any lease.
+    pub fn watching(&mut self) -> &mut Self {
+        let (ttl_us, grace_us) = (20_000_000, 10_000_000);
+        self.presence = Some(PresenceConfig { hosts: vec![PRESENCE_HOST], ttl_us, grace_us, is_timely: true });
+        let kind = Kind::Send {
+            conversation: CONVERSATION,
+            sender: UserId(1),
+            client_msg_id: id(1),
+            body_hash: 1,
+            what: What::Created,
+            members: vec![UserId(1), UserId(2)],
+        };
+        self.push(1, kind).acked(1, 1, 1).wait(100_000_000)
+    }
+
+    /// A device watches a user in the conversation, or nobody.
+    pub fn watch(&mut self, device: u64, users: &[u64]) -> &mut Self {
+        let users = users.iter().copied().map(UserId).collect();
+        self.push(device, Kind::Watch { conversation: CONVERSATION, users })
+    }
+
+    /// A device makes its user look offline, or does so no more.
+    pub fn hide(&mut self, device: u64, on: bool) -> &mut Self {
+        let user = UserId(self.user(device));
+        self.push(device, Kind::Invisible { user, on })
+    }
+
+    /// A device shows somebody so; when they were last seen, in seconds of the run.
+    pub fn shows(&mut self, device: u64, user: u64, state: &'static str, last_seen_s: u64) -> &mut Self {
+        let last_seen_ms = if last_seen_s == 0 { 0 } else { EPOCH_MS + last_seen_s * 1_000 };
+        self.push(device, Kind::Presence { user: UserId(user), state, last_seen_ms })
     }
 
     /// A connection may be dead for so long before its device notices.
@@ -383,6 +422,8 @@ impl History {
             noticed_us: self.noticed_us,
             gateways: self.gateways.clone(),
             typing_us: Some(3_000_000),
+            presence: self.presence.clone(),
+            epoch_ms: if self.presence.is_some() { EPOCH_MS } else { 0 },
             ..Config::default()
         });
         self.events.iter().for_each(|event| checks.observe(event));

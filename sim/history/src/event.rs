@@ -250,6 +250,23 @@ pub enum Kind {
     Stopping { window: u64 },
     /// A host's process has ended by itself, as it was asked to.
     Exit,
+    /// The device asks, on its connection, to be told whether these members of a conversation are online, in place of whom it has asked about
+    /// there before; nobody: it watches there no more. With the connection all that ends.
+    Watch {
+        conversation: ConversationId,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        users: Vec<UserId>,
+    },
+    /// From now on the device wants to make its user look offline, on every connection, or does so no more.
+    Invisible { user: UserId, on: bool },
+    /// The person sees that somebody is `online` or `offline`, or that this is `unknown`; of who is offline, when they were last seen, by a
+    /// host's wall clock in ms since the epoch, or 0.
+    Presence {
+        user: UserId,
+        #[serde(deserialize_with = "word")]
+        state: Word,
+        last_seen_ms: u64,
+    },
     /// A step on the way of what somebody follows. It lies outside the digest.
     #[serde(untagged, skip_deserializing)]
     Hop(Hop),
@@ -319,7 +336,8 @@ impl Kind {
             | Kind::Ack { conversation, .. }
             | Kind::Read { conversation, .. }
             | Kind::Receipts { conversation, .. }
-            | Kind::Unread { conversation, .. } => Some(*conversation),
+            | Kind::Unread { conversation, .. }
+            | Kind::Watch { conversation, .. } => Some(*conversation),
             Kind::Hop(hop) => hop.conversation(),
             Kind::Connect { .. }
             | Kind::Disconnect { .. }
@@ -337,7 +355,9 @@ impl Kind {
             | Kind::TokenTaken { .. }
             | Kind::Clock { .. }
             | Kind::Stopping { .. }
-            | Kind::Exit => None,
+            | Kind::Exit
+            | Kind::Invisible { .. }
+            | Kind::Presence { .. } => None,
         }
     }
 }
@@ -468,6 +488,14 @@ impl Event {
                 [34, conversation.spread(), user.0].into_iter().for_each(add)
             }
             Kind::Clock { ahead_us } => [31, *ahead_us as u64].into_iter().for_each(add),
+            Kind::Watch { conversation, users } => {
+                let whom = users.iter().fold(0, |hash, user| mix(hash ^ user.0));
+                [40, conversation.spread(), whom].into_iter().for_each(add)
+            }
+            Kind::Invisible { user, on } => [41, user.0, u64::from(*on)].into_iter().for_each(add),
+            Kind::Presence { user, state, last_seen_ms } => {
+                [42, user.0, body_hash(state.as_bytes()), *last_seen_ms].into_iter().for_each(add)
+            }
             Kind::Hop(_) => unreachable!("a hop is in no digest"),
         }
         d

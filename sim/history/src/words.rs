@@ -1,4 +1,6 @@
-//! The words of the history: reasons, causes and phases, of which there are so many and no others.
+//! The words of a history: why something happened, what a phase is called, how it stands with somebody.
+//!
+//! **Invariant:** what an event says by a word is in [`WORDS`], so that it can be read again; guarded by the tests of `event.rs`.
 
 use serde::{Deserialize, Deserializer};
 
@@ -54,9 +56,12 @@ const WORDS: &[&str] = &[
     "no welcome",
     "never connected",
     "superseded",
+    "online",
+    "offline",
+    "unknown",
 ];
 
-/// Reads a word of ours.
+/// Reads a word.
 pub(crate) fn word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<&'static str, D::Error> {
     let text = String::deserialize(deserializer)?;
     let known = WORDS.iter().find(|word| **word == text).copied();

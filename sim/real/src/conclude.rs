@@ -27,6 +27,7 @@ const NOT_JUDGED: &[(&str, &str)] = &[
     ("bounded-and-back", "how full queues are is known to the server alone"),
     ("drains-gently", "when a gateway was asked to end is not known here"),
     ("tokens-hold", "how far the clocks of gateways are off is not known here"),
+    ("presence-holds", "what befalls presence hosts and their links is known to the server alone"),
     ("limits-hold", "what a user may do is the server's own setting"),
 ];
 

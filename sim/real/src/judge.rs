@@ -71,6 +71,8 @@ pub struct Judge {
     backlog: u64,
     /// No device was welcomed, and the run was given up; whether there were connections at all.
     nobody_came: Option<bool>,
+    /// Devices are told who is online.
+    people_watch: bool,
     /// One shard of several leaves that to whoever has all of them.
     judges: bool,
     /// When the run began by this machine's clock, in ms since the Unix epoch.
@@ -195,6 +197,7 @@ impl Judge {
             servers: options.servers.clone(),
             backlog: 0,
             nobody_came: None,
+            people_watch: scenario.presence.watches > 0,
             judges: options.part.of == 1,
             began_at_ms: 0.0,
             clock: None,
@@ -381,6 +384,9 @@ impl Judge {
             ("typing_told", totals.typing_shown),
             ("generator_cpu_us", process_time().saturating_sub(self.cpu_before).as_micros() as u64),
         ];
+        if self.people_watch {
+            counts.extend([("presence_changes_told", totals.presences), ("watches", totals.watches)]);
+        }
         if !self.servers.is_empty() {
             let used = look_at(&self.servers);
             self.server_peak_rss = self.server_peak_rss.max(used.rss_bytes);
@@ -461,5 +467,7 @@ fn sum(totals: &[FleetTotals]) -> FleetTotals {
         tokens_refused: all.tokens_refused + one.tokens_refused,
         typed: all.typed + one.typed,
         typing_shown: all.typing_shown + one.typing_shown,
+        presences: all.presences + one.presences,
+        watches: all.watches + one.watches,
     })
 }

@@ -11,7 +11,7 @@ use squall_core::client::{ClientSession, Output, Shown};
 use squall_protocol::close::CloseReason;
 use squall_protocol::token::Token;
 use squall_protocol::{
-    ClientFrame, ClientMsgId, Codec, ConversationId, DeviceId, Payload, Receipts, Refusal, Seq, UserId, limits,
+    ClientFrame, ClientMsgId, Codec, ConversationId, DeviceId, Payload, Receipts, Refusal, Seen, Seq, UserId, limits,
 };
 use std::future::Future;
 use std::pin::Pin;
@@ -84,6 +84,12 @@ pub enum Event {
         conversation: ConversationId,
         user: UserId,
     },
+    /// Somebody who is watched is online, or is not, or nobody can tell; when they were last seen, in ms since the epoch, or 0.
+    Presence {
+        user: UserId,
+        state: Seen,
+        last_seen_ms: u64,
+    },
     /// An entry came that had been shown before.
     Discarded {
         conversation: ConversationId,
@@ -117,6 +123,9 @@ enum Command {
     SendDirect { to: UserId, create_id: ClientMsgId, id: ClientMsgId, text: String },
     Read { conversation: ConversationId, up_to: Seq },
     Unread { conversation: ConversationId, answer: oneshot::Sender<usize> },
+    Watch(ConversationId, Vec<UserId>),
+    Unwatch(ConversationId),
+    SetInvisible(bool),
     Status(oneshot::Sender<Status>),
     Resume,
     Stop(oneshot::Sender<()>),
@@ -202,6 +211,22 @@ impl Device {
         let (answer, wait) = oneshot::channel();
         self.tell(Command::Unread { conversation, answer }).await?;
         wait.await.map_err(|_| Gone)
+    }
+
+    /// Tells of these members of a conversation from now on, by `Event::Presence`, in place of whom it told of there before; on every
+    /// connection, as long as both are members.
+    pub async fn watch(&self, conversation: ConversationId, users: Vec<UserId>) -> Result<(), Gone> {
+        self.tell(Command::Watch(conversation, users)).await
+    }
+
+    /// Tells of nobody in this conversation any more.
+    pub async fn unwatch(&self, conversation: ConversationId) -> Result<(), Gone> {
+        self.tell(Command::Unwatch(conversation)).await
+    }
+
+    /// Makes its user look offline to everybody, for as long as it is on.
+    pub async fn set_invisible(&self, on: bool) -> Result<(), Gone> {
+        self.tell(Command::SetInvisible(on)).await
     }
 
     /// Call from another task than the one that reads the events: a device whose events are not taken answers nothing.
@@ -344,6 +369,9 @@ impl Driver {
                 // Whoever asked may have stopped waiting.
                 let _ = answer.send(self.session.receipts().map_or(0, |book| book.unread(conversation)));
             }
+            Command::Watch(conversation, users) => self.session.watch(conversation, users, out),
+            Command::Unwatch(conversation) => self.session.unwatch(conversation, out),
+            Command::SetInvisible(on) => self.session.set_invisible(on, out),
             Command::Status(answer) => {
                 // Whoever asked may have stopped waiting.
                 let _ = answer.send(Status {
@@ -401,6 +429,7 @@ impl Driver {
                     Event::Refused { conversation, client_msg_id, reason }
                 }
                 Output::Shown(shown) => Event::Shown(shown),
+                Output::Presence { user, state, last_seen_ms } => Event::Presence { user, state, last_seen_ms },
                 Output::Discarded { conversation, seq, .. } => Event::Discarded { conversation, seq },
                 Output::Typing { conversation, user } => Event::Typing { conversation, user },
                 Output::TypingOver { conversation, user } => Event::TypingOver { conversation, user },

@@ -8,6 +8,7 @@ mod device;
 mod dial;
 mod link;
 mod tokens;
+pub mod who;
 
 pub use device::{Config, Device, Event, Events, Gone, Status};
 pub use dial::{BoxFuture, BoxStream, Dial, Dialled, Gateways, NotAGateway, Stream};

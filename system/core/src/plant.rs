@@ -116,6 +116,14 @@ pub enum Plant {
     ReadElsewhereUnheard,
     DeliveredWhenPublished,
     OldReceiptCounts,
+    SilentStayOnline,
+    LastSeenOfTheOlder,
+    WatchOutlivesMembership,
+    OfflineWaveAfterRestart,
+    InvisibleToldBySnapshot,
+    LastStateSwallowed,
+    SubscribedOnFirstLinkOnly,
+    GoneTakesTheNewer,
 }
 
 /// Whether this bug is planted in the process.

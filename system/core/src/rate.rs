@@ -8,6 +8,7 @@
 //! by the tests below.
 
 use crate::plant::{Plant, planted};
+use crate::presence::PresenceTimes;
 use crate::time::Time;
 use rustc_hash::FxHashMap;
 use squall_protocol::limits::{self, MAX_LIMITED_USERS};
@@ -69,6 +70,8 @@ pub struct UserLimits {
     pub channel_above: u32,
     /// Devices are told how far others have come: a look-up and a notice for each cursor that moves.
     pub tells_receipts: bool,
+    /// How long somebody counts as online without a sign of it.
+    pub presence: PresenceTimes,
 }
 
 impl Default for UserLimits {
@@ -82,6 +85,7 @@ impl Default for UserLimits {
             changes: rate(limits::USER_CHANGES),
             channel_above: limits::CHANNEL_ABOVE,
             tells_receipts: true,
+            presence: PresenceTimes::default(),
         }
     }
 }

@@ -21,7 +21,10 @@ fn online() -> ClientSession {
     assert_eq!(out, [Output::Connect]);
     out.clear();
     s.handle_connected("t".into(), at(0), &mut out);
-    assert_eq!(out, [Output::Transmit(ClientFrame::Hello { token: "t".into(), connect_count: 1 })]);
+    assert_eq!(
+        out,
+        [Output::Transmit(ClientFrame::Hello { token: "t".into(), connect_count: 1, invisible: false })]
+    );
     s.handle_frame(WELCOME, at(0), &mut Vec::new());
     s
 }
@@ -71,7 +74,8 @@ fn brief(out: &[Output]) -> Vec<String> {
             | Output::Resent { .. }
             | Output::Refused { .. }
             | Output::Arrived { .. }
-            | Output::Receipts(_) => None,
+            | Output::Receipts(_)
+            | Output::Presence { .. } => None,
         })
         .collect()
 }

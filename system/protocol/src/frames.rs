@@ -14,8 +14,14 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub enum ClientFrame {
-    /// The first frame, once. `connect_count` grows with every attempt of this device.
-    Hello { token: Token, connect_count: u64 },
+    /// The first frame, once. `connect_count` grows with every attempt of this device. `invisible`: from the first moment on, this
+    /// device makes its user look offline.
+    Hello {
+        token: Token,
+        connect_count: u64,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        invisible: bool,
+    },
     /// Append to a conversation. Resent unchanged until `sent` or a definite refusal comes.
     Send { conversation: ConversationId, client_msg_id: ClientMsgId, client_seq: ClientSeq, payload: Payload },
     /// Everything up to here has been shown on this device.
@@ -30,6 +36,13 @@ pub enum ClientFrame {
     Refresh { token: Token },
     /// The person is writing into this conversation. It has no answer, and is nothing that anybody relies on.
     Typing { conversation: ConversationId },
+    /// Tell me whether these other members of a conversation are online, from now on. It takes the place of an earlier one for the same
+    /// conversation.
+    Watch { conversation: ConversationId, users: Vec<UserId> },
+    /// No more of that.
+    Unwatch { conversation: ConversationId },
+    /// As long as this is on, this device makes its user look offline to everybody.
+    Invisible { on: bool },
 }
 
 /// What a gateway sends.
@@ -98,6 +111,27 @@ pub enum ServerFrame {
     Receipts {
         receipts: Vec<Receipts>,
     },
+    /// Whether somebody whom the device watches is online; if not, when they last were. `last_seen_ms` is the wall clock of a host,
+    /// milliseconds since the Unix epoch, and 0 where that is not known or does not matter.
+    Presence {
+        user: UserId,
+        state: Seen,
+        last_seen_ms: u64,
+    },
+}
+
+/// What is known of whether somebody is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Seen {
+    Online,
+    Offline,
+    /// Nobody can tell just now, or it is no business of this device any more.
+    Unknown,
+}
+
+impl Seen {
+    pub const ALL: [Seen; 3] = [Seen::Online, Seen::Offline, Seen::Unknown];
 }
 
 /// Why a send is refused. Each but the temporary ones is definite: no copy of the message is ever stored.

@@ -23,12 +23,13 @@ pub mod wire {
         include!(concat!(env!("OUT_DIR"), "/squall.rs"));
     }
     pub use generated::squall::{
-        bus::v1 as bus, client::v1 as client, log::v1 as log, messages::v1 as messages, registry::v1 as registry,
+        bus::v1 as bus, client::v1 as client, log::v1 as log, messages::v1 as messages, presence::v1 as presence,
+        registry::v1 as registry,
     };
 }
 
 pub use codec::{Codec, FrameError};
-pub use frames::{ClientFrame, Entry, Head, LogSpan, Refusal, ServerFrame};
+pub use frames::{ClientFrame, Entry, Head, LogSpan, Refusal, Seen, ServerFrame};
 pub use ids::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Name, Seq, UserId, Who};
 pub use payload::{Holders, Payload, Rank, Right, Users};
 pub use receipts::{Cursors, Receipt, ReceiptCounts, Receipts};

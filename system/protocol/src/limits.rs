@@ -287,6 +287,34 @@ pub const HEADS_WITHOUT_REGISTRY_AFTER: Duration = Duration::from_secs(2);
 /// A gateway asks a shard for heads again after this long without an answer.
 pub const HEADS_RETRY_AFTER: Duration = Duration::from_secs(3);
 
+/// Somebody is online while a device of theirs has been heard within this.
+pub const PRESENCE_TTL: Duration = SILENCE_LIMIT;
+/// The shortest that a deployment may choose: devices that a network makes silent for a moment are there.
+pub const PRESENCE_TTL_MIN: Duration = Duration::from_secs(5);
+/// Whoever has lost their last connection is online for as long: a flaky network tells nobody anything.
+pub const PRESENCE_GRACE: Duration = Duration::from_secs(10);
+/// A gateway has to ask again by then whether a device may still watch; it does so after half of it, and again after this without an answer.
+pub const WATCH_LEASE: Duration = Duration::from_secs(60);
+pub const WATCH_RETRY_AFTER: Duration = Duration::from_secs(5);
+/// Users in one watch, watches of one connection, and users whom all devices of a gateway watch: more are left out, and counted.
+pub const MAX_WATCHED_AT_ONCE: usize = 50;
+pub const MAX_WATCHES: usize = 16;
+pub const MAX_WATCHED_USERS: usize = 262_144;
+/// Nobody is told of one user more often than this: what changes meanwhile is told as it then is.
+pub const PRESENCE_TOLD_EVERY: Duration = Duration::from_secs(1);
+/// In a turn, a presence host tells a gateway of as many users, and a gateway as many devices what they watch; the rest waits for the
+/// next one, and is told as it then is.
+pub const PRESENCE_TURN: Duration = Duration::from_millis(100);
+pub const PRESENCE_A_TURN: usize = 2_048;
+pub const WATCHERS_A_TURN: usize = 1_024;
+/// A device for which more bytes wait is told nothing that may be late.
+pub const OUTBOX_BYTES_FOR_PRESENCE: usize = MAX_OUTBOX_BYTES / 64;
+/// Users who are offline and whose last time a presence host remembers: beyond, those who have been away for longest are forgotten.
+pub const MAX_LAST_SEEN: usize = 1024 * 1024;
+/// A presence host that has just started says "unknown" of whoever it has not heard of, for as long as a gateway's devices may live without a
+/// sign of it; and a gateway says so of whoever a host knows that has been away for as long.
+pub const PRESENCE_UNKNOWN_FOR: Duration = LEASE;
+
 /// How long a closed connection is kept, so that the close frame reaches a peer that is still sending.
 pub const LINGER: Duration = Duration::from_secs(2);
 /// A gateway and a shard look for what is due this often.

@@ -4,7 +4,7 @@
 //! `.proto` file, does not compile. Proto3 fields are all optional on the wire; what a frame cannot do without is asked for
 //! here, so that a half-empty frame is malformed rather than a message to conversation 0.
 
-use crate::frames::{ClientFrame, Entry, ErrorCode, Head, LogSpan, Refusal, ServerFrame};
+use crate::frames::{ClientFrame, Entry, ErrorCode, Head, LogSpan, Refusal, Seen, ServerFrame};
 use crate::ids::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId};
 use crate::payload::{Holders, Payload, Rank, Right, Users};
 use crate::receipts::{Receipt, ReceiptCounts, Receipts};
@@ -67,7 +67,7 @@ macro_rules! frames {
 
 frames! {
     ClientFrame as client_frame: client_to_wire, client_from_wire;
-    Hello { token, connect_count }
+    Hello { token, connect_count, invisible }
     Send { conversation, client_msg_id, client_seq, payload }
     Ack { conversation, up_to_seq }
     Sync { conversation, since_seq }
@@ -75,6 +75,9 @@ frames! {
     Refresh { token }
     Typing { conversation }
     Read { conversation, up_to_seq }
+    Watch { conversation, users }
+    Unwatch { conversation }
+    Invisible { on }
 }
 
 frames! {
@@ -88,7 +91,8 @@ frames! {
     Stale { connect_count, superseded }
     ComeBack { after_ms }
     Refreshed { expires_in_ms }
-    Receipts { receipts };
+    Receipts { receipts }
+    Presence { user, state, last_seen_ms };
     encoded as
         ServerFrame::Deliver(span) => server_frame::Frame::Deliver(span_to_wire(span)),
         ServerFrame::Refused { conversation, client_msg_id, reason } => {
@@ -371,6 +375,49 @@ impl Field for Vec<Receipts> {
             })
         };
         receipts.into_iter().map(told).collect()
+    }
+}
+
+impl Field for Vec<UserId> {
+    type Wire = Vec<u64>;
+
+    fn to_wire(&self) -> Vec<u64> {
+        self.iter().map(|user| user.0).collect()
+    }
+
+    fn from_wire(users: Vec<u64>) -> Result<Self, ProtobufError> {
+        Ok(users.into_iter().map(UserId).collect())
+    }
+}
+
+impl Field for Seen {
+    type Wire = i32;
+
+    fn to_wire(&self) -> i32 {
+        seen_to_wire(*self)
+    }
+
+    fn from_wire(seen: i32) -> Result<Self, ProtobufError> {
+        seen_from_wire(seen)
+    }
+}
+
+/// What is known of somebody, as the links between roles say it, too.
+pub fn seen_to_wire(seen: Seen) -> i32 {
+    match seen {
+        Seen::Online => client::Seen::Online.into(),
+        Seen::Offline => client::Seen::Offline.into(),
+        Seen::Unknown => client::Seen::Unknown.into(),
+    }
+}
+
+/// The same, read.
+pub fn seen_from_wire(seen: i32) -> Result<Seen, ProtobufError> {
+    match client::Seen::try_from(seen).unwrap_or_default() {
+        client::Seen::Online => Ok(Seen::Online),
+        client::Seen::Offline => Ok(Seen::Offline),
+        client::Seen::Unknown => Ok(Seen::Unknown),
+        client::Seen::Unspecified => Err(ProtobufError::Missing("state")),
     }
 }
 

@@ -33,7 +33,12 @@ pub fn request_to_wire(frame: &ClientFrame) -> (ConversationId, request::Request
         | ClientFrame::Read { conversation, .. }
         | ClientFrame::Sync { conversation, .. }
         | ClientFrame::Typing { conversation } => *conversation,
-        ClientFrame::Hello { .. } | ClientFrame::Ping | ClientFrame::Refresh { .. } => {
+        ClientFrame::Hello { .. }
+        | ClientFrame::Ping
+        | ClientFrame::Refresh { .. }
+        | ClientFrame::Watch { .. }
+        | ClientFrame::Unwatch { .. }
+        | ClientFrame::Invisible { .. } => {
             unreachable!("a gateway answers these")
         }
     };
@@ -43,7 +48,12 @@ pub fn request_to_wire(frame: &ClientFrame) -> (ConversationId, request::Request
         client_frame::Frame::Read(read) => request::Request::Read(read),
         client_frame::Frame::Sync(sync) => request::Request::Sync(sync),
         client_frame::Frame::Typing(typing) => request::Request::Typing(typing),
-        client_frame::Frame::Hello(_) | client_frame::Frame::Ping(_) | client_frame::Frame::Refresh(_) => {
+        client_frame::Frame::Hello(_)
+        | client_frame::Frame::Ping(_)
+        | client_frame::Frame::Refresh(_)
+        | client_frame::Frame::Watch(_)
+        | client_frame::Frame::Unwatch(_)
+        | client_frame::Frame::Invisible(_) => {
             unreachable!("a gateway answers these")
         }
     };
@@ -81,6 +91,7 @@ pub fn reply_to_wire(frame: &ServerFrame) -> reply::Reply {
         server_frame::Frame::Welcome(_)
         | server_frame::Frame::Deliver(_)
         | server_frame::Frame::Heads(_)
+        | server_frame::Frame::Presence(_)
         | server_frame::Frame::Pong(_)
         | server_frame::Frame::ComeBack(_)
         | server_frame::Frame::Typing(_)
@@ -97,7 +108,7 @@ pub fn reply_from_wire(reply: reply::Reply) -> Result<Option<ServerFrame>, Proto
         reply::Reply::Error(error) => server_frame::Frame::Error(error),
         reply::Reply::Stale(stale) => server_frame::Frame::Stale(stale),
         reply::Reply::Receipts(receipts) => server_frame::Frame::Receipts(receipts),
-        reply::Reply::Tail(_) => return Ok(None),
+        reply::Reply::Tail(_) | reply::Reply::Lease(_) => return Ok(None),
         reply::Reply::Heads(part) if part.heads.is_empty() => return Ok(None),
         reply::Reply::Heads(part) => {
             let heads = part.heads.iter().map(head_from_wire).collect::<Result<_, _>>()?;

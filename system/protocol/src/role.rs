@@ -38,6 +38,8 @@ roles! {
     Registry = "registry",
     /// Carries deliveries to gateways, a topic each.
     Bus = "bus",
+    /// Knows who is online, and when they last were.
+    Presence = "presence",
 }
 
 impl Role {
@@ -45,7 +47,7 @@ impl Role {
     pub const fn has_disk(self) -> bool {
         match self {
             Role::Messages => true,
-            Role::Gateway | Role::Registry | Role::Bus => false,
+            Role::Gateway | Role::Registry | Role::Bus | Role::Presence => false,
         }
     }
 

@@ -37,8 +37,15 @@ fn payload() -> impl Strategy<Value = Payload> {
 
 fn client_frame() -> impl Strategy<Value = ClientFrame> {
     prop_oneof![
-        (".{0,40}", any::<u64>())
-            .prop_map(|(token, connect_count)| ClientFrame::Hello { token: token.into(), connect_count }),
+        (".{0,40}", any::<u64>(), any::<bool>()).prop_map(|(token, connect_count, invisible)| {
+            ClientFrame::Hello { token: token.into(), connect_count, invisible }
+        }),
+        (any::<u128>(), prop::collection::vec(any::<u64>(), 0..4)).prop_map(|(c, users)| ClientFrame::Watch {
+            conversation: ConversationId(c),
+            users: users.into_iter().map(UserId).collect()
+        }),
+        any::<u128>().prop_map(|c| ClientFrame::Unwatch { conversation: ConversationId(c) }),
+        any::<bool>().prop_map(|on| ClientFrame::Invisible { on }),
         (any::<u128>(), any::<u128>(), any::<u64>(), payload()).prop_map(|(c, id, n, payload)| {
             ClientFrame::Send {
                 conversation: ConversationId(c),
@@ -145,6 +152,9 @@ fn server_frame() -> impl Strategy<Value = ServerFrame> {
         (any::<u128>(), any::<u64>())
             .prop_map(|(c, user)| ServerFrame::Typing { conversation: ConversationId(c), user: UserId(user) }),
         prop::collection::vec(receipts(), 0..4).prop_map(|receipts| ServerFrame::Receipts { receipts }),
+        (any::<[u64; 2]>(), prop::sample::select(Seen::ALL.to_vec())).prop_map(|([user, last_seen_ms], state)| {
+            ServerFrame::Presence { user: UserId(user), state, last_seen_ms }
+        }),
     ]
 }
 

@@ -53,10 +53,25 @@ pub enum Level {
     NoticeBytes,
     DeviceNotices,
     DeviceNoticeBytes,
+    /// The fullest queue of a gateway to a presence host, and of leases to a shard.
+    ToPresence,
+    ToPresenceBytes,
+    Leases,
+    LeaseBytes,
+    /// The fullest queue of a presence host to a gateway.
+    Presences,
+    PresenceBytes,
+    /// Watches of a gateway's devices, and users whom they watch.
+    Watches,
+    Watched,
+    /// Users who have a device, by a presence host; those whose last time it remembers; and users of whom a gateway wants to hear.
+    Present,
+    LastSeen,
+    Subscribed,
 }
 
 impl Level {
-    pub const ALL: [Level; 34] = [
+    pub const ALL: [Level; 45] = [
         Level::Staged,
         Level::StagedBytes,
         Level::Waiting,
@@ -91,6 +106,17 @@ impl Level {
         Level::NoticeBytes,
         Level::DeviceNotices,
         Level::DeviceNoticeBytes,
+        Level::ToPresence,
+        Level::ToPresenceBytes,
+        Level::Leases,
+        Level::LeaseBytes,
+        Level::Presences,
+        Level::PresenceBytes,
+        Level::Watches,
+        Level::Watched,
+        Level::Present,
+        Level::LastSeen,
+        Level::Subscribed,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -129,6 +155,17 @@ impl Level {
             Level::NoticeBytes => "bytes of notices in a queue",
             Level::DeviceNotices => "notices that wait for devices",
             Level::DeviceNoticeBytes => "bytes of notices that wait for devices",
+            Level::ToPresence => "devices and questions in a queue to a presence host",
+            Level::ToPresenceBytes => "bytes of devices and questions in a queue to a presence host",
+            Level::Leases => "leases in a queue to a shard",
+            Level::LeaseBytes => "bytes of leases in a queue to a shard",
+            Level::Presences => "changes in a queue of a presence host to a gateway",
+            Level::PresenceBytes => "bytes of changes in a queue of a presence host to a gateway",
+            Level::Watches => "watches",
+            Level::Watched => "users watched",
+            Level::Present => "users who are here",
+            Level::LastSeen => "users remembered who are away",
+            Level::Subscribed => "users of whom gateways want to hear",
         }
     }
 
@@ -145,6 +182,9 @@ impl Level {
             | Level::Requests
             | Level::Registrations
             | Level::Registered
+            | Level::ToPresence
+            | Level::Leases
+            | Level::Presences
             | Level::Topic => Some(limits::MAX_LINK_QUEUE),
             Level::ToRegistryBytes
             | Level::ToBusBytes
@@ -152,12 +192,19 @@ impl Level {
             | Level::RequestBytes
             | Level::RegistrationBytes
             | Level::RegisteredBytes
+            | Level::ToPresenceBytes
+            | Level::LeaseBytes
+            | Level::PresenceBytes
             | Level::TopicBytes => Some(limits::MAX_LINK_QUEUE_BYTES),
             Level::Greeting => Some(limits::MAX_GREETINGS),
             Level::TailBytes => Some(limits::MAX_TAILS_BYTES),
             Level::Notices => Some(limits::MAX_NOTICES),
             Level::NoticeBytes => Some(limits::MAX_NOTICE_BYTES),
             Level::DeviceNoticeBytes => Some(limits::MAX_DEVICES_NOTICE_BYTES),
+            Level::Watched => Some(limits::MAX_WATCHED_USERS),
+            Level::LastSeen => Some(limits::MAX_LAST_SEEN),
+            // As many as there are devices, each with so many of its own.
+            Level::Watches | Level::Present | Level::Subscribed => None,
             // As many as devices are in conversations.
             Level::Debts | Level::Cursors | Level::Followed | Level::Followers | Level::DeviceNotices => None,
             // As many as there are roles to have links with; of handshakes as many as whoever holds them says.
@@ -165,9 +212,20 @@ impl Level {
         }
     }
 
-    /// Whether it empties again when nothing is said any more; a cache does not.
+    /// Whether it empties again when nothing is said any more; a cache does not, nor does who is here and is watched.
     pub const fn returns(self) -> bool {
-        !matches!(self, Level::Conversations | Level::Followed | Level::Followers | Level::TailBytes)
+        !matches!(
+            self,
+            Level::Conversations
+                | Level::Followed
+                | Level::Followers
+                | Level::TailBytes
+                | Level::Watches
+                | Level::Watched
+                | Level::Present
+                | Level::LastSeen
+                | Level::Subscribed
+        )
     }
 
     /// Whether there may be some at any moment, and none stays.

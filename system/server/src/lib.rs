@@ -2,7 +2,7 @@
 //!
 //! A role is given its listener, its connector, its storage, its clocks and an observer; it cannot tell a simulation
 //! from the real thing. `gateway` holds devices' WebSockets, `messages` the durable logs, `registry` who is connected
-//! where, `bus` carries deliveries to gateways.
+//! where, `bus` carries deliveries to gateways, `presence` who is online.
 
 mod bus;
 pub mod clock;
@@ -17,6 +17,7 @@ mod memory;
 mod messages;
 pub mod net;
 pub mod observer;
+mod presence;
 mod registry;
 mod serve;
 mod stop;

@@ -31,6 +31,8 @@ pub struct LocalConfig {
     pub gateways: u16,
     /// 1 to `MAX_SHARDS`.
     pub shards: u32,
+    /// Hosts that know who is online; 0: nobody is told.
+    pub presences: u32,
     /// Where the shards keep their databases; created if absent.
     pub data: PathBuf,
     /// Under which tokens are checked. Whoever keeps a clone can replace them while it runs.
@@ -80,6 +82,7 @@ impl Local {
             Role::Gateway => 0,
             Role::Messages => config.shards,
             Role::Registry | Role::Bus => 1,
+            Role::Presence => config.presences,
         });
         let names = |role: Role| (0..internal[role]).map(move |index| role.host(index));
         let process = InProcess::default();
@@ -111,7 +114,7 @@ impl Local {
                     greetings: descriptors::greetings(config.gateways),
                     open_storage: match role {
                         Role::Messages => storages.next(),
-                        Role::Gateway | Role::Registry | Role::Bus => None,
+                        Role::Gateway | Role::Registry | Role::Bus | Role::Presence => None,
                     },
                     stop: local.stops[*role].clone(),
                 };
@@ -262,6 +265,13 @@ impl Observer for Stderr {
             | Point::PageFromTail { .. }
             | Point::PageNotInTail { .. }
             | Point::PageWaited { .. }
+            | Point::WatchRefused { .. }
+            | Point::WatchEnded { .. }
+            | Point::WatchLapsed { .. }
+            | Point::PresenceUnknown
+            | Point::PresenceHeldBack { .. }
+            | Point::PresenceSampled { .. }
+            | Point::DevicesVanished { .. }
             | Point::Closed { .. }
             | Point::Lost { .. }
             | Point::LinkUp { .. }

@@ -107,6 +107,20 @@ pub enum Point<'a> {
     PageNotInTail { device: DeviceId },
     /// It waits until its gateway has the channel's last entries.
     PageWaited { device: DeviceId },
+    /// A device wants to watch more than it may, or more conversations.
+    WatchRefused { device: DeviceId },
+    /// A shard lets a device watch nobody in a conversation: it is told nothing more.
+    WatchEnded { conversation: ConversationId },
+    /// A shard has not renewed in time what lets devices watch so many users: they are told nothing until it does.
+    WatchLapsed { users: usize },
+    /// A gateway has had no link to a presence host for so long that what it knows from there counts no longer.
+    PresenceUnknown,
+    /// A device is behind, and is told later who is online.
+    PresenceHeldBack { device: DeviceId },
+    /// So many changes were told to gateways together with a later one of the same user.
+    PresenceSampled { changes: usize },
+    /// So many devices have gone with their gateway, or while it had no link to a presence host.
+    DevicesVanished { devices: usize },
     /// A gateway closed a connection.
     Closed { device: Option<DeviceId>, reason: CloseReason },
     /// A connection went away by itself.

@@ -8,7 +8,7 @@ use crate::observer::Observer;
 use crate::stop::Stop;
 use crate::storage::OpenStorage;
 use crate::tasks::{Panicked, Tasks, reason};
-use crate::{bus, gateway, messages, registry};
+use crate::{bus, gateway, messages, presence, registry};
 use futures_util::FutureExt;
 use squall_core::gateway::Keys;
 use squall_core::rate::UserLimits;
@@ -103,6 +103,11 @@ async fn run(host: HostName, mut cluster: Cluster, env: Env, tasks: Tasks) -> Re
         // They have nothing that others could not tell them again.
         Role::Registry => {
             let running = registry::run(env.listener, clock, env.observer, tasks, env.cluster_secret);
+            until(&env.stop, running).await.map_err(internal)
+        }
+        Role::Presence => {
+            let (secret, times) = (env.cluster_secret, env.limits.presence);
+            let running = presence::run(env.listener, clock, env.observer, tasks, secret, times);
             until(&env.stop, running).await.map_err(internal)
         }
         Role::Bus => {

@@ -59,7 +59,7 @@ async fn a_device_that_counts_too_far_is_set_right_and_can_go_on() {
     let dir = TempDir::new("counts");
     let local = start(&dir.path().join("data")).await;
     let mut raw = Raw::open(local.gateways()[0], Codec::Json).await;
-    raw.send(ClientFrame::Hello { token: token(ANNE.0, 10), connect_count: u64::MAX }).await;
+    raw.send(ClientFrame::Hello { token: token(ANNE.0, 10), connect_count: u64::MAX, invisible: false }).await;
     let told = raw.until(|frame| match frame {
         ServerFrame::Stale { connect_count, superseded: false } => Some(*connect_count),
         _ => None,

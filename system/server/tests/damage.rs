@@ -30,6 +30,7 @@ fn live(data: &Path, act: impl AsyncFnOnce(&mut Raw)) {
             listen: "127.0.0.1:0".parse().unwrap(),
             gateways: 1,
             shards: 1,
+            presences: 1,
             data: data.to_owned(),
             keys: common::keys(),
             limits: UserLimits::default(),

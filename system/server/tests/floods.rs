@@ -33,6 +33,7 @@ async fn start_with(dir: &TempDir, frames: Rate) -> Local {
         listen: "127.0.0.1:0".parse().unwrap(),
         gateways: 1,
         shards: 1,
+        presences: 1,
         data: dir.path().join("data"),
         keys: common::keys(),
         limits,
@@ -219,8 +220,11 @@ async fn of_pings_whose_answers_are_not_read_the_newest_is_answered() {
     let dir = TempDir::new("floods");
     let local = start(&dir).await;
     let mut stream = greet(local.gateways()[0]).await;
-    let hello =
-        Codec::Json.encode_client(&ClientFrame::Hello { token: common::token(EVE.0, 30), connect_count: 1 });
+    let hello = Codec::Json.encode_client(&ClientFrame::Hello {
+        token: common::token(EVE.0, 30),
+        connect_count: 1,
+        invisible: false,
+    });
     let mut wire = vec![0x81, 0x80 | 126];
     wire.extend((hello.len() as u16).to_be_bytes());
     wire.extend([0; 4]);

@@ -52,6 +52,7 @@ fn lived_in() -> TempDir {
             listen: "127.0.0.1:0".parse().unwrap(),
             gateways: 1,
             shards: 1,
+            presences: 1,
             data: dir.path().to_owned(),
             keys: common::keys(),
             limits: UserLimits::default(),

@@ -22,6 +22,7 @@ async fn start(data: &Path, limits: UserLimits) -> Local {
         listen: "127.0.0.1:0".parse().unwrap(),
         gateways: 1,
         shards: 1,
+        presences: 1,
         data: data.to_owned(),
         keys: common::keys(),
         limits,

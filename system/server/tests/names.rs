@@ -72,6 +72,7 @@ async fn a_third_person_can_neither_read_nor_block_a_direct_conversation() {
             listen: "127.0.0.1:0".parse().unwrap(),
             gateways: 1,
             shards: 2,
+            presences: 1,
             data: dir.path().join("data"),
             keys: common::keys(),
             limits: UserLimits::default(),

@@ -32,6 +32,7 @@ async fn two_people_with_one_device_number_do_not_disturb_each_other() {
         listen: "127.0.0.1:0".parse().unwrap(),
         gateways: 1,
         shards: 1,
+        presences: 1,
         data: dir.path().join("data"),
         keys: common::keys(),
         limits: UserLimits::default(),

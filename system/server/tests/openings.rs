@@ -21,6 +21,7 @@ fn config(data: PathBuf) -> LocalConfig {
         listen: "127.0.0.1:0".parse().unwrap(),
         gateways: 1,
         shards: SHARDS,
+        presences: 1,
         data,
         keys: common::keys(),
         limits: UserLimits::default(),

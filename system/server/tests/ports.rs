@@ -40,6 +40,7 @@ async fn the_gateways_ports_are_the_only_ones() {
         listen: "127.0.0.1:0".parse().unwrap(),
         gateways: 2,
         shards: 3,
+        presences: 1,
         data: dir.path().to_owned(),
         keys: common::keys(),
         limits: UserLimits::default(),

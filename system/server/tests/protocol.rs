@@ -36,6 +36,7 @@ fn config(dir: &TempDir) -> LocalConfig {
         listen: "127.0.0.1:0".parse().unwrap(),
         gateways: 1,
         shards: 2,
+        presences: 1,
         data: dir.path().join("data"),
         keys: common::keys(),
         limits: UserLimits::default(),
@@ -121,7 +122,7 @@ async fn a_frame_before_hello_or_a_second_hello_closes_with_4001() {
         raw.send(ClientFrame::Ping).await;
         assert_eq!(raw.close_code().await, CloseReason::HelloExpected.code());
         let mut raw = Raw::online(server.gateway(), codec, 2, 20).await;
-        raw.send(ClientFrame::Hello { token: token(2, 20), connect_count: 2 }).await;
+        raw.send(ClientFrame::Hello { token: token(2, 20), connect_count: 2, invisible: false }).await;
         assert_eq!(raw.close_code().await, 4001);
     }
     witness.is_served().await;
@@ -133,7 +134,7 @@ async fn a_token_that_is_not_ours_closes_with_4002() {
     let mut witness = server.witness().await;
     for wrong in [String::new(), "1.2".into(), "1.2.zz".into(), "é".repeat(3_000)].map(Token::from) {
         let mut raw = Raw::open(server.gateway(), Codec::Json).await;
-        raw.send(ClientFrame::Hello { token: wrong, connect_count: 1 }).await;
+        raw.send(ClientFrame::Hello { token: wrong, connect_count: 1, invisible: false }).await;
         assert_eq!(raw.close_code().await, 4002);
     }
     witness.is_served().await;
@@ -155,7 +156,8 @@ async fn an_oversized_frame_closes_with_1009() {
     assert_eq!(raw.close_code().await, 1009);
     // Whoever has shown no token is given room for one, at once or in fragments.
     let mut raw = Raw::open(server.gateway(), Codec::Json).await;
-    raw.send(ClientFrame::Hello { token: "x".repeat(MAX_HELLO_BYTES).into(), connect_count: 1 }).await;
+    raw.send(ClientFrame::Hello { token: "x".repeat(MAX_HELLO_BYTES).into(), connect_count: 1, invisible: false })
+        .await;
     assert_eq!(raw.close_code().await, 1009);
     let mut raw = Raw::open(server.gateway(), Codec::Protobuf).await;
     fragments(&mut raw, 2 * MAX_HELLO_BYTES).await;
@@ -344,7 +346,8 @@ async fn what_is_no_upgrade_gets_an_http_error() {
 async fn a_request_in_pieces_with_a_frame_right_behind_it_is_understood() {
     let server = Server::start().await;
     let mut stream = TcpStream::connect(server.gateway()).await.unwrap();
-    let hello = Codec::Json.encode_client(&ClientFrame::Hello { token: token(2, 20), connect_count: 1 });
+    let hello =
+        Codec::Json.encode_client(&ClientFrame::Hello { token: token(2, 20), connect_count: 1, invisible: false });
     let mut bytes = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         .to_vec();

@@ -23,7 +23,7 @@ async fn start(data: &Path) -> Local {
 /// Bert's device, online at a gateway with this connect count.
 async fn bert(local: &Local, gateway: usize, connect_count: u64) -> Raw {
     let mut raw = Raw::open(local.gateways()[gateway], Codec::Json).await;
-    raw.send(ClientFrame::Hello { token: token(BERT, 20), connect_count }).await;
+    raw.send(ClientFrame::Hello { token: token(BERT, 20), connect_count, invisible: false }).await;
     common::welcome(&mut raw, BERT, 20).await;
     raw
 }

@@ -37,6 +37,7 @@ impl Server {
             listen: "127.0.0.1:0".parse().unwrap(),
             gateways,
             shards: 1,
+            presences: 1,
             data: dir.path().join("data"),
             keys: keys.clone(),
             limits: UserLimits::default(),
@@ -51,7 +52,7 @@ impl Server {
 
     async fn hello(&self, codec: Codec, token: &Token) -> Raw {
         let mut raw = Raw::open(self.gateway(), codec).await;
-        raw.send(ClientFrame::Hello { token: token.clone(), connect_count: 1 }).await;
+        raw.send(ClientFrame::Hello { token: token.clone(), connect_count: 1, invisible: false }).await;
         raw
     }
 

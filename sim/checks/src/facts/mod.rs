@@ -20,6 +20,7 @@ mod log;
 mod membership;
 mod naming;
 mod observe;
+mod presences;
 mod promptness;
 mod receipts;
 mod refusals;
@@ -36,6 +37,8 @@ pub(crate) use arrivals::Astray;
 pub use audit::AuditEntry;
 pub(crate) use drains::{BACK_WITHIN, Drain, Overdue};
 pub(crate) use fact::{Fact, Logged, Origin, Shown, Suspect, row};
+pub use presences::PresenceConfig;
+pub(crate) use presences::{Misled, MisledOne};
 pub(crate) use promptness::Late;
 pub(crate) use receipts::{WrongAbout, WrongReceipt};
 pub(crate) use rows::{NONE, known, mark};
@@ -54,6 +57,7 @@ use guesses::Guesses;
 use intervals::Range;
 use log::Log;
 use membership::Membership;
+use presences::Presences;
 use promptness::Promptness;
 use receipts::Receipts;
 use refusals::LoggedChange;
@@ -144,6 +148,7 @@ pub(crate) struct Facts {
     drains: Drains,
     tokens: Tokens,
     typing: Typing,
+    presences: Presences,
     /// How full hosts' queues, debts and tables were.
     pub levels: Vec<AuditLevel>,
     /// What has reached devices beside what they displayed.
@@ -193,6 +198,7 @@ impl Facts {
             drains: Drains::new(config),
             tokens: Tokens::new(config),
             typing: Typing::new(config),
+            presences: Presences::new(config),
             answers: Answers::new(config.undisturbed_us),
             syncs: Syncs::new(config.undisturbed_us.is_some()),
             epoch_ms: config.epoch_ms,
@@ -210,6 +216,10 @@ impl Facts {
     /// Whether a member attacks with the device of a pair: what it does to itself is its own.
     pub fn is_insider(&self, pair: u32) -> bool {
         pair != NONE && self.devices[self.pairs[pair].device].is(mark::INSIDER)
+    }
+
+    pub fn presences(&self) -> &Presences {
+        &self.presences
     }
 
     /// The message that stands at this place, as far as anybody has seen.

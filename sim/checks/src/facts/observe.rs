@@ -27,6 +27,7 @@ impl Facts {
         self.now = event.t;
         self.look_for_cursors();
         self.look_for_typing();
+        self.presences.look(&self.promptness, event.t);
         match event.at {
             Entity::Device(device) => self.observe_device(device, &event.kind),
             Entity::Host(host) => self.observe_host(host, &event.kind),
@@ -90,7 +91,9 @@ impl Facts {
         match *kind {
             Kind::Connect { user, gateway, expires_s, .. } => {
                 self.tokens.handle_connected(device, gateway, expires_s, self.now);
+                let id = device;
                 let device = self.device(device, Some(user));
+                self.presences.handle_connected(id, user, device, gateway, self.now);
                 self.connected(device, gateway);
                 self.typing.handle_connected(user, device);
                 self.drains.handle_connected(device, self.now);
@@ -108,6 +111,7 @@ impl Facts {
                     self.guesses.add((user, number), device);
                 }
                 self.insiders.insert(user);
+                self.presences.handle_insider(user);
                 let device = self.device(device, Some(user));
                 self.devices[device].set(mark::INSIDER, true);
                 None
@@ -137,6 +141,7 @@ impl Facts {
                 None
             }
             Kind::Slowed { until } => {
+                self.presences.handle_slowed(device, until);
                 let device = self.device(device, None);
                 let row = &mut self.devices[device];
                 row.slow_until_ms = row.slow_until_ms.max(super::promptness::ms(until));
@@ -144,6 +149,7 @@ impl Facts {
             }
             Kind::Disconnect { reason } => {
                 self.tokens.handle_disconnected(device);
+                self.presences.handle_disconnected(device, self.now);
                 if reason == "away" {
                     self.tokens.handle_away(device);
                 }
@@ -159,6 +165,7 @@ impl Facts {
                 (reason == "open elsewhere" && !is_own_doing).then_some(Fact::ShutOut { device })
             }
             Kind::Send { conversation, sender, client_msg_id, body_hash, what, ref members } => {
+                self.presences.handle_send(client_msg_id, (conversation, sender), what, members);
                 let content = content(conversation, sender, body_hash, what);
                 let fact = self.send(device, conversation, sender, client_msg_id, content)?;
                 self.note_kind(client_msg_id, what, members);
@@ -177,6 +184,7 @@ impl Facts {
                 None
             }
             Kind::Sent { conversation, client_msg_id, seq, stored_at_ms } => {
+                self.presences.handle_entry(client_msg_id, seq.0, self.now);
                 if let Some(message) = self.messages.find(client_msg_id) {
                     let sent = u64::from(self.messages[message].sent_ms) * 1_000;
                     self.tokens.handle_answered(device, sent, self.now);
@@ -203,8 +211,26 @@ impl Facts {
                 self.asks(pair, small(since));
                 None
             }
+            Kind::Watch { conversation, ref users } => {
+                let row = self.device(device, None);
+                if let Some(user) = self.devices[row].user() {
+                    self.presences.handle_watch(device, (user, row), conversation, users, self.now);
+                }
+                None
+            }
+            Kind::Invisible { user, on } => {
+                let row = self.device(device, Some(user));
+                self.presences.handle_invisible(device, user, row, on, self.now);
+                None
+            }
+            Kind::Presence { user, state, last_seen_ms } => {
+                let told = (state, last_seen_ms);
+                self.presences.handle_shown(&self.promptness, device, user, told, self.now);
+                None
+            }
             Kind::Display { user, conversation, seq, sender, client_msg_id, body_hash, what, via } => {
                 self.typing.handle_displayed(device, (conversation, sender), (seq, what), self.now);
+                self.presences.handle_entry(client_msg_id, seq.0, self.now);
                 let pair = self.pair(device, conversation, Some(user));
                 let content = content(conversation, sender, body_hash, what);
                 Some(Fact::Shown(self.shown(pair, seq, client_msg_id, content, via)))

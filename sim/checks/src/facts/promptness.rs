@@ -154,6 +154,25 @@ impl Promptness {
             && (!own || self.harms.iter().filter(|h| is_of_frames(h)).all(is_over))
     }
 
+    /// Whether any fault was, within a time, on these hosts, on a link between two of them, or on one of these devices. One of frames may be
+    /// about anybody's. What befalls nothing but hosts of those `spared`, and no link, does not count.
+    pub(super) fn harms_within(
+        &self,
+        way: &[Option<u16>],
+        devices: &[u32],
+        (from, to): (u64, u64),
+        spared: &[u16],
+    ) -> bool {
+        let is_its_own = |h: &Harmful| {
+            h.harm.split.is_none()
+                && !h.harm.hosts.is_empty()
+                && h.harm.hosts.iter().all(|host| spared.contains(host))
+        };
+        let lasts = |h: &&Harmful| h.from <= to && h.to >= from && !is_its_own(h);
+        let harms = |h: &Harmful| is_of_frames(h) || is_its(h, devices) || concerns(&h.harm, way);
+        self.harms.iter().filter(lasts).any(harms)
+    }
+
     /// Whether nothing has harmed the way from a device to a shard for long before a time, and until another.
     pub(super) fn nothing_harms_acks(
         &self,

@@ -66,6 +66,7 @@ async fn serve(args: Args) -> Result<(), Box<dyn Error>> {
         listen: args.listen,
         gateways: args.gateways,
         shards: args.shards,
+        presences: 1,
         data: args.data.unwrap_or_default(),
         keys: KeySet::of_secret(args.secret).into(),
         limits: UserLimits::default(),

@@ -115,7 +115,7 @@ async fn boot(name: HostName, probe: Arc<Probe>, common: &Common, commit_stream:
     let (network, host) = (probe.network.clone(), probe.host);
     let port = match name.role {
         Role::Gateway => EDGE_PORT,
-        Role::Messages | Role::Registry | Role::Bus => INTERNAL_PORT,
+        Role::Messages | Role::Registry | Role::Bus | Role::Presence => INTERNAL_PORT,
     };
     let (listener, connector) = match &common.connector {
         Some(connector) => {

@@ -78,7 +78,10 @@ fn asked(frame: &ClientFrame) -> Option<(ConversationId, Asked)> {
         ClientFrame::Hello { .. }
         | ClientFrame::Ping
         | ClientFrame::Refresh { .. }
-        | ClientFrame::Typing { .. } => None,
+        | ClientFrame::Typing { .. }
+        | ClientFrame::Watch { .. }
+        | ClientFrame::Unwatch { .. }
+        | ClientFrame::Invisible { .. } => None,
     }
 }
 
@@ -133,7 +136,8 @@ fn told(frame: &ServerFrame) -> Option<(ConversationId, Answer)> {
         | ServerFrame::ComeBack { .. }
         | ServerFrame::Refreshed { .. }
         | ServerFrame::Typing { .. }
-        | ServerFrame::Receipts { .. } => None,
+        | ServerFrame::Receipts { .. }
+        | ServerFrame::Presence { .. } => None,
     }
 }
 

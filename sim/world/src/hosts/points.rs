@@ -55,6 +55,13 @@ pub const SOMETIMES: &[&str] = &[
     "page_from_tail",
     "page_not_in_tail",
     "page_waited_for_tail",
+    "watch_refused",
+    "watch_ended",
+    "watch_lapsed",
+    "presence_unknown",
+    "presence_held_back",
+    "presence_sampled",
+    "devices_vanished",
     "queue_full",
     "read_refused",
     "closed_for_silence",
@@ -149,6 +156,13 @@ pub(super) fn names(point: &Point<'_>) -> &'static [&'static str] {
         Point::PageFromTail { .. } => &["page_from_tail"],
         Point::PageNotInTail { .. } => &["page_not_in_tail"],
         Point::PageWaited { .. } => &["page_waited_for_tail"],
+        Point::WatchRefused { .. } => &["watch_refused"],
+        Point::WatchEnded { .. } => &["watch_ended"],
+        Point::WatchLapsed { .. } => &["watch_lapsed"],
+        Point::PresenceUnknown => &["presence_unknown"],
+        Point::PresenceHeldBack { .. } => &["presence_held_back"],
+        Point::PresenceSampled { .. } => &["presence_sampled"],
+        Point::DevicesVanished { .. } => &["devices_vanished"],
         Point::QueueFull { .. } => &["queue_full"],
         Point::ReadRefused { .. } => &["read_refused"],
         Point::Closed { reason: CloseReason::Silence, .. } => &["closed_for_silence"],
@@ -209,6 +223,13 @@ pub(super) fn scenario_point(point: &Point<'_>) -> Option<model::Point> {
         | Point::PageFromTail { .. }
         | Point::PageNotInTail { .. }
         | Point::PageWaited { .. }
+        | Point::WatchRefused { .. }
+        | Point::WatchEnded { .. }
+        | Point::WatchLapsed { .. }
+        | Point::PresenceUnknown
+        | Point::PresenceHeldBack { .. }
+        | Point::PresenceSampled { .. }
+        | Point::DevicesVanished { .. }
         | Point::QueueFull { .. }
         | Point::ReadRefused { .. }
         | Point::Closed { .. }

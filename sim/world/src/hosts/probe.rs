@@ -223,6 +223,13 @@ impl Probe {
             | Point::PageFromTail { .. }
             | Point::PageNotInTail { .. }
             | Point::PageWaited { .. }
+            | Point::WatchRefused { .. }
+            | Point::WatchEnded { .. }
+            | Point::WatchLapsed { .. }
+            | Point::PresenceUnknown
+            | Point::PresenceHeldBack { .. }
+            | Point::PresenceSampled { .. }
+            | Point::DevicesVanished { .. }
             | Point::QueueFull { .. }
             | Point::ReadRefused { .. }
             | Point::Closed { .. }

@@ -131,7 +131,7 @@ pub fn spread(hosts: &[HostName], threads: usize) -> Vec<usize> {
     let together = |host: &HostName| match host.role {
         Role::Gateway => GATEWAYS_SHARE,
         Role::Messages => SHARDS_SHARE,
-        Role::Registry | Role::Bus => OTHERS_SHARE,
+        Role::Registry | Role::Bus | Role::Presence => OTHERS_SHARE,
     };
     let share = |host: &HostName| {
         let alike = hosts.iter().filter(|other| together(other) == together(host)).count();

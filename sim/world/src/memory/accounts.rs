@@ -32,6 +32,7 @@ accounts! {
     Messages = "messages",
     Registries = "registries",
     Buses = "buses",
+    Presences = "presences",
     Disks = "disks",
     Checks = "checks",
     /// Histograms, the recorder, times of sends that wait for their ack.
@@ -47,6 +48,7 @@ impl Account {
             Role::Messages => Account::Messages,
             Role::Registry => Account::Registries,
             Role::Bus => Account::Buses,
+            Role::Presence => Account::Presences,
         }
     }
 

@@ -17,11 +17,13 @@ pub const SIDES: &[&str] = &[
     "messages process",
     "registry process",
     "bus process",
+    "presence process",
     "messages disk",
     "gateway link",
     "messages link",
     "registry link",
     "bus link",
+    "presence link",
     "devices",
 ];
 
@@ -35,11 +37,13 @@ fn side(strikes: Strikes, target: Target) -> &'static str {
         (Strikes::Hosts, Role::Messages) => "messages process",
         (Strikes::Hosts, Role::Registry) => "registry process",
         (Strikes::Hosts, Role::Bus) => "bus process",
+        (Strikes::Hosts, Role::Presence) => "presence process",
         (Strikes::Disks, _) => "messages disk",
         (Strikes::Links, Role::Gateway) => "gateway link",
         (Strikes::Links, Role::Messages) => "messages link",
         (Strikes::Links, Role::Registry) => "registry link",
         (Strikes::Links, Role::Bus) => "bus link",
+        (Strikes::Links, Role::Presence) => "presence link",
         (Strikes::Devices, _) => "devices",
     }
 }

@@ -18,7 +18,8 @@ use crate::hosts::threads;
 use crate::last_mile::{SimulatedLastMile, Site};
 use crate::memory::accounts::{Account, Peak};
 use crate::nemesis::{Nemesis, Place, Sites};
-use squall_checks::{Allowance, Checks, Config, Limits};
+use squall_checks::{Allowance, Checks, Config, Limits, PresenceConfig};
+use squall_core::presence::PresenceTimes;
 use squall_core::rate::{Rate, UserLimits};
 use squall_generators::client_faults::SharedClientFaults;
 use squall_generators::places::Places;
@@ -77,7 +78,7 @@ impl<'a> World<'a> {
             cluster: cluster(scenario),
             keys: keys(seed).into(),
             cluster_secret: ClusterSecret::new(key(seed, "cluster secret").to_le_bytes()),
-            limits: user_limits(&scenario.limits, scenario.receipts.are_kept()),
+            limits: user_limits(scenario),
             commit_latency: scenario.topology.commit_latency.as_duration(),
             tick: scenario.tick.0.as_duration(),
             every_tick: options.every_tick,
@@ -249,6 +250,12 @@ fn judged(scenario: &Scenario, machines: &[Machine]) -> Config {
         noticed_us: (heartbeat + limits::ANSWER_LIMIT).as_micros() as u64,
         limits: allowed(scenario),
         channel_above: scenario.limits.channel_above,
+        presence: (scenario.presence.watches > 0).then(|| PresenceConfig {
+            hosts: of(&[Role::Presence]),
+            ttl_us: scenario.presence.ttl.as_micros(),
+            grace_us: scenario.presence.grace.as_micros(),
+            is_timely: undisturbed_us(scenario).is_some(),
+        }),
         groups_late_us: groups_late_us(scenario),
         all_are_named: largest_group(scenario) <= limits::RECEIPTS_NAMED_UP_TO,
         epoch_ms: if clocks_hold { EPOCH_US / 1_000 } else { 0 },
@@ -361,7 +368,8 @@ fn profiles_of_faults(scenario: &Scenario, network: &Network) -> BTreeMap<Profil
 }
 
 /// The limits of a scenario, as the server takes them.
-fn user_limits(limits: &squall_scenarios::model::Limits, tells_receipts: bool) -> UserLimits {
+fn user_limits(scenario: &Scenario) -> UserLimits {
+    let (limits, presence) = (&scenario.limits, &scenario.presence);
     let rate = |per_second, burst| Rate { per_second, burst };
     UserLimits {
         frames: rate(limits.frames_per_second, limits.frames_burst),
@@ -370,6 +378,7 @@ fn user_limits(limits: &squall_scenarios::model::Limits, tells_receipts: bool) -
         additions: rate(limits.additions_per_second, limits.additions_burst),
         changes: rate(limits.changes_per_second, limits.changes_burst),
         channel_above: limits.channel_above,
-        tells_receipts,
+        tells_receipts: scenario.receipts.are_kept(),
+        presence: PresenceTimes { ttl: presence.ttl.as_duration(), grace: presence.grace.as_duration() },
     }
 }

@@ -48,6 +48,8 @@ impl World<'_> {
         let stamped = self.mailbox.lock().stamped_in_all();
         let disks = self.machines.iter().filter_map(|machine| machine.probe.disk.as_ref()).map(Disk::written);
         let (syncs, bytes) = disks.fold((0, 0), |all, disk| (all.0 + disk.0, all.1 + disk.1));
+        let watching = [("presence_changes_told", totals.presences), ("watches", totals.watches)];
+        let watching = watching.into_iter().filter(|_| self.scenario.presence.watches > 0);
         let mut sample = Sample {
             levels: vec![("connected", totals.online), ("backlog", self.observatory.checks.owed_to_absent())],
             totals: vec![
@@ -66,7 +68,10 @@ impl World<'_> {
                 ("disk_syncs", syncs),
                 ("disk_bytes", bytes),
                 ("wall_us", wall_us),
-            ],
+            ]
+            .into_iter()
+            .chain(watching)
+            .collect(),
             memory_bytes: self.peak.latest(),
         };
         if self.scenario.receipts.are_kept() {

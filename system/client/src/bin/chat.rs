@@ -1,6 +1,7 @@
 //! A terminal client: lines in, messages out.
 
 use clap::Parser;
+use squall_client::who::{Who, in_words};
 use squall_client::{BoxFuture, Config, Device, Event, Fixed, Gateways, Tokens};
 use squall_core::client::Shown;
 use squall_protocol::ids::mix;
@@ -38,6 +39,8 @@ const HELP: &str = "\
 /typing GROUP            tell a group
 /read WHERE              you have read it all, of a person or CREATOR/NUMBER: the others are told, and your other devices
 /unread WHERE            how much you have not
+/who USER or GROUP       tell from now on who of them is online, or when they last were
+/invisible on|off        look offline to everybody
 /quit                    end (so does Ctrl-D)";
 
 /// How long an unanswered message may stay without a notice about it, and the end of input waits for answers: as long as a
@@ -78,6 +81,8 @@ enum Line<'a> {
     Say { conversation: ConversationId, text: &'a str },
     Read { place: Place },
     Unread { place: Place },
+    Who { place: Place },
+    Invisible { on: bool },
 }
 
 /// A conversation as a person names it.
@@ -183,13 +188,22 @@ fn parse(line: &str) -> Result<Line<'_>, String> {
         "/typing" if rest.contains('/') => Ok(Line::Typing { conversation: group(rest.trim())? }),
         "/typing" => Ok(Line::TypingTo { with: user(rest.trim())? }),
         "/block" | "/unblock" => Ok(Line::Block { with: user(rest.trim())?, is_so: command == "/block" }),
-        "/read" | "/unread" => {
+        "/read" | "/unread" | "/who" => {
             let place = match rest.trim() {
                 word if word.contains('/') => Place::In(group(word)?),
                 word => Place::With(user(word)?),
             };
-            Ok(if command == "/read" { Line::Read { place } } else { Line::Unread { place } })
+            Ok(match command {
+                "/read" => Line::Read { place },
+                "/unread" => Line::Unread { place },
+                _ => Line::Who { place },
+            })
         }
+        "/invisible" => match rest.trim() {
+            "on" => Ok(Line::Invisible { on: true }),
+            "off" => Ok(Line::Invisible { on: false }),
+            other => Err(format!("{command}: expected on or off, found '{other}'")),
+        },
         _ => Err(format!("'{command}' is no command; /help lists them")),
     }
 }
@@ -248,6 +262,7 @@ struct Chat {
     waiting: BTreeMap<ClientMsgId, (Instant, bool)>,
     /// Who is writing, and where: it is on the screen once.
     typing: BTreeSet<(ConversationId, UserId)>,
+    who: Who,
 }
 
 impl Chat {
@@ -301,7 +316,11 @@ impl Chat {
                 let id = self.track();
                 self.device.send(conversation, id, Payload::Created { direct: false, channel, members }).await
             }
-            Ok(Line::Read { place: Place::With(user) } | Line::Unread { place: Place::With(user) })
+            Ok(
+                Line::Read { place: Place::With(user) }
+                | Line::Unread { place: Place::With(user) }
+                | Line::Who { place: Place::With(user) },
+            )
                 if user == self.user =>
             {
                 eprintln!("{user} is you");
@@ -318,6 +337,11 @@ impl Chat {
                 });
                 Ok(())
             }
+            Ok(Line::Who { place }) => {
+                let conversation = place.conversation(self.user);
+                self.device.watch(conversation, self.who.others(conversation, self.user)).await
+            }
+            Ok(Line::Invisible { on }) => self.device.set_invisible(on).await,
             Ok(Line::Say { conversation, text }) => {
                 let id = self.track();
                 self.device.send(conversation, id, Payload::Text(text.to_owned())).await
@@ -351,7 +375,13 @@ impl Chat {
                 );
                 return false;
             }
-            Event::Shown(shown) => println!("{}", line_of(&shown, self.user)),
+            Event::Shown(shown) => {
+                self.who.note(&shown);
+                println!("{}", line_of(&shown, self.user));
+            }
+            Event::Presence { user, state, last_seen_ms } => {
+                eprintln!("* {}", in_words(user, state, last_seen_ms, 1_000 * seconds_since_epoch()));
+            }
             Event::Stored { conversation, client_msg_id, seq } => {
                 if self.waiting.remove(&client_msg_id).is_some() {
                     println!("[{} #{seq}] \u{2713} sent", title(conversation, self.user));
@@ -473,8 +503,14 @@ async fn run(cli: Cli) -> Result<ExitCode, String> {
         tokens,
         Arc::new(gateways),
     );
-    let mut chat =
-        Chat { device: handle, user, ids: Ids::new(device), waiting: BTreeMap::new(), typing: BTreeSet::new() };
+    let mut chat = Chat {
+        device: handle,
+        user,
+        ids: Ids::new(device),
+        waiting: BTreeMap::new(),
+        typing: BTreeSet::new(),
+        who: Who::default(),
+    };
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     let mut input_ended: Option<Instant> = None;
@@ -560,6 +596,9 @@ mod tests {
         assert_eq!(parse("/unblock 7"), Ok(Line::Block { with: UserId(7), is_so: false }));
         assert_eq!(parse("/typing 7"), Ok(Line::TypingTo { with: UserId(7) }));
         assert_eq!(parse("/typing 9/5"), Ok(Line::Typing { conversation }));
+        assert_eq!(parse("/who 7"), Ok(Line::Who { place: Place::With(UserId(7)) }));
+        assert_eq!(parse("/who 9/5"), Ok(Line::Who { place: Place::In(conversation) }));
+        assert_eq!(parse("/invisible on"), Ok(Line::Invisible { on: true }));
         assert_eq!(parse("/say 9/5 x"), Ok(Line::Say { conversation, text: "x" }));
         assert_eq!(title(conversation, UserId(1)), "9/5");
         assert_eq!(title(ConversationId::direct(UserId(1), UserId(7)), UserId(1)), "with 7");
@@ -575,6 +614,8 @@ mod tests {
             ("/promote 1/5 2 3", "expected one user"),
             ("/allow 1/5 post nobody", "a right and whose it is"),
             ("/leave 1/5 now", "too much"),
+            ("/who x", "found 'x'"),
+            ("/invisible maybe", "on or off"),
             ("hello", "/help"),
         ] {
             let error = parse(wrong).unwrap_err();

@@ -1,6 +1,6 @@
 //! What a device's machine says: what its shell is to do, and what its person has seen.
 
-use squall_protocol::{ClientFrame, ClientMsgId, ConversationId, Entry, Receipts, Refusal, Seq, UserId};
+use squall_protocol::{ClientFrame, ClientMsgId, ConversationId, Entry, Receipts, Refusal, Seen, Seq, UserId};
 
 /// How an entry came to be shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +91,12 @@ pub enum Output {
         conversation: ConversationId,
         from: Seq,
         to: Seq,
+    },
+    /// Whether somebody on the screen is online; if not, when they last were, in ms since the epoch, or 0.
+    Presence {
+        user: UserId,
+        state: Seen,
+        last_seen_ms: u64,
     },
     Discarded {
         conversation: ConversationId,

@@ -24,7 +24,7 @@ pub enum About {
 }
 
 impl About {
-    /// `None` of a frame that is no notice: a device is owed it.
+    /// `None` of a frame that is no notice: a device is owed it, or it is told as things stand when the device has room (`watches`).
     pub fn of(frame: &ServerFrame) -> Option<About> {
         match frame {
             ServerFrame::Typing { conversation, user } => Some(About::Typing(*conversation, *user)),
@@ -39,7 +39,8 @@ impl About {
             | ServerFrame::Error { .. }
             | ServerFrame::Stale { .. }
             | ServerFrame::ComeBack { .. }
-            | ServerFrame::Refreshed { .. } => None,
+            | ServerFrame::Refreshed { .. }
+            | ServerFrame::Presence { .. } => None,
         }
     }
 }

@@ -73,6 +73,16 @@ impl Registrations {
         *self = Registrations { last_ticket: self.last_ticket, ..Registrations::new(self.window) };
     }
 
+    /// Whether there is a session.
+    pub fn is_open(&self) -> bool {
+        self.is_open
+    }
+
+    /// Whether something of the snapshot is still to be confirmed.
+    pub fn is_in_snapshot(&self) -> bool {
+        self.snapshot.is_some()
+    }
+
     /// A device has connected.
     pub fn handle_connected(&mut self, connection: u64) {
         if self.is_open {

@@ -8,7 +8,7 @@ use crate::plant::{Plant, planted};
 use squall_protocol::close::CloseReason;
 use squall_protocol::limits::{current_connect_count, highest_connect_count};
 use squall_protocol::token::{Token, TokenError};
-use squall_protocol::{ClientFrame, DeviceId, UserId};
+use squall_protocol::{ClientFrame, ConversationId, DeviceId, UserId};
 
 /// Who is at the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,12 +29,23 @@ pub enum ServerSession {
 /// What the gateway does about a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Welcome the device and register it. Its token's `exp`, in seconds.
-    Admit(Peer, u64),
+    /// Welcome the device and register it.
+    Admit {
+        peer: Peer,
+        /// Its token's `exp`, in seconds.
+        expires_s: u64,
+        /// It makes its user look offline.
+        invisible: bool,
+    },
     /// The connection lasts as long as a newer token, whose `exp` this is; tell the device.
     Refreshed(u64),
     /// Answer the heartbeat.
     Pong,
+    /// The device wants to be told whether these are online.
+    Watch(Peer, ConversationId, Vec<UserId>),
+    Unwatch(ConversationId),
+    /// The device makes its user look offline, or does so no more.
+    Invisible(bool),
     /// Hand the frame to the shard that owns its conversation.
     Forward(Peer, ClientFrame),
     Close(CloseReason),
@@ -50,7 +61,7 @@ impl ServerSession {
     /// counted.
     pub fn handle_frame(&mut self, frame: ClientFrame, keys: &Keys, wall_ms: u64) -> Step {
         match (*self, frame) {
-            (ServerSession::AwaitingHello, ClientFrame::Hello { token, connect_count }) => {
+            (ServerSession::AwaitingHello, ClientFrame::Hello { token, connect_count, invisible }) => {
                 match keys.check(&token, wall_ms) {
                     Ok(_) if connect_count > highest_connect_count(wall_ms) => Step::Correct {
                         connect_count: current_connect_count(wall_ms),
@@ -59,7 +70,7 @@ impl ServerSession {
                     Ok(claims) => {
                         let peer = Peer { user: claims.user, device: claims.device, connect_count };
                         *self = ServerSession::Open(peer);
-                        Step::Admit(peer, claims.expires_s)
+                        Step::Admit { peer, expires_s: claims.expires_s, invisible }
                     }
                     Err(error) => Step::Close(reason_for(error)),
                 }
@@ -73,10 +84,18 @@ impl ServerSession {
                 | ClientFrame::Sync { .. }
                 | ClientFrame::Typing { .. }
                 | ClientFrame::Ping
-                | ClientFrame::Refresh { .. },
+                | ClientFrame::Refresh { .. }
+                | ClientFrame::Watch { .. }
+                | ClientFrame::Unwatch { .. }
+                | ClientFrame::Invisible { .. },
             )
             | (ServerSession::Open(_), ClientFrame::Hello { .. }) => Step::Close(CloseReason::HelloExpected),
             (ServerSession::Open(_), ClientFrame::Ping) => Step::Pong,
+            (ServerSession::Open(peer), ClientFrame::Watch { conversation, users }) => {
+                Step::Watch(peer, conversation, users)
+            }
+            (ServerSession::Open(_), ClientFrame::Unwatch { conversation }) => Step::Unwatch(conversation),
+            (ServerSession::Open(_), ClientFrame::Invisible { on }) => Step::Invisible(on),
             (
                 ServerSession::Open(peer),
                 frame @ (ClientFrame::Send { .. }
@@ -140,7 +159,7 @@ mod tests {
     }
 
     fn hello(token: Token) -> ClientFrame {
-        ClientFrame::Hello { token, connect_count: 3 }
+        ClientFrame::Hello { token, connect_count: 3, invisible: false }
     }
 
     #[test]
@@ -157,7 +176,8 @@ mod tests {
         let expired = hello(issue(1, 2, NOW / 1_000 - 60));
         assert_eq!(session.handle_frame(expired, &keys, NOW), Step::Close(CloseReason::TokenExpired));
         assert_eq!(session.peer(), None);
-        assert_eq!(session.handle_frame(hello(good.clone()), &keys, NOW), Step::Admit(peer, SOON_S));
+        let admit = Step::Admit { peer, expires_s: SOON_S, invisible: false };
+        assert_eq!(session.handle_frame(hello(good.clone()), &keys, NOW), admit);
         assert_eq!(session.handle_frame(ClientFrame::Ping, &keys, NOW), Step::Pong);
         assert_eq!(session.handle_frame(hello(good), &keys, NOW), Step::Close(CloseReason::HelloExpected));
     }
@@ -190,7 +210,8 @@ mod tests {
     #[test]
     fn a_count_that_runs_ahead_of_the_clock_is_set_right() {
         let keys = keys();
-        let hello = |connect_count| ClientFrame::Hello { token: issue(1, 2, u64::MAX), connect_count };
+        let hello =
+            |connect_count| ClientFrame::Hello { token: issue(1, 2, u64::MAX), connect_count, invisible: false };
         let set_right = |connect_count| Step::Correct { connect_count, reason: CloseReason::CountTooHigh };
         let a_year_ahead = NOW / 1_000 + 365 * 24 * 3_600;
         let mut session = ServerSession::default();
@@ -199,6 +220,6 @@ mod tests {
         // A machine that has not been told the time takes what devices have that have.
         assert_eq!(session.handle_frame(hello(u64::MAX), &keys, 0), set_right(1_767_225_600));
         assert_eq!(session.peer(), None);
-        assert!(matches!(session.handle_frame(hello(a_year_ahead), &keys, NOW), Step::Admit(..)));
+        assert!(matches!(session.handle_frame(hello(a_year_ahead), &keys, NOW), Step::Admit { .. }));
     }
 }

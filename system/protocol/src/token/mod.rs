@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn nothing_that_is_said_of_frames_shows_a_token() {
         let token = Issuer::of_secret("s").issue(&claims(7, NOW_S));
-        let frame = crate::ClientFrame::Hello { token: token.clone(), connect_count: 1 };
+        let frame = crate::ClientFrame::Hello { token: token.clone(), connect_count: 1, invisible: false };
         let said = format!("{frame:?} {:?} {:?}", Issuer::of_secret("sesame"), KeySet::of_secret("sesame"));
         assert!(token.as_str().split('.').all(|part| !said.contains(part)) && !said.contains("sesame"), "{said}");
     }

@@ -1,6 +1,6 @@
 //! One of each frame, as it looks under load: for the tests and for the benchmark. `codecs.rs` fails while a frame is missing.
 
-use squall_protocol::frames::{ErrorCode, Head};
+use squall_protocol::frames::{ErrorCode, Head, Seen};
 use squall_protocol::{
     ClientFrame, ClientMsgId, ClientSeq, ConversationId, DeviceId, Entry, LogSpan, Payload, Receipt, Receipts,
     Refusal, Seq, ServerFrame, UserId,
@@ -28,7 +28,7 @@ fn span(entries: u64) -> LogSpan {
 pub fn client_frames() -> Vec<(&'static str, ClientFrame)> {
     let payload = Payload::Text("x".repeat(200));
     vec![
-        ("hello", ClientFrame::Hello { token: "x".repeat(190).into(), connect_count: 7 }),
+        ("hello", ClientFrame::Hello { token: "x".repeat(190).into(), connect_count: 7, invisible: false }),
         ("refresh", ClientFrame::Refresh { token: "x".repeat(190).into() }),
         ("ping", ClientFrame::Ping),
         ("send", ClientFrame::Send { conversation: C, client_msg_id: ID, client_seq: ClientSeq(3), payload }),
@@ -36,6 +36,9 @@ pub fn client_frames() -> Vec<(&'static str, ClientFrame)> {
         ("read", ClientFrame::Read { conversation: C, up_to_seq: Seq(9) }),
         ("sync", ClientFrame::Sync { conversation: C, since_seq: Seq(9) }),
         ("typing", ClientFrame::Typing { conversation: C }),
+        ("watch", ClientFrame::Watch { conversation: C, users: (1..=10).map(UserId).collect() }),
+        ("unwatch", ClientFrame::Unwatch { conversation: C }),
+        ("invisible", ClientFrame::Invisible { on: true }),
     ]
 }
 
@@ -87,6 +90,14 @@ pub fn server_frames() -> Vec<(&'static str, ServerFrame)> {
         ),
         ("come back", ServerFrame::ComeBack { after_ms: 417 }),
         ("typing", ServerFrame::Typing { conversation: C, user: UserId(u64::MAX / 3) }),
+        (
+            "presence",
+            ServerFrame::Presence {
+                user: UserId(u64::MAX / 3),
+                state: Seen::Offline,
+                last_seen_ms: 1_767_225_600_000,
+            },
+        ),
         ("error", ServerFrame::Error { conversation: C, code: ErrorCode::NotAMember }),
     ]
 }

@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 use squall_core::gateway::Keys;
+use squall_core::presence::PresenceTimes;
 use squall_core::rate::{Rate, UserLimits};
 use squall_protocol::token::{Claims, KeySet, Token};
 use squall_protocol::{DeviceId, UserId, limits};
@@ -59,6 +60,12 @@ struct Serve {
     /// Shards, each with a database; fixed by the first start on a data directory.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=limits::MAX_SHARDS as i64), value_name = "N")]
     shards: u32,
+    /// Hosts that know who is online; without any nobody is told.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(..=16), value_name = "N")]
+    presences: u32,
+    /// A connection on which nothing was heard for so many seconds makes nobody online.
+    #[arg(long, default_value_t = limits::PRESENCE_TTL.as_secs(), value_parser = clap::value_parser!(u64).range(limits::PRESENCE_TTL_MIN.as_secs()..=limits::PRESENCE_TTL.as_secs()), value_name = "SECONDS")]
+    presence_ttl: u64,
     /// Frames of one user, by weight, that each gateway reads: so many a second, so many at once; at least four for each send.
     #[arg(long, default_value_t = UserLimits::default().frames, value_name = "N/N")]
     limit_frames: Rate,
@@ -197,6 +204,7 @@ async fn run(serve: Serve, data: PathBuf) -> Result<ExitCode, String> {
         listen: serve.listen,
         gateways: serve.gateways,
         shards: serve.shards,
+        presences: serve.presences,
         data,
         keys: keys.clone(),
         limits: UserLimits {
@@ -207,6 +215,7 @@ async fn run(serve: Serve, data: PathBuf) -> Result<ExitCode, String> {
             changes: serve.limit_changes,
             channel_above: serve.channel_above,
             tells_receipts: !serve.no_receipts,
+            presence: PresenceTimes { ttl: Duration::from_secs(serve.presence_ttl), ..PresenceTimes::default() },
         },
         cache_bytes: limits::STORAGE_CACHE_BYTES,
     })

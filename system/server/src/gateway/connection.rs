@@ -6,11 +6,11 @@
 //! after `LINGER`. Guarded by `server/tests/protocol.rs`. Whoever sends more frames than a user may is not read meanwhile, on any
 //! of their connections, and nobody is read for longer than a turn. Guarded by `server/tests/floods.rs`.
 
-use super::channels;
 use super::handshake::Upgraded;
 use super::state::Gateway;
 use super::table::{ConnectionId, Deadline, Taken};
 use super::websocket::{self, Fault, Flow, Incoming, Reader};
+use super::{channels, presence};
 use crate::hop::Hop;
 use crate::links::Pushed;
 use crate::net::BoxStream;
@@ -33,6 +33,7 @@ use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
@@ -388,9 +389,18 @@ impl Connection {
             self.gateway.observer.worked(Work::Token, 1);
         }
         match self.session.handle_frame(frame, &self.gateway.keys, self.gateway.clock.wall_ms()) {
-            Step::Admit(peer, expires_s) => self.admit(peer, expires_s, backlog),
+            Step::Admit { peer, expires_s, invisible } => self.admit(peer, expires_s, invisible, backlog),
             Step::Refreshed(expires_s) => self.refresh(expires_s, backlog),
             Step::Pong => self.push(ServerFrame::Pong, backlog),
+            Step::Watch(peer, conversation, users) => {
+                presence::handle_watch(&self.gateway, self.id, peer, conversation, users);
+            }
+            Step::Unwatch(conversation) => presence::handle_unwatch(&self.gateway, self.id, conversation),
+            Step::Invisible(on) => {
+                if let Some(peer) = self.session.peer() {
+                    presence::handle_invisible(&self.gateway, self.id, peer, on);
+                }
+            }
             Step::Forward(peer, frame) => self.forward(peer, frame, backlog),
             Step::Close(reason) => self.close(reason, backlog),
             Step::Correct { connect_count, reason } => {
@@ -465,8 +475,15 @@ impl Connection {
 
     fn heard(&mut self) {
         let now = self.gateway.clock.now();
-        if let Some(row) = self.gateway.table().get_mut(self.id) {
-            row.last_heard = now;
+        let mut table = self.gateway.table();
+        let Some(row) = table.get_mut(self.id) else { return };
+        row.last_heard = now;
+        if std::mem::take(&mut row.silent)
+            && let Some(peer) = row.peer
+        {
+            table.schedule(now + self.gateway.presences.times.ttl, self.id, Deadline::Presence);
+            drop(table);
+            presence::handle_connected(&self.gateway, self.id, peer);
         }
     }
 
@@ -481,17 +498,21 @@ impl Connection {
     }
 
     /// The token is good: welcome the device, and register it without waiting.
-    fn admit(&mut self, peer: Peer, expires_s: u64, backlog: &mut Backlog) {
+    fn admit(&mut self, peer: Peer, expires_s: u64, invisible: bool, backlog: &mut Backlog) {
         let now = self.gateway.clock.now();
         let expires_in_ms = expires_in_ms(expires_s, self.gateway.clock.wall_ms());
         self.push(ServerFrame::Welcome { user: peer.user, device: peer.device, expires_in_ms }, backlog);
         let mut table = self.gateway.table();
-        table.handle_admitted(self.id, peer);
+        table.handle_admitted(self.id, peer, invisible);
         table.handle_token(self.id, expires_s, now, self.gateway.clock.wall_ms());
         table.schedule(now + limits::SILENCE_LIMIT, self.id, Deadline::Silence);
         table.schedule(now + limits::HEADS_WITHOUT_REGISTRY_AFTER, self.id, Deadline::Registered);
+        if self.gateway.presences.looks_for_silence() {
+            table.schedule(now + self.gateway.presences.times.ttl, self.id, Deadline::Presence);
+        }
         drop(table);
         self.gateway.register(self.id, peer);
+        presence::handle_connected(&self.gateway, self.id, peer);
     }
 
     /// A newer token is good: the connection lasts as long as that one.
@@ -513,7 +534,15 @@ fn expires_in_ms(expires_s: u64, wall_ms: u64) -> u64 {
 impl Drop for Connection {
     fn drop(&mut self) {
         let removed = self.gateway.table().remove(self.id);
-        if let Some(peer) = removed.and_then(|c| c.peer) {
+        if let Some(row) = removed
+            && let Some(peer) = row.peer
+        {
+            let given_up = row.is_given_up();
+            let seen_ago = if given_up { self.gateway.clock.now().since(row.last_heard) } else { Duration::ZERO };
+            if !row.silent && !(given_up && planted(Plant::SilentStayOnline)) {
+                presence::handle_gone(&self.gateway, self.id, peer, seen_ago);
+            }
+            presence::handle_watcher_gone(&self.gateway, self.id);
             self.gateway.observer.passed(&Point::Lost { device: peer.device });
             channels::handle_gone(&self.gateway, self.id);
             self.gateway.unregister(self.id, peer);

@@ -1,8 +1,8 @@
 //! A gateway's clock: one queue of deadlines for all connections instead of a timer each.
 
-use super::channels;
 use super::state::Gateway;
 use super::table::{ConnectionId, Deadline};
+use super::{channels, presence};
 use crate::level::Level;
 use crate::links::{Queue, tell_fill};
 use crate::observer::Point;
@@ -40,6 +40,16 @@ pub async fn run(gateway: Arc<Gateway>) {
         let (notices, bytes) = gateway.table().notices.fill();
         observer.stands(Level::DeviceNotices, notices, notices);
         observer.stands(Level::DeviceNoticeBytes, bytes, bytes);
+        let presences = &gateway.presences;
+        if presences.are_kept() {
+            presence::handle_timeout(&gateway);
+            let fills = presences.hosts.iter().map(|host| host.queue.take_fill());
+            tell_fill(observer, Level::ToPresence, Level::ToPresenceBytes, fills);
+            tell_fill(observer, Level::Leases, Level::LeaseBytes, presences.leases.iter().map(Queue::take_fill));
+            let [watches, watched] = presences.watches().levels();
+            observer.stands(Level::Watches, watches, watches);
+            observer.stands(Level::Watched, watched, watched);
+        }
         gateway.tasks.tell_levels(observer);
         channels::follow_again(&gateway);
         let [followed, followers, bytes] = gateway.channels().levels();
@@ -84,12 +94,24 @@ fn handle(gateway: &Gateway, id: ConnectionId, deadline: Deadline, at: Time) {
             gateway.observer.passed(&Point::HeadsAskedAgain { device: peer.device });
             gateway.ask_heads_again(id, peer);
         }
+        (Deadline::Presence, Some(peer)) => {
+            let limit = row.last_heard + gateway.presences.times.ttl;
+            if limit > now {
+                return table.schedule(limit, id, Deadline::Presence);
+            }
+            row.silent = true;
+            let seen_ago = now.since(row.last_heard);
+            drop(table);
+            if !planted(Plant::SilentStayOnline) {
+                presence::handle_gone(gateway, id, peer, seen_ago);
+            }
+        }
         (Deadline::Linger, _) => row.end(),
         (Deadline::Expiry, _) if planted(Plant::ConnectionsOutliveTokens) => {}
         (Deadline::Expiry, _) => table.handle_expiry_due(id, at, now, gateway.clock.wall_ms()),
         // It has been met, or what was to be met is gone.
         (Deadline::Hello, Some(_))
-        | (Deadline::Silence, None)
+        | (Deadline::Silence | Deadline::Presence, None)
         | (Deadline::Registered | Deadline::Heads, Some(_) | None) => {}
     }
 }

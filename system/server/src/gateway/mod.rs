@@ -1,8 +1,8 @@
 //! The gateway role: devices' WebSockets on one side, shards, registries and the bus on the other.
 //!
 //! `handshake` and `websocket` are its two halves on the wire, `connection` is one device's task, `table` holds all
-//! connections, `channels` what they follow, `deadlines` looks at what is due for them, `drain` empties it when the gateway is to end. `uplinks` queues what goes to shards and registries; `shard_link`,
-//! `registry_link` and `downlink` (the bus) are the links. `state` is what all of these share; this file starts them. A
+//! connections, `channels` what they follow, `presence` whom they watch, `deadlines` looks at what is due for them, `drain` empties it when the gateway is to end. `uplinks` queues what goes to shards and registries; `shard_link`,
+//! `registry_link`, `presence_link` and `downlink` (the bus) are the links. `state` is what all of these share; this file starts them. A
 //! gateway has nothing durable: when it dies, its devices come back elsewhere and sync.
 
 mod channels;
@@ -13,6 +13,8 @@ mod drain;
 mod handshake;
 mod handshakes;
 mod outgoing;
+mod presence;
+mod presence_link;
 mod registry_link;
 mod shard_link;
 mod state;
@@ -30,6 +32,7 @@ use crate::stop::Stop;
 use crate::tasks::{Task, Tasks};
 use crate::work::Work;
 use handshakes::Handshakes;
+use presence::Presences;
 use squall_core::gateway::Keys;
 use squall_core::rate::UserLimits;
 use squall_protocol::{Role, limits};
@@ -57,20 +60,27 @@ pub struct Parts {
 /// Runs a gateway until it has drained as it was asked to, or its listener fails.
 pub async fn run(mut parts: Parts) -> io::Result<()> {
     let uplinks = Uplinks::new(parts.cluster[Role::Messages].len(), parts.cluster[Role::Registry].len());
+    let (hosts, shards) = (parts.cluster[Role::Presence].len(), parts.cluster[Role::Messages].len());
+    let presences = Presences::new(hosts, shards, parts.limits.presence);
     let gateway = Arc::new(Gateway::new(
         parts.index,
         parts.clock,
         parts.observer,
         parts.keys,
-        uplinks,
+        (uplinks, presences),
         parts.tasks,
         Bounds { users: parts.limits, greetings: parts.greetings },
     ));
     shard_link::start(&gateway, &parts.dialler, &parts.cluster[Role::Messages]);
     registry_link::start(&gateway, &parts.dialler, &parts.cluster[Role::Registry]);
     downlink::start(&gateway, &parts.dialler, &parts.cluster[Role::Bus]);
+    let (hosts, shards) = (&parts.cluster[Role::Presence], &parts.cluster[Role::Messages]);
+    presence_link::start(&gateway, &parts.dialler, hosts, shards);
     gateway.tasks.spawn(Task::Chore("deadlines"), deadlines::run(Arc::clone(&gateway)));
     gateway.tasks.spawn(Task::Chore("channels"), channels::run(Arc::clone(&gateway)));
+    if gateway.presences.are_kept() {
+        gateway.tasks.spawn(Task::Chore("presence"), presence::run(Arc::clone(&gateway)));
+    }
     let handshakes = Handshakes::new(parts.greetings);
     let mut told = None;
     loop {

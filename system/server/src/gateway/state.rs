@@ -3,6 +3,7 @@
 //! **Invariant:** the table's lock is never held across an await. Its guard is not `Send`, so a task that did would not
 //! compile.
 
+use super::presence::Presences;
 use super::table::{ConnectionId, Deadline, Table};
 use super::uplinks::{Uplinks, registration, session_request};
 use crate::clock::Clock;
@@ -35,6 +36,7 @@ pub struct Gateway {
     pub observer: Arc<dyn Observer>,
     pub keys: Keys,
     pub uplinks: Uplinks,
+    pub presences: Presences,
     pub tasks: Tasks,
     /// Frames of each user, and sends. Locked after the table, if both are.
     frames: Mutex<Rates>,
@@ -58,7 +60,7 @@ impl Gateway {
         clock: Clock,
         observer: Arc<dyn Observer>,
         keys: Keys,
-        uplinks: Uplinks,
+        (uplinks, presences): (Uplinks, Presences),
         tasks: Tasks,
         bounds: Bounds,
     ) -> Self {
@@ -69,6 +71,7 @@ impl Gateway {
             observer,
             keys,
             uplinks,
+            presences,
             tasks,
             frames: Mutex::new(Rates::new(limits.frame_budget())),
             shortest_pause: limits.frame_budget().fills_in().min(FRAMES_PAUSE),

@@ -46,16 +46,19 @@ pub enum Deadline {
     Linger,
     /// The token may have expired.
     Expiry,
+    /// Something must have been heard, or its device makes nobody online.
+    Presence,
 }
 
 impl Deadline {
-    const ALL: [Deadline; 6] = [
+    const ALL: [Deadline; 7] = [
         Deadline::Hello,
         Deadline::Silence,
         Deadline::Registered,
         Deadline::Heads,
         Deadline::Linger,
         Deadline::Expiry,
+        Deadline::Presence,
     ];
 }
 
@@ -82,6 +85,10 @@ pub struct ConnectionRow {
     close: Option<CloseReason>,
     /// The task is to end now.
     pub ended: bool,
+    /// Its device makes its user look offline.
+    pub invisible: bool,
+    /// It has been silent for so long that it makes nobody online.
+    pub silent: bool,
     waker: Option<Waker>,
 }
 
@@ -132,6 +139,11 @@ impl ConnectionRow {
     pub fn end(&mut self) {
         self.ended = true;
         self.wake();
+    }
+
+    /// Whether it is to be closed for its silence, or for want of room: it was last there when it was last heard.
+    pub fn is_given_up(&self) -> bool {
+        matches!(self.close, Some(CloseReason::Silence | CloseReason::TooSlow | CloseReason::Unacked))
     }
 
     fn wake(&mut self) {
@@ -218,6 +230,8 @@ impl Table {
             outbox_bytes: 0,
             close: None,
             ended: false,
+            invisible: false,
+            silent: false,
             waker: None,
         });
         self.schedule(now + limits::HELLO_LIMIT, id, Deadline::Hello);
@@ -239,10 +253,10 @@ impl Table {
     }
 
     /// The connection's device has shown its token.
-    pub fn handle_admitted(&mut self, id: ConnectionId, peer: Peer) {
+    pub fn handle_admitted(&mut self, id: ConnectionId, peer: Peer, invisible: bool) {
         self.greeting.remove(&id);
         if let Some(row) = self.get_mut(id) {
-            row.peer = Some(peer);
+            (row.peer, row.invisible) = (Some(peer), invisible);
         }
     }
 
@@ -418,7 +432,7 @@ mod tests {
         let mut table = Table::new(MOST, 0, 0);
         let first = table.insert(Codec::Json, Time(0));
         let peer = Peer { user: UserId(1), device: DeviceId(1), connect_count: 1 };
-        table.handle_admitted(first, peer);
+        table.handle_admitted(first, peer, false);
         let second = table.insert(Codec::Json, Time(0));
         for _ in 1..MOST {
             table.insert(Codec::Json, Time(0));
@@ -449,7 +463,7 @@ mod tests {
         let at = |after_s: u64| Time(after_s * 1_000_000);
         let mut table = Table::new(1, 0, 0);
         let id = table.insert(Codec::Json, at(0));
-        table.handle_admitted(id, Peer { user: UserId(1), device: DeviceId(1), connect_count: 1 });
+        table.handle_admitted(id, Peer { user: UserId(1), device: DeviceId(1), connect_count: 1 }, false);
         table.pop_due(at(1_000)).expect("its hello");
         let due = |table: &mut Table, now: u64, ahead_s: u64| {
             let mut looks = 0;

@@ -25,6 +25,9 @@ pub mod services {
     pub mod registry {
         include!(concat!(env!("OUT_DIR"), "/squall.registry.v1.rs"));
     }
+    pub mod presence {
+        include!(concat!(env!("OUT_DIR"), "/squall.presence.v1.rs"));
+    }
     pub mod bus {
         include!(concat!(env!("OUT_DIR"), "/squall.bus.v1.rs"));
     }

@@ -197,6 +197,11 @@ impl<T> Queue<T> {
         self.lock().items.is_empty()
     }
 
+    /// Whether fewer than so many items wait.
+    pub fn has_fewer_than(&self, items: usize) -> bool {
+        self.lock().items.len() < items
+    }
+
     /// How full it is, and has been since this was last asked.
     pub fn take_fill(&self) -> Fill {
         let mut inner = self.lock();

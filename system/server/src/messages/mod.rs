@@ -1,7 +1,7 @@
 //! The messages role: a shard of all conversations, with a disk of its own.
 //!
 //! A gateway has a `session`, in which `requests` answers, with `pages` for what is read; `commit` makes what is `staged` durable and
-//! acks, `dispatch` plans and publishes, `followers` are told of channels, and `notices` go to whoever there is room for. They share a `shard`: its `state`, with a `cache` of logs and the `fences` of refusals, and its `dispatcher`, the look-ups in progress. The
+//! acks, `dispatch` plans and publishes, `followers` are told of channels, `notices` go to whoever there is room for, with them the `receipts` of `cursors` that have moved, and `watching` says who may watch whom. They share a `shard`: its `state`, with a `cache` of logs and the `fences` of refusals, and its `dispatcher`, the look-ups in progress. The
 //! order is the invariant: commit, then ack, then publish.
 
 mod backoff;
@@ -23,6 +23,7 @@ mod staged;
 mod state;
 #[cfg(test)]
 mod tests;
+mod watching;
 
 use crate::clock::Clock;
 use crate::links::services::messages::messages_server::{Messages, MessagesServer};
@@ -62,6 +63,7 @@ pub struct Parts {
 #[tonic::async_trait]
 impl Messages for Arc<Shard> {
     type SessionStream = Replies<wire::Replies>;
+    type WatchingStream = Replies<wire::Replies>;
 
     async fn session(
         &self,
@@ -83,6 +85,23 @@ impl Messages for Arc<Shard> {
                 }
             }
             shard.followers.close(&session);
+            shard.sessions.close(&session);
+        });
+        Ok(Response::new(Box::pin(batches.map(|replies| Ok(wire::Replies { replies })))))
+    }
+
+    async fn watching(
+        &self,
+        request: Request<Streaming<wire::LeaseRequests>>,
+    ) -> Result<Response<Self::WatchingStream>, Status> {
+        let mut requests = request.into_inner();
+        let session = self.sessions.open();
+        let batches = session.replies.batches();
+        let shard = Arc::clone(self);
+        self.tasks.spawn(Task::Session, async move {
+            while let Ok(Some(batch)) = requests.message().await {
+                watching::handle(&shard, batch.requests, &session.replies).await;
+            }
             shard.sessions.close(&session);
         });
         Ok(Response::new(Box::pin(batches.map(|replies| Ok(wire::Replies { replies })))))

@@ -89,7 +89,14 @@ fn conversation_of(request: &relay::Request) -> Option<ConversationId> {
             | ClientFrame::Sync { conversation, .. }
             | ClientFrame::Typing { conversation },
         ) => Some(*conversation),
-        relay::Request::Frame(ClientFrame::Hello { .. } | ClientFrame::Ping | ClientFrame::Refresh { .. })
+        relay::Request::Frame(
+            ClientFrame::Hello { .. }
+            | ClientFrame::Ping
+            | ClientFrame::Refresh { .. }
+            | ClientFrame::Watch { .. }
+            | ClientFrame::Unwatch { .. }
+            | ClientFrame::Invisible { .. },
+        )
         | relay::Request::Heads(_) => None,
     }
 }
@@ -227,7 +234,14 @@ fn answer(
             let told = Some(conversation).filter(|_| is_last && shard.tells_receipts);
             tell_receipts(state, storage, from, told)?;
         }
-        relay::Request::Frame(ClientFrame::Hello { .. } | ClientFrame::Ping | ClientFrame::Refresh { .. }) => {
+        relay::Request::Frame(
+            ClientFrame::Hello { .. }
+            | ClientFrame::Ping
+            | ClientFrame::Refresh { .. }
+            | ClientFrame::Watch { .. }
+            | ClientFrame::Unwatch { .. }
+            | ClientFrame::Invisible { .. },
+        ) => {
             unreachable!("`relay` lets none of these through")
         }
         // A session takes it before it comes here.

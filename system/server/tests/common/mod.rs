@@ -42,6 +42,7 @@ pub fn config(data: &Path) -> LocalConfig {
         listen: "127.0.0.1:0".parse().unwrap(),
         gateways: 1,
         shards: 1,
+        presences: 1,
         data: data.to_owned(),
         keys: keys(),
         limits: UserLimits::default(),
@@ -99,7 +100,7 @@ impl Raw {
     /// Connects, says hello and is welcomed.
     pub async fn online(gateway: SocketAddr, codec: Codec, user: u64, device: u64) -> Raw {
         let mut raw = Raw::open(gateway, codec).await;
-        raw.send(ClientFrame::Hello { token: token(user, device), connect_count: 1 }).await;
+        raw.send(ClientFrame::Hello { token: token(user, device), connect_count: 1, invisible: false }).await;
         welcome(&mut raw, user, device).await;
         raw
     }

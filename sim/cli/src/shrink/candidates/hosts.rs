@@ -2,7 +2,7 @@
 
 use super::candidate::{Candidate, Failure, below, candidate};
 use super::fit::retargeted;
-use squall_scenarios::{Backbone, Network, Profile, Scenario, Target, Topology};
+use squall_scenarios::{Backbone, Network, Presence, Profile, Scenario, Target, Topology};
 
 /// One host of a role, or fewer of them. Faults at hosts that are gone strike another one, or are dropped with them.
 pub fn fewer(from: &Scenario, _: &Failure<'_>) -> Vec<Candidate> {
@@ -21,6 +21,20 @@ pub fn fewer(from: &Scenario, _: &Failure<'_>) -> Vec<Candidate> {
         }
     }
     candidates
+}
+
+/// Nobody watches, or everybody watches less, and whoever is away is so by default.
+pub fn nobody_watches(from: &Scenario, _: &Failure<'_>) -> Vec<Candidate> {
+    let without = candidate(from, "nobody watches", |scenario| {
+        scenario.presence = Presence::default();
+        scenario.topology.presences = 0;
+        drop_missing_targets(scenario);
+    });
+    let fewer = below(from.presence.watches, 1).into_iter().filter_map(|watches| {
+        candidate(from, format!("watches {watches}"), |scenario| scenario.presence.watches = watches)
+    });
+    let seen = candidate(from, "nobody hides", |scenario| scenario.presence.invisible = 0.0);
+    without.into_iter().chain(fewer).chain(seen).collect()
 }
 
 /// Leaves out targets that do not exist, and faults that have none left on a side.

@@ -28,6 +28,7 @@ pub const EDITS: &[Edit] = &[
     people::fewer_groups,
     people::fewer_conversations,
     people::fewer_sends,
+    hosts::nobody_watches,
     hosts::fewer,
     faults::narrower,
     faults::less_often,

@@ -42,7 +42,7 @@ impl Squall {
         let mut link = Link(socket);
         let claims = Claims { user, device, expires_s: u64::MAX / 2_000, not_before_s: None };
         let token = Issuer::of_secret(self.secret.as_bytes()).issue(&claims);
-        link.write(&ClientFrame::Hello { token, connect_count: 1 }).await?;
+        link.write(&ClientFrame::Hello { token, connect_count: 1, invisible: false }).await?;
         link.0.flush().await?;
         match link.read().await? {
             ServerFrame::Welcome { .. } => Ok(link),

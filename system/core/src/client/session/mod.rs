@@ -7,6 +7,7 @@ mod receipts;
 mod timeouts;
 mod tokens;
 mod typing;
+mod watching;
 
 use super::output::{Output, Shown, Via};
 use super::receipts::ReceiptBook;
@@ -24,6 +25,7 @@ use squall_protocol::{
     ClientFrame, ClientMsgId, ConversationId, DeviceId, Entry, LogSpan, Payload, Refusal, Seq, ServerFrame, UserId,
 };
 use std::time::Duration;
+use watching::Watching;
 
 /// Where the connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +99,7 @@ struct Aside {
     typists: Typists,
     /// Of a device whose person wants to know who has read what.
     receipts: Option<ReceiptBook>,
+    watching: Watching,
 }
 
 impl ClientSession {
@@ -306,7 +309,8 @@ impl ClientSession {
     /// The connection is open. `token` is this device's own.
     pub fn handle_connected(&mut self, token: Token, now: Time, out: &mut Vec<Output>) {
         self.phase = Phase::Greeting { since: now };
-        out.push(Output::Transmit(ClientFrame::Hello { token, connect_count: self.connect_count() }));
+        let (connect_count, invisible) = (self.connect_count(), self.is_invisible());
+        out.push(Output::Transmit(ClientFrame::Hello { token, connect_count, invisible }));
     }
 
     /// The connection is lost, refused or closed.
@@ -374,6 +378,9 @@ impl ClientSession {
                 self.thread(conversation).handle_sync_refused();
                 self.sync(now, out);
             }
+            ServerFrame::Presence { user, state, last_seen_ms } => {
+                out.push(Output::Presence { user, state, last_seen_ms });
+            }
             ServerFrame::Stale { connect_count, superseded } => {
                 self.handle_stale(connect_count, superseded, now, out)
             }
@@ -439,6 +446,7 @@ impl ClientSession {
             book.handle_connected();
         }
         self.say_read(now, out);
+        self.watch_again(out);
     }
 
     fn handle_sent(

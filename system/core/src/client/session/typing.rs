@@ -33,7 +33,10 @@ impl ClientSession {
     /// Gives back what holds nothing.
     pub(super) fn tidy(&mut self) {
         self.aside.take_if(|aside| {
-            aside.typists.is_empty() && aside.superseded_at.is_none() && aside.receipts.is_none()
+            aside.typists.is_empty()
+                && aside.superseded_at.is_none()
+                && aside.receipts.is_none()
+                && aside.watching.is_empty()
         });
     }
 }

@@ -1,0 +1,577 @@
+//! Who was online, by what devices did, and what those who watched them were shown.
+//!
+//! The model knows three states of a user: *seen*, when a device of theirs is connected and none of those that are makes them invisible; *hidden*,
+//! when one does; *away*, when none is connected. From each change follows from when on the one or the other is to be shown, and from when on
+//! it may not be. A watcher is judged by the watches of their connection, by the members of these conversations as anybody has witnessed
+//! them, and by the faults between everybody concerned: nothing is said while one lasts, nor for [`HEAL`] after it.
+//!
+//! Memory: nothing where nobody watches; else a row for each connection that watches, each user, and each (watcher, user).
+
+use super::promptness::Promptness;
+use crate::Config;
+use rustc_hash::{FxHashMap, FxHashSet};
+use squall_history::{What, Word};
+use squall_protocol::ids::rendezvous;
+use squall_protocol::{ClientMsgId, ConversationId, DeviceId, UserId, limits};
+use std::collections::{BTreeMap, BTreeSet};
+
+const SECOND: u64 = 1_000_000;
+/// What a change may take to be shown beside what the last mile adds, in µs: nobody is told of one user twice within a second; and
+/// what a lease, a subscription and its first answer may take.
+const SLACK: u64 = 5 * SECOND;
+/// After a fault, in µs: a host that has lost its memory says nothing for certain for [`limits::PRESENCE_UNKNOWN_FOR`], links are opened and leases
+/// asked for again meanwhile.
+pub(crate) const HEAL: u64 = limits::PRESENCE_UNKNOWN_FOR.as_micros() as u64 + 15 * SECOND;
+/// What a hidden user's host may be away without its gateways knowing, in µs.
+const HIDDEN_SLACK: u64 = 10 * SECOND;
+const LEASE: u64 = limits::WATCH_LEASE.as_micros() as u64;
+/// The longest that a device waits for the welcome of a connection of which others may have been told, in µs.
+const CONNECTING: u64 = limits::CONNECT_LIMIT.as_micros() as u64 + 5 * SECOND;
+/// Where a watcher is looked at again while something harms them, in µs.
+const LOOK_AGAIN: u64 = 10 * SECOND;
+/// Violations that are kept; more would say nothing new.
+const MAX_WRONGS: usize = 256;
+
+/// What the checks need to know of a run in which people watch.
+#[derive(Debug, Clone, Default)]
+pub struct PresenceConfig {
+    /// The host of each presence host: user `u` is known to `hosts[rendezvous(u, hosts.len())]`.
+    pub hosts: Vec<u16>,
+    pub ttl_us: u64,
+    pub grace_us: u64,
+    /// Whether anything can be said of how long something takes.
+    pub is_timely: bool,
+}
+
+/// What a watcher was shown that is wrong, or was not shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Misled {
+    /// The user was there all the time since.
+    FalselyOffline { since: u64 },
+    /// They had not been away for as long as the grace lasts.
+    Flapped { since: u64 },
+    /// They had been away or hidden since.
+    FalselyOnline { since: u64, hidden: bool },
+    /// The user has been there since, and is not shown so.
+    NotShownOnline { since: u64 },
+    /// They have been away or hidden since, and are not shown so.
+    NotShownOffline { since: u64, hidden: bool },
+    /// They were last there at `seen`, and not at the time that was told, in µs of the run.
+    LastSeen { seen: u64, told: u64 },
+    /// The watcher is in no conversation with the user in which they watch them, since then.
+    NotTheirs { since: u64 },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MisledOne {
+    pub t: u64,
+    pub device: DeviceId,
+    pub user: UserId,
+    pub misled: Misled,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Seen,
+    Hidden,
+    Away,
+}
+
+#[derive(Debug)]
+struct User {
+    devices: Vec<DeviceId>,
+    state: State,
+    since: u64,
+    /// When the user was last seen, if that is known.
+    seen_until: Option<u64>,
+    /// From when on they are to be shown online, and from when on offline; never, where that is far away.
+    online_from: u64,
+    offline_from: u64,
+    watchers: BTreeSet<DeviceId>,
+}
+
+impl Default for User {
+    /// Nobody has seen them yet.
+    fn default() -> Self {
+        User {
+            devices: Vec::new(),
+            state: State::Away,
+            since: 0,
+            seen_until: None,
+            online_from: u64::MAX,
+            offline_from: 0,
+            watchers: BTreeSet::new(),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Device {
+    user: UserId,
+    is_connected: bool,
+    /// Of its latest connection.
+    gateway: u16,
+    is_invisible: bool,
+    slow_until: u64,
+    row: u32,
+    /// Whom it watches in which conversation, since when.
+    watches: BTreeMap<ConversationId, (Vec<UserId>, u64)>,
+    /// Watches of this connection that have ended: what was on its way then still comes.
+    ended: Vec<(Vec<UserId>, u64)>,
+    shown: FxHashMap<UserId, Word>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Member {
+    seq: u64,
+    joined: u64,
+    left: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Change {
+    conversation: ConversationId,
+    added: Vec<UserId>,
+    taken: Vec<UserId>,
+}
+
+/// All that is known of it.
+#[derive(Debug, Default)]
+pub(crate) struct Presences {
+    config: Option<PresenceConfig>,
+    gateways: Vec<u16>,
+    shards: Vec<u16>,
+    late: u64,
+    noticed: u64,
+    epoch_ms: u64,
+    users: FxHashMap<UserId, User>,
+    devices: FxHashMap<DeviceId, Device>,
+    members: FxHashMap<(ConversationId, UserId), Member>,
+    changes: FxHashMap<ClientMsgId, Change>,
+    blocked: FxHashSet<ConversationId>,
+    /// Users whose own attacks make their devices nobody's business.
+    insiders: FxHashSet<UserId>,
+    dues: BTreeSet<(u64, DeviceId, UserId)>,
+    /// Shown online though nobody knows that they are: the server hears of a connection a little before its device does.
+    early: Vec<MisledOne>,
+    pub wrongs: Vec<MisledOne>,
+    pub connections: u64,
+    pub judged: u64,
+    pub told: u64,
+}
+
+impl Presences {
+    pub fn new(config: &Config) -> Self {
+        Presences {
+            config: config.presence.clone(),
+            gateways: config.gateways.clone(),
+            shards: config.shards.clone(),
+            late: 2 * config.last_mile_us,
+            noticed: config.noticed_us,
+            epoch_ms: config.epoch_ms,
+            ..Presences::default()
+        }
+    }
+
+    fn is_on(&self) -> bool {
+        self.config.is_some()
+    }
+
+    fn slack(&self) -> u64 {
+        SLACK + self.late
+    }
+
+    fn wrong(&mut self, t: u64, device: DeviceId, user: UserId, misled: Misled) {
+        if self.wrongs.len() < MAX_WRONGS {
+            self.wrongs.push(MisledOne { t, device, user, misled });
+        }
+    }
+
+    fn device(&mut self, device: DeviceId, user: UserId, row: u32) -> &mut Device {
+        let theirs = &mut self.users.entry(user).or_default().devices;
+        if !theirs.contains(&device) {
+            theirs.push(device);
+        }
+        self.devices.entry(device).or_insert_with(|| Device {
+            user,
+            is_connected: false,
+            gateway: 0,
+            is_invisible: false,
+            slow_until: 0,
+            row,
+            watches: BTreeMap::new(),
+            ended: Vec::new(),
+            shown: FxHashMap::default(),
+        })
+    }
+
+    pub fn handle_connected(&mut self, device: DeviceId, user: UserId, row: u32, gateway: u16, now: u64) {
+        self.connections += 1;
+        if !self.is_on() {
+            return;
+        }
+        self.early.retain(|early| early.user != user);
+        let device = self.device(device, user, row);
+        (device.is_connected, device.gateway) = (true, gateway);
+        self.settle(user, now, false);
+    }
+
+    pub fn handle_disconnected(&mut self, device: DeviceId, now: u64) {
+        let Some(row) = self.devices.get_mut(&device) else { return };
+        row.is_connected = false;
+        row.ended.clear();
+        row.shown.clear();
+        let user = row.user;
+        let watched: BTreeSet<UserId> =
+            std::mem::take(&mut row.watches).into_values().flat_map(|(users, _)| users).collect();
+        for watched in watched {
+            if let Some(watched) = self.users.get_mut(&watched) {
+                watched.watchers.remove(&device);
+            }
+        }
+        self.settle(user, now, true);
+    }
+
+    pub fn handle_invisible(&mut self, device: DeviceId, user: UserId, row: u32, on: bool, now: u64) {
+        if !self.is_on() {
+            return;
+        }
+        self.device(device, user, row).is_invisible = on;
+        self.settle(user, now, false);
+    }
+
+    pub fn handle_insider(&mut self, user: UserId) {
+        self.insiders.insert(user);
+    }
+
+    pub fn handle_slowed(&mut self, device: DeviceId, until: u64) {
+        if let Some(device) = self.devices.get_mut(&device) {
+            device.slow_until = device.slow_until.max(until);
+        }
+    }
+
+    /// A device of a user has done something: what follows for whoever watches them. `lost`: one has lost its connection, which the server may
+    /// learn as late as by its silence.
+    fn settle(&mut self, id: UserId, now: u64, lost: bool) {
+        let Some(config) = &self.config else { return };
+        let (slack, gone) = (self.slack(), config.ttl_us + config.grace_us);
+        let Some(user) = self.users.get_mut(&id) else { return };
+        let connected =
+            user.devices.iter().filter_map(|device| self.devices.get(device)).filter(|d| d.is_connected);
+        let (mut any, mut hidden) = (false, false);
+        for device in connected {
+            any = true;
+            hidden |= device.is_invisible;
+        }
+        let state = match (any, hidden) {
+            (false, _) => State::Away,
+            (true, true) => State::Hidden,
+            (true, false) => State::Seen,
+        };
+        let before = std::mem::replace(&mut user.state, state);
+        if before == state {
+            return;
+        }
+        let came_from = std::mem::replace(&mut user.since, now);
+        if before == State::Seen {
+            // Whoever was there for so short that the server may not have known is not said to have been.
+            user.seen_until = (user.online_from <= now).then_some(now);
+        }
+        match state {
+            State::Seen => {
+                user.online_from = now + slack + if lost { gone } else { 0 };
+                user.offline_from = u64::MAX;
+            }
+            State::Hidden => {
+                user.offline_from = user.offline_from.min(now + slack);
+                user.online_from = u64::MAX;
+            }
+            State::Away => {
+                // Whoever was hidden for so long that it must be known stays offline.
+                let was_known = before == State::Hidden && came_from + slack <= now;
+                if !was_known {
+                    user.offline_from = now + gone + slack;
+                }
+                user.online_from = u64::MAX;
+            }
+        }
+        let due = user.online_from.min(user.offline_from).max(now);
+        let watchers: Vec<DeviceId> = user.watchers.iter().copied().collect();
+        self.dues.extend(watchers.into_iter().map(|watcher| (due, watcher, id)));
+    }
+
+    /// A device watches these in a conversation, in place of whom it has watched there.
+    pub fn handle_watch(
+        &mut self,
+        device: DeviceId,
+        (user, row): (UserId, u32),
+        conversation: ConversationId,
+        users: &[UserId],
+        now: u64,
+    ) {
+        if !self.is_on() {
+            return;
+        }
+        let slack = self.slack();
+        let watcher = self.device(device, user, row);
+        if let Some((before, _)) = watcher.watches.remove(&conversation) {
+            watcher.ended.push((before, now));
+        }
+        if !users.is_empty() {
+            watcher.watches.insert(conversation, (users.to_vec(), now));
+        }
+        let watched: BTreeSet<UserId> = watcher.watches.values().flat_map(|(users, _)| users).copied().collect();
+        watcher.shown.retain(|user, _| watched.contains(user));
+        let ended: Vec<UserId> = watcher.ended.iter().flat_map(|(users, _)| users).copied().collect();
+        for user in ended.into_iter().filter(|user| !watched.contains(user)) {
+            if let Some(user) = self.users.get_mut(&user) {
+                user.watchers.remove(&device);
+            }
+        }
+        for id in users {
+            self.users.entry(*id).or_default().watchers.insert(device);
+            self.dues.insert((now + slack, device, *id));
+        }
+    }
+
+    /// Somebody sends what changes who is a member, or may be told of whom.
+    pub fn handle_send(
+        &mut self,
+        id: ClientMsgId,
+        (conversation, author): (ConversationId, UserId),
+        what: What,
+        named: &[UserId],
+    ) {
+        if !self.is_on() || what == What::Text {
+            return;
+        }
+        if matches!(what, What::Blocked(_)) {
+            self.blocked.insert(conversation);
+        }
+        let mut added: Vec<UserId> = what.added(named).collect();
+        if what.is_creation() {
+            added.extend(named);
+        }
+        let taken: Vec<UserId> = what.taken(author, named).collect();
+        if !added.is_empty() || !taken.is_empty() {
+            self.changes.insert(id, Change { conversation, added, taken });
+        }
+    }
+
+    /// An entry stands at this place, as somebody has seen.
+    pub fn handle_entry(&mut self, id: ClientMsgId, seq: u64, now: u64) {
+        let Some(Change { conversation, added, taken }) = self.changes.get(&id) else { return };
+        for user in added {
+            let member = self.members.entry((*conversation, *user)).or_default();
+            if seq > member.seq {
+                *member = Member { seq, joined: now, left: None };
+            }
+        }
+        for user in taken {
+            let member = self.members.entry((*conversation, *user)).or_default();
+            if seq > member.seq {
+                (member.seq, member.left) = (seq, Some(now));
+            }
+        }
+    }
+
+    /// Since when a user is no member of a conversation any more; `None`: they are one, or nobody has seen that they are not.
+    fn left(&self, conversation: ConversationId, user: UserId) -> Option<u64> {
+        self.members.get(&(conversation, user)).and_then(|member| member.left)
+    }
+
+    /// Whether a user is surely a member, and has been since.
+    fn is_member_since(&self, conversation: ConversationId, user: UserId, then: u64) -> bool {
+        let known = self.members.get(&(conversation, user));
+        known.is_some_and(|member| member.left.is_none() && member.joined <= then)
+    }
+
+    /// Whether something harmed, within a time, whoever is concerned with what a watcher is shown of a user. `but_host`: what befalls the user's
+    /// presence host alone, and no link of it, does not count.
+    fn harmed(
+        &self,
+        harms: &Promptness,
+        (watcher, user): (DeviceId, UserId),
+        (from, now): (u64, u64),
+        but_host: bool,
+    ) -> bool {
+        let Some(config) = &self.config else { return true };
+        let Some(device) = self.devices.get(&watcher) else { return true };
+        // A host that has just started is as one that has lost its memory.
+        if now < HEAL {
+            return true;
+        }
+        let mut rows = vec![device.row];
+        let mut slow = device.slow_until;
+        let gateway = |number: u16| self.gateways.get(usize::from(number)).copied();
+        let of = |hosts: &[u16], key: u64| match hosts.len() {
+            0 => None,
+            count => hosts.get(rendezvous(key, count as u32) as usize).copied(),
+        };
+        let spared = if but_host { &config.hosts[..] } else { &[] };
+        let mut way = vec![gateway(device.gateway), of(&config.hosts, user.0)];
+        way.extend(device.watches.keys().map(|conversation| of(&self.shards, conversation.spread())));
+        for other in self.users.get(&user).into_iter().flat_map(|user| &user.devices) {
+            if let Some(other) = self.devices.get(other) {
+                rows.push(other.row);
+                way.push(gateway(other.gateway));
+                slow = slow.max(other.slow_until);
+            }
+        }
+        slow + self.slack() >= now || harms.harms_within(&way, &rows, (from, now), spared)
+    }
+
+    fn is_nobodys_business(&self, device: &Device, user: UserId) -> bool {
+        self.insiders.contains(&device.user) || self.insiders.contains(&user)
+    }
+
+    /// A device shows how it stands with somebody.
+    pub fn handle_shown(
+        &mut self,
+        harms: &Promptness,
+        device: DeviceId,
+        user: UserId,
+        (state, last_seen_ms): (Word, u64),
+        now: u64,
+    ) {
+        self.told += 1;
+        let Some(config) = &self.config else { return };
+        let Some(watcher) = self.devices.get_mut(&device) else {
+            // Nobody whose device has ever been welcomed.
+            if state != "unknown" {
+                self.wrong(now, device, user, Misled::NotTheirs { since: 0 });
+            }
+            return;
+        };
+        let (slack, late) = (SLACK + self.late, self.late);
+        let (is_timely, grace) = (config.is_timely, config.grace_us);
+        let was_told = watcher.ended.iter().any(|(users, at)| users.contains(&user) && now <= at + slack);
+        let watched: Vec<ConversationId> = watcher
+            .watches
+            .iter()
+            .filter(|(_, (users, _))| users.contains(&user))
+            .map(|(conversation, _)| *conversation)
+            .collect();
+        watcher.shown.insert(user, state);
+        let watcher = &self.devices[&device];
+        if state == "unknown" || self.is_nobodys_business(watcher, user) {
+            return;
+        }
+        self.judged += 1;
+        // Whoever has left may be told for as long as the lease lasts.
+        let own = watcher.user;
+        let last_left = |conversation: &ConversationId| {
+            let gone = [own, user].into_iter().filter_map(|member| self.left(*conversation, member)).min();
+            gone.filter(|gone| now > gone + LEASE + slack)
+        };
+        let gone: Vec<Option<u64>> = watched.iter().map(last_left).collect();
+        if !was_told && gone.iter().all(Option::is_some) {
+            let since = gone.into_iter().flatten().max().unwrap_or(0);
+            return self.wrong(now, device, user, Misled::NotTheirs { since });
+        }
+        let Some(truth) = self.users.get(&user) else { return };
+        let (kind, since, seen_until) = (truth.state, truth.since, truth.seen_until);
+        let (online_from, offline_from) = (truth.online_from, truth.offline_from);
+        // What is told by then is about this absence, and not about one before it.
+        let is_settled = now + late + 2 * SECOND >= since + if kind == State::Away { grace } else { slack };
+        let misled = match state {
+            "online" if kind == State::Hidden && now >= offline_from + HIDDEN_SLACK => {
+                Some(Misled::FalselyOnline { since, hidden: true })
+            }
+            "online" if kind == State::Away && now >= offline_from => {
+                Some(Misled::FalselyOnline { since: seen_until.unwrap_or(since), hidden: false })
+            }
+            "offline" if kind == State::Seen && now >= online_from => Some(Misled::FalselyOffline { since }),
+            "offline"
+                if kind == State::Away && seen_until == Some(since) && now + late + 2 * SECOND < since + grace =>
+            {
+                Some(Misled::Flapped { since })
+            }
+            "offline" if kind != State::Seen && last_seen_ms > 0 && self.epoch_ms > 0 && is_settled => {
+                let told = last_seen_ms.saturating_sub(self.epoch_ms) * 1_000;
+                let seen = seen_until.unwrap_or(0);
+                let is_so = told + self.noticed + slack >= seen && told <= seen + slack;
+                (!is_so && seen_until.is_some()).then_some(Misled::LastSeen { seen, told })
+            }
+            _ => None,
+        };
+        let Some(misled) = misled else { return };
+        let always = matches!(misled, Misled::FalselyOnline { hidden: true, .. });
+        if !is_timely && !always {
+            return;
+        }
+        // A host that loses its memory knows nobody; it may not say that they are away, or there.
+        let but_host = always || matches!(misled, Misled::FalselyOffline { .. } | Misled::Flapped { .. });
+        let from = match misled {
+            Misled::LastSeen { seen, .. } => seen.saturating_sub(self.noticed + HEAL),
+            _ => now.saturating_sub(HEAL).min(since),
+        };
+        if self.harmed(harms, (device, user), (from, now), but_host) {
+            return;
+        }
+        match misled {
+            Misled::FalselyOnline { hidden: false, .. } if self.early.len() < MAX_WRONGS => {
+                self.early.push(MisledOne { t: now, device, user, misled });
+            }
+            _ => self.wrong(now, device, user, misled),
+        }
+    }
+
+    /// Looks at whoever should have been shown something by now.
+    pub fn look(&mut self, harms: &Promptness, now: u64) {
+        while let Some(early) = self.early.first().copied().filter(|early| early.t + CONNECTING <= now) {
+            self.early.remove(0);
+            if !self.harmed(harms, (early.device, early.user), (early.t.saturating_sub(HEAL), now), false) {
+                self.wrong(early.t, early.device, early.user, early.misled);
+            }
+        }
+        while let Some((at, device, user)) = self.dues.first().copied().filter(|(at, _, _)| *at <= now) {
+            self.dues.remove(&(at, device, user));
+            self.look_at(harms, device, user, at);
+        }
+    }
+
+    fn look_at(&mut self, harms: &Promptness, device: DeviceId, id: UserId, now: u64) {
+        let (Some(config), Some(watcher), Some(user)) =
+            (&self.config, self.devices.get(&device), self.users.get(&id))
+        else {
+            return;
+        };
+        if !config.is_timely || !watcher.is_connected || self.is_nobodys_business(watcher, id) {
+            return;
+        }
+        // Of watches that have been there for long, one is enough, in a conversation in which both surely are.
+        let slack = self.slack();
+        let shows = watcher.watches.iter().any(|(conversation, (users, since))| {
+            let both = |then| {
+                self.is_member_since(*conversation, watcher.user, then)
+                    && self.is_member_since(*conversation, id, then)
+            };
+            users.contains(&id) && since + slack <= now && !self.blocked.contains(conversation) && both(*since)
+        });
+        if !shows {
+            return;
+        }
+        let misled = match watcher.shown.get(&id).copied() {
+            shown if now >= user.online_from && shown != Some("online") => {
+                Misled::NotShownOnline { since: user.since }
+            }
+            shown if now >= user.offline_from && shown != Some("offline") => Misled::NotShownOffline {
+                since: user.seen_until.unwrap_or(0),
+                hidden: user.state == State::Hidden,
+            },
+            _ => {
+                self.judged += 1;
+                let next = [user.online_from, user.offline_from].into_iter().filter(|next| *next > now).min();
+                self.dues.extend(next.filter(|next| *next != u64::MAX).map(|next| (next, device, id)));
+                return;
+            }
+        };
+        if self.harmed(harms, (device, id), (now.saturating_sub(HEAL), now), false) {
+            self.dues.insert((now + LOOK_AGAIN, device, id));
+        } else {
+            self.judged += 1;
+            self.wrong(now, device, id, misled);
+        }
+    }
+}
