@@ -86,6 +86,8 @@ pub enum Plant {
     TailToldByItsEnd,
     CrossingLeftToFollowers,
     OneGoneAllUnfollowed,
+    PageOfTheOneBefore,
+    AckTakenForHeads,
     ExpiredTokenTaken,
     AlgorithmFromTheToken,
     RefreshByAnothersToken,

@@ -358,6 +358,14 @@ bugs! {
         "A gateway ends its subscription when a member's connection ends, as if it had been the last."
         ["in-time", "no-loss"] in "regimes", 3 devices, 0 faults:
         "Two members on one gateway, one who goes, and a message after that."
+    PageOfTheOneBefore "page-of-the-one-before":
+        "Those who come back together ask for the same page, so it is made once for all of them; that not all are shown the same is forgotten."
+        ["no-loss", "wire-privacy"] in "channel-deploy", 2 devices, 1 faults:
+        "A channel, two members who come back to a gateway that does not follow it yet, and somebody who came in while they were away."
+    AckTakenForHeads "ack-taken-for-heads":
+        "With the answer to a message that was stored before comes how far the log goes now, and the gateway takes its author's device for told of all that."
+        ["no-loss", "in-time"] in "silent-channels", 2 devices, 1 faults:
+        "A message that is sent again while another one is on its way to the gateway, and nothing after that."
     ExpiredTokenTaken "expired-token-taken":
         "Whether a token has expired is for the app to know, so a gateway looks at its signature only when it lets somebody in."
         ["tokens-hold"] in "expiring-tokens", 1 devices, 1 faults:

@@ -12,7 +12,7 @@ use super::table::{ConnectionId, Table};
 use crate::hop::Hop;
 use crate::observer::Point;
 use crate::work::Work;
-use squall_core::gateway::{Heard, Member, Peer, Sync, Telling};
+use squall_core::gateway::{Heard, Member, Peer, Said, Sync, Telling};
 use squall_core::plant::{Plant, planted};
 use squall_protocol::frames::LogSpan;
 use squall_protocol::wire::messages::{Follower, Tail};
@@ -58,13 +58,13 @@ fn tell(gateway: &Gateway, telling: Telling) {
     }
 }
 
-/// A shard says that these users are members of channels: their connection is told of what comes. Returns whether it is to be asked again
-/// where its conversations stand.
-pub fn handle_members(gateway: &Gateway, id: ConnectionId, peer: Peer, channels: &[Follower]) -> bool {
+/// A shard says that a user is a member of channels, with what is `said` to the device: their connection is told of what comes. Returns whether
+/// it is to be asked again where its conversations stand.
+pub fn handle_members(gateway: &Gateway, id: ConnectionId, peer: Peer, channels: &[Follower], said: Said) -> bool {
     let mut undecided = false;
     for follower in channels {
         let Ok(conversation) = protobuf::conversation_from_wire(follower.conversation) else { continue };
-        let member = Member { user: peer.user, from: Seq(follower.from), as_of: Seq(follower.as_of) };
+        let member = Member { user: peer.user, from: Seq(follower.from), as_of: Seq(follower.as_of), said };
         undecided |= handle_member(gateway, id, conversation, member) == Heard::Undecided;
     }
     undecided
@@ -134,9 +134,15 @@ pub fn handle_tail(gateway: &Gateway, table: &mut Table, tail: Tail) -> Vec<Conn
 #[derive(Default)]
 struct Pages(Option<Outgoing>);
 
+/// Whether two spans of one log hold the same entries: not all members are shown the same.
+fn are_the_same(a: &LogSpan, b: &LogSpan) -> bool {
+    let places = |span: &LogSpan| span.entries.iter().map(|entry| entry.seq).collect::<Vec<_>>();
+    (a.from, a.to) == (b.from, b.to) && (planted(Plant::PageOfTheOneBefore) || places(a) == places(b))
+}
+
 impl Pages {
     fn page(&mut self, span: LogSpan, head: Seq) -> &mut Outgoing {
-        let is_it = |page: &ServerFrame| matches!(page, ServerFrame::Page { span: last, head: of } if (last.from, last.to, *of) == (span.from, span.to, head));
+        let is_it = |page: &ServerFrame| matches!(page, ServerFrame::Page { span: last, head: of } if *of == head && are_the_same(last, &span));
         let last = self.0.take().filter(|last| is_it(last.frame()));
         self.0.insert(last.unwrap_or_else(|| Outgoing::new(ServerFrame::Page { span, head })))
     }
@@ -195,5 +201,38 @@ pub fn follow_again(gateway: &Gateway) {
     drop(channels);
     for (conversation, have) in unanswered.into_iter().filter(|_| !planted(Plant::FollowedOnFirstLinkOnly)) {
         gateway.uplinks.follow(conversation, have);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use squall_protocol::{ClientMsgId, ClientSeq, DeviceId, Entry, Payload, UserId};
+
+    fn text(seq: u64) -> Entry {
+        Entry {
+            seq: Seq(seq),
+            sender: UserId(1),
+            device: DeviceId(1),
+            client_msg_id: ClientMsgId(u128::from(seq)),
+            client_seq: ClientSeq(seq),
+            stored_at_ms: 0,
+            payload: Payload::Text("x".into()),
+        }
+    }
+
+    #[test]
+    fn a_page_is_made_once_for_all_who_are_shown_the_same() {
+        let conversation = ConversationId::group(UserId(1), 1);
+        let span = |seqs: &[u64]| {
+            let entries = seqs.iter().copied().map(text).collect();
+            LogSpan { conversation, from: Seq(1), to: Seq(4), entries }
+        };
+        let mut pages = Pages::default();
+        // The second entry is shown to the creator only.
+        for shown in [[1, 2, 4].as_slice(), &[1, 4], &[1, 4], &[1, 2, 4]] {
+            let page = pages.page(span(shown), Seq(4)).frame().clone();
+            assert_eq!(page, ServerFrame::Page { span: span(shown), head: Seq(4) });
+        }
     }
 }

@@ -14,7 +14,7 @@ use crate::observer::Point;
 use crate::tasks::Task;
 use crate::work::Work;
 use prost::Message;
-use squall_core::gateway::{About, Heard, Member};
+use squall_core::gateway::{About, Heard, Member, Said};
 use squall_core::plant::{Plant, planted};
 use squall_protocol::close::CloseReason;
 use squall_protocol::frames::LogSpan;
@@ -77,7 +77,8 @@ fn handle(gateway: &Gateway, message: ToGateway) {
                 if let Some((conversation, seq, leavers)) = &follows
                     && !leavers.contains(&UserId(target.user))
                 {
-                    let member = Member { user: UserId(target.user), from: *seq, as_of: *seq };
+                    let user = UserId(target.user);
+                    let member = Member { user, from: *seq, as_of: *seq, said: Said::Entry };
                     follow(gateway, target, *conversation, member);
                 }
             }

@@ -13,6 +13,8 @@ use crate::links::{Dialler, LinkError, dial, keep_open};
 use crate::observer::Point;
 use crate::tasks::Task;
 use futures_util::StreamExt;
+use squall_core::gateway::Said;
+use squall_core::plant::{Plant, planted};
 use squall_protocol::frames::LogSpan;
 use squall_protocol::wire::messages::{Requests, reply};
 use squall_protocol::{DeviceId, ServerFrame, limits, protobuf, relay};
@@ -77,7 +79,9 @@ async fn run(gateway: Arc<Gateway>, dialler: Dialler, address: String, index: us
                 }
                 more = next.map(|after| (peer, part.request_id, after));
             }
-            if !reply.channels.is_empty() && channels::handle_members(&gateway, id, peer, &reply.channels) {
+            let is_ack = matches!(reply.reply, Some(reply::Reply::Sent(_))) && !planted(Plant::AckTakenForHeads);
+            let said = if is_ack { Said::Entry } else { Said::Head };
+            if !reply.channels.is_empty() && channels::handle_members(&gateway, id, peer, &reply.channels, said) {
                 undecided.push(id);
             }
             let Some(row) = table.get_device(id, device) else { continue };

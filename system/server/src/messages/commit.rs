@@ -170,7 +170,7 @@ fn finish(shard: &Shard, mut batch: Batch) {
         // Who said it again on a newer connection waits there, too, behind the earlier one.
         answered.push(waiters.last().map(|waiter| waiter.answered(entry.sender)));
         for waiter in waiters {
-            let channel = follower(log, entry.sender);
+            let channel = follower(log, entry.sender, entry.seq);
             waiter.answer(shard.observer.as_ref(), *conversation, entry.seq, entry.stored_at_ms, channel);
             shard.observer.passed(&Point::Acked {
                 conversation: *conversation,

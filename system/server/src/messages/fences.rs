@@ -58,14 +58,18 @@ impl Fences {
         Ok(self.get(who, storage)?.map_or(Fenced::No, |fence| fence.judge(connect_count, id)))
     }
 
-    /// Says again what has been refused before, as soon as that is durable.
-    pub fn repeat(&mut self, who: Who, reply: Deferred) {
-        if self.changed.contains_key(&who) {
-            self.dirty.insert(who);
-            self.waiting.push(reply);
-        } else {
+    /// Says again what has been refused before, as soon as that is durable. False: too many wait for that.
+    pub fn repeat(&mut self, who: Who, reply: Deferred) -> bool {
+        if !self.changed.contains_key(&who) {
             reply.0.offer(reply.1);
+            return true;
         }
+        if self.waiting.len() >= MAX_STAGED {
+            return false;
+        }
+        self.dirty.insert(who);
+        self.waiting.push(reply);
+        true
     }
 
     /// Refuses for good, once that is durable. False: not just now.

@@ -298,7 +298,9 @@ fn handle_send(
             return Ok(());
         }
         Fenced::Refused(reason) => {
-            state.fences.repeat(who, (from.replies.clone(), refused(reason)));
+            if !state.fences.repeat(who, (from.replies.clone(), refused(reason))) {
+                refuse(Refusal::Busy);
+            }
             shard.work.notify_one();
             return Ok(());
         }
@@ -360,7 +362,7 @@ fn handle_send(
                 })?;
                 let again = planted(Plant::RestampedDuplicate);
                 let stamp = if again { shard.clock.wall_ms() } else { entry.stored_at_ms };
-                let channel = follower(log, entry.sender);
+                let channel = follower(log, entry.sender, entry.seq);
                 waiter.answer(from.observer, conversation, seq, stamp, channel);
             } else {
                 state.waiters.entry((conversation, seq)).or_default().push(waiter);
@@ -372,7 +374,7 @@ fn handle_send(
                 Some(entry) if entry.client_msg_id == client_msg_id => {
                     let seq = entry.seq;
                     shard.observer.hop(&Hop::Recognised { conversation, device, client_msg_id, seq });
-                    let channel = follower(log, entry.sender);
+                    let channel = follower(log, entry.sender, entry.seq);
                     waiter.answer(from.observer, conversation, entry.seq, entry.stored_at_ms, channel)
                 }
                 // What is staged is not on disk yet, and may be what is asked for.

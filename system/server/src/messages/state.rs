@@ -33,10 +33,13 @@ pub struct Waiter {
     pub client_msg_id: ClientMsgId,
 }
 
-/// What a gateway is told of a conversation whose user asks, if it is a channel and they are a member.
-pub fn follower(log: &Conversation, user: UserId) -> Option<Follower> {
-    let from = log.standing(user)?.follows_from?;
-    Some(follows(log.id(), from, log.durable()))
+/// What a gateway is told of the conversation with an author's ack, if it is a channel and they have been a member since their entry: of that entry
+/// their device hears, and of none that came after it.
+pub fn follower(log: &Conversation, author: UserId, seq: Seq) -> Option<Follower> {
+    let from = log.standing(author)?.follows_from?;
+    let stay = log.membership().stretches().last_of(author, log.durable())?;
+    let as_of = if planted(Plant::AckTakenForHeads) { log.durable() } else { seq };
+    (stay.joined <= as_of).then(|| follows(log.id(), from, as_of))
 }
 
 /// A member who sees all of a channel from here to there.

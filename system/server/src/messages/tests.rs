@@ -1,6 +1,7 @@
 //! What a frame costs a shard before anybody has asked who sent it, counted in reads of its disk.
 
 use super::dispatcher::Dispatcher;
+use super::fences::Fences;
 use super::requests;
 use super::shard::{Shard, Share};
 use crate::clock::Clock;
@@ -300,6 +301,31 @@ async fn a_refusal_is_told_when_its_fence_is_durable_and_whatever_comes_of_the_m
     requests::handle(&restarted, copy(2), &replies);
     assert_eq!(answers(&mut batches).await, told);
     commits.abort();
+}
+
+#[tokio::test]
+async fn a_refusal_that_is_said_again_while_its_fence_is_being_written_waits_as_well() {
+    let disk = disk(ConversationId::group(OWNER, 77)).await;
+    let (who, message) = ((STRANGER, DeviceId(30)), (ConversationId::group(OWNER, 77), ClientMsgId(7)));
+    let replies: Queue<Reply> = Queue::default();
+    let told = || replies.take_fill().items;
+    let mut fences = Fences::default();
+    let deferred = || (replies.clone(), Reply::default());
+    assert!(fences.refuse(who, 2, (message, Refusal::NotAMember), deferred(), disk.as_ref()).unwrap());
+    assert_eq!(fences.cut().len(), 1);
+    assert!(fences.repeat(who, deferred()));
+    assert_eq!(told(), 0, "it is not durable yet");
+    fences.handle_durable();
+    assert_eq!((told(), fences.cut().len()), (1, 1));
+    fences.handle_durable();
+    assert_eq!((told(), fences.are_durable()), (2, true));
+    assert!(fences.repeat(who, deferred()));
+    assert_eq!(told(), 3, "it is durable");
+    // No more wait for it than may.
+    let other = (STRANGER, DeviceId(31));
+    assert!(fences.refuse(other, 2, (message, Refusal::NotAMember), deferred(), disk.as_ref()).unwrap());
+    let taken = (1..=limits::MAX_STAGED).take_while(|_| fences.repeat(other, deferred())).count();
+    assert_eq!(taken, limits::MAX_STAGED - 1);
 }
 
 #[tokio::test]

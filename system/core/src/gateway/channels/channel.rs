@@ -1,6 +1,6 @@
 //! One channel at a gateway: who of its devices follows it, the end of its log, and what of it each is shown.
 
-use super::Member;
+use super::{Member, Said};
 use crate::plant::{Plant, planted};
 use crate::time::Time;
 use squall_protocol::limits::{PAGE_BYTES, PAGE_ENTRIES};
@@ -13,7 +13,9 @@ pub(super) struct Follower {
     pub(super) user: UserId,
     /// The member sees everything from here to the last entry that was taken in.
     pub(super) from: Seq,
-    /// How far its device has been told. The member was one when this entry was stored.
+    /// The user was a member when this entry was stored.
+    pub(super) member_at: Seq,
+    /// How far its device has been told.
     pub(super) told: Seq,
     /// What follows that, up to here, is hidden from the member.
     pub(super) clear: Seq,
@@ -98,7 +100,7 @@ impl Channel {
         let kept = Kept::new(entry);
         let seq = kept.entry.seq;
         if !kept.entry.takes_away().is_empty() && !planted(Plant::TailForgetsWhoLeft) {
-            self.followers.retain(|_, follower| follower.told >= seq || !kept.puts_out(follower.user));
+            self.followers.retain(|_, follower| follower.member_at >= seq || !kept.puts_out(follower.user));
         }
         self.folded = seq;
         self.bytes += kept.weight();
@@ -180,18 +182,26 @@ impl Channel {
         (self.folded != Seq::ZERO).then_some(self.folded)
     }
 
-    /// What is said of the same member at two times is one stretch if the two meet; else the later one counts.
+    /// What is said of the same member at two times is one stretch if the two meet; else the later one counts. A device that is told of
+    /// one entry with it still lacks what stands between that and what it has been told of.
     pub(super) fn add(&mut self, id: u64, member: Member) {
-        let Member { user, from, as_of } = member;
+        let Member { user, from, as_of, said } = member;
         let folded = self.folded;
         let added = match self.followers.get(&id) {
-            None => Follower { user, from, told: as_of, clear: as_of },
+            None => Follower { user, from, member_at: as_of, told: as_of, clear: as_of },
             Some(known) => {
-                let end = known.told.max(folded);
+                let member_at = known.member_at.max(as_of);
+                let end = known.member_at.max(folded);
                 let (earlier_end, later_from) = if as_of >= end { (end, from) } else { (as_of, known.from) };
                 let meet = earlier_end.next() >= later_from;
                 let from = if meet { from.min(known.from) } else { later_from };
-                Follower { user, from, told: known.told.max(as_of), clear: known.clear.max(as_of) }
+                match said {
+                    Said::Entry if meet && as_of > known.told.next() => Follower { from, member_at, ..*known },
+                    Said::Entry | Said::Head => {
+                        let (told, clear) = (known.told.max(as_of), known.clear.max(as_of));
+                        Follower { user, from, member_at, told, clear }
+                    }
+                }
             }
         };
         self.followers.insert(id, added);

@@ -28,6 +28,16 @@ pub struct Member {
     pub user: UserId,
     pub from: Seq,
     pub as_of: Seq,
+    pub said: Said,
+}
+
+/// What a member's device is told together with that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Said {
+    /// That the log goes as far as `as_of`: it asks for what it lacks.
+    Head,
+    /// Of the entry `as_of`, and nothing of those before it.
+    Entry,
 }
 
 /// What is to be done about a member's connection.

@@ -30,7 +30,12 @@ fn span(entries: Vec<Entry>) -> LogSpan {
 }
 
 fn member(user: u64, from: u64, as_of: u64) -> Member {
-    Member { user: UserId(user), from: Seq(from), as_of: Seq(as_of) }
+    Member { user: UserId(user), from: Seq(from), as_of: Seq(as_of), said: Said::Head }
+}
+
+/// The same, by the answer to a message that is this entry.
+fn author(user: u64, from: u64, as_of: u64) -> Member {
+    Member { said: Said::Entry, ..member(user, from, as_of) }
 }
 
 /// A channel of which a gateway has 11 to 20, and a follower with connection 7 who knows all of it.
@@ -66,6 +71,28 @@ fn every_follower_is_told_what_it_lacks() {
     assert_eq!(channels.handle_tail(span(vec![text(22)]), Seq::ZERO, false).up_to, Some(Seq(22)));
     assert_eq!(channels.handle_tail(span(vec![text(25)]), Seq::ZERO, false).up_to, None);
     assert_eq!(told(&mut channels), []);
+}
+
+#[test]
+fn an_author_whose_message_is_stored_is_told_what_stands_before_it() {
+    let mut channels = followed();
+    // Others have written 21 and 22, and the next tail is on its way.
+    assert_eq!(channels.handle_member(7, C, author(7, 1, 23), NOW), Heard::Known);
+    channels.handle_tail(span((21..=24).map(text).collect()), Seq::ZERO, false);
+    assert_eq!(told(&mut channels), [(7, 21, 24)]);
+    // What follows on what the device knows is not told again.
+    channels.handle_member(7, C, author(7, 1, 25), NOW);
+    channels.handle_tail(span(vec![text(25), text(26)]), Seq::ZERO, false);
+    assert_eq!(told(&mut channels), [(7, 26, 26)]);
+    // Whoever left and came back before the message is a member at it, whatever was told of the time between.
+    channels.handle_member(7, C, author(7, 27, 30), NOW);
+    let left = entry(27, Payload::left(UserId(7)));
+    channels.handle_tail(
+        span(vec![left, entry(28, Payload::joined(UserId(7))), text(29), text(30)]),
+        Seq::ZERO,
+        false,
+    );
+    assert_eq!(told(&mut channels), [(7, 27, 30)]);
 }
 
 #[test]
@@ -225,7 +252,8 @@ proptest! {
                     let as_of = log.len() as u64 - lag.min(log.len() as u64 - 1);
                     let stay = stays[user as usize].iter().rfind(|(_, joined, to)| *joined <= as_of && as_of < *to);
                     if let Some((from, _, _)) = stay {
-                        channels.handle_member(user, C, member(user, *from, as_of), NOW);
+                        let said = if lag % 2 == 0 { member } else { author };
+                        channels.handle_member(user, C, said(user, *from, as_of), NOW);
                     }
                 }
                 3 => {
