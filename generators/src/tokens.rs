@@ -3,6 +3,7 @@
 use squall_core::Time;
 use squall_protocol::token::{Claims, Issuer, Material, Token, public_key};
 use squall_protocol::{DeviceId, UserId};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,8 +50,13 @@ impl Flaw {
 
 /// Issues tokens, as an app's backend does.
 pub trait Tokens: Send + Sync {
-    /// A token of a device, from now on; an empty one where there is none, which the server refuses.
+    /// A token of a device, from now on; an empty one where there is none, which the server refuses. While nothing is issued it is one of before.
     fn issue(&self, user: UserId, device: DeviceId, now: Time) -> Issued;
+
+    /// Whether nothing new is issued: whoever asks has no answer, and asks again.
+    fn is_away(&self, _now: Time) -> bool {
+        false
+    }
 
     /// One that whoever attacks would show. `None`: such a one cannot be had here.
     fn flawed(&self, _flaw: Flaw, _user: UserId, _device: DeviceId, _now: Time) -> Option<Issued> {
@@ -85,12 +91,21 @@ pub struct Backend {
     /// Seconds since the Unix epoch when the run began.
     epoch_s: u64,
     lifetime_s: u64,
+    /// It is out of reach meanwhile.
+    away: Range<Time>,
 }
 
 impl Backend {
     /// Issues tokens that count for so long, from now on; the run has begun at `epoch_s`.
     pub fn new(issuer: Issuer, epoch_s: u64, lifetime: Duration) -> Self {
-        Backend { issuer, confused: None, epoch_s, lifetime_s: lifetime.as_secs().max(1) }
+        let away = Time::ZERO..Time::ZERO;
+        Backend { issuer, confused: None, epoch_s, lifetime_s: lifetime.as_secs().max(1), away }
+    }
+
+    /// It is out of reach for so long. Whoever connects shows what it has: a token that was issued as late as could be.
+    pub fn away(mut self, away: Range<Time>) -> Self {
+        self.away = away;
+        self
     }
 
     /// The server has a pair of keys beside, of which everybody knows one.
@@ -123,8 +138,13 @@ fn seconds(now: Time) -> i64 {
 
 impl Tokens for Backend {
     fn issue(&self, user: UserId, device: DeviceId, now: Time) -> Issued {
-        let expires_s = seconds(now).saturating_add_unsigned(self.lifetime_s);
+        let issued = if self.is_away(now) { self.away.start } else { now };
+        let expires_s = seconds(issued).saturating_add_unsigned(self.lifetime_s);
         self.make(&self.issuer, (user, device), expires_s, None)
+    }
+
+    fn is_away(&self, now: Time) -> bool {
+        self.away.contains(&now)
     }
 
     fn flawed(&self, flaw: Flaw, user: UserId, device: DeviceId, now: Time) -> Option<Issued> {

@@ -85,6 +85,8 @@ fn scenario(table: &mut Table<'_, '_>) -> Scenario {
     table.section("limits", |table| limits(table, &mut scenario.limits));
     table.section("tokens", |table| {
         table.field("lifetime", &mut scenario.tokens.lifetime);
+        table.field("away_from", &mut scenario.tokens.away_from);
+        table.field("away_for", &mut scenario.tokens.away_for);
     });
     table.section("typing", |table| {
         table.field("before", &mut scenario.typing.before);

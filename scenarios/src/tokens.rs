@@ -10,10 +10,14 @@ use serde::{Deserialize, Serialize};
 pub struct Tokens {
     /// How long a token counts, beside the minute of leeway that gateways give it. A device shows a newer one before. Whole seconds.
     pub lifetime: Span,
+    /// When the backend is out of reach, from the start of the load: it issues nothing, and devices go on with what they have.
+    pub away_from: Span,
+    /// For how long it is, at the latest until the load ends. 0s: never.
+    pub away_for: Span,
 }
 
 impl Default for Tokens {
     fn default() -> Self {
-        Tokens { lifetime: Span::from_secs(24 * 3_600) }
+        Tokens { lifetime: Span::from_secs(24 * 3_600), away_from: Span::ZERO, away_for: Span::ZERO }
     }
 }

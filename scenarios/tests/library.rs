@@ -37,6 +37,7 @@ fn the_library_parses_and_each_file_says_what_it_exposes() {
             "bus-crash",
             "bus-out-of-reach",
             "channel-deploy",
+            "crowded-channel",
             "crowded-disk",
             "day-and-night",
             "deploy",
@@ -73,6 +74,8 @@ fn the_library_parses_and_each_file_says_what_it_exposes() {
             "smoke",
             "stalls",
             "tokens-expire",
+            "tokens-late",
+            "tokens-run-out",
             "typing-storm"
         ]
     );

@@ -37,7 +37,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
             }
             Output::FetchToken => {
                 // One that is not connected gets its token when it shows it.
-                if client.session.is_online() {
+                if client.session.is_online() && !self.tokens.is_away(now) {
                     let token = self.issue(index, now);
                     let mut refresh = Vec::new();
                     self.clients[index].session.handle_token(token, now, &mut refresh);

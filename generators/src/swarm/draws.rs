@@ -37,6 +37,11 @@ impl Draws {
         Draws::new(key(seed, "presence"))
     }
 
+    /// One for what came later still.
+    pub fn elsewhere(seed: u64) -> Self {
+        Draws::new(key(seed, "elsewhere"))
+    }
+
     /// A value of this strategy.
     pub fn of<S: Strategy>(&mut self, strategy: S) -> S::Value {
         strategy.new_tree(&mut self.0).expect("none of our strategies rejects").current()

@@ -12,8 +12,9 @@ mod people;
 mod reach;
 
 use draws::Draws;
+use people::Mood;
 use squall_protocol::Role;
-use squall_scenarios::{FaultKind, Scenario, Span, Target, Topology};
+use squall_scenarios::{FaultKind, Profile, Scenario, Span, Target, Tokens, Topology};
 
 /// The quiet at the end where every connection is known to be dead or alive soon after the heal.
 const QUIET: Span = Span::from_secs(55);
@@ -40,6 +41,7 @@ pub fn draw(seed: u64) -> Scenario {
     typing(&mut Draws::typing(seed), &mut scenario);
     receipts(&mut Draws::receipts(seed), &mut scenario);
     presence(&mut Draws::presence(seed), &mut scenario);
+    elsewhere(&mut Draws::elsewhere(seed), &mut scenario, mood);
     scenario
 }
 
@@ -86,6 +88,21 @@ fn presence(draws: &mut Draws, scenario: &mut Scenario) {
             _ => FaultKind::Crash { target: hosts.into(), point: None },
         };
         scenario.faults.push(faults::fault(at, Some(lasts), kind));
+    }
+}
+
+/// What makes room for races and for what is large, from a stream of its own, so that the rest is drawn as it was.
+fn elsewhere(draws: &mut Draws, scenario: &mut Scenario, mood: Mood) {
+    if draws.chance(0.25) {
+        // Gateways and shards in two regions: between asking and the answer there is time for something to happen.
+        scenario.network.data_centre = Profile::CrossRegion;
+    }
+    if mood == Mood::Crowd && draws.chance(0.5) {
+        // A channel whose last entries do not all fit into a page.
+        scenario.limits.channel_above = draws.of(2..=scenario.population.users - 1);
+    }
+    if scenario.tokens != Tokens::default() && draws.chance(0.4) {
+        (scenario.tokens.away_from, scenario.tokens.away_for) = (draws.ms(3_000, 12_000), draws.ms(8_000, 25_000));
     }
 }
 

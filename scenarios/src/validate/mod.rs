@@ -31,6 +31,8 @@ impl Scenario {
         findings.number("receipts.readers", self.receipts.readers, 0.0..=1.0);
         findings.span("receipts.within", self.receipts.within, Span::from_millis(1)..=Span::from_secs(600));
         presence(self, &mut findings);
+        findings.span("tokens.away_from", self.tokens.away_from, Span::ZERO..=WEEK);
+        findings.span("tokens.away_for", self.tokens.away_for, Span::ZERO..=WEEK);
         network(self, &mut findings);
         costs(self, &mut findings);
         population(self, &mut findings);

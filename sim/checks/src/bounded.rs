@@ -46,6 +46,28 @@ fn conclude(facts: &Facts, tally: &mut Tally) {
             });
         }
     }
+    conclude_followers(facts, tally);
+}
+
+/// The level that says how many devices gateways tell of channels.
+const FOLLOWERS: &str = "devices that follow channels";
+
+/// Gateways together tell of channels whoever is there and a member, and nobody who is gone.
+fn conclude_followers(facts: &Facts, tally: &mut Tally) {
+    let levels = facts.levels.iter().filter(|level| level.what == FOLLOWERS);
+    let Some(expected) = facts.followers() else { return };
+    let told: u64 = levels.clone().map(|level| level.end).sum();
+    let Some(most) = levels.max_by_key(|level| level.end) else { return };
+    tally.evaluated += 1;
+    if told > expected {
+        tally.violate(|| {
+            let sentence = format!(
+                "Gateways have {told} {FOLLOWERS} at the end of the quiet, and {expected} are there; {} has most.",
+                most.host
+            );
+            too_full(most, facts, sentence)
+        });
+    }
 }
 
 fn too_full(level: &AuditLevel, facts: &Facts, sentence: String) -> Violation {
@@ -54,7 +76,8 @@ fn too_full(level: &AuditLevel, facts: &Facts, sentence: String) -> Violation {
 
 #[cfg(test)]
 mod tests {
-    use super::{AuditLevel, NAME};
+    use super::{AuditLevel, FOLLOWERS, NAME};
+    use crate::testing::History;
     use crate::{CheckReport, Checks, Config, Verdict};
 
     fn report(levels: &[(Option<u64>, bool, [u64; 3])]) -> CheckReport {
@@ -81,6 +104,24 @@ mod tests {
         assert_eq!(
             first.level.map(|level| (level.host, level.what, level.end)),
             Some(("messages-0".into(), "debts", 3))
+        );
+    }
+
+    #[test]
+    fn gateways_tell_of_a_channel_whoever_is_there_and_a_member() {
+        let verdict = |channel_above, away: &[u64], followers| {
+            let mut history = History::chat();
+            history.channel_above(channel_above).stands(FOLLOWERS, followers);
+            for device in away {
+                history.away(*device);
+            }
+            history.audit().report(NAME).verdict
+        };
+        assert_eq!([verdict(1, &[], 2), verdict(1, &[2], 1), verdict(2, &[], 0)], [Verdict::Pass; 3]);
+        assert_eq!([verdict(1, &[], 3), verdict(1, &[2], 2), verdict(2, &[], 1)], [Verdict::Violated; 3]);
+        assert_eq!(
+            History::chat().channel_above(1).insider(9, 2).stands(FOLLOWERS, 9).audit().report(NAME).verdict,
+            Verdict::Pass
         );
     }
 

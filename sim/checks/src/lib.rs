@@ -52,6 +52,7 @@ use property::Property;
 use report::Tally;
 use squall_history::Event;
 use squall_protocol::{ConversationId, Cursors, DeviceId, UserId};
+use std::ops::Range;
 
 /// What the checks need to know of a run before it starts.
 #[derive(Debug, Clone, Default)]
@@ -81,6 +82,8 @@ pub struct Config {
     pub groups_late_us: u64,
     /// Groups are so small that receipts name each member.
     pub all_are_named: bool,
+    /// When the app's backend issues no tokens, in µs of the run.
+    pub no_tokens_us: Option<Range<u64>>,
     /// What every host's clock shows when the run starts, in ms since the Unix epoch; 0 when a fault may have one show something else.
     pub epoch_ms: u64,
     /// Where anybody watches; else nothing is kept for it.

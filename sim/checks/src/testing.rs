@@ -3,13 +3,14 @@
 //! Messages are named by small numbers. Times are the numbers of the events.
 
 use crate::{
-    Allowance, AuditDevice, AuditEntry, CheckReport, Checks, Config, Limits, PresenceConfig, Verdict, Violation,
+    Allowance, AuditDevice, AuditEntry, AuditLevel, CheckReport, Checks, Config, Limits, PresenceConfig, Verdict, Violation,
 };
 use squall_history::{Arrived, EVER, Entity, Event, Harm, Kind, Via, What};
 use squall_protocol::{
     ClientMsgId, ClientSeq, ConversationId, Cursors, DeviceId, Receipt, ReceiptCounts, Seq, UserId, limits,
 };
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 pub(crate) const CONVERSATION: ConversationId = ConversationId::group(UserId(1), 7);
 const SHARD_HOST: u16 = 3;
@@ -55,8 +56,10 @@ pub(crate) struct History {
     /// The user of each device.
     devices: BTreeMap<u64, u64>,
     away: Vec<u64>,
+    levels: Vec<AuditLevel>,
     limits: Limits,
     channel_above: u32,
+    no_tokens_us: Option<Range<u64>>,
     undisturbed_us: Option<u64>,
     noticed_us: u64,
     /// The hosts of gateways.
@@ -91,6 +94,12 @@ impl History {
     pub fn limited(&mut self, sends: u32, growth: u32) -> &mut Self {
         let of = |at_once| Allowance { per_second: 1, at_once };
         self.limits = Limits { sends: of(sends), growth: [of(growth); 3] };
+        self
+    }
+
+    /// The app's backend issues no tokens meanwhile, in µs.
+    pub fn no_tokens(&mut self, away: Range<u64>) -> &mut Self {
+        self.no_tokens_us = Some(away);
         self
     }
 
@@ -367,6 +376,13 @@ impl History {
         self.push(device, Kind::Insider { user: UserId(user), number: Some(DeviceId(number)) })
     }
 
+    /// A gateway has so many of what the level counts at the end.
+    pub fn stands(&mut self, what: &'static str, end: u64) -> &mut Self {
+        let host = "gateway-0".to_owned();
+        self.levels.push(AuditLevel { host, what, limit: None, returns: false, before: 0, highest: end, end });
+        self
+    }
+
     /// What the checks say of the run with its audit.
     pub fn audit(&self) -> Outcome {
         let mut checks = self.observed();
@@ -389,6 +405,7 @@ impl History {
             let cursors = Cursors { delivered: Seq(*up_to), read: Seq::ZERO };
             checks.audit_cursor(UserId(*user), CONVERSATION, cursors);
         }
+        self.levels.iter().for_each(|level| checks.audit_level(level.clone()));
         for (device, user) in &self.devices {
             let reachable = !self.away.contains(device);
             checks.audit_device(&AuditDevice { device: DeviceId(*device), user: UserId(*user), reachable });
@@ -419,6 +436,7 @@ impl History {
             limits: self.limits,
             undisturbed_us: self.undisturbed_us,
             channel_above: self.channel_above,
+            no_tokens_us: self.no_tokens_us.clone(),
             noticed_us: self.noticed_us,
             gateways: self.gateways.clone(),
             typing_us: Some(3_000_000),

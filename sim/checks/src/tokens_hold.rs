@@ -39,6 +39,9 @@ fn violation(WrongOf { t, device, gateway, wrong }: &WrongOf, facts: &Facts) -> 
         Wrong::Served { expires_s } => format!(
             "At {at:.1} s gateway {gateway} still served device {device}, whose token expired at {expires_s} s and by its clock counts no longer."
         ),
+        Wrong::NotReplaced { expires_s } => format!(
+            "At {at:.1} s gateway {gateway} closed the connection of device {device}, whose token expired at {expires_s} s, and a newer one was to be had for long."
+        ),
         Wrong::TurnedAway { expires_s } => format!(
             "At {at:.1} s gateway {gateway} turned device {device} away for its token, which expires at {expires_s} s and by its clock still counts."
         ),
@@ -72,9 +75,10 @@ mod tests {
         report.exposed
     }
 
-    /// Device 1 is connected with a token that expires at 20 s.
+    /// Device 1 is connected with a token that expires at 20 s, and there are no others.
     fn connected() -> History {
         let mut history = History::chat();
+        history.no_tokens(0..u64::MAX);
         history.on_gateway(GATEWAY).lose(1, "reset").connect_until(1, 20);
         history
     }
@@ -84,6 +88,25 @@ mod tests {
         let mut history = connected();
         history.wait(15 * SECOND).refreshed(1, 40).wait(90 * SECOND).token_refused(1, 40).connect_until(1, 160);
         assert_eq!(passes(&history), 2);
+    }
+
+    #[test]
+    fn whoever_shows_no_newer_token_though_there_is_one_is_named() {
+        let mut history = connected();
+        history.no_tokens(0..0);
+        history.wait(80 * SECOND).token_refused(1, 20).lose(1, "token expired").connect_until(1, 160);
+        let (message, count) = found(&history);
+        assert!(message.contains("to be had for long") && count == 1, "{message}");
+        // Where there was none until shortly before, or something was the matter with its way, nobody wonders.
+        let mut history = connected();
+        history.no_tokens(10 * SECOND..40 * SECOND);
+        history.wait(80 * SECOND).token_refused(1, 20).lose(1, "token expired").connect_until(1, 160);
+        passes(&history);
+        let mut history = connected();
+        history.no_tokens(0..0);
+        history.wait(60 * SECOND).fault("loss", true, &[1]).fault("loss", false, &[1]);
+        history.wait(20 * SECOND).token_refused(1, 20).lose(1, "token expired").connect_until(1, 160);
+        passes(&history);
     }
 
     #[test]

@@ -44,9 +44,12 @@ pub enum Level {
     Chores,
     /// A gateway's connections that have shown no token.
     Greeting,
-    /// Channels that a gateway follows, devices that it tells of them, and bytes of entries that it keeps.
+    /// Channels that a gateway follows, devices that it tells of them, and bytes of entries that it keeps; entries and bytes of the one
+    /// of which it keeps most.
     Followed,
     Followers,
+    TailsBytes,
+    Tail,
     TailBytes,
     /// The fullest queue of a role for notices, wherever they go; in items and bytes. For a gateway also what waits for devices.
     Notices,
@@ -71,7 +74,7 @@ pub enum Level {
 }
 
 impl Level {
-    pub const ALL: [Level; 45] = [
+    pub const ALL: [Level; 47] = [
         Level::Staged,
         Level::StagedBytes,
         Level::Waiting,
@@ -101,6 +104,8 @@ impl Level {
         Level::Greeting,
         Level::Followed,
         Level::Followers,
+        Level::TailsBytes,
+        Level::Tail,
         Level::TailBytes,
         Level::Notices,
         Level::NoticeBytes,
@@ -150,7 +155,6 @@ impl Level {
             Level::Greeting => "connections without a token",
             Level::Followed => "channels followed",
             Level::Followers => "devices that follow channels",
-            Level::TailBytes => "bytes of channels' last entries",
             Level::Notices => "notices in a queue",
             Level::NoticeBytes => "bytes of notices in a queue",
             Level::DeviceNotices => "notices that wait for devices",
@@ -166,6 +170,9 @@ impl Level {
             Level::Present => "users who are here",
             Level::LastSeen => "users remembered who are away",
             Level::Subscribed => "users of whom gateways want to hear",
+            Level::TailsBytes => "bytes of channels' last entries",
+            Level::Tail => "last entries of a channel",
+            Level::TailBytes => "bytes of a channel's last entries",
         }
     }
 
@@ -197,7 +204,6 @@ impl Level {
             | Level::PresenceBytes
             | Level::TopicBytes => Some(limits::MAX_LINK_QUEUE_BYTES),
             Level::Greeting => Some(limits::MAX_GREETINGS),
-            Level::TailBytes => Some(limits::MAX_TAILS_BYTES),
             Level::Notices => Some(limits::MAX_NOTICES),
             Level::NoticeBytes => Some(limits::MAX_NOTICE_BYTES),
             Level::DeviceNoticeBytes => Some(limits::MAX_DEVICES_NOTICE_BYTES),
@@ -205,6 +211,9 @@ impl Level {
             Level::LastSeen => Some(limits::MAX_LAST_SEEN),
             // As many as there are devices, each with so many of its own.
             Level::Watches | Level::Present | Level::Subscribed => None,
+            Level::TailsBytes => Some(limits::MAX_TAILS_BYTES),
+            Level::Tail => Some(limits::MAX_TAIL_ENTRIES),
+            Level::TailBytes => Some(limits::MAX_TAIL_BYTES),
             // As many as devices are in conversations.
             Level::Debts | Level::Cursors | Level::Followed | Level::Followers | Level::DeviceNotices => None,
             // As many as there are roles to have links with; of handshakes as many as whoever holds them says.
@@ -219,6 +228,8 @@ impl Level {
             Level::Conversations
                 | Level::Followed
                 | Level::Followers
+                | Level::TailsBytes
+                | Level::Tail
                 | Level::TailBytes
                 | Level::Watches
                 | Level::Watched

@@ -117,6 +117,15 @@ impl Facts {
         })
     }
 
+    /// How many a gateway has to tell of channels at the end: each device that is there, of each channel that its user is in. `None` where members attack, on
+    /// as many connections as they like.
+    pub fn followers(&self) -> Option<u64> {
+        let there = self.devices.rows().filter(|device| device.is(mark::REACHABLE));
+        let followers =
+            there.filter_map(|device| device.user()).map(|user| self.membership.channels_of(user)).sum();
+        self.insiders.is_empty().then_some(followers)
+    }
+
     /// What is not owed to a user of what they may see of a conversation: who comes and goes in a channel.
     pub(super) fn hidden(&self, user: UserId, conversation: u32) -> Vec<Range> {
         let creator = match self.conversations[conversation].id.name() {

@@ -6,7 +6,7 @@
 
 use super::intervals::{self, Range};
 use crate::rules::{Deed, Ended, Rules, Standing};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use squall_protocol::UserId;
 
 /// A time during which a user may see entries of a conversation. `to` is `u32::MAX` while it lasts.
@@ -46,6 +46,8 @@ pub(super) struct Membership {
     channel_above: u32,
     /// Whether the conversation that is being read is a channel.
     is_channel: bool,
+    /// Conversations that are channels at the end of their logs.
+    channels: FxHashSet<u32>,
     /// By conversation: places of a channel that are owed to few.
     hidden: FxHashMap<u32, Vec<u32>>,
 }
@@ -79,6 +81,9 @@ impl Membership {
     fn close(&mut self) {
         let rules = std::mem::take(&mut self.rules);
         let Some(conversation) = self.reading.take() else { return };
+        if self.is_channel {
+            self.channels.insert(conversation);
+        }
         for (user, Standing { from, joined, .. }) in rules.people() {
             self.stays.push(Stay { user: *user, conversation, from: *from, to: u32::MAX, joined: *joined });
         }
@@ -115,6 +120,12 @@ impl Membership {
         let is_about = |place: u32| own.iter().any(|stay| stay.joined == place || stay.to == place);
         let hidden = places.iter().filter(|place| !is_about(**place));
         hidden.map(|place| Range { from: *place, to: *place }).collect()
+    }
+
+    /// In how many channels a user is at the end.
+    pub fn channels_of(&self, user: UserId) -> u64 {
+        let present = self.of(user).iter().filter(|stay| stay.to == u32::MAX);
+        present.filter(|stay| self.channels.contains(&stay.conversation)).count() as u64
     }
 
     /// The stays of a user, by conversation.

@@ -127,7 +127,8 @@ impl Facts {
                 None
             }
             Kind::TokenRefused { gateway, expires_s } => {
-                self.tokens.handle_refused(device, gateway, expires_s, self.now);
+                let unharmed_since = if self.active_faults > 0 { self.now } else { self.last_fault.unwrap_or(0) };
+                self.tokens.handle_refused(device, gateway, expires_s, (unharmed_since, self.now));
                 None
             }
             Kind::TokenTaken { gateway, flaw, expires_s, not_before_s, asked } => {

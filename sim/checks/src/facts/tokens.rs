@@ -10,6 +10,7 @@ use crate::Config;
 use rustc_hash::FxHashMap;
 use squall_history::Word;
 use squall_protocol::{DeviceId, limits};
+use std::ops::Range;
 
 const SECOND: u64 = 1_000_000;
 /// A token counts for so long beyond its expiry, in µs; and as long before its beginning.
@@ -26,6 +27,8 @@ const TOLD_LATE: u64 = 60 * SECOND;
 /// answers one before it looks.
 const ANSWERS: u32 = 3;
 const OVER: u64 = 2 * SECOND;
+/// Whoever is connected has asked for a newer token by then, if it was to be had for so long, in µs: it asks every 10 s.
+const ASKED_WITHIN: u64 = 45 * SECOND;
 /// Whoever was turned away is connected again after so long, in µs: an app tries again long before.
 const BACK_AFTER: u64 = 30 * SECOND;
 /// Tokens that expire later are not looked at: no run is so long.
@@ -40,6 +43,8 @@ pub(crate) enum Wrong {
     Taken { flaw: Word },
     /// It served somebody whose token had long counted no longer.
     Served { expires_s: i64 },
+    /// It has closed a connection for its token, though its app could have had a newer one for long.
+    NotReplaced { expires_s: i64 },
     /// It turned somebody away whose token counted.
     TurnedAway { expires_s: i64 },
     /// Nobody has taken the device's tokens to the end.
@@ -74,6 +79,8 @@ struct Connected {
 pub(crate) struct Tokens {
     /// The host of each gateway, by its number.
     gateways: Vec<u16>,
+    /// When no tokens were to be had, in µs.
+    no_tokens: Range<u64>,
     /// Of each host: from when on its clock was how far ahead, in µs.
     clocks: FxHashMap<u16, Vec<(u64, i64)>>,
     connected: FxHashMap<DeviceId, Connected>,
@@ -89,7 +96,8 @@ pub(crate) struct Tokens {
 
 impl Tokens {
     pub fn new(config: &Config) -> Self {
-        Tokens { gateways: config.gateways.clone(), ..Tokens::default() }
+        let no_tokens = config.no_tokens_us.clone().unwrap_or(0..0);
+        Tokens { gateways: config.gateways.clone(), no_tokens, ..Tokens::default() }
     }
 
     pub fn handle_clock(&mut self, host: u16, ahead_us: i64, now: u64) {
@@ -162,8 +170,23 @@ impl Tokens {
         }
     }
 
-    pub fn handle_refused(&mut self, device: DeviceId, gateway: u16, expires_s: i64, now: u64) {
+    /// A gateway has closed a connection or turned somebody away for their token. `unharmed_since`: no fault has been at work since then.
+    pub fn handle_refused(
+        &mut self,
+        device: DeviceId,
+        gateway: u16,
+        expires_s: i64,
+        (unharmed_since, now): (u64, u64),
+    ) {
         self.at_stake += 1;
+        if let Some(connected) = self.connected.get(&device) {
+            // A device shows a newer one before it expires, if there is one.
+            let due = of(expires_s).max(i128::from(connected.since));
+            let had = due.max(i128::from(unharmed_since)).max(i128::from(self.no_tokens.end));
+            if !self.no_tokens.contains(&now) && i128::from(now) - had > i128::from(ASKED_WITHIN) {
+                self.note(WrongOf { t: now, device, gateway, wrong: Wrong::NotReplaced { expires_s } });
+            }
+        }
         self.turned_away.insert(device, (now, gateway));
         let (_, latest) = self.clock(gateway, now.saturating_sub(TOLD_LATE), now);
         if latest < of(expires_s) + LEEWAY - BLURRED {

@@ -19,6 +19,7 @@ use crate::last_mile::{SimulatedLastMile, Site};
 use crate::memory::accounts::{Account, Peak};
 use crate::nemesis::{Nemesis, Place, Sites};
 use squall_checks::{Allowance, Checks, Config, Limits, PresenceConfig};
+use squall_core::Time;
 use squall_core::presence::PresenceTimes;
 use squall_core::rate::{Rate, UserLimits};
 use squall_generators::client_faults::SharedClientFaults;
@@ -35,10 +36,11 @@ use squall_runtime::interpose::SimulatedClock;
 use squall_scenarios::{Backbone, FaultKind, Profile, Scenario, Target};
 use squall_server::Cluster;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// A power cut loses most of what was not synced, keeps some of it, and may tear a block.
 const DISK: DiskConfig =
@@ -153,7 +155,7 @@ impl<'a> World<'a> {
             faults: client_faults.clone(),
         };
         let charged = Account::Fleet.enter();
-        let who = Who::everybody(seed, Arc::new(backend(seed, scenario.tokens.lifetime.as_duration())));
+        let who = Who::everybody(seed, Arc::new(backend(seed, scenario)));
         let (liars, insiders) = (Liars::new(scenario, &who), Insiders::new(scenario, &who));
         let fleet = Fleet::new(last_mile, client_faults.clone(), scenario, who);
         drop(charged);
@@ -223,9 +225,18 @@ fn keys(seed: u64) -> KeySet {
 }
 
 /// The app's backend, whose clock is right.
-fn backend(seed: u64, lifetime: Duration) -> Backend {
+fn backend(seed: u64, scenario: &Scenario) -> Backend {
     let issuer = Issuer::of(SECRET, Material::Secret(&secret(seed)));
-    Backend::new(issuer, EPOCH_US / 1_000_000, lifetime).beside_pair(PAIR, pair(seed))
+    let backend = Backend::new(issuer, EPOCH_US / 1_000_000, scenario.tokens.lifetime.as_duration());
+    backend.beside_pair(PAIR, pair(seed)).away(backend_away(scenario))
+}
+
+/// When the app's backend is out of reach, in time of the run.
+fn backend_away(scenario: &Scenario) -> Range<Time> {
+    let (load, end) =
+        (scenario.phases.ramp.as_micros(), (scenario.phases.ramp + scenario.phases.load).as_micros());
+    let from = load + scenario.tokens.away_from.as_micros();
+    Time(from)..Time((from + scenario.tokens.away_for.as_micros()).min(end))
 }
 
 /// What the checks need to know of the world.
@@ -261,6 +272,9 @@ fn judged(scenario: &Scenario, machines: &[Machine]) -> Config {
         epoch_ms: if clocks_hold { EPOCH_US / 1_000 } else { 0 },
         undisturbed_us: undisturbed_us(scenario),
         typing_us: typing_us(scenario),
+        no_tokens_us: Some(backend_away(scenario))
+            .filter(|away| !away.is_empty())
+            .map(|away| away.start.0..away.end.0),
         last_mile_us: profiles.map(|profile| profile.longest_delay()).max().unwrap_or(0),
     }
 }

@@ -8,7 +8,7 @@ mod registrations;
 mod session;
 mod watches;
 
-pub use channels::{Channels, Heard, Member, Said, Sync, Taken, Telling};
+pub use channels::{Channels, Heard, Levels, Member, Said, Sync, Taken, Telling};
 pub use keys::Keys;
 pub use notices::{About, Due, Notices};
 pub use registrations::Registrations;

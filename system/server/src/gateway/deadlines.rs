@@ -52,10 +52,15 @@ pub async fn run(gateway: Arc<Gateway>) {
         }
         gateway.tasks.tell_levels(observer);
         channels::follow_again(&gateway);
-        let [followed, followers, bytes] = gateway.channels().levels();
-        observer.stands(Level::Followed, followed, followed);
-        observer.stands(Level::Followers, followers, followers);
-        observer.stands(Level::TailBytes, bytes, bytes);
+        let levels = gateway.channels().levels();
+        let of_channels = [
+            (Level::Followed, levels.channels),
+            (Level::Followers, levels.followers),
+            (Level::TailsBytes, levels.bytes),
+            (Level::Tail, levels.most_entries),
+            (Level::TailBytes, levels.most_bytes),
+        ];
+        of_channels.into_iter().for_each(|(level, items)| observer.stands(level, items, items));
         let greeting = gateway.table().greeting();
         observer.stands(Level::Greeting, greeting, greeting);
     }

@@ -86,6 +86,17 @@ pub struct Telling {
     pub connections: Vec<u64>,
 }
 
+/// How many channels are followed, how many devices are told of them, a device once for each, how many bytes are kept; and how many entries
+/// and bytes of the one of which there are most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Levels {
+    pub channels: usize,
+    pub followers: usize,
+    pub bytes: usize,
+    pub most_entries: usize,
+    pub most_bytes: usize,
+}
+
 /// The channels that a gateway follows.
 #[derive(Debug, Default)]
 pub struct Channels {
@@ -100,9 +111,16 @@ impl Channels {
         self.open.is_empty()
     }
 
-    /// How many channels are followed, how many devices are told, and how many bytes are kept.
-    pub fn levels(&self) -> [usize; 3] {
-        [self.open.len(), self.of_connection.len(), self.bytes]
+    /// How full all of it is.
+    pub fn levels(&self) -> Levels {
+        let most = |of: fn(&Channel) -> usize| self.open.values().map(of).max().unwrap_or(0);
+        Levels {
+            channels: self.open.len(),
+            followers: self.open.values().map(|channel| channel.followers.len()).sum(),
+            bytes: self.bytes,
+            most_entries: most(|channel| channel.tail.len()),
+            most_bytes: most(|channel| channel.bytes),
+        }
     }
 
     /// A shard says of a connection's user that they are a member.

@@ -156,12 +156,12 @@ fn a_channel_is_followed_until_the_last_has_gone_or_it_is_none_any_more() {
     let mut channels = followed();
     channels.handle_member(8, C, member(8, 1, 20), NOW);
     assert_eq!((channels.handle_gone(7), channels.handle_gone(8)), (vec![], vec![C]));
-    assert_eq!((channels.is_empty(), channels.levels()), (true, [0, 0, 0]));
+    assert_eq!((channels.is_empty(), channels.levels()), (true, Levels::default()));
     assert!(channels.handle_tail(span(vec![text(21)]), Seq::ZERO, false).unfollow);
     let mut channels = followed();
     let nothing = LogSpan { conversation: C, from: Seq(24), to: Seq(23), entries: Vec::new() };
     assert_eq!(channels.handle_tail(nothing, Seq::ZERO, true), Taken::default());
-    assert_eq!((channels.is_empty(), channels.levels()), (true, [0, 0, 0]));
+    assert_eq!((channels.is_empty(), channels.levels()), (true, Levels::default()));
     // The last follower leaves the channel.
     let mut channels = followed();
     assert!(channels.handle_tail(span(vec![entry(21, Payload::left(UserId(7)))]), Seq::ZERO, false).unfollow);
@@ -174,7 +174,7 @@ fn what_is_kept_is_bounded_and_whoever_is_far_behind_is_told_how_far_the_log_goe
     let large = |seq| entry(seq, Payload::Text("x".repeat(PAGE_BYTES / 4)));
     for seq in 21..=100 {
         channels.handle_tail(span(vec![large(seq)]), Seq::ZERO, false);
-        assert!(channels.levels()[2] <= MAX_TAIL_BYTES);
+        assert!(channels.levels().most_bytes <= MAX_TAIL_BYTES);
     }
     assert_eq!(told(&mut channels), [(7, 101, 100)]);
     for seq in 101..=3_000 {
