@@ -3,7 +3,8 @@
 //! Messages are named by small numbers. Times are the numbers of the events.
 
 use crate::{
-    Allowance, AuditDevice, AuditEntry, AuditLevel, CheckReport, Checks, Config, Limits, PresenceConfig, Verdict, Violation,
+    Allowance, AuditDevice, AuditEntry, AuditLevel, CheckReport, Checks, Config, Limits, PresenceConfig, Verdict,
+    Violation,
 };
 use squall_history::{Arrived, EVER, Entity, Event, Harm, Kind, Via, What};
 use squall_protocol::{

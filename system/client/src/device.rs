@@ -11,7 +11,8 @@ use squall_core::client::{ClientSession, Output, Shown};
 use squall_protocol::close::CloseReason;
 use squall_protocol::token::Token;
 use squall_protocol::{
-    ClientFrame, ClientMsgId, Codec, ConversationId, DeviceId, Payload, Receipts, Refusal, Seen, Seq, UserId, limits,
+    ClientFrame, ClientMsgId, Codec, ConversationId, DeviceId, Payload, Receipts, Refusal, Seen, Seq, UserId,
+    limits,
 };
 use std::future::Future;
 use std::pin::Pin;

@@ -58,14 +58,14 @@ impl Codec {
 
     pub fn decode_client(self, bytes: &[u8]) -> Result<ClientFrame, FrameError> {
         match self {
-            Codec::Json => Ok(json::decode(bytes)?),
+            Codec::Json => Ok(json::decode_client(bytes)?),
             Codec::Protobuf => Ok(protobuf::decode_client(bytes)?),
         }
     }
 
     pub fn decode_server(self, bytes: &[u8]) -> Result<ServerFrame, FrameError> {
         match self {
-            Codec::Json => Ok(json::decode(bytes)?),
+            Codec::Json => Ok(json::decode_server(bytes)?),
             Codec::Protobuf => Ok(protobuf::decode_server(bytes)?),
         }
     }

@@ -181,10 +181,46 @@ proptest! {
         }
     }
 
+    /// A text that names the frame at its end, or with a space, is read in serde's own way.
+    #[test]
+    fn json_reads_a_frame_the_same_wherever_it_says_which_it_is(client in client_frame(), server in server_frame()) {
+        let text = Codec::Json.encode_client(&client);
+        for moved in elsewhere(&text) {
+            prop_assert_eq!(Codec::Json.decode_client(moved.as_bytes()).unwrap(), client.clone(), "{}", moved);
+        }
+        let text = Codec::Json.encode_server(&server);
+        for moved in elsewhere(&text) {
+            prop_assert_eq!(Codec::Json.decode_server(moved.as_bytes()).unwrap(), server.clone(), "{}", moved);
+        }
+    }
+
     #[test]
     fn a_cut_frame_is_no_other_frame(frame in client_frame(), cut in 1usize..20) {
         let bytes = Codec::Json.encode_client(&frame);
         prop_assert!(Codec::Json.decode_client(&bytes[..bytes.len().saturating_sub(cut)]).is_err());
+    }
+}
+
+/// The same frame, with its `op` last, and with a space before it.
+fn elsewhere(text: &[u8]) -> [String; 2] {
+    let text = std::str::from_utf8(text).unwrap();
+    let spaced = text.replacen('{', "{ ", 1);
+    let last = match text.strip_prefix('{').unwrap().split_once(',') {
+        Some((op, fields)) => format!("{{{},{op}}}", fields.strip_suffix('}').unwrap()),
+        None => text.to_owned(),
+    };
+    [spaced, last]
+}
+
+#[test]
+fn json_refuses_a_frame_that_says_twice_which_it_is() {
+    let text = String::from_utf8(
+        Codec::Json.encode_client(&ClientFrame::Ack { conversation: ConversationId(1), up_to_seq: Seq(2) }),
+    );
+    let text = text.unwrap();
+    for second in ["ack", "sync"] {
+        let twice = text.replacen('}', &format!(r#","op":"{second}"}}"#), 1);
+        assert!(Codec::Json.decode_client(twice.as_bytes()).is_err(), "{twice}");
     }
 }
 

@@ -320,9 +320,7 @@ impl Chat {
                 Line::Read { place: Place::With(user) }
                 | Line::Unread { place: Place::With(user) }
                 | Line::Who { place: Place::With(user) },
-            )
-                if user == self.user =>
-            {
+            ) if user == self.user => {
                 eprintln!("{user} is you");
                 return true;
             }

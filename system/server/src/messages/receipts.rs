@@ -15,7 +15,9 @@ use crate::storage::{Storage, StorageError};
 use crate::work::Work;
 use squall_core::messages::Conversation;
 use squall_core::plant::{Plant, planted};
-use squall_protocol::{ConversationId, Cursors, Receipt, ReceiptCounts, Receipts, Seq, ServerFrame, UserId, limits};
+use squall_protocol::{
+    ConversationId, Cursors, Receipt, ReceiptCounts, Receipts, Seq, ServerFrame, UserId, limits,
+};
 use std::collections::BTreeSet;
 
 /// What these users' devices are to be told.

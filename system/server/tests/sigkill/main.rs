@@ -270,7 +270,7 @@ impl Author {
             }
             Event::Resent { .. } => drop(world.resent.fetch_add(1, Relaxed)),
             Event::Discarded { .. } => drop(world.discarded.fetch_add(1, Relaxed)),
-            Event::Typing { .. } | Event::TypingOver { .. } => {}
+            Event::Typing { .. } | Event::TypingOver { .. } | Event::Presence { .. } => {}
             Event::Receipts(_) => {}
         }
     }

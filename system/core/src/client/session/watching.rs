@@ -36,7 +36,8 @@ impl ClientSession {
 
     /// The person looks at a conversation's members no more.
     pub fn unwatch(&mut self, conversation: ConversationId, out: &mut Vec<Output>) {
-        let known = self.aside.as_mut().is_some_and(|aside| aside.watching.watches.remove(&conversation).is_some());
+        let known =
+            self.aside.as_mut().is_some_and(|aside| aside.watching.watches.remove(&conversation).is_some());
         if known && self.is_online() {
             out.push(Output::Transmit(ClientFrame::Unwatch { conversation }));
         }
