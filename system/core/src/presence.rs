@@ -162,11 +162,9 @@ impl PresenceTable {
 
     /// The same, which remembers so many users who are away.
     pub fn with_memory_for(most_away: usize, times: PresenceTimes, now: Time) -> Self {
-        let fresh_for =
-            if planted(Plant::OfflineWaveAfterRestart) { Duration::ZERO } else { PRESENCE_UNKNOWN_FOR };
         PresenceTable {
             times,
-            fresh_until: now + fresh_for,
+            fresh_until: now + PRESENCE_UNKNOWN_FOR,
             users: FxHashMap::default(),
             away: BTreeSet::new(),
             most_away,
@@ -273,9 +271,7 @@ impl PresenceTable {
             return;
         }
         let is_last = user.devices.is_empty();
-        // The bug goes by the device that went first, not by the one that stayed.
-        let is_older = planted(Plant::LastSeenOfTheOlder) && is_last && user.last_seen_ms > 0;
-        if was_seen && !is_older {
+        if was_seen {
             user.was_seen(seen_ms);
         }
         if is_last {

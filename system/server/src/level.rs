@@ -241,6 +241,16 @@ impl Level {
 
     /// Whether there may be some at any moment, and none stays.
     pub const fn passes(self) -> bool {
-        matches!(self, Level::Handshakes | Level::Greeting)
+        matches!(
+            self,
+            Level::Handshakes
+                | Level::Greeting
+                | Level::ToPresence
+                | Level::ToPresenceBytes
+                | Level::Leases
+                | Level::LeaseBytes
+                | Level::Notices
+                | Level::NoticeBytes
+        )
     }
 }

@@ -343,7 +343,10 @@ impl Facts {
     /// Whether no fault that may keep bytes back in a process or on a device's path has touched the way of what was said since. What is
     /// stopped on a link between hosts is none: whatever waits for a link is dropped in time.
     fn are_unharmed(&self, device: u32, said: Said, conversation: ConversationId, now: u64) -> bool {
-        let is_slow = |device: u32| u64::from(self.devices[device].slow_until_ms) * 1_000 >= said.at;
+        let is_slow = |device: u32| {
+            let until = u64::from(self.devices[device].slow_until_ms) * 1_000;
+            until > 0 && until >= said.at
+        };
         let ends = [device, said.device];
         if ends.into_iter().any(is_slow) {
             return false;

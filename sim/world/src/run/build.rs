@@ -268,7 +268,7 @@ fn judged(scenario: &Scenario, machines: &[Machine]) -> Config {
             is_timely: undisturbed_us(scenario).is_some(),
         }),
         groups_late_us: groups_late_us(scenario),
-        all_are_named: largest_group(scenario) <= limits::RECEIPTS_NAMED_UP_TO,
+        all_are_named: largest_group(scenario) <= limits::RECEIPTS_NAMED_UP_TO.min(scenario.limits.channel_above),
         epoch_ms: if clocks_hold { EPOCH_US / 1_000 } else { 0 },
         undisturbed_us: undisturbed_us(scenario),
         typing_us: typing_us(scenario),

@@ -107,9 +107,7 @@ fn handle(gateway: &Gateway, id: ConnectionId, deadline: Deadline, at: Time) {
             row.silent = true;
             let seen_ago = now.since(row.last_heard);
             drop(table);
-            if !planted(Plant::SilentStayOnline) {
-                presence::handle_gone(gateway, id, peer, seen_ago);
-            }
+            presence::handle_gone(gateway, id, peer, seen_ago);
         }
         (Deadline::Linger, _) => row.end(),
         (Deadline::Expiry, _) if planted(Plant::ConnectionsOutliveTokens) => {}
