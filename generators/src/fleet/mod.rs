@@ -561,18 +561,6 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
         self.corners.sends(&self.clients[device].session, conversation, text.as_deref());
     }
 
-    /// Prefetches what signals to these clients are about to use, by reading a little of it. Among millions each client is a cache miss, and reads
-    /// that do not depend on each other overlap where handling one signal after the other would wait for each.
-    pub fn prefetch(&self, clients: impl Iterator<Item = u32>) {
-        let read = clients.filter_map(|index| self.clients.get(index)).fold(0, |read, client| {
-            read ^ client.session.connect_count()
-                ^ client.timer.0
-                ^ u64::from(client.was_online)
-                ^ u64::from(client.session.is_online())
-        });
-        std::hint::black_box(read);
-    }
-
     /// Lets the session do something, carries its outputs out, and keeps its timer.
     fn act(
         &mut self,

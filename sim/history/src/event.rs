@@ -1,6 +1,7 @@
 //! One event of a run.
 
 use crate::content::{What, body_hash};
+use crate::harm::Harm;
 use crate::hop::Hop;
 use crate::words::{Word, word};
 use serde::{Deserialize, Serialize};
@@ -49,33 +50,6 @@ pub struct Arrived {
     pub author: DeviceId,
     pub client_seq: ClientSeq,
     pub stored_at_ms: u64,
-}
-
-/// Whom a fault may harm while it lasts.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Harm {
-    /// Hosts by their index; of a link with devices only the other end, for whoever is not connected there is not concerned.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub hosts: Vec<u16>,
-    /// So many of them, from the first, are one end of links of which the others are the other end: it concerns whoever depends on
-    /// both. `None`: it is on the hosts themselves, or on links with devices.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub split: Option<usize>,
-    /// Single devices that it is about.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub devices: Vec<DeviceId>,
-    /// Whether it is about connections of devices at all, those to a host among them.
-    #[serde(default)]
-    pub connections: bool,
-    /// All that it does is to make everything between them so much slower, in µs. `None`: nothing may come at all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub delay_us: Option<u64>,
-}
-
-impl Harm {
-    fn is_nobodys(&self) -> bool {
-        *self == Harm::default()
-    }
 }
 
 /// What happened. Events of a device unless said otherwise.

@@ -6,13 +6,15 @@
 mod content;
 mod event;
 mod filter;
+mod harm;
 mod hop;
 mod recorder;
 mod words;
 
 pub use content::{What, body_hash, payload_hash};
-pub use event::{Arrived, EVER, Entity, Event, Harm, Kind, Via};
+pub use event::{Arrived, EVER, Entity, Event, Kind, Via};
 pub use filter::Filter;
+pub use harm::Harm;
 pub use hop::{Asked, Extent, Hop, Place, Told};
 pub use recorder::Recorder;
 pub use words::Word;
