@@ -368,7 +368,7 @@ mod tests {
             let error = text.parse::<Target>().expect_err(text);
             assert_eq!(error.next_step(), expected, "{text}");
         }
-        for text in ["", "*", "one of", "everything", "presence-0", "30% of nothing"] {
+        for text in ["", "*", "one of", "everything", "push-0", "30% of nothing"] {
             let error = text.parse::<Target>().expect_err(text);
             assert!(error.to_string().contains("names no host"), "{text}: {error}");
         }

@@ -11,7 +11,7 @@ fn a_target_must_exist_and_suit_the_fault() {
         ("\"gateway-5\"", format!("11: target[0] is \"gateway-5\", {hosts}; write one of those, or set gateways = 6 in [topology]")),
         ("\"bus-0\", \"gatway-1\"", format!("20: target[1] is \"gatway-1\", {nobody}; did you mean \"gateway-1\"?")),
         ("\"gateways\"", format!("11: target[0] is \"gateways\", {nobody}; did you mean \"gateway-*\"?")),
-        ("\"everything\"", format!("11: target[0] is \"everything\", {nobody}; write a host (\"gateway-0\"), all of a role (\"gateway-*\"; the roles are gateway, messages, registry, bus), some of it (\"one of gateway-*\", \"30% of gateway-*\"), \"busiest-shard\", or \"clients\" for the devices")),
+        ("\"everything\"", format!("11: target[0] is \"everything\", {nobody}; write a host (\"gateway-0\"), all of a role (\"gateway-*\"; the roles are gateway, messages, registry, bus, presence), some of it (\"one of gateway-*\", \"30% of gateway-*\"), \"busiest-shard\", or \"clients\" for the devices")),
         (
             "\"clients\"",
             "11: target[0] is \"clients\", but only hosts can have a crash; for devices, use the kind \"disconnect\" or \"half-open\"".to_owned(),

@@ -126,6 +126,7 @@ fn what_changes_twice_within_a_second_is_told_once_as_it_is_at_last() {
     table.handle_subscribe(session, U, 0);
     table.handle_here(session, here(10, 1, 1), at(LATER));
     assert_eq!(table.poll_notices(0, 9, at(LATER).time), [(U, Presence::ONLINE)]);
+    assert_eq!(table.take_sampled(), 1);
     let hide = |invisible| Here { invisible, ..here(10, 1, 1) };
     table.handle_here(session, hide(true), at(LATER + 100));
     assert_eq!(table.poll_notices(0, 9, at(LATER + 100).time), []);
@@ -149,9 +150,9 @@ fn a_gateway_that_says_nothing_loses_its_devices_and_what_a_new_session_does_not
     table.handle_here(new, here(11, 2, 1), at(LATER + 4_000));
     assert_eq!(table.handle_snapshot_end(new, at(LATER + 4_500)), 1);
     assert!(!table.handle_renew(old, at(LATER + 4_500)));
-    looks(&mut table, LATER + 4_500, LATER + 34_000);
-    assert!(!table.handle_renew(new, at(LATER + 34_000)));
-    assert_eq!(table.presence(U, at(LATER + 44_000).time), offline(LATER + 4_500));
+    looks(&mut table, LATER + 4_500, LATER + 36_000);
+    assert!(!table.handle_renew(new, at(LATER + 36_000)));
+    assert_eq!(table.presence(U, at(LATER + 46_000).time), offline(LATER + 4_500));
 }
 
 #[test]

@@ -18,8 +18,17 @@ const GROUP: ConversationId = ConversationId::group(OWNER, 1);
 /// Twice as long as cursors wait.
 const A_WHILE: Duration = Duration::from_secs(1);
 
+/// Starts a server, as soon as the one before has let go of its files.
 async fn start(data: &Path) -> Local {
-    Local::start(common::config(data)).await.unwrap()
+    let started = async {
+        loop {
+            match Local::start(common::config(data)).await {
+                Ok(local) => return local,
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    };
+    timeout(PATIENCE, started).await.expect("its files are free")
 }
 
 async fn send(raw: &mut Raw, number: u64, payload: Payload) -> Seq {

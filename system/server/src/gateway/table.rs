@@ -497,7 +497,7 @@ mod tests {
         for (n, deadline) in Deadline::ALL.into_iter().enumerate() {
             table.schedule(Time(100 - n as u64), ConnectionId(n as u64), deadline);
         }
-        assert_eq!(table.pop_due(Time(94)), None);
+        assert_eq!(table.pop_due(Time(93)), None);
         let mut found = Vec::new();
         while let Some((id, deadline, at)) = table.pop_due(Time(100)) {
             assert_eq!(at, Time(100 - id.0));
