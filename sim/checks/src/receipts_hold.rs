@@ -150,6 +150,47 @@ mod tests {
     }
 
     #[test]
+    fn what_is_read_and_forgotten_or_not_heard_in_the_end_is_named() {
+        let mut history = History::chat();
+        history
+            .connect(1)
+            .wait(6_000_000)
+            .ack(2, 2)
+            .read(2, 2)
+            .cursors_moved(2, 2, 1)
+            .told(1, 2, 2, 1)
+            .wait(LATER)
+            .counts_unread(1, 0, 0);
+        assert!(found(&history).contains("in the end the disk says seq 1"));
+        let mut history = History::chat();
+        history
+            .connect(1)
+            .wait(6_000_000)
+            .ack(2, 2)
+            .read(2, 2)
+            .cursors_moved(2, 2, 2)
+            .told(1, 2, 2, 1)
+            .wait(LATER)
+            .counts_unread(1, 0, 0);
+        assert!(found(&history).contains("and the disk says seq 2"));
+    }
+
+    #[test]
+    fn devices_of_one_user_that_count_differently_are_named() {
+        let mut history = read();
+        history
+            .wait(1_000_000)
+            .device(22, 2)
+            .connect(2)
+            .connect(22)
+            .display(22, 1, 1)
+            .display(22, 2, 2)
+            .wait(LATER);
+        history.counts_unread(2, 2, 0).counts_unread(22, 0, 1);
+        assert!(found(&history).contains("another device of user 2 counts 0"));
+    }
+
+    #[test]
     fn more_than_have_said_so_are_not_counted() {
         let mut history = read();
         history.told_counts(1, 2, 1, 1);

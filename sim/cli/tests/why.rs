@@ -39,7 +39,7 @@ for = "250ms"
 const BOTH: &str = r#"
 seed = 0
 [population]
-users = 3
+users = 24
 devices_per_user = 2
 direct_conversations_per_user = 6
 groups = 2
@@ -124,7 +124,6 @@ fn of_two_faults_the_one_that_was_needed_is_named_and_when_the_run_turned() {
 }
 
 #[test]
-#[ignore = "a user's cursor goes back in one run of four since it is the furthest of their devices: it wants another bug that needs two faults"]
 fn of_two_faults_that_are_needed_together_both_are_named() {
     let dir = recorded("why-both", BOTH, &["--plant", "receipt-goes-back"]);
     let told = why(&dir, &[]);

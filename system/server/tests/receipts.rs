@@ -2,12 +2,11 @@
 
 mod common;
 
-use common::{PATIENCE, Raw, TempDir};
+use common::{PATIENCE, Raw, TempDir, live};
 use squall_protocol::{
     ClientFrame, ClientMsgId, ClientSeq, Codec, ConversationId, Payload, Receipt, Seq, ServerFrame, UserId,
 };
 use squall_server::local::Local;
-use std::path::Path;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -17,19 +16,6 @@ const LEAVER: UserId = UserId(3);
 const GROUP: ConversationId = ConversationId::group(OWNER, 1);
 /// Twice as long as cursors wait.
 const A_WHILE: Duration = Duration::from_secs(1);
-
-/// Starts a server, as soon as the one before has let go of its files.
-async fn start(data: &Path) -> Local {
-    let started = async {
-        loop {
-            match Local::start(common::config(data)).await {
-                Ok(local) => return local,
-                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-            }
-        }
-    };
-    timeout(PATIENCE, started).await.expect("its files are free")
-}
 
 async fn send(raw: &mut Raw, number: u64, payload: Payload) -> Seq {
     let client_msg_id = ClientMsgId(u128::from(number));
@@ -78,10 +64,14 @@ async fn frames_of_receipts(raw: &mut Raw) -> usize {
     count
 }
 
-#[tokio::test]
-async fn what_is_read_is_told_in_one_notice_and_is_still_known_after_a_restart() {
+#[test]
+fn what_is_read_is_told_in_one_notice_and_is_still_known_after_a_restart() {
     let dir = TempDir::new("receipts");
-    let mut local = start(dir.path()).await;
+    live(dir.path(), before);
+    live(dir.path(), after);
+}
+
+async fn before(mut local: Local) {
     let gateway = local.gateways()[0];
     let mut owner = Raw::online(gateway, Codec::Json, OWNER.0, 10).await;
     let mut reader = Raw::online(gateway, Codec::Protobuf, READER.0, 20).await;
@@ -107,9 +97,9 @@ async fn what_is_read_is_told_in_one_notice_and_is_still_known_after_a_restart()
     ack(&mut reader, 2).await;
     drop((owner, reader, readers_other));
     local.stop(Duration::ZERO).await.expect("every role ends as it was asked to");
-    drop(local);
+}
 
-    let local = start(dir.path()).await;
+async fn after(local: Local) {
     let mut owner = Raw::online(local.gateways()[0], Codec::Protobuf, OWNER.0, 10).await;
     told(&mut owner, receipt(READER, 40, 40)).await;
     let mut reader = Raw::online(local.gateways()[0], Codec::Json, READER.0, 22).await;
@@ -119,7 +109,7 @@ async fn what_is_read_is_told_in_one_notice_and_is_still_known_after_a_restart()
 #[tokio::test]
 async fn whoever_has_left_is_told_nothing_and_moves_nothing() {
     let dir = TempDir::new("receipts-left");
-    let local = start(dir.path()).await;
+    let local = Local::start(common::config(dir.path())).await.unwrap();
     let gateway = local.gateways()[0];
     let mut owner = Raw::online(gateway, Codec::Json, OWNER.0, 10).await;
     let mut reader = Raw::online(gateway, Codec::Json, READER.0, 20).await;

@@ -2,13 +2,12 @@
 
 mod common;
 
-use common::{Raw, TempDir};
+use common::{Raw, TempDir, live};
 use squall_protocol::{
     ClientFrame, ClientMsgId, ClientSeq, Codec, ConversationId, Holders, Payload, Rank, Refusal, Right,
     ServerFrame, UserId,
 };
 use squall_server::local::Local;
-use std::path::Path;
 
 const ANNE: UserId = UserId(1);
 const BERT: UserId = UserId(2);
@@ -16,11 +15,6 @@ const CARL: UserId = UserId(3);
 const DORA: UserId = UserId(4);
 const CHANNEL: ConversationId = ConversationId::group(ANNE, 77);
 const TWO: ConversationId = ConversationId::direct(ANNE, BERT);
-
-async fn start(data: &Path) -> Local {
-    let config = common::config(data);
-    Local::start(config).await.unwrap()
-}
 
 /// Somebody's device, and how much it has sent where.
 struct Person {
@@ -57,11 +51,6 @@ impl Person {
 
 fn text(n: u32) -> Payload {
     Payload::Text(format!("text {n}"))
-}
-
-fn live(data: &Path, act: impl AsyncFnOnce(Local)) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(async { act(start(data).await).await });
 }
 
 const NO: Result<(), Refusal> = Err(Refusal::NotAllowed);

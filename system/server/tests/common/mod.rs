@@ -6,7 +6,7 @@ use futures_util::{SinkExt, StreamExt};
 use squall_core::rate::UserLimits;
 use squall_protocol::token::{Claims, Issuer, KeySet, Token};
 use squall_protocol::{ClientFrame, Codec, DeviceId, ServerFrame, UserId};
-use squall_server::local::LocalConfig;
+use squall_server::local::{Local, LocalConfig};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -48,6 +48,12 @@ pub fn config(data: &Path) -> LocalConfig {
         limits: UserLimits::default(),
         cache_bytes: 1 << 20,
     }
+}
+
+/// A life of such a server: what is done with it ends with its process, as far as a test can tell.
+pub fn live(data: &Path, act: impl AsyncFnOnce(Local)) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async { act(Local::start(config(data)).await.unwrap()).await });
 }
 
 /// The next frame of a device that has said hello with its first count.
