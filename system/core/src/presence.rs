@@ -162,9 +162,11 @@ impl PresenceTable {
 
     /// The same, which remembers so many users who are away.
     pub fn with_memory_for(most_away: usize, times: PresenceTimes, now: Time) -> Self {
+        let fresh_for =
+            if planted(Plant::OfflineWaveAfterRestart) { Duration::ZERO } else { PRESENCE_UNKNOWN_FOR };
         PresenceTable {
             times,
-            fresh_until: now + PRESENCE_UNKNOWN_FOR,
+            fresh_until: now + fresh_for,
             users: FxHashMap::default(),
             away: BTreeSet::new(),
             most_away,
@@ -271,7 +273,9 @@ impl PresenceTable {
             return;
         }
         let is_last = user.devices.is_empty();
-        if was_seen {
+        // The bug goes by the device that went first, not by the one that stayed.
+        let is_older = planted(Plant::LastSeenOfTheOlder) && is_last && user.last_seen_ms > 0;
+        if was_seen && !is_older {
             user.was_seen(seen_ms);
         }
         if is_last {

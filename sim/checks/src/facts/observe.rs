@@ -150,7 +150,7 @@ impl Facts {
             }
             Kind::Disconnect { reason } => {
                 self.tokens.handle_disconnected(device);
-                self.presences.handle_disconnected(device, self.now);
+                self.presences.handle_disconnected(device, reason == "away", self.now);
                 if reason == "away" {
                     self.tokens.handle_away(device);
                 }

@@ -84,6 +84,8 @@ struct User {
     since: u64,
     /// When the user was last seen, if that is known.
     seen_until: Option<u64>,
+    /// By how much the server may take that to be earlier: whoever is put away says so, a lost connection is noticed by its silence.
+    noticed_within: u64,
     /// From when on they are to be shown online, and from when on offline; never, where that is far away.
     online_from: u64,
     offline_from: u64,
@@ -98,6 +100,7 @@ impl Default for User {
             state: State::Away,
             since: 0,
             seen_until: None,
+            noticed_within: 0,
             online_from: u64::MAX,
             offline_from: 0,
             watchers: BTreeSet::new(),
@@ -213,10 +216,11 @@ impl Presences {
         self.early.retain(|early| early.user != user);
         let device = self.device(device, user, row);
         (device.is_connected, device.gateway) = (true, gateway);
-        self.settle(user, now, false);
+        self.settle(user, now, 0);
     }
 
-    pub fn handle_disconnected(&mut self, device: DeviceId, now: u64) {
+    /// `by_choice`: it was put away, and told its gateway.
+    pub fn handle_disconnected(&mut self, device: DeviceId, by_choice: bool, now: u64) {
         let Some(row) = self.devices.get_mut(&device) else { return };
         row.is_connected = false;
         row.ended.clear();
@@ -229,7 +233,8 @@ impl Presences {
                 watched.watchers.remove(&device);
             }
         }
-        self.settle(user, now, true);
+        let silence = self.config.as_ref().map_or(0, |config| if by_choice { 0 } else { config.ttl_us });
+        self.settle(user, now, silence);
     }
 
     pub fn handle_invisible(&mut self, device: DeviceId, user: UserId, row: u32, on: bool, now: u64) {
@@ -237,7 +242,7 @@ impl Presences {
             return;
         }
         self.device(device, user, row).is_invisible = on;
-        self.settle(user, now, false);
+        self.settle(user, now, 0);
     }
 
     pub fn handle_insider(&mut self, user: UserId) {
@@ -250,11 +255,11 @@ impl Presences {
         }
     }
 
-    /// A device of a user has done something: what follows for whoever watches them. `lost`: one has lost its connection, which the server may
-    /// learn as late as by its silence.
-    fn settle(&mut self, id: UserId, now: u64, lost: bool) {
+    /// A device of a user has done something: what follows for whoever watches them. `silence`: how long the server may take to learn that a
+    /// connection is gone, in µs.
+    fn settle(&mut self, id: UserId, now: u64, silence: u64) {
         let Some(config) = &self.config else { return };
-        let (slack, gone) = (self.slack(), config.ttl_us + config.grace_us);
+        let (slack, gone, noticed) = (self.slack(), silence + config.grace_us, self.noticed);
         let Some(user) = self.users.get_mut(&id) else { return };
         let connected =
             user.devices.iter().filter_map(|device| self.devices.get(device)).filter(|d| d.is_connected);
@@ -276,10 +281,11 @@ impl Presences {
         if before == State::Seen {
             // Whoever was there for so short that the server may not have known is not said to have been.
             user.seen_until = (user.online_from <= now).then_some(now);
+            user.noticed_within = if silence > 0 { noticed } else { 0 };
         }
         match state {
             State::Seen => {
-                user.online_from = now + slack + if lost { gone } else { 0 };
+                user.online_from = now + slack + if silence > 0 { gone } else { 0 };
                 user.offline_from = u64::MAX;
             }
             State::Hidden => {
@@ -397,8 +403,8 @@ impl Presences {
     ) -> bool {
         let Some(config) = &self.config else { return true };
         let Some(device) = self.devices.get(&watcher) else { return true };
-        // A host that has just started is as one that has lost its memory.
-        if now < HEAL {
+        // A host that has just started is as one that has lost its memory, and of that no more is excused.
+        if now < HEAL && !but_host {
             return true;
         }
         let mut rows = vec![device.row];
@@ -472,6 +478,7 @@ impl Presences {
         let Some(truth) = self.users.get(&user) else { return };
         let (kind, since, seen_until) = (truth.state, truth.since, truth.seen_until);
         let (online_from, offline_from) = (truth.online_from, truth.offline_from);
+        let noticed = truth.noticed_within;
         // What is told by then is about this absence, and not about one before it.
         let is_settled = now + late + 2 * SECOND >= since + if kind == State::Away { grace } else { slack };
         let misled = match state {
@@ -490,7 +497,7 @@ impl Presences {
             "offline" if kind != State::Seen && last_seen_ms > 0 && self.epoch_ms > 0 && is_settled => {
                 let told = last_seen_ms.saturating_sub(self.epoch_ms) * 1_000;
                 let seen = seen_until.unwrap_or(0);
-                let is_so = told + self.noticed + slack >= seen && told <= seen + slack;
+                let is_so = told + noticed + slack >= seen && told <= seen + slack;
                 (!is_so && seen_until.is_some()).then_some(Misled::LastSeen { seen, told })
             }
             _ => None,

@@ -148,7 +148,7 @@ bugs! {
         "Two sends on the way, of which the first is lost."
     ShownAfterLeaving "shown-after-leaving":
         "The fan-out goes to everybody who ever was a member."
-        ["members-only"] in "fair-weather", 2 devices, 0 faults:
+        ["members-only", "cursor-follows-acks"] in "fair-weather", 2 devices, 0 faults:
         "A member who leaves, and a message after it."
     NewcomerMissesRacingEntry "newcomer-misses-racing-entry":
         "The fan-out reads who is a member before the commit: whoever joins in that commit is not told."
@@ -490,6 +490,22 @@ bugs! {
         "A lease is renewed for whoever had it: the renewal asks whether the conversation knows the user, not whether they are still in it."
         ["presence-holds"] in "watching-leavers", 2 devices, 0 faults:
         "A member who is taken away, and one who goes on watching them."
+    SilentStayOnline "silent-stay-online":
+        "Presence is set when a connection opens and cleared when it closes; one that is given up for its silence is closed by another path, which clears nothing."
+        ["presence-holds"] in "watching-silence", 2 devices, 1 faults:
+        "Somebody who is put away while their last mile is dead, and one who watches them."
+    LastSeenOfTheOlder "last-seen-of-the-older":
+        "Last seen is written when a device leaves, and the row of the user keeps what was there first: with two devices it is the time of the one that left before."
+        ["presence-holds"] in "watching", 2 devices, 0 faults:
+        "One who comes and goes twice, and one who watches them."
+    OfflineWaveAfterRestart "offline-wave-after-restart":
+        "A presence host that has just started knows nobody and says so: until its gateways have told it whom they hold, everybody is offline."
+        ["presence-holds"] in "watching", 2 devices, 1 faults:
+        "A presence host that restarts, and gateways of which one is back before the other."
+    InvisibleToldBySnapshot "invisible-told-by-snapshot":
+        "Whoever hides says so when they begin to; the snapshot with which a new link begins is made from the table of connections, which does not know."
+        ["presence-holds"] in "watching", 2 devices, 1 faults:
+        "One who hides, a link to a presence host that begins anew, and one who watches."
     LastStateSwallowed "last-state-swallowed":
         "Whoever was told of a user within the last second is told nothing, and nobody remembers that there was something to tell."
         ["presence-holds"] in "watching", 2 devices, 0 faults:

@@ -107,7 +107,9 @@ fn handle(gateway: &Gateway, id: ConnectionId, deadline: Deadline, at: Time) {
             row.silent = true;
             let seen_ago = now.since(row.last_heard);
             drop(table);
-            presence::handle_gone(gateway, id, peer, seen_ago);
+            if !planted(Plant::SilentStayOnline) {
+                presence::handle_gone(gateway, id, peer, seen_ago);
+            }
         }
         (Deadline::Linger, _) => row.end(),
         (Deadline::Expiry, _) if planted(Plant::ConnectionsOutliveTokens) => {}

@@ -243,7 +243,9 @@ pub fn handle_notice(gateway: &Gateway, host: usize, user: UserId, presence: squ
 /// A presence host knows a device as it was told.
 pub fn handle_noted(gateway: &Gateway, host: usize, connection: u64, invisible: bool) {
     let mut table = gateway.table();
-    let is_current = table.get_mut(ConnectionId(connection)).is_none_or(|row| row.invisible == invisible);
+    let is_current = table
+        .get_mut(ConnectionId(connection))
+        .is_none_or(|row| row.invisible == invisible || planted(Plant::InvisibleToldBySnapshot));
     if is_current {
         lock(&gateway.presences.hosts[host].devices).handle_confirmed(connection);
     }
@@ -301,6 +303,7 @@ pub fn tell_devices(gateway: &Gateway, index: usize) {
     let host = &gateway.presences.hosts[index];
     let mut table = gateway.table();
     let mut devices = lock(&host.devices);
+    let in_snapshot = devices.is_in_snapshot();
     loop {
         let mut gone = 0;
         for connection in devices.poll(gateway.clock.now()) {
@@ -312,7 +315,7 @@ pub fn tell_devices(gateway: &Gateway, index: usize) {
                         device: peer.device.0,
                         connection,
                         connect_count: peer.connect_count,
-                        invisible,
+                        invisible: invisible && !(in_snapshot && planted(Plant::InvisibleToldBySnapshot)),
                     };
                     // What finds no room is told again in time.
                     host.queue.offer_for(peer.user, request(Kind::Here(here)));
