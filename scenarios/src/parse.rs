@@ -101,6 +101,8 @@ fn scenario(table: &mut Table<'_, '_>) -> Scenario {
     });
     table.section("presence", |table| {
         table.field("watches", &mut scenario.presence.watches);
+        table.field("watched_at_most", &mut scenario.presence.watched_at_most);
+        table.field("looks_every", &mut scenario.presence.looks_every);
         table.field("invisible", &mut scenario.presence.invisible);
         table.field("ttl", &mut scenario.presence.ttl);
         table.field("grace", &mut scenario.presence.grace);

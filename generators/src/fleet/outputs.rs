@@ -44,7 +44,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                     refresh.into_iter().for_each(|output| self.carry_out(index, output, now, sink));
                 }
             }
-            Output::TokenRefused => self.token_is_given_up(index, now),
+            Output::TokenRefused => self.token_is_given_up(index, now, sink),
             Output::Online => {
                 let expires_s = self.token_is_taken(index);
                 let client = &mut self.clients[index];

@@ -61,7 +61,9 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
     }
 
     /// No gateway takes the client's tokens. Its app says so, and tries again after a while.
-    pub(super) fn token_is_given_up(&mut self, index: u32, now: Time) {
+    pub(super) fn token_is_given_up(&mut self, index: u32, now: Time, sink: &mut impl Sink) {
+        let at = Entity::Device(self.device(index));
+        sink.event(Event { t: now.0, at, kind: Kind::GivenUp });
         self.corners.count(super::Corner::TokenRefusedTwice);
         self.queue.push(now + TRIES_AGAIN_AFTER, Timer::ComeBack(index));
     }

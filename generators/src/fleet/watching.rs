@@ -8,24 +8,29 @@ use crate::rng::{below, key, unit};
 use squall_core::Time;
 use squall_history::{Entity, Event, Kind};
 use squall_protocol::ids::{Name, mix};
-use squall_protocol::{ConversationId, UserId, limits};
+use squall_protocol::{ConversationId, UserId};
 use squall_scenarios::model::Scenario;
 use std::time::Duration;
-
-/// A device looks at another conversation about this often.
-const LOOKS_EVERY: Duration = Duration::from_secs(12);
 
 /// How people watch.
 pub(super) struct Watching {
     key: u64,
     watches: u32,
+    watched_at_most: usize,
+    looks_every: Duration,
     invisible: f64,
 }
 
 impl Watching {
     pub fn new(scenario: &Scenario, seed: u64) -> Self {
         let presence = &scenario.presence;
-        Watching { key: key(seed, "watching"), watches: presence.watches, invisible: presence.invisible }
+        Watching {
+            key: key(seed, "watching"),
+            watches: presence.watches,
+            watched_at_most: presence.watched_at_most as usize,
+            looks_every: Duration::from_micros(presence.looks_every.as_micros()),
+            invisible: presence.invisible,
+        }
     }
 
     fn draw(&self, client: u32, look: u32) -> u64 {
@@ -34,7 +39,7 @@ impl Watching {
 
     /// When a device looks next.
     fn gap(&self, client: u32, look: u32) -> Duration {
-        LOOKS_EVERY.mul_f64(0.5 + unit(mix(self.draw(client, look) ^ 1)))
+        self.looks_every.mul_f64(0.5 + unit(mix(self.draw(client, look) ^ 1)))
     }
 
     /// Whether a user wants to look offline, at this look of any of their devices.
@@ -113,7 +118,7 @@ impl<L: LastMile, F: FrameFaults> Fleet<L, F> {
                 }
                 let guest = self.population.guest(group, below(mix(bits ^ 4), 4) as u32);
                 let members = guest.into_iter().chain(self.population.group_members(group));
-                members.take(limits::MAX_WATCHED_AT_ONCE).map(|member| self.population.user(member)).collect()
+                members.take(self.watching.watched_at_most).map(|member| self.population.user(member)).collect()
             }
             None => Vec::new(),
         };

@@ -97,6 +97,9 @@ fn limits(scenario: &Scenario, findings: &mut Findings) {
 fn presence(scenario: &Scenario, findings: &mut Findings) {
     let presence = &scenario.presence;
     findings.count("presence.watches", presence.watches, 0..=limits::MAX_WATCHES as u32);
+    let most = limits::MAX_WATCHED_AT_ONCE as u32;
+    findings.count("presence.watched_at_most", presence.watched_at_most, 1..=most);
+    findings.span("presence.looks_every", presence.looks_every, Span::from_secs(1)..=Span::from_secs(3_600));
     findings.number("presence.invisible", presence.invisible, 0.0..=1.0);
     let span = |duration: std::time::Duration| Span::from_micros(duration.as_micros() as u64);
     findings.span("presence.ttl", presence.ttl, span(limits::PRESENCE_TTL_MIN)..=span(limits::PRESENCE_TTL));

@@ -155,6 +155,21 @@ impl Checks {
         tables_agree::damaged(now, sentence, self.tally_of(tables_agree::NAME));
     }
 
+    /// Takes a comparison of a shard's memory with its disk: how many conversations, and which of them differ, in what.
+    pub fn audit_memory<'a>(
+        &mut self,
+        host: &str,
+        compared: u64,
+        differ: impl IntoIterator<Item = (ConversationId, &'a str)>,
+    ) {
+        let now = self.facts.now;
+        let tally = self.tally_of(tables_agree::NAME);
+        tables_agree::compared(compared, tally);
+        for (conversation, what) in differ {
+            tables_agree::memory_differs(now, host, conversation, what, tally);
+        }
+    }
+
     /// Takes the durable cursors of a user that was read from a shard's disk.
     pub fn audit_cursor(&mut self, user: UserId, conversation: ConversationId, cursors: Cursors) {
         let fact = self.facts.audit_cursor(user, conversation, cursors);

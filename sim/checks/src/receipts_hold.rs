@@ -74,6 +74,11 @@ fn violation(wrong: &WrongReceipt, facts: &Facts) -> Violation {
                 facts.name_device(device)
             )
         }
+        WrongAbout::Overcounted { counted, written } => format!(
+            "In the end {} counts {counted} unread messages of conversation {id} beyond seq {}, and others have written {written} there.",
+            facts.name_device(device),
+            place,
+        ),
         WrongAbout::Unread { one, other } => format!(
             "In the end {} counts {other} unread messages of conversation {id}, and another device of user {user} counts {one}.",
             facts.name_device(device)
@@ -188,6 +193,15 @@ mod tests {
             .wait(LATER);
         history.counts_unread(2, 2, 0).counts_unread(22, 0, 1);
         assert!(found(&history).contains("another device of user 2 counts 0"));
+    }
+
+    #[test]
+    fn a_device_that_counts_more_than_others_have_written_is_named() {
+        let mut history = read();
+        history.wait(LATER).counts_unread(2, 2, 1);
+        assert!(
+            found(&history).contains("counts 1 unread messages") && found(&history).contains("have written 0")
+        );
     }
 
     #[test]

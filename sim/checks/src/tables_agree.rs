@@ -16,7 +16,7 @@ pub(crate) const NAME: &str = "tables-agree";
 pub(crate) const PROPERTY: Property = Property {
     name: NAME,
     guarantee: "All tables of a shard's disk tell the same of a conversation, and every row is as it was written.",
-    evaluation: "conversations on the disks",
+    evaluation: "conversations on the disks, and in the memories of shards that run",
     exposure: "conversations whose shard restarted, or whose members changed",
     judge: |_: &Fact, _: &Facts, _: &mut Tally| {},
     conclude: nothing_more,
@@ -36,6 +36,18 @@ pub(crate) fn judge(tables: &Tables, restarted: bool, t: u64, tally: &mut Tally)
         let told = format!("Conversation {conversation} on disk: {sentence}.");
         tally.violate(|| violation(t, Some(conversation), seq, device, told));
     }
+}
+
+/// What a shard has in memory when all is settled is not what its disk says: its next restart changes what people see.
+pub(crate) fn memory_differs(t: u64, host: &str, conversation: ConversationId, what: &str, tally: &mut Tally) {
+    let told =
+        format!("Conversation {conversation}: the memory of {host} and its disk say different things of {what}.");
+    tally.violate(|| violation(t, Some(conversation), None, None, told));
+}
+
+/// So many conversations in memory were compared with the disk.
+pub(crate) fn compared(count: u64, tally: &mut Tally) {
+    tally.evaluated += count;
 }
 
 /// A row that is not as it was written, or belongs to nothing.

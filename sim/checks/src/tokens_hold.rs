@@ -45,6 +45,9 @@ fn violation(WrongOf { t, device, gateway, wrong }: &WrongOf, facts: &Facts) -> 
         Wrong::TurnedAway { expires_s } => format!(
             "At {at:.1} s gateway {gateway} turned device {device} away for its token, which expires at {expires_s} s and by its clock still counts."
         ),
+        Wrong::GaveUp { times } => format!(
+            "At {at:.1} s device {device} gave up, as if no gateway took its tokens, though it had been turned away {times} times since it was last connected."
+        ),
         Wrong::NotBack => {
             format!(
                 "Device {device} was turned away by gateway {gateway} at {at:.1} s for its token, and was never connected again."

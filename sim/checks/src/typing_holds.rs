@@ -57,6 +57,10 @@ fn violation(wrong: &WrongTyping, facts: &Facts) -> Violation {
         Ghost::AfterItsMessage => format!(
             "At {at:.1} s device {device} still showed user {author} as writing in conversation {conversation}, whose message it had displayed."
         ),
+        Ghost::CutShort(lasted) => format!(
+            "At {at:.1} s device {device} showed user {author} as writing in conversation {conversation} no more, {:.1} s after it was told so, and no message of theirs had come.",
+            s(lasted)
+        ),
     };
     Violation { t, device: Some(device), conversation: Some(conversation), ..facts.at_large(NAME, message) }
 }

@@ -205,6 +205,8 @@ pub enum Kind {
     /// The gateway took a newer token, which expires then, in seconds of the run.
     Refreshed { expires_s: i64 },
     /// A gateway refused the device's token, or closed its connection because that had expired. Of the token in question, when it
+    /// The device goes on no more, for gateways have refused its tokens, one after the other: only its person starts it again.
+    GivenUp,
     /// expires, in seconds of the run.
     TokenRefused { gateway: u16, expires_s: i64 },
     /// Of a device of nobody's: a gateway has answered somebody whose token has this flaw, as if it were good. Times are in
@@ -326,6 +328,7 @@ impl Kind {
             | Kind::Away
             | Kind::Refreshed { .. }
             | Kind::TokenRefused { .. }
+            | Kind::GivenUp
             | Kind::TokenTaken { .. }
             | Kind::Clock { .. }
             | Kind::Stopping { .. }
@@ -448,6 +451,7 @@ impl Event {
             Kind::Stopping { window } => [25, *window].into_iter().for_each(add),
             Kind::Exit => add(26),
             Kind::Refreshed { expires_s } => [28, *expires_s as u64].into_iter().for_each(add),
+            Kind::GivenUp => add(43),
             Kind::TokenRefused { gateway, expires_s } => {
                 [29, u64::from(*gateway), *expires_s as u64].into_iter().for_each(add)
             }
@@ -515,6 +519,7 @@ mod tests {
             Kind::Connect { user: UserId(1), gateway: 1, connect_count: 3, expires_s: 60 },
             Kind::Refreshed { expires_s: 90 },
             Kind::TokenRefused { gateway: 1, expires_s: -3 },
+            Kind::GivenUp,
             Kind::TokenTaken { gateway: 1, flaw: "forged", expires_s: 5, not_before_s: Some(4), asked: 7 },
             Kind::Clock { ahead_us: -5 },
             Kind::Typing { conversation },

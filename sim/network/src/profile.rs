@@ -70,11 +70,13 @@ impl Profile {
         all.into_iter().find(|profile| profile.name == name)
     }
 
-    /// The longest that a path of this kind delays what a connection that outlives it carries, µs: a drop, the retransmission after
-    /// it, and the latency there and back.
+    /// The longest that a path of this kind delays what a connection that outlives it carries, µs: a drop, the retransmission of
+    /// what was lost, and the latency there and back.
     pub fn longest_delay(&self) -> Micros {
         let latency = self.latency.base + self.latency.jitter_cap;
-        4 * self.drop_duration.unwrap_or(0) + crate::transmit::RTO_MAX + 2 * latency
+        let sent_again =
+            if self.loss > 0.0 || self.drop_duration.is_some() { crate::transmit::RTO_MAX } else { 0 };
+        4 * self.drop_duration.unwrap_or(0) + sent_again + 2 * latency
     }
 
     /// Two machines in one data centre: 0.1 ms, no loss, Linux's patience shortened to 20 s as data-centre services

@@ -235,7 +235,7 @@ impl PresenceTable {
             Some(known) => *known = device,
             None => user.devices.push(device),
         }
-        if user.is_invisible() {
+        if user.is_invisible() && !planted(Plant::HidingEndsNoGrace) {
             user.grace_until = Time::ZERO;
         }
         if was_seen && !user.is_seen() {
@@ -275,7 +275,7 @@ impl PresenceTable {
         let is_last = user.devices.is_empty();
         // The bug goes by the device that went first, not by the one that stayed.
         let is_older = planted(Plant::LastSeenOfTheOlder) && is_last && user.last_seen_ms > 0;
-        if was_seen && !is_older {
+        if (was_seen || planted(Plant::HiddenTellLastSeen)) && !is_older {
             user.was_seen(seen_ms);
         }
         if is_last {
@@ -397,7 +397,9 @@ impl PresenceTable {
         if user.is_some_and(|user| user.is_seen() || user.devices.is_empty() && user.grace_until > now) {
             return Presence::ONLINE;
         }
-        if now < self.fresh_until {
+        // Whoever hides looks offline, whatever a gateway has not told yet.
+        let hides = user.is_some_and(User::is_invisible);
+        if now < self.fresh_until && !hides {
             return Presence::UNKNOWN;
         }
         Presence { state: Seen::Offline, last_seen_ms: user.map_or(0, |user| user.last_seen_ms) }

@@ -88,6 +88,22 @@ fn an_old_connection_takes_nothing_away_and_a_hello_that_is_said_again_neither()
 }
 
 #[test]
+fn whoever_hides_looks_offline_to_a_host_that_has_just_started() {
+    let mut table = PresenceTable::new(PresenceTimes::default(), at(0).time);
+    let session = table.handle_open(1, at(0));
+    table.handle_here(session, here(10, 1, 1), at(100));
+    assert_eq!(table.presence(U, at(200).time).state, Seen::Online);
+    table.handle_here(session, Here { invisible: true, ..here(10, 1, 1) }, at(300));
+    assert_eq!(table.presence(U, at(400).time).state, Seen::Offline);
+    gone(&mut table, session, 10, 1, 500);
+    assert_eq!(
+        table.presence(U, at(600).time).state,
+        Seen::Unknown,
+        "another gateway may have a device of theirs"
+    );
+}
+
+#[test]
 fn an_invisible_device_makes_its_user_look_as_they_did_before_it_hid() {
     let mut table = table();
     let session = table.handle_open(0, at(LATER));
@@ -255,6 +271,21 @@ fn there_are_so_many_users_in_a_watch_watches_of_a_connection_and_users_of_a_gat
     let both = vec![V, UserId(3)];
     let (ask, _) = watches.handle_watch(2, U, C, both.clone(), Time(0)).expect("another connection has room");
     assert_eq!(watches.handle_lease(2, C, ask.asked_at, &both, Time(1)).subscribe, [V]);
+}
+
+#[test]
+fn who_hides_while_the_welcome_is_on_its_way_says_so_once_it_has_come() {
+    for before in [false, true] {
+        let (mut session, mut out) = (ClientSession::new(U, DeviceId(10)), Vec::new());
+        session.set_invisible(before, &mut out);
+        session.come_back(Time(0), &mut out);
+        session.handle_connected("t".into(), Time(1), &mut out);
+        session.set_invisible(!before, &mut out);
+        out.clear();
+        let welcome = ServerFrame::Welcome { user: U, device: DeviceId(10), expires_in_ms: 600_000 };
+        session.handle_frame(welcome, Time(2), &mut out);
+        assert_eq!(out, [Output::Online, Output::Transmit(ClientFrame::Invisible { on: !before })]);
+    }
 }
 
 #[test]

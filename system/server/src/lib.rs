@@ -10,6 +10,7 @@ mod cluster;
 pub mod descriptors;
 mod gateway;
 pub mod hop;
+pub mod inspect;
 pub mod level;
 mod links;
 pub mod local;

@@ -117,6 +117,7 @@ impl Local {
                         Role::Gateway | Role::Registry | Role::Bus | Role::Presence => None,
                     },
                     stop: local.stops[*role].clone(),
+                    inspect: Default::default(),
                 };
                 local.count[*role] += 1;
                 let (host, cluster) = (role.host(index), cluster.clone());

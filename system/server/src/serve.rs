@@ -2,6 +2,7 @@
 
 use crate::clock::Clock;
 use crate::cluster::Cluster;
+use crate::inspect::Inspect;
 use crate::links::Dialler;
 use crate::net::{Connector, Listener};
 use crate::observer::Observer;
@@ -36,6 +37,8 @@ pub struct Env {
     pub open_storage: Option<OpenStorage>,
     /// By which the role is asked to end in good order.
     pub stop: Stop,
+    /// By which a shard's memory is compared with its disk.
+    pub inspect: Inspect,
 }
 
 /// Why a role ended.
@@ -97,6 +100,7 @@ async fn run(host: HostName, mut cluster: Cluster, env: Env, tasks: Tasks) -> Re
             observer: env.observer,
             tasks,
             stop: env.stop,
+            inspect: env.inspect,
         })
         .await
         .map_err(internal),

@@ -45,6 +45,7 @@ async fn told_of(role: Role, connector: Arc<dyn Connector>) -> String {
         greetings: squall_protocol::limits::MAX_GREETINGS,
         open_storage: Some(Arc::new(|| panic!("our own bug"))),
         stop: Stop::default(),
+        inspect: Default::default(),
     };
     let ended = tokio::time::timeout(PATIENCE, serve(role.host(0), cluster, env)).await;
     ended.expect("a role that lacks a task does not go on").expect_err("it has not ended well").to_string()

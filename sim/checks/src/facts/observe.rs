@@ -131,6 +131,10 @@ impl Facts {
                 self.tokens.handle_refused(device, gateway, expires_s, (unharmed_since, self.now));
                 None
             }
+            Kind::GivenUp => {
+                self.tokens.handle_given_up(device, self.now);
+                None
+            }
             Kind::TokenTaken { gateway, flaw, expires_s, not_before_s, asked } => {
                 self.tokens.handle_taken(device, gateway, flaw, (expires_s, not_before_s), (asked, self.now));
                 None
@@ -152,6 +156,7 @@ impl Facts {
                 self.tokens.handle_disconnected(device);
                 self.presences.handle_disconnected(device, reason == "away", self.now);
                 if reason == "away" {
+                    self.typing.handle_away(device, self.now);
                     self.tokens.handle_away(device);
                 }
                 let device = self.device(device, None);

@@ -53,6 +53,8 @@ pub(crate) enum WrongAbout {
     Forgotten { said: u32, read: bool },
     /// A device knows other than the disk says at the end.
     Unheard { stored: u32, read: bool },
+    /// A device counts more than others have written beyond what is read.
+    Overcounted { counted: u64, written: u64 },
     /// Two devices of one user count differently.
     Unread { one: u64, other: u64 },
 }
@@ -72,9 +74,29 @@ struct Progress {
 /// What a device has been told in one conversation.
 #[derive(Debug, Default)]
 struct View {
-    users: BTreeMap<UserId, Cursors>,
+    /// A few: in order of users.
+    users: Vec<(UserId, Cursors)>,
     first: u64,
     last: u64,
+}
+
+impl View {
+    fn of(&self, user: UserId) -> Cursors {
+        let found = self.users.binary_search_by_key(&user, |(known, _)| *known);
+        found.map_or(Cursors::default(), |place| self.users[place].1)
+    }
+
+    /// What is known of a user from now on; what was before.
+    fn insert(&mut self, user: UserId, cursors: Cursors) -> Cursors {
+        match self.users.binary_search_by_key(&user, |(known, _)| *known) {
+            Ok(place) => std::mem::replace(&mut self.users[place].1, cursors),
+            Err(place) => {
+                self.users.reserve_exact(1);
+                self.users.insert(place, (user, cursors));
+                Cursors::default()
+            }
+        }
+    }
 }
 
 /// What a device counts at the end.
@@ -211,7 +233,7 @@ impl Facts {
             out.push(WrongReceipt { t: now, conversation, device, user: told.user, at: small(at), what });
         };
         let view = self.receipts.views.entry((device, conversation)).or_default();
-        let before = view.users.insert(told.user, told.cursors()).unwrap_or_default();
+        let before = view.insert(told.user, told.cursors());
         if told.delivered < before.delivered {
             wrong(told.delivered, WrongAbout::WentBack { before: small(before.delivered) });
         }
@@ -347,7 +369,7 @@ impl Facts {
             }
             judged += 1;
             let view = self.receipts.views.get(&(device, conversation));
-            let known = view.and_then(|view| view.users.get(&user)).copied().unwrap_or_default();
+            let known = view.map_or(Cursors::default(), |view| view.of(user));
             let unheard = [(known.delivered, stored.delivered, false), (known.read, stored.read, true)];
             for (known, stored, read) in unheard.into_iter().filter(|(known, stored, _)| known < stored) {
                 let what = WrongAbout::Unheard { stored: small(stored), read };
@@ -363,6 +385,19 @@ impl Facts {
         let mut first: BTreeMap<(UserId, u32), Count> = BTreeMap::new();
         for count in &self.receipts.counts {
             let Some(user) = self.devices[count.device].user() else { continue };
+            // Whatever it has been told, of its own sums nothing excuses it.
+            let written = self.written_by_others(count.conversation, user, count.read);
+            judged += u64::from(count.unread > 0);
+            if count.unread > written && !self.insiders.contains(&user) {
+                out.push(WrongReceipt {
+                    t: self.now,
+                    conversation: count.conversation,
+                    device: count.device,
+                    user,
+                    at: count.read,
+                    what: WrongAbout::Overcounted { counted: count.unread, written },
+                });
+            }
             let moved_at = self.persons.find(user).and_then(|person| {
                 let first = self.devices[self.persons[person].device].id;
                 let row = self.pairs.find((first, count.conversation))?;
@@ -386,6 +421,17 @@ impl Facts {
             }
         }
         judged
+    }
+
+    /// How many entries others have in a log beyond this place, as anybody has seen it.
+    fn written_by_others(&self, conversation: u32, user: UserId, read: u32) -> u64 {
+        let beyond = self.conversations[conversation].log.places().iter().skip(read as usize);
+        let author = |message: u32| Some(self.messages[message].pair).filter(|pair| *pair != NONE);
+        let is_others = |message: &&u32| {
+            **message != NONE
+                && author(**message).is_none_or(|pair| self.devices[self.pairs[pair].device].user() != Some(user))
+        };
+        beyond.filter(is_others).count() as u64
     }
 
     /// Whoever is told is a member, or has just been one.

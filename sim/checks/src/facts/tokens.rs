@@ -27,6 +27,8 @@ const TOLD_LATE: u64 = 60 * SECOND;
 /// answers one before it looks.
 const ANSWERS: u32 = 3;
 const OVER: u64 = 2 * SECOND;
+/// A device shows one more token before it gives up.
+const GIVES_UP_AFTER: u32 = limits::MAX_TOKEN_REFUSALS as u32;
 /// Whoever is connected has asked for a newer token by then, if it was to be had for so long, in µs: it asks every 10 s.
 const ASKED_WITHIN: u64 = 45 * SECOND;
 /// Whoever was turned away is connected again after so long, in µs: an app tries again long before.
@@ -39,6 +41,8 @@ const MAX_WRONGS: usize = 1_024;
 /// What a gateway has done wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wrong {
+    /// The device gave up after so many refusals in a row.
+    GaveUp { times: u32 },
     /// It took a token that it had no reason to take.
     Taken { flaw: Word },
     /// It served somebody whose token had long counted no longer.
@@ -85,8 +89,8 @@ pub(crate) struct Tokens {
     clocks: FxHashMap<u16, Vec<(u64, i64)>>,
     connected: FxHashMap<DeviceId, Connected>,
     late: FxHashMap<DeviceId, Late>,
-    /// Turned away, and not connected since.
-    turned_away: FxHashMap<DeviceId, (u64, u16)>,
+    /// Turned away, and not connected since: last when, by which gateway, and how often.
+    turned_away: FxHashMap<DeviceId, (u64, u16, u32)>,
     wrongs: Vec<WrongOf>,
     /// Tokens that were shown and taken.
     pub taken: u64,
@@ -187,10 +191,19 @@ impl Tokens {
                 self.note(WrongOf { t: now, device, gateway, wrong: Wrong::NotReplaced { expires_s } });
             }
         }
-        self.turned_away.insert(device, (now, gateway));
+        let times = self.turned_away.get(&device).map_or(0, |(_, _, times)| *times);
+        self.turned_away.insert(device, (now, gateway, times + 1));
         let (_, latest) = self.clock(gateway, now.saturating_sub(TOLD_LATE), now);
         if latest < of(expires_s) + LEEWAY - BLURRED {
             self.note(WrongOf { t: now, device, gateway, wrong: Wrong::TurnedAway { expires_s } });
+        }
+    }
+
+    /// A device gives up, until its person starts it again: it may once it has been turned away twice, one time after the other.
+    pub fn handle_given_up(&mut self, device: DeviceId, now: u64) {
+        let (_, gateway, times) = self.turned_away.get(&device).copied().unwrap_or_default();
+        if times < GIVES_UP_AFTER {
+            self.note(WrongOf { t: now, device, gateway, wrong: Wrong::GaveUp { times } });
         }
     }
 
@@ -230,11 +243,11 @@ impl Tokens {
 
     /// All that was wrong, with those who have been turned away and are not back at the end.
     pub fn wrongs(&self, now: u64) -> impl Iterator<Item = WrongOf> {
-        let is_lost = |(_, (t, _)): &(&DeviceId, &(u64, u16))| now - t >= BACK_AFTER;
+        let is_lost = |(_, (t, ..)): &(&DeviceId, &(u64, u16, u32))| now - t >= BACK_AFTER;
         let mut lost: Vec<_> = self.turned_away.iter().filter(is_lost).collect();
         lost.sort_unstable();
         let lost = lost.into_iter();
-        let lost = lost.map(|(device, (t, gateway))| WrongOf {
+        let lost = lost.map(|(device, (t, gateway, _))| WrongOf {
             t: *t,
             device: *device,
             gateway: *gateway,

@@ -57,6 +57,8 @@ pub(crate) enum Ghost {
     Lasting(u64),
     /// Though the message was there.
     AfterItsMessage,
+    /// For so long only after it was last told, in µs, though no message came.
+    CutShort(u64),
     /// To somebody who is no member, or of somebody who is none.
     Stranger(UserId),
     /// One of the two had blocked their conversation.
@@ -126,6 +128,8 @@ pub(crate) struct Typing {
     blocks: FxHashMap<ConversationId, Blocks>,
     ever_blocked: FxHashSet<ConversationId>,
     wrongs: Vec<WrongTyping>,
+    /// Devices that are put away at this moment, and which that is.
+    away: (u64, Vec<DeviceId>),
     /// Connections of devices, and times that one showed somebody.
     pub connections: u64,
     pub times: u64,
@@ -210,6 +214,7 @@ impl Typing {
         if let What::Blocked(is_so) = what {
             self.handle_block(whose, seq, is_so, now);
         }
+        self.forgive_what_is_cut_short(device, whose, now);
         if let Some(shown) = self.shown.get_mut(&(device, whose)) {
             shown.written.get_or_insert(now);
         }
@@ -232,7 +237,31 @@ impl Typing {
             self.note(now, device, whose, Ghost::Lasting(lasted));
         } else if shown.written.is_some_and(|written| now > written + self.timer_slack) {
             self.note(now, device, whose, Ghost::AfterItsMessage);
+        } else if shown.written.is_none()
+            && lasted + self.timer_slack < SHOWN_FOR
+            && !(self.away.0 == now && self.away.1.contains(&device))
+        {
+            self.note(now, device, whose, Ghost::CutShort(lasted));
         }
+    }
+
+    /// What has just ended on a device has ended with a message that is displayed at this very moment.
+    fn forgive_what_is_cut_short(&mut self, device: DeviceId, whose: Whose, now: u64) {
+        let is_explained = |wrong: &WrongTyping| {
+            matches!(wrong.ghost, Ghost::CutShort(_))
+                && (wrong.t, wrong.device, wrong.conversation, wrong.author) == (now, device, whose.0, whose.1)
+        };
+        if self.wrongs.last().is_some_and(|last| last.t == now) {
+            self.wrongs.retain(|wrong| !is_explained(wrong));
+        }
+    }
+
+    /// A device is put away: it shows nobody any more.
+    pub fn handle_away(&mut self, device: DeviceId, now: u64) {
+        if self.away.0 != now {
+            self.away = (now, Vec::new());
+        }
+        self.away.1.push(device);
     }
 
     fn keep_part(&mut self, part: Part) {

@@ -126,6 +126,7 @@ async fn boot(name: HostName, probe: Arc<Probe>, common: &Common, commit_stream:
     };
     let open_storage = probe.disk.clone().map(|disk| storage(disk, common, commit_stream, &probe));
     let stop = probe.begins();
+    let inspect = probe.inspect.clone();
     let env = Env {
         listener,
         connector,
@@ -137,6 +138,7 @@ async fn boot(name: HostName, probe: Arc<Probe>, common: &Common, commit_stream:
         greetings: squall_protocol::limits::MAX_GREETINGS,
         open_storage,
         stop,
+        inspect,
     };
     Ok(serve(name, common.cluster.clone(), env).await?)
 }

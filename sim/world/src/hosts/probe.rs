@@ -16,6 +16,7 @@ use squall_protocol::{ConversationId, Cursors, DeviceId, Entry, UserId};
 use squall_scenarios::model;
 use squall_server::Stop;
 use squall_server::hop::Hop;
+use squall_server::inspect::Inspect;
 use squall_server::level::Level;
 use squall_server::observer::{Observer, Point};
 use squall_server::work::Work;
@@ -46,6 +47,8 @@ pub struct Probe {
     pub voice: Option<Voice>,
     /// How the process that runs is asked to end, and by which fault it was.
     pub stop: Mutex<(Stop, Option<usize>)>,
+    /// How the memory of the process that runs is looked at.
+    pub inspect: Inspect,
 }
 
 impl Probe {

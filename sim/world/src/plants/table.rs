@@ -150,6 +150,10 @@ bugs! {
         "The fan-out goes to everybody who ever was a member."
         ["members-only", "cursor-follows-acks"] in "fair-weather", 2 devices, 0 faults:
         "A member who leaves, and a message after it."
+    MembersOutliveFailedCommit "members-outlive-failed-commit":
+        "After a failed commit a shard takes back what was staged, place by place, and leaves members as they had become."
+        ["tables-agree", "cursor-follows-acks"] in "failed-syncs", 2 devices, 1 faults:
+        "Somebody who is added by an entry that is never stored, since its author goes before it can be sent again."
     NewcomerMissesRacingEntry "newcomer-misses-racing-entry":
         "The fan-out reads who is a member before the commit: whoever joins in that commit is not told."
         ["no-loss"] in "fair-weather", 2 devices, 0 faults:
@@ -490,6 +494,26 @@ bugs! {
         "A lease is renewed for whoever had it: the renewal asks whether the conversation knows the user, not whether they are still in it."
         ["presence-holds"] in "watching-leavers", 2 devices, 0 faults:
         "A member who is taken away, and one who goes on watching them."
+    RefusalsAddUp "refusals-add-up":
+        "A device counts the refusals of its tokens to give up after two in a row; to be welcomed in between does not begin the count anew."
+        ["tokens-hold"] in "two-clocks", 2 devices, 1 faults:
+        "Two refusals, with a connection in between."
+    HidingEndsNoGrace "hiding-ends-no-grace":
+        "Whoever has just gone stays online for a while; to come back invisible does not end that."
+        ["presence-holds"] in "hiding", 2 devices, 0 faults:
+        "One who goes, comes back, hides and goes again within the grace, and one who watches them."
+    HiddenTellLastSeen "hidden-tell-last-seen":
+        "Last seen is when the last device left, whether or not anybody could see it."
+        ["presence-holds"] in "watching", 2 devices, 0 faults:
+        "One who hides and leaves, and one who watches them."
+    MessageEndsAllTyping "message-ends-all-typing":
+        "Whoever has sent a message writes no more: it ends what is shown of them everywhere, not in its conversation alone."
+        ["typing-holds"] in "typing", 2 devices, 0 faults:
+        "One who writes in two conversations with the same person."
+    ReadElsewhereIsUnread "read-elsewhere-is-unread":
+        "What has been read on another device before it comes counts as unread, if it is the very message up to which it was read."
+        ["receipts-hold"] in "read-and-told", 2 devices, 0 faults:
+        "A second device that is slower than the receipt of the first."
     SilentStayOnline "silent-stay-online":
         "Presence is set when a connection opens and cleared when it closes; one that is given up for its silence is closed by another path, which clears nothing."
         ["presence-holds"] in "watching-silence", 2 devices, 1 faults:

@@ -120,6 +120,7 @@ impl<'a> World<'a> {
                 now: Arc::clone(&now_cell),
                 bill: scenario.costs.as_ref().map(Bill::new),
                 stop: Default::default(),
+                inspect: Default::default(),
                 voice: followed.clone().map(Voice::new),
             });
             if let Some(disk) = &probe.disk {

@@ -17,14 +17,28 @@ use squall_reports::record::{
     CheckRecord, ClientCounts, FORMAT, HostRecord, MemoryRecord, SometimesRecord, WorkRecord, overall_verdict,
     ratio,
 };
+use squall_server::inspect::Inspected;
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 impl World<'_> {
+    /// What shards that run have in memory, beside what their disks say. Those that are not settled say nothing.
+    fn look_into_memories(&self) -> Vec<(String, Inspected)> {
+        let runs = |machine: &&Machine| machine.probe.alive.load(Ordering::Relaxed);
+        let look = |machine: &Machine| {
+            let mut inspected = machine.probe.inspect.ask();
+            inspected.differ.sort_by_key(|differs| differs.conversation);
+            (machine.name.clone(), inspected)
+        };
+        self.machines.iter().filter(runs).map(look).collect()
+    }
+
     /// Audits the disks, lets the checks conclude, and writes the record.
     pub(crate) fn conclude(mut self) -> Result<RunRecord, RunError> {
         let totals = self.fleet.totals();
         self.with_nemesis(Nemesis::settle);
         let (hosts, work) = (self.hosts(), self.work());
+        let memories = self.look_into_memories();
         self.release();
         let mut checks = std::mem::replace(&mut self.observatory.checks, Checks::new(Config::default()));
         for index in 0..self.machines.len() {
@@ -38,6 +52,13 @@ impl World<'_> {
                     .map_err(|source| RunError::Audit { host: machine.name.clone(), source })?;
                 self.look_at_memory();
             }
+        }
+        for (host, Inspected { compared, differ }) in &memories {
+            checks.audit_memory(
+                host,
+                *compared,
+                differ.iter().map(|differs| (differs.conversation, differs.what)),
+            );
         }
         // After an early stop nothing need have returned yet.
         for (host, level, filled) in self.mailbox.lock().levels().filter(|_| !self.stopped) {

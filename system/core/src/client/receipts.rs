@@ -6,11 +6,12 @@
 //! **Invariants:** what is unread is what others have written and this device has shown, beyond what its user has read on any of their devices; no
 //! cursor goes back. Guarded by `sim/checks/src/receipts_hold.rs`; input by output in `core/tests/receipts.rs`.
 
+use crate::few::Few;
 use crate::plant::{Plant, planted};
 use crate::time::{MaybeTime, Time};
 use squall_protocol::limits::{MAX_ACKS_AGAIN, MAX_UNREAD_COUNTED, READ_RETRY_AFTER, READ_RETRY_MAX};
 use squall_protocol::{ConversationId, Cursors, Receipt, ReceiptCounts, Receipts, Seq, UserId};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// What one device knows of one conversation.
@@ -29,8 +30,9 @@ struct Row {
     acked: Seq,
     acked_at: MaybeTime,
     ack_tries: u8,
-    others: BTreeMap<UserId, Cursors>,
-    counts: Option<ReceiptCounts>,
+    others: Few<UserId, Cursors>,
+    /// Of large groups alone.
+    counts: Option<Box<ReceiptCounts>>,
     /// Others' texts beyond `read`, the latest of them.
     unread: VecDeque<Seq>,
 }
@@ -48,7 +50,7 @@ pub struct Told {
 /// The receipts of one device.
 #[derive(Debug, Clone, Default)]
 pub struct ReceiptBook {
-    rows: BTreeMap<ConversationId, Row>,
+    rows: Few<ConversationId, Row>,
 }
 
 /// How long something is waited for that has been said so often again.
@@ -88,7 +90,7 @@ impl Row {
 impl ReceiptBook {
     /// A new connection: what was said on the old one may be lost.
     pub fn handle_connected(&mut self) {
-        for row in self.rows.values_mut() {
+        for (_, row) in self.rows.iter_mut() {
             (row.said, row.tries, row.acked_anew) = (MaybeTime::NONE, 0, false);
             (row.acked_at, row.ack_tries) = (MaybeTime::NONE, 0);
         }
@@ -96,8 +98,8 @@ impl ReceiptBook {
 
     /// The device shows a text that somebody else has written.
     pub fn handle_text(&mut self, conversation: ConversationId, seq: Seq) {
-        let row = self.rows.entry(conversation).or_default();
-        if seq <= row.read {
+        let row = self.rows.or_default(conversation);
+        if seq < row.read || seq == row.read && !planted(Plant::ReadElsewhereIsUnread) {
             return;
         }
         if row.unread.len() == MAX_UNREAD_COUNTED {
@@ -108,7 +110,7 @@ impl ReceiptBook {
 
     /// The person has read so far. False: that is known.
     pub fn read(&mut self, conversation: ConversationId, up_to: Seq) -> bool {
-        let row = self.rows.entry(conversation).or_default();
+        let row = self.rows.or_default(conversation);
         if up_to <= row.read {
             return false;
         }
@@ -120,7 +122,7 @@ impl ReceiptBook {
 
     /// It is said on this connection.
     pub fn handle_said(&mut self, conversation: ConversationId, now: Time) {
-        if let Some(row) = self.rows.get_mut(&conversation) {
+        if let Some(row) = self.rows.get_mut(conversation) {
             row.said = MaybeTime::from(now);
         }
     }
@@ -134,12 +136,12 @@ impl ReceiptBook {
             row.tries = row.tries.saturating_add(1);
         }
         row.said = MaybeTime::from(now);
-        Some((*conversation, row.read))
+        Some((conversation, row.read))
     }
 
     /// The device has acked so far.
     pub fn handle_acked(&mut self, conversation: ConversationId, up_to: Seq, now: Time) {
-        let row = self.rows.entry(conversation).or_default();
+        let row = self.rows.or_default(conversation);
         row.acked = row.acked.max(up_to);
         (row.acked_at, row.ack_tries) = (MaybeTime::from(now), 0);
     }
@@ -149,21 +151,20 @@ impl ReceiptBook {
         let (conversation, row) = self.rows.iter_mut().find(|(_, row)| row.ack_due() <= now)?;
         row.ack_tries += 1;
         row.acked_at = MaybeTime::from(now);
-        Some((*conversation, row.acked))
+        Some((conversation, row.acked))
     }
 
     /// When something is to be said once more.
     pub fn poll_timeout(&self) -> Time {
-        self.rows.values().map(|row| row.read_due().min(row.ack_due())).fold(Time::NEVER, Time::min)
+        self.rows.iter().map(|(_, row)| row.read_due().min(row.ack_due())).fold(Time::NEVER, Time::min)
     }
 
     /// The server tells how far members have come. `shown` is how far this device has.
     pub fn handle_receipts(&mut self, own: UserId, receipts: Receipts, shown: Seq) -> Told {
-        let row = self.rows.entry(receipts.conversation).or_default();
+        let row = self.rows.or_default(receipts.conversation);
         let mut told = Told::default();
         for receipt in receipts.users {
-            let known =
-                if receipt.user == own { &mut row.own } else { row.others.entry(receipt.user).or_default() };
+            let known = if receipt.user == own { &mut row.own } else { row.others.or_default(receipt.user) };
             let further = match planted(Plant::OldReceiptCounts) {
                 true => receipt.cursors(),
                 false => known.or_further(receipt.cursors()),
@@ -185,8 +186,8 @@ impl ReceiptBook {
                 row.acked_anew = true;
             }
         }
-        if receipts.counts.is_some() && receipts.counts != row.counts {
-            row.counts = receipts.counts;
+        if receipts.counts.is_some() && receipts.counts.as_ref() != row.counts.as_deref() {
+            row.counts = receipts.counts.map(Box::new);
             told.counts = receipts.counts;
         }
         told
@@ -194,17 +195,17 @@ impl ReceiptBook {
 
     /// How far the person has read, as this device knows.
     pub fn read_up_to(&self, conversation: ConversationId) -> Seq {
-        self.rows.get(&conversation).map_or(Seq::ZERO, |row| row.read)
+        self.rows.get(conversation).map_or(Seq::ZERO, |row| row.read)
     }
 
     /// Others' texts that the person has not read: as many as are counted, if there are more.
     pub fn unread(&self, conversation: ConversationId) -> usize {
-        self.rows.get(&conversation).map_or(0, |row| row.unread.len())
+        self.rows.get(conversation).map_or(0, |row| row.unread.len())
     }
 
     /// How far somebody else has come.
     pub fn of(&self, conversation: ConversationId, user: UserId) -> Cursors {
-        self.rows.get(&conversation).and_then(|row| row.others.get(&user)).copied().unwrap_or_default()
+        self.rows.get(conversation).and_then(|row| row.others.get(user)).copied().unwrap_or_default()
     }
 
     /// How far others have come who are named, and how many have where they are counted.
@@ -212,23 +213,20 @@ impl ReceiptBook {
         &self,
         conversation: ConversationId,
     ) -> (impl Iterator<Item = (UserId, Cursors)>, Option<ReceiptCounts>) {
-        let row = self.rows.get(&conversation);
-        let others = row.into_iter().flat_map(|row| row.others.iter().map(|(user, cursors)| (*user, *cursors)));
-        (others, row.and_then(|row| row.counts))
+        let row = self.rows.get(conversation);
+        let others = row.into_iter().flat_map(|row| row.others.iter().map(|(user, cursors)| (user, *cursors)));
+        (others, row.and_then(|row| row.counts.as_deref().copied()))
     }
 
     /// Every conversation of which something is known.
     pub fn conversations(&self) -> impl Iterator<Item = ConversationId> {
-        self.rows.keys().copied()
+        self.rows.iter().map(|(conversation, _)| conversation)
     }
 
     /// Bytes that it holds, about.
     pub fn held_bytes(&self) -> usize {
-        let of_row = |row: &Row| {
-            size_of::<(ConversationId, Row)>()
-                + row.others.len() * size_of::<(UserId, Cursors)>()
-                + row.unread.capacity() * size_of::<Seq>()
-        };
-        size_of::<Self>() + self.rows.values().map(of_row).sum::<usize>()
+        let of_row =
+            |(_, row): (ConversationId, &Row)| row.others.held_bytes() + row.unread.capacity() * size_of::<Seq>();
+        size_of::<Self>() + self.rows.held_bytes() + self.rows.iter().map(of_row).sum::<usize>()
     }
 }

@@ -53,7 +53,8 @@ impl Typists {
 
     /// A message of this user is shown: what they were writing is there.
     pub fn handle_shown(&mut self, conversation: ConversationId, user: UserId, out: &mut Vec<Output>) {
-        self.end(|t| (t.conversation, t.user) == (conversation, user), out);
+        let everywhere = planted(Plant::MessageEndsAllTyping);
+        self.end(|t| t.user == user && (t.conversation == conversation || everywhere), out);
     }
 
     /// When `handle_timeout` has something to do.

@@ -43,9 +43,9 @@ pub struct TooManyWatches;
 
 struct Watch {
     watcher: UserId,
-    users: Vec<UserId>,
-    /// Those whom the lease is about.
-    granted: Vec<UserId>,
+    users: Box<[UserId]>,
+    /// Those whom the lease is about: the bit of each is its place in `users`.
+    granted: u64,
     /// When the lease ends.
     until: Time,
     asked_at: Time,
@@ -53,11 +53,40 @@ struct Watch {
     look_at: Time,
 }
 
+/// A set of users is one word.
+const _: () = assert!(MAX_WATCHED_AT_ONCE <= u64::BITS as usize);
+
+impl Watch {
+    fn are_granted(&self) -> Vec<UserId> {
+        self.of(self.granted)
+    }
+
+    fn of(&self, set: u64) -> Vec<UserId> {
+        let is_in = |(place, _): &(usize, &UserId)| set >> place & 1 == 1;
+        self.users.iter().enumerate().filter(is_in).map(|(_, user)| *user).collect()
+    }
+}
+
+/// There is one for each pair of a device and a user whom it watches.
 struct Watcher {
     connection: Connection,
     /// Watches of this connection that show the user.
     watches: u16,
-    told: Option<Presence>,
+    told: Told,
+}
+
+/// What a device has been told of a user, if it has been: in a word, of which the lowest bits are the state.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+struct Told(u64);
+
+impl Told {
+    fn of(presence: Presence) -> Told {
+        Told(presence.last_seen_ms << 2 | (1 + presence.state as u64))
+    }
+
+    fn is_nothing(self) -> bool {
+        self == Told::default()
+    }
 }
 
 #[derive(Default)]
@@ -119,8 +148,8 @@ impl Watches {
             return Err(TooManyWatches);
         }
         let wanted = self.end(connection, conversation, false);
-        let watch =
-            Watch { watcher, users, granted: Vec::new(), until: Time::ZERO, asked_at: now, look_at: Time::NEVER };
+        let users = users.into_boxed_slice();
+        let watch = Watch { watcher, users, granted: 0, until: Time::ZERO, asked_at: now, look_at: Time::NEVER };
         self.watches.insert((connection, conversation), watch);
         Ok((self.ask(connection, conversation, now), wanted))
     }
@@ -141,7 +170,7 @@ impl Watches {
         let key = (connection, conversation);
         let watch = self.watches.get_mut(&key).expect("the watch that is asked for is here");
         watch.asked_at = now;
-        let (watcher, users, until) = (watch.watcher, watch.users.clone(), watch.until);
+        let (watcher, users, until) = (watch.watcher, watch.users.to_vec(), watch.until);
         let again = now + WATCH_RETRY_AFTER;
         self.look_at(key, if until > now { again.min(until) } else { again });
         AskLease { connection, watcher, conversation, users, asked_at: now }
@@ -167,18 +196,19 @@ impl Watches {
             return self.end(connection, conversation, true);
         }
         watch.until = until;
-        let may = |user: &UserId| granted.contains(user);
-        let granted: Vec<UserId> = watch.users.iter().copied().filter(may).collect();
-        let before = std::mem::replace(&mut watch.granted, granted.clone());
+        let may = |(place, user): (usize, &UserId)| u64::from(granted.contains(user)) << place;
+        let granted = watch.users.iter().enumerate().map(may).fold(0, |set, bit| set | bit);
+        let before = std::mem::replace(&mut watch.granted, granted);
+        let (released, shown) = (watch.of(before & !granted), granted & !before);
+        let users: Vec<(usize, UserId)> = watch.users.iter().copied().enumerate().collect();
         let mut wanted = Wanted::default();
-        for user in before.iter().filter(|user| !granted.contains(user)) {
-            self.release(*user, connection, true, &mut wanted);
+        for user in released {
+            self.release(user, connection, true, &mut wanted);
         }
-        for user in granted.iter().filter(|user| !before.contains(user)) {
-            if !self.show(*user, connection, &mut wanted) {
+        for (place, user) in users.into_iter().filter(|(place, _)| shown >> place & 1 == 1) {
+            if !self.show(user, connection, &mut wanted) {
                 // There is no room for one more: the device is told nothing of them.
-                let watch = self.watches.get_mut(&key).expect("the watch is here");
-                watch.granted.retain(|other| other != user);
+                self.watches.get_mut(&key).expect("the watch is here").granted &= !(1 << place);
             }
         }
         self.look_at(key, asked_at + WATCH_LEASE / 2);
@@ -196,7 +226,7 @@ impl Watches {
         let watched = self.watched.entry(user).or_default();
         match watched.watchers.iter_mut().find(|watcher| watcher.connection == connection) {
             Some(watcher) => watcher.watches += 1,
-            None => watched.watchers.push(Watcher { connection, watches: 1, told: None }),
+            None => watched.watchers.push(Watcher { connection, watches: 1, told: Told::default() }),
         }
         if watched.known.is_some() {
             self.due.entry(connection).or_default().insert(user);
@@ -215,7 +245,7 @@ impl Watches {
         if watcher.watches > 0 {
             return;
         }
-        let was_told = watcher.told.is_some_and(|told| told.state != Seen::Unknown);
+        let was_told = !watcher.told.is_nothing() && watcher.told != Told::of(Presence::UNKNOWN);
         watched.watchers.swap_remove(place);
         let was_last = watched.watchers.is_empty();
         if told && was_told {
@@ -243,7 +273,7 @@ impl Watches {
         let mut wanted = Wanted::default();
         let Some(watch) = self.watches.remove(&(connection, conversation)) else { return wanted };
         self.looks.remove(&(watch.look_at, connection, conversation));
-        for user in watch.granted {
+        for user in watch.are_granted() {
             self.release(user, connection, told, &mut wanted);
         }
         wanted
@@ -272,9 +302,11 @@ impl Watches {
         {
             let watch =
                 self.watches.get_mut(&(connection, conversation)).expect("a look is at a watch that is here");
-            if watch.until <= now && !watch.granted.is_empty() {
+            if watch.until <= now && watch.granted != 0 {
                 lapsed += 1;
-                for user in std::mem::take(&mut watch.granted) {
+                let released = watch.are_granted();
+                watch.granted = 0;
+                for user in released {
                     self.release(user, connection, true, &mut wanted);
                 }
             }
@@ -352,9 +384,9 @@ impl Watches {
                 .and_then(|watched| watched.watchers.iter_mut().find(|watcher| watcher.connection == connection));
             match (watcher, known) {
                 (Some(watcher), Some(known))
-                    if watcher.told != Some(known) && !(is_stale && watcher.told.is_none()) =>
+                    if watcher.told != Told::of(known) && !(is_stale && watcher.told.is_nothing()) =>
                 {
-                    watcher.told = Some(known);
+                    watcher.told = Told::of(known);
                     told.push((user, known));
                 }
                 (Some(_), _) => {}

@@ -67,6 +67,16 @@ impl Sender {
     }
 }
 
+impl Sender {
+    /// Whether a disk knows of it what is known here. A connect count without a message of its own is in memory alone.
+    pub fn is_as_on_disk(&self, disk: Option<&Sender>) -> bool {
+        match disk {
+            Some(disk) => self.next_client_seq == disk.next_client_seq && self.recent == disk.recent,
+            None => self.recent.is_empty(),
+        }
+    }
+}
+
 /// Whose messages are numbered together: a device's.
 pub fn numbered_as(user: UserId, device: DeviceId) -> Who {
     (user, if planted(Plant::DedupByUserNotDevice) { DeviceId(user.0) } else { device })
@@ -138,6 +148,27 @@ impl Conversation {
     /// What is known of a device. Without `load_sender` before its first send nothing is.
     pub fn sender(&self, who: Who) -> Option<&Sender> {
         self.find(who).ok().map(|index| &self.senders[index])
+    }
+
+    /// For a planted bug: takes back what is staged, and forgets that members were part of it.
+    pub fn take_back_all_but_members(&mut self) {
+        (self.head, self.membership_staged, self.senders) = (self.durable, Seq::ZERO, Vec::new());
+    }
+
+    /// Those that have sent since it was loaded, in order.
+    pub fn senders(&self) -> &[Sender] {
+        &self.senders
+    }
+
+    /// What of it, if anything, is other than a disk has it. Of what is staged a disk knows nothing: that is no difference.
+    pub fn differs_from(&self, disk: &Conversation) -> Option<&'static str> {
+        let parts = [
+            ("its head", self.head == disk.head),
+            ("its members", self.membership == disk.membership),
+            ("whether it is a channel", self.regime == disk.regime),
+        ];
+        let first = parts.into_iter().find(|(_, same)| !same);
+        first.filter(|_| self.is_settled()).map(|(what, _)| what)
     }
 
     pub fn id(&self) -> ConversationId {

@@ -42,10 +42,11 @@ pub async fn run(gateway: Arc<Gateway>) {
         observer.stands(Level::DeviceNoticeBytes, bytes, bytes);
         let presences = &gateway.presences;
         if presences.are_kept() {
-            presence::handle_timeout(&gateway);
+            // Told first: what is asked for again now leaves at once, and is nothing that stays.
             let fills = presences.hosts.iter().map(|host| host.queue.take_fill());
             tell_fill(observer, Level::ToPresence, Level::ToPresenceBytes, fills);
             tell_fill(observer, Level::Leases, Level::LeaseBytes, presences.leases.iter().map(Queue::take_fill));
+            presence::handle_timeout(&gateway);
             let [watches, watched] = presences.watches().levels();
             observer.stands(Level::Watches, watches, watches);
             observer.stands(Level::Watched, watched, watched);

@@ -31,6 +31,7 @@ async fn listening(host: HostName) -> String {
         greetings: squall_protocol::limits::MAX_GREETINGS,
         open_storage: Some(Arc::new(|| Err(StorageError::WriterGone))),
         stop: crate::stop::Stop::default(),
+        inspect: Default::default(),
     };
     let cluster = Cluster::from_fn(|_| Vec::new());
     tokio::spawn(async move { serve(host, cluster, env).await });

@@ -70,6 +70,17 @@ impl Cache {
         self.slots.get(&id).map(|slot| &slot.conversation)
     }
 
+    /// All that are in memory, in no order.
+    pub fn all(&self) -> impl Iterator<Item = &Conversation> {
+        self.slots.values().map(|slot| &slot.conversation)
+    }
+
+    /// For a planted bug: takes back what is staged, instead of forgetting it all.
+    pub fn take_back(mut self) -> Self {
+        self.slots.values_mut().for_each(|slot| slot.conversation.take_back_all_but_members());
+        self
+    }
+
     pub fn peek_mut(&mut self, id: ConversationId) -> Option<&mut Conversation> {
         self.slots.get_mut(&id).map(|slot| &mut slot.conversation)
     }

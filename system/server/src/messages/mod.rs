@@ -12,6 +12,7 @@ mod dispatch;
 mod dispatcher;
 mod fences;
 mod followers;
+mod inspect;
 mod notices;
 mod pages;
 pub mod readers;
@@ -26,6 +27,7 @@ mod tests;
 mod watching;
 
 use crate::clock::Clock;
+use crate::inspect::Inspect;
 use crate::links::services::messages::messages_server::{Messages, MessagesServer};
 use crate::links::{Dialler, Replies, guarded, incoming, serve_grpc};
 use crate::net::Listener;
@@ -58,6 +60,7 @@ pub struct Parts {
     pub observer: Arc<dyn Observer>,
     pub tasks: Tasks,
     pub stop: Stop,
+    pub inspect: Inspect,
 }
 
 #[tonic::async_trait]
@@ -120,6 +123,10 @@ pub async fn run(parts: Parts) -> Result<(), tonic::transport::Error> {
         parts.observer,
         parts.tasks,
     ));
+    let looked_at = Arc::downgrade(&shard);
+    parts
+        .inspect
+        .answer_with(move || looked_at.upgrade().map(|shard| inspect::inspect(&shard)).unwrap_or_default());
     shard.tasks.spawn(Task::Chore("commits"), commit::run(Arc::clone(&shard)));
     dispatch::start(&shard, &parts.dialler, parts.registries, parts.buses);
     let observer = Arc::clone(&shard.observer);

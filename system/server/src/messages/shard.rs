@@ -17,6 +17,7 @@ use crate::observer::{Observer, Point};
 use crate::storage::{Counted, OpenStorage, Storage, StorageError};
 use crate::tasks::Tasks;
 use squall_core::messages::{Planner, Position};
+use squall_core::plant::{Plant, planted};
 use squall_core::rate::{Growth, UserLimits};
 use squall_protocol::ids::rendezvous;
 use squall_protocol::{ConversationId, limits};
@@ -131,7 +132,10 @@ impl Shard {
     /// Drops all memory, opens the disk, and begins to plan anew what it holds beyond the dispatch watermark.
     pub fn recover(&self) -> Result<(), StorageError> {
         let registries = self.dispatcher.registries.len();
-        *self.state() = ShardState::empty(registries);
+        let mut forgotten = std::mem::replace(&mut *self.state(), ShardState::empty(registries));
+        if planted(Plant::MembersOutliveFailedCommit) {
+            self.state().cache = std::mem::take(&mut forgotten.cache).take_back();
+        }
         self.dispatcher.forget();
         self.observer.passed(&Point::Recovering);
         let storage = self.open()?;

@@ -310,6 +310,9 @@ impl ClientSession {
     pub fn handle_connected(&mut self, token: Token, now: Time, out: &mut Vec<Output>) {
         self.phase = Phase::Greeting { since: now };
         let (connect_count, invisible) = (self.connect_count(), self.is_invisible());
+        if let Some(aside) = &mut self.aside {
+            aside.watching.said_invisible = invisible;
+        }
         out.push(Output::Transmit(ClientFrame::Hello { token, connect_count, invisible }));
     }
 
@@ -432,7 +435,9 @@ impl ClientSession {
 
     fn handle_welcome(&mut self, expires_in_ms: u64, now: Time, out: &mut Vec<Output>) {
         self.welcomed = now;
-        self.refusals = 0;
+        if !planted(Plant::RefusalsAddUp) {
+            self.refusals = 0;
+        }
         self.token_counts_for(expires_in_ms, now);
         self.phase =
             Phase::Online { next_ping: now + self.heartbeat_interval(), ping_sent: MaybeTime::NONE, heard: now };
@@ -446,6 +451,7 @@ impl ClientSession {
             book.handle_connected();
         }
         self.say_read(now, out);
+        self.say_whether_it_hides(out);
         self.watch_again(out);
     }
 

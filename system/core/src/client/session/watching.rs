@@ -4,19 +4,21 @@
 //! `core/tests/presence.rs`.
 
 use super::{ClientSession, Output};
+use crate::few::Few;
 use squall_protocol::{ClientFrame, ConversationId, UserId};
-use std::collections::BTreeMap;
 
 /// Whom a device watches, and whether it hides.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Watching {
-    watches: BTreeMap<ConversationId, Vec<UserId>>,
+    watches: Few<ConversationId, Box<[UserId]>>,
     pub invisible: bool,
+    /// What its gateway has been told of that on this connection.
+    pub said_invisible: bool,
 }
 
 impl Watching {
     pub fn is_empty(&self) -> bool {
-        self.watches.is_empty() && !self.invisible
+        self.watches.is_empty() && !self.invisible && !self.said_invisible
     }
 }
 
@@ -31,14 +33,13 @@ impl ClientSession {
         if self.is_online() {
             out.push(Output::Transmit(ClientFrame::Watch { conversation, users: users.clone() }));
         }
-        self.watching_mut().watches.insert(conversation, users);
+        self.watching_mut().watches.insert(conversation, users.into_boxed_slice());
     }
 
     /// The person looks at a conversation's members no more.
     pub fn unwatch(&mut self, conversation: ConversationId, out: &mut Vec<Output>) {
-        let known =
-            self.aside.as_mut().is_some_and(|aside| aside.watching.watches.remove(&conversation).is_some());
-        if known && self.is_online() {
+        let was_watched = self.aside.as_mut().is_some_and(|aside| aside.watching.watches.remove(conversation));
+        if was_watched && self.is_online() {
             out.push(Output::Transmit(ClientFrame::Unwatch { conversation }));
         }
     }
@@ -50,6 +51,15 @@ impl ClientSession {
         }
         self.watching_mut().invisible = on;
         if self.is_online() {
+            self.say_whether_it_hides(out);
+        }
+    }
+
+    /// Says so if the gateway has been told otherwise: by the greeting, while whose answer was on its way the person has changed it.
+    pub(super) fn say_whether_it_hides(&mut self, out: &mut Vec<Output>) {
+        let Some(aside) = &mut self.aside else { return };
+        let on = aside.watching.invisible;
+        if std::mem::replace(&mut aside.watching.said_invisible, on) != on {
             out.push(Output::Transmit(ClientFrame::Invisible { on }));
         }
     }
@@ -60,8 +70,8 @@ impl ClientSession {
 
     /// Conversations whose members the person looks at.
     pub fn watched(&self) -> impl Iterator<Item = (ConversationId, &[UserId])> {
-        let watches = self.aside.iter().flat_map(|aside| &aside.watching.watches);
-        watches.map(|(conversation, users)| (*conversation, users.as_slice()))
+        let watches = self.aside.iter().flat_map(|aside| aside.watching.watches.iter());
+        watches.map(|(conversation, users)| (conversation, &**users))
     }
 
     /// Says again what the person looks at.

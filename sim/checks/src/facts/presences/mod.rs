@@ -5,15 +5,21 @@
 //! it may not be. A watcher is judged by the watches of their connection, by the members of these conversations as anybody has witnessed
 //! them, and by the faults between everybody concerned: nothing is said while one lasts, nor for [`HEAL`] after it.
 //!
-//! Memory: nothing where nobody watches; else a row for each connection that watches, each user, and each (watcher, user).
+//! Memory: nothing where nobody watches; else a row for each device and each user who has part in it, and [`watches`] and [`members`].
+//! Users and devices go by rows of their own, four bytes each.
+
+mod members;
+mod watches;
 
 use super::promptness::Promptness;
 use crate::Config;
+use members::Members;
 use rustc_hash::{FxHashMap, FxHashSet};
 use squall_history::{What, Word};
 use squall_protocol::ids::rendezvous;
 use squall_protocol::{ClientMsgId, ConversationId, DeviceId, UserId, limits};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use watches::{Shown, Watches};
 
 const SECOND: u64 = 1_000_000;
 /// What a change may take to be shown beside what the last mile adds, in µs: nobody is told of one user twice within a second; and
@@ -79,63 +85,57 @@ enum State {
 
 #[derive(Debug)]
 struct User {
-    devices: Vec<DeviceId>,
+    id: UserId,
+    /// By their rows, like those who watch.
+    devices: Vec<u32>,
     state: State,
     since: u64,
     /// When the user was last seen, if that is known.
     seen_until: Option<u64>,
+    /// A device of theirs is connected that does not hide.
+    has_open: bool,
+    /// Until when one was, for however short, if none is: nobody is told that they were last there later.
+    visible_until: u64,
     /// By how much the server may take that to be earlier: whoever is put away says so, a lost connection is noticed by its silence.
     noticed_within: u64,
     /// From when on they are to be shown online, and from when on offline; never, where that is far away.
     online_from: u64,
     offline_from: u64,
-    watchers: BTreeSet<DeviceId>,
+    watchers: Vec<u32>,
 }
 
-impl Default for User {
+impl User {
     /// Nobody has seen them yet.
-    fn default() -> Self {
+    fn new(id: UserId) -> Self {
         User {
+            id,
             devices: Vec::new(),
             state: State::Away,
             since: 0,
             seen_until: None,
+            has_open: false,
+            visible_until: 0,
             noticed_within: 0,
             online_from: u64::MAX,
             offline_from: 0,
-            watchers: BTreeSet::new(),
+            watchers: Vec::new(),
         }
     }
 }
 
 #[derive(Debug)]
 struct Device {
-    user: UserId,
+    id: DeviceId,
+    /// Its user's row.
+    user: u32,
     is_connected: bool,
+    is_invisible: bool,
     /// Of its latest connection.
     gateway: u16,
-    is_invisible: bool,
-    slow_until: u64,
+    /// In the facts.
     row: u32,
-    /// Whom it watches in which conversation, since when.
-    watches: BTreeMap<ConversationId, (Vec<UserId>, u64)>,
-    /// Watches of this connection that have ended: what was on its way then still comes.
-    ended: Vec<(Vec<UserId>, u64)>,
-    shown: FxHashMap<UserId, Word>,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Member {
-    seq: u64,
-    joined: u64,
-    left: Option<u64>,
-}
-
-#[derive(Debug)]
-struct Change {
-    conversation: ConversationId,
-    added: Vec<UserId>,
-    taken: Vec<UserId>,
+    slow_until: u64,
+    watches: Watches,
 }
 
 /// All that is known of it.
@@ -147,14 +147,16 @@ pub(crate) struct Presences {
     late: u64,
     noticed: u64,
     epoch_ms: u64,
-    users: FxHashMap<UserId, User>,
-    devices: FxHashMap<DeviceId, Device>,
-    members: FxHashMap<(ConversationId, UserId), Member>,
-    changes: FxHashMap<ClientMsgId, Change>,
+    user_rows: FxHashMap<UserId, u32>,
+    users: Vec<User>,
+    device_rows: FxHashMap<DeviceId, u32>,
+    devices: Vec<Device>,
+    members: Members,
     blocked: FxHashSet<ConversationId>,
     /// Users whose own attacks make their devices nobody's business.
     insiders: FxHashSet<UserId>,
-    dues: BTreeSet<(u64, DeviceId, UserId)>,
+    /// When a device is to be looked at for what it shows of a user.
+    dues: BTreeSet<(u64, u32, u32)>,
     /// Shown online though nobody knows that they are: the server hears of a connection a little before its device does.
     early: Vec<MisledOne>,
     pub wrongs: Vec<MisledOne>,
@@ -190,22 +192,33 @@ impl Presences {
         }
     }
 
-    fn device(&mut self, device: DeviceId, user: UserId, row: u32) -> &mut Device {
-        let theirs = &mut self.users.entry(user).or_default().devices;
-        if !theirs.contains(&device) {
-            theirs.push(device);
-        }
-        self.devices.entry(device).or_insert_with(|| Device {
-            user,
-            is_connected: false,
-            gateway: 0,
-            is_invisible: false,
-            slow_until: 0,
-            row,
-            watches: BTreeMap::new(),
-            ended: Vec::new(),
-            shown: FxHashMap::default(),
-        })
+    fn user(&mut self, id: UserId) -> u32 {
+        user_row(&mut self.user_rows, &mut self.users, id)
+    }
+
+    fn device(&mut self, id: DeviceId, user: UserId, row: u32) -> &mut Device {
+        let place = match self.device_rows.get(&id) {
+            Some(place) => *place,
+            None => {
+                let (user, place) = (self.user(user), self.devices.len() as u32);
+                self.device_rows.insert(id, place);
+                let watches = Watches::default();
+                let (is_connected, is_invisible, gateway, slow_until) = (false, false, 0, 0);
+                self.devices.push(Device {
+                    id,
+                    user,
+                    is_connected,
+                    is_invisible,
+                    gateway,
+                    row,
+                    slow_until,
+                    watches,
+                });
+                self.users[user as usize].devices.push(place);
+                place
+            }
+        };
+        &mut self.devices[place as usize]
     }
 
     pub fn handle_connected(&mut self, device: DeviceId, user: UserId, row: u32, gateway: u16, now: u64) {
@@ -213,25 +226,24 @@ impl Presences {
         if !self.is_on() {
             return;
         }
-        self.early.retain(|early| early.user != user);
         let device = self.device(device, user, row);
         (device.is_connected, device.gateway) = (true, gateway);
-        self.settle(user, now, 0);
+        let explains = !device.is_invisible;
+        let row = device.user;
+        if explains {
+            self.early.retain(|early| early.user != user);
+        }
+        self.settle(row, now, 0);
     }
 
     /// `by_choice`: it was put away, and told its gateway.
     pub fn handle_disconnected(&mut self, device: DeviceId, by_choice: bool, now: u64) {
-        let Some(row) = self.devices.get_mut(&device) else { return };
-        row.is_connected = false;
-        row.ended.clear();
-        row.shown.clear();
-        let user = row.user;
-        let watched: BTreeSet<UserId> =
-            std::mem::take(&mut row.watches).into_values().flat_map(|(users, _)| users).collect();
-        for watched in watched {
-            if let Some(watched) = self.users.get_mut(&watched) {
-                watched.watchers.remove(&device);
-            }
+        let Some(place) = self.device_rows.get(&device).copied() else { return };
+        let device = &mut self.devices[place as usize];
+        device.is_connected = false;
+        let user = device.user;
+        for watched in device.watches.take() {
+            self.users[watched as usize].watchers.retain(|watcher| *watcher != place);
         }
         let silence = self.config.as_ref().map_or(0, |config| if by_choice { 0 } else { config.ttl_us });
         self.settle(user, now, silence);
@@ -241,7 +253,9 @@ impl Presences {
         if !self.is_on() {
             return;
         }
-        self.device(device, user, row).is_invisible = on;
+        let device = self.device(device, user, row);
+        device.is_invisible = on;
+        let user = device.user;
         self.settle(user, now, 0);
     }
 
@@ -250,23 +264,28 @@ impl Presences {
     }
 
     pub fn handle_slowed(&mut self, device: DeviceId, until: u64) {
-        if let Some(device) = self.devices.get_mut(&device) {
+        if let Some(place) = self.device_rows.get(&device) {
+            let device = &mut self.devices[*place as usize];
             device.slow_until = device.slow_until.max(until);
         }
     }
 
     /// A device of a user has done something: what follows for whoever watches them. `silence`: how long the server may take to learn that a
     /// connection is gone, in µs.
-    fn settle(&mut self, id: UserId, now: u64, silence: u64) {
+    fn settle(&mut self, id: u32, now: u64, silence: u64) {
         let Some(config) = &self.config else { return };
         let (slack, gone, noticed) = (self.slack(), silence + config.grace_us, self.noticed);
-        let Some(user) = self.users.get_mut(&id) else { return };
-        let connected =
-            user.devices.iter().filter_map(|device| self.devices.get(device)).filter(|d| d.is_connected);
-        let (mut any, mut hidden) = (false, false);
+        let user = &mut self.users[id as usize];
+        let connected = user.devices.iter().map(|place| &self.devices[*place as usize]).filter(|d| d.is_connected);
+        let (mut any, mut hidden, mut open) = (false, false, false);
         for device in connected {
             any = true;
             hidden |= device.is_invisible;
+            open |= !device.is_invisible;
+        }
+        // One device that goes and another that comes may be heard in the other order.
+        if std::mem::replace(&mut user.has_open, open) || open {
+            user.visible_until = now;
         }
         let state = match (any, hidden) {
             (false, _) => State::Away,
@@ -302,8 +321,7 @@ impl Presences {
             }
         }
         let due = user.online_from.min(user.offline_from).max(now);
-        let watchers: Vec<DeviceId> = user.watchers.iter().copied().collect();
-        self.dues.extend(watchers.into_iter().map(|watcher| (due, watcher, id)));
+        self.dues.extend(user.watchers.iter().map(|watcher| (due, *watcher, id)));
     }
 
     /// A device watches these in a conversation, in place of whom it has watched there.
@@ -319,24 +337,19 @@ impl Presences {
             return;
         }
         let slack = self.slack();
+        let users: Vec<u32> = users.iter().map(|user| self.user(*user)).collect();
         let watcher = self.device(device, user, row);
-        if let Some((before, _)) = watcher.watches.remove(&conversation) {
-            watcher.ended.push((before, now));
+        let gone = watcher.watches.handle_watch(conversation, &users, (now, now.saturating_sub(slack)));
+        let place = self.device_rows[&device];
+        for user in gone {
+            self.users[user as usize].watchers.retain(|watcher| *watcher != place);
         }
-        if !users.is_empty() {
-            watcher.watches.insert(conversation, (users.to_vec(), now));
-        }
-        let watched: BTreeSet<UserId> = watcher.watches.values().flat_map(|(users, _)| users).copied().collect();
-        watcher.shown.retain(|user, _| watched.contains(user));
-        let ended: Vec<UserId> = watcher.ended.iter().flat_map(|(users, _)| users).copied().collect();
-        for user in ended.into_iter().filter(|user| !watched.contains(user)) {
-            if let Some(user) = self.users.get_mut(&user) {
-                user.watchers.remove(&device);
+        for user in users {
+            let watchers = &mut self.users[user as usize].watchers;
+            if !watchers.contains(&place) {
+                watchers.push(place);
             }
-        }
-        for id in users {
-            self.users.entry(*id).or_default().watchers.insert(device);
-            self.dues.insert((now + slack, device, *id));
+            self.dues.insert((now + slack, place, user));
         }
     }
 
@@ -354,42 +367,13 @@ impl Presences {
         if matches!(what, What::Blocked(_)) {
             self.blocked.insert(conversation);
         }
-        let mut added: Vec<UserId> = what.added(named).collect();
-        if what.is_creation() {
-            added.extend(named);
-        }
-        let taken: Vec<UserId> = what.taken(author, named).collect();
-        if !added.is_empty() || !taken.is_empty() {
-            self.changes.insert(id, Change { conversation, added, taken });
-        }
+        let Presences { members, user_rows, users, .. } = self;
+        members.handle_send(id, (conversation, author), what, named, |user| user_row(user_rows, users, user));
     }
 
     /// An entry stands at this place, as somebody has seen.
     pub fn handle_entry(&mut self, id: ClientMsgId, seq: u64, now: u64) {
-        let Some(Change { conversation, added, taken }) = self.changes.get(&id) else { return };
-        for user in added {
-            let member = self.members.entry((*conversation, *user)).or_default();
-            if seq > member.seq {
-                *member = Member { seq, joined: now, left: None };
-            }
-        }
-        for user in taken {
-            let member = self.members.entry((*conversation, *user)).or_default();
-            if seq > member.seq {
-                (member.seq, member.left) = (seq, Some(now));
-            }
-        }
-    }
-
-    /// Since when a user is no member of a conversation any more; `None`: they are one, or nobody has seen that they are not.
-    fn left(&self, conversation: ConversationId, user: UserId) -> Option<u64> {
-        self.members.get(&(conversation, user)).and_then(|member| member.left)
-    }
-
-    /// Whether a user is surely a member, and has been since.
-    fn is_member_since(&self, conversation: ConversationId, user: UserId, then: u64) -> bool {
-        let known = self.members.get(&(conversation, user));
-        known.is_some_and(|member| member.left.is_none() && member.joined <= then)
+        self.members.handle_entry(id, seq, now);
     }
 
     /// Whether something harmed, within a time, whoever is concerned with what a watcher is shown of a user. `but_host`: what befalls the user's
@@ -397,12 +381,13 @@ impl Presences {
     fn harmed(
         &self,
         harms: &Promptness,
-        (watcher, user): (DeviceId, UserId),
+        (watcher, user): (u32, u32),
         (from, now): (u64, u64),
         but_host: bool,
     ) -> bool {
         let Some(config) = &self.config else { return true };
-        let Some(device) = self.devices.get(&watcher) else { return true };
+        let device = &self.devices[watcher as usize];
+        let user = &self.users[user as usize];
         // A host that has just started is as one that has lost its memory, and of that no more is excused.
         if now < HEAL && !but_host {
             return true;
@@ -415,20 +400,19 @@ impl Presences {
             count => hosts.get(rendezvous(key, count as u32) as usize).copied(),
         };
         let spared = if but_host { &config.hosts[..] } else { &[] };
-        let mut way = vec![gateway(device.gateway), of(&config.hosts, user.0)];
-        way.extend(device.watches.keys().map(|conversation| of(&self.shards, conversation.spread())));
-        for other in self.users.get(&user).into_iter().flat_map(|user| &user.devices) {
-            if let Some(other) = self.devices.get(other) {
-                rows.push(other.row);
-                way.push(gateway(other.gateway));
-                slow = slow.max(other.slow_until);
-            }
+        let mut way = vec![gateway(device.gateway), of(&config.hosts, user.id.0)];
+        way.extend(device.watches.conversations().map(|conversation| of(&self.shards, conversation.spread())));
+        for other in user.devices.iter().map(|place| &self.devices[*place as usize]) {
+            rows.push(other.row);
+            way.push(gateway(other.gateway));
+            slow = slow.max(other.slow_until);
         }
         slow + self.slack() >= now || harms.harms_within(&way, &rows, (from, now), spared)
     }
 
-    fn is_nobodys_business(&self, device: &Device, user: UserId) -> bool {
-        self.insiders.contains(&device.user) || self.insiders.contains(&user)
+    fn is_nobodys_business(&self, device: &Device, user: u32) -> bool {
+        let is = |user: u32| self.insiders.contains(&self.users[user as usize].id);
+        !self.insiders.is_empty() && (is(device.user) || is(user))
     }
 
     /// A device shows how it stands with somebody.
@@ -442,7 +426,7 @@ impl Presences {
     ) {
         self.told += 1;
         let Some(config) = &self.config else { return };
-        let Some(watcher) = self.devices.get_mut(&device) else {
+        let Some(place) = self.device_rows.get(&device).copied() else {
             // Nobody whose device has ever been welcomed.
             if state != "unknown" {
                 self.wrong(now, device, user, Misled::NotTheirs { since: 0 });
@@ -451,34 +435,31 @@ impl Presences {
         };
         let (slack, late) = (SLACK + self.late, self.late);
         let (is_timely, grace) = (config.is_timely, config.grace_us);
-        let was_told = watcher.ended.iter().any(|(users, at)| users.contains(&user) && now <= at + slack);
-        let watched: Vec<ConversationId> = watcher
-            .watches
-            .iter()
-            .filter(|(_, (users, _))| users.contains(&user))
-            .map(|(conversation, _)| *conversation)
-            .collect();
-        watcher.shown.insert(user, state);
-        let watcher = &self.devices[&device];
+        let (id, user) = (user, self.user(user));
+        self.devices[place as usize].watches.show(user, Shown::of(state));
+        let watcher = &self.devices[place as usize];
         if state == "unknown" || self.is_nobodys_business(watcher, user) {
             return;
         }
         self.judged += 1;
         // Whoever has left may be told for as long as the lease lasts.
         let own = watcher.user;
-        let last_left = |conversation: &ConversationId| {
-            let gone = [own, user].into_iter().filter_map(|member| self.left(*conversation, member)).min();
+        let last_left = |conversation: ConversationId| {
+            let gone = [own, user].into_iter().filter_map(|member| self.members.left(conversation, member)).min();
             gone.filter(|gone| now > gone + LEASE + slack)
         };
-        let gone: Vec<Option<u64>> = watched.iter().map(last_left).collect();
+        let gone: Vec<Option<u64>> =
+            watcher.watches.of(user).map(|(conversation, _)| last_left(conversation)).collect();
+        let was_told = watcher.watches.ended_since(user, now.saturating_sub(slack));
         if !was_told && gone.iter().all(Option::is_some) {
             let since = gone.into_iter().flatten().max().unwrap_or(0);
-            return self.wrong(now, device, user, Misled::NotTheirs { since });
+            return self.wrong(now, device, id, Misled::NotTheirs { since });
         }
-        let Some(truth) = self.users.get(&user) else { return };
+        let truth = &self.users[user as usize];
         let (kind, since, seen_until) = (truth.state, truth.since, truth.seen_until);
         let (online_from, offline_from) = (truth.online_from, truth.offline_from);
-        let noticed = truth.noticed_within;
+        let (noticed, visible_until) =
+            (truth.noticed_within, if truth.has_open { now } else { truth.visible_until });
         // What is told by then is about this absence, and not about one before it.
         let is_settled = now + late + 2 * SECOND >= since + if kind == State::Away { grace } else { slack };
         let misled = match state {
@@ -494,11 +475,13 @@ impl Presences {
             {
                 Some(Misled::Flapped { since })
             }
-            "offline" if kind != State::Seen && last_seen_ms > 0 && self.epoch_ms > 0 && is_settled => {
+            "offline" if kind != State::Seen && last_seen_ms > 0 && self.epoch_ms > 0 => {
                 let told = last_seen_ms.saturating_sub(self.epoch_ms) * 1_000;
+                // Whoever has never been seen for sure may have been for a moment; never since they were last seen at all.
                 let seen = seen_until.unwrap_or(0);
-                let is_so = told + noticed + slack >= seen && told <= seen + slack;
-                (!is_so && seen_until.is_some()).then_some(Misled::LastSeen { seen, told })
+                let is_old = is_settled && told + noticed + slack < seen;
+                let is_new = told > visible_until + slack;
+                (is_old || is_new).then_some(Misled::LastSeen { seen: seen_until.unwrap_or(visible_until), told })
             }
             _ => None,
         };
@@ -513,14 +496,14 @@ impl Presences {
             Misled::LastSeen { seen, .. } => seen.saturating_sub(self.noticed + HEAL),
             _ => now.saturating_sub(HEAL).min(since),
         };
-        if self.harmed(harms, (device, user), (from, now), but_host) {
+        if self.harmed(harms, (place, user), (from, now), but_host) {
             return;
         }
         match misled {
             Misled::FalselyOnline { hidden: false, .. } if self.early.len() < MAX_WRONGS => {
-                self.early.push(MisledOne { t: now, device, user, misled });
+                self.early.push(MisledOne { t: now, device, user: id, misled });
             }
-            _ => self.wrong(now, device, user, misled),
+            _ => self.wrong(now, device, id, misled),
         }
     }
 
@@ -528,7 +511,8 @@ impl Presences {
     pub fn look(&mut self, harms: &Promptness, now: u64) {
         while let Some(early) = self.early.first().copied().filter(|early| early.t + CONNECTING <= now) {
             self.early.remove(0);
-            if !self.harmed(harms, (early.device, early.user), (early.t.saturating_sub(HEAL), now), false) {
+            let pair = (self.device_rows[&early.device], self.user_rows[&early.user]);
+            if !self.harmed(harms, pair, (early.t.saturating_sub(HEAL), now), false) {
                 self.wrong(early.t, early.device, early.user, early.misled);
             }
         }
@@ -538,32 +522,26 @@ impl Presences {
         }
     }
 
-    fn look_at(&mut self, harms: &Promptness, device: DeviceId, id: UserId, now: u64) {
-        let (Some(config), Some(watcher), Some(user)) =
-            (&self.config, self.devices.get(&device), self.users.get(&id))
-        else {
-            return;
-        };
+    fn look_at(&mut self, harms: &Promptness, device: u32, id: u32, now: u64) {
+        let Some(config) = &self.config else { return };
+        let (watcher, user) = (&self.devices[device as usize], &self.users[id as usize]);
         if !config.is_timely || !watcher.is_connected || self.is_nobodys_business(watcher, id) {
             return;
         }
         // Of watches that have been there for long, one is enough, in a conversation in which both surely are.
         let slack = self.slack();
-        let shows = watcher.watches.iter().any(|(conversation, (users, since))| {
-            let both = |then| {
-                self.is_member_since(*conversation, watcher.user, then)
-                    && self.is_member_since(*conversation, id, then)
-            };
-            users.contains(&id) && since + slack <= now && !self.blocked.contains(conversation) && both(*since)
+        let shows = watcher.watches.of(id).any(|(conversation, since)| {
+            let is_in = |user: u32| self.members.is_member_since(conversation, user, since);
+            since + slack <= now && !self.blocked.contains(&conversation) && is_in(watcher.user) && is_in(id)
         });
         if !shows {
             return;
         }
-        let misled = match watcher.shown.get(&id).copied() {
-            shown if now >= user.online_from && shown != Some("online") => {
+        let misled = match watcher.watches.shown(id) {
+            shown if now >= user.online_from && shown != Shown::Online => {
                 Misled::NotShownOnline { since: user.since }
             }
-            shown if now >= user.offline_from && shown != Some("offline") => Misled::NotShownOffline {
+            shown if now >= user.offline_from && shown != Shown::Offline => Misled::NotShownOffline {
                 since: user.seen_until.unwrap_or(0),
                 hidden: user.state == State::Hidden,
             },
@@ -578,7 +556,16 @@ impl Presences {
             self.dues.insert((now + LOOK_AGAIN, device, id));
         } else {
             self.judged += 1;
-            self.wrong(now, device, id, misled);
+            let (device, user) = (watcher.id, user.id);
+            self.wrong(now, device, user, misled);
         }
     }
+}
+
+/// The row of a user, who gets one now if they have none.
+fn user_row(rows: &mut FxHashMap<UserId, u32>, users: &mut Vec<User>, id: UserId) -> u32 {
+    *rows.entry(id).or_insert_with(|| {
+        users.push(User::new(id));
+        users.len() as u32 - 1
+    })
 }

@@ -1,0 +1,30 @@
+//! Compares what a shard has in memory with what its disk says.
+
+use super::shard::Shard;
+use crate::inspect::{Differs, Inspected};
+
+/// All conversations in memory that have nothing staged. Nothing while the disk is not open, or while anything waits to be written.
+pub fn inspect(shard: &Shard) -> Inspected {
+    let state = shard.state();
+    let mut found = Inspected::default();
+    let Some(storage) = state.storage.as_deref().filter(|_| state.is_settled()) else { return found };
+    for log in state.cache.all() {
+        let Ok(Some(disk)) = storage.conversation(log.id()) else {
+            // What no entry has created is nowhere; what cannot be read is another check's.
+            continue;
+        };
+        found.compared += 1;
+        let senders = || {
+            log.senders().iter().find_map(|sender| {
+                let differs = match storage.sender(log.id(), sender.who) {
+                    Ok(on_disk) => !sender.is_as_on_disk(on_disk.as_ref()),
+                    Err(_) => false,
+                };
+                differs.then_some("a device that has sent")
+            })
+        };
+        let differs = log.differs_from(&disk).or_else(senders);
+        found.differ.extend(differs.map(|what| Differs { conversation: log.id(), what }));
+    }
+    found
+}
