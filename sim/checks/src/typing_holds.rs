@@ -58,7 +58,8 @@ fn violation(wrong: &WrongTyping, facts: &Facts) -> Violation {
             "At {at:.1} s device {device} still showed user {author} as writing in conversation {conversation}, whose message it had displayed."
         ),
     };
-    Violation { t, device: Some(device), conversation: Some(conversation), ..facts.at_large(NAME, message) }
+    let (device, user, conversation) = (Some(device), Some(author), Some(conversation));
+    Violation { t, device, user, conversation, ..facts.at_large(NAME, message) }
 }
 
 #[cfg(test)]

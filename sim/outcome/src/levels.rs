@@ -38,6 +38,7 @@ pub fn service_level_check(levels: &[ServiceLevelRecord], t: u64) -> CheckRecord
         seq: None,
         client_msg_id: None,
         device: None,
+        user: None,
         level: None,
         message: format!(
             "{} p{} is {:.1} ms, over the scenario's {:.1} ms",

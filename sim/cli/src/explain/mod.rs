@@ -192,6 +192,7 @@ fn tell(asked: &Asked, story: &Story) -> Result<Told, String> {
         seq: None,
         message,
         device,
+        user: None,
         level: None,
     };
     let (title, subject) = match asked {

@@ -273,6 +273,7 @@ pub fn judge(
             seq: None,
             client_msg_id: None,
             device: None,
+            user: None,
             level: None,
             message,
         }),
