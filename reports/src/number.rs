@@ -24,6 +24,20 @@ pub(crate) fn milliseconds(ms: f64) -> String {
     }
 }
 
+/// Places beyond which two figures are the same to a person.
+const MOST_PLACES: usize = 6;
+
+/// Milliseconds that were found and their bound, with as many places as it takes for them to differ where they do: `90.04` and `90.00`.
+pub fn told_apart(found_ms: f64, bound_ms: f64) -> (String, String) {
+    let (found, bound) = (milliseconds(found_ms), milliseconds(bound_ms));
+    if found != bound || found_ms == bound_ms || !found_ms.is_finite() || !bound_ms.is_finite() {
+        return (found, bound);
+    }
+    let with = |places: usize| (format!("{found_ms:.places$}"), format!("{bound_ms:.places$}"));
+    let apart = (1..=MOST_PLACES).map(with).find(|(found, bound)| found != bound);
+    apart.unwrap_or((found, bound))
+}
+
 /// A time of a run, in seconds: `12.340 s`.
 pub(crate) fn seconds(ms: u64) -> String {
     format!("{}.{:03} s", grouped(ms / 1_000), ms % 1_000)
@@ -57,6 +71,11 @@ mod tests {
             [0.0, 0.4123, 3.414, 41.23, 1_204.4, f64::NAN].map(milliseconds),
             ["0.000", "0.412", "3.41", "41.2", "1,204", "-"]
         );
+        let apart = |found, bound| told_apart(found, bound);
+        assert_eq!(apart(90.04, 90.0), ("90.04".to_owned(), "90.00".to_owned()));
+        assert_eq!(apart(250.2, 250.0), ("250.2".to_owned(), "250.0".to_owned()));
+        assert_eq!(apart(91.0, 90.0), ("91.0".to_owned(), "90.0".to_owned()));
+        assert_eq!(apart(90.0, 90.0), ("90.0".to_owned(), "90.0".to_owned()));
         assert_eq!([0, 12_340, 3_600_001].map(seconds), ["0.000 s", "12.340 s", "3,600.001 s"]);
         assert_eq!([0, 812, 14_541, 2_214_592_512].map(bytes), ["0 B", "812 B", "14.2 KiB", "2.06 GiB"]);
     }

@@ -298,6 +298,9 @@ pub struct FirstViolation {
     pub seq: Option<u64>,
     pub client_msg_id: Option<String>,
     pub device: Option<String>,
+    /// Of whom it was told something: who is shown as online or writing, or whose receipt it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// What of a host was too full, for what is about no conversation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<LevelRecord>,

@@ -2,7 +2,7 @@
 //!
 //! Plain ASCII but for what a scenario names otherwise; control characters never reach the terminal.
 
-use crate::number::{bytes, grouped, milliseconds, seconds};
+use crate::number::{bytes, grouped, milliseconds, seconds, told_apart};
 use crate::record::{
     FaultRecord, LoadRecord, PhaseRecord, RunRecord, ServiceLevelRecord, Verdict, WorkRecord, ratio,
 };
@@ -150,7 +150,7 @@ fn service_levels(out: &mut String, run: &RunRecord) {
             format!("p{}", level.percentile),
             level.verdict.name().to_owned(),
             found(level),
-            milliseconds(level.at_most_ms),
+            bound(level),
         ]);
     }
     table.write(out, |_, _, cell| cell);
@@ -159,7 +159,12 @@ fn service_levels(out: &mut String, run: &RunRecord) {
 
 /// What was found, or that there was nothing to find.
 pub(crate) fn found(level: &ServiceLevelRecord) -> String {
-    if level.count == 0 { "nothing".to_owned() } else { milliseconds(level.found_ms) }
+    if level.count == 0 { "nothing".to_owned() } else { told_apart(level.found_ms, level.at_most_ms).0 }
+}
+
+/// What it may be at most.
+pub(crate) fn bound(level: &ServiceLevelRecord) -> String {
+    if level.count == 0 { milliseconds(level.at_most_ms) } else { told_apart(level.found_ms, level.at_most_ms).1 }
 }
 
 fn totals(out: &mut String, run: &RunRecord) {

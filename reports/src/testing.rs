@@ -127,6 +127,7 @@ pub(crate) fn violated() -> RunRecord {
             seq: Some(3),
             client_msg_id: Some("00000000-0000-0005-0000-00000000005a".into()),
             device: Some("2".into()),
+            user: None,
             level: None,
             message: "Message 00000000-0000-0005-0000-00000000005a (send 3 of device 1 in conversation 7) stands at seq 3 \
                       of conversation 7 and should be shown on device 2 of user 2, which has not displayed it."

@@ -365,6 +365,7 @@ mod tests {
             seq: None,
             client_msg_id: None,
             device: None,
+            user: None,
             level: None,
             message: String::new(),
         });

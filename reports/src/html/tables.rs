@@ -3,7 +3,7 @@
 use super::markup::{bar, cell, escape, name_cell, names_cell, number, table};
 use crate::number::{bytes, grouped, milliseconds, seconds};
 use crate::record::{RunRecord, ratio};
-use crate::summary::{NOT_BEGUN, found, hits};
+use crate::summary::{NOT_BEGUN, bound, found, hits};
 use std::fmt::Write;
 
 pub fn checks(out: &mut String, run: &RunRecord) {
@@ -69,7 +69,7 @@ pub fn service_levels(out: &mut String, run: &RunRecord) {
             number(format!("p{}", level.percentile)),
             format!("<td class=\"verdict {verdict}\">{verdict}</td>"),
             number(found(level)),
-            number(milliseconds(level.at_most_ms)),
+            number(bound(level)),
         ]
     });
     let header = ["measured", "#percentile", "verdict", "#found", "#at most"];

@@ -28,6 +28,7 @@ pub enum LaneKind {
     Disk,
     Registry,
     Bus,
+    Presence,
     /// A device that was to receive.
     Receiver,
 }

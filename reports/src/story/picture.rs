@@ -74,7 +74,7 @@ fn colour(kind: LaneKind) -> usize {
         LaneKind::Gateway => 1,
         LaneKind::Shard => 2,
         LaneKind::Disk => 3,
-        LaneKind::Registry => 4,
+        LaneKind::Registry | LaneKind::Presence => 4,
         LaneKind::Bus => 5,
         LaneKind::Receiver => 6,
     }

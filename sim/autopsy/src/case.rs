@@ -18,6 +18,8 @@ pub struct Subject {
     pub message: Option<ClientMsgId>,
     /// The device that saw it, or that sent it.
     pub device: Option<DeviceId>,
+    /// Of whom the device was told something.
+    pub user: Option<UserId>,
     /// What of a host was too full; it is about no conversation then.
     pub level: Option<LevelRecord>,
 }
@@ -35,6 +37,9 @@ impl<'a> Case<'a> {
     pub fn new(story: &'a Story, subject: &'a Subject) -> Self {
         if let Some(level) = &subject.level {
             return Case { story, subject, log: Vec::new(), shard: story.index_of(&level.host) };
+        }
+        if subject.conversation == ConversationId(0) {
+            return Case { story, subject, log: Vec::new(), shard: None };
         }
         let log = placed(story, subject.conversation);
         let staging = log.iter().find_map(|placed| placed.shard);
@@ -120,7 +125,11 @@ impl<'a> Case<'a> {
     pub fn answers(&self, message: ClientMsgId) -> Vec<(&'a Event, &'a Told)> {
         let about = move |told: &Told| match told {
             Told::Sent { client_msg_id, .. } | Told::Refused { client_msg_id, .. } => *client_msg_id == message,
-            Told::Deliver { .. } | Told::Page { .. } | Told::Error { .. } => false,
+            Told::Deliver { .. }
+            | Told::Page { .. }
+            | Told::Error { .. }
+            | Told::Typing { .. }
+            | Told::Receipts { .. } => false,
         };
         self.hops()
             .filter_map(|(event, hop)| match hop {

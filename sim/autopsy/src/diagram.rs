@@ -4,8 +4,8 @@ use crate::case::Case;
 use crate::links::{follows, leaves};
 use crate::steps::{Part, What, describe};
 use crate::story::Story;
-use squall_history::{Event, Kind};
-use squall_protocol::{ClientMsgId, DeviceId, Seq};
+use squall_history::{Event, Hop, Kind};
+use squall_protocol::{ClientMsgId, ConversationId, DeviceId, Seq, UserId};
 use squall_reports::story::{Diagram, Lane, LaneKind, Step, Tone};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,6 +21,8 @@ pub struct Focus {
     /// Who sent them.
     pub senders: Vec<DeviceId>,
     pub receiver: Option<DeviceId>,
+    /// Of whom the receiver was told something that nobody is owed: their devices are the senders.
+    pub user: Option<UserId>,
     /// Every message: the story is a device's or a conversation's.
     pub whole: bool,
 }
@@ -31,11 +33,33 @@ impl Focus {
         let subject = case.subject;
         if subject.level.is_some() {
             let (messages, places) = (BTreeSet::new(), BTreeSet::new());
-            return Focus { messages, places, senders: Vec::new(), receiver: None, whole: false };
+            return Focus { messages, places, senders: Vec::new(), receiver: None, user: None, whole: false };
+        }
+        if let Some(user) = subject.user {
+            let devices = case.story.devices_of_user(user).into_iter().filter(|of| subject.device != Some(*of));
+            return Focus {
+                messages: subject.message.into_iter().collect(),
+                places: subject.seq.into_iter().collect(),
+                senders: devices.take(MAX_SENDERS).collect(),
+                receiver: subject.device,
+                user: Some(user),
+                whole: false,
+            };
+        }
+        if subject.conversation == ConversationId(0) && subject.device.is_none() {
+            // It is about many connections: some of those that were ended.
+            let sent_away = case.story.hops().filter_map(|(event, hop)| match hop {
+                Hop::SentAway { device } if event.t <= subject.t => Some(*device),
+                _ => None,
+            });
+            let (messages, places) = (BTreeSet::new(), BTreeSet::new());
+            let senders = sent_away.take(MAX_SENDERS).collect();
+            return Focus { messages, places, senders, receiver: None, user: None, whole: false };
         }
         if subject.message.is_none() && subject.seq.is_none() {
             let (messages, places) = (BTreeSet::new(), BTreeSet::new());
-            return Focus { messages, places, senders: Vec::new(), receiver: subject.device, whole: true };
+            let receiver = subject.device;
+            return Focus { messages, places, senders: Vec::new(), receiver, user: None, whole: true };
         }
         let mut messages: BTreeSet<ClientMsgId> = subject.message.into_iter().collect();
         let mut places: BTreeSet<Seq> = subject.seq.into_iter().collect();
@@ -48,7 +72,7 @@ impl Focus {
         let senders: BTreeSet<DeviceId> = messages.iter().filter_map(|message| case.sender(*message)).collect();
         let senders: Vec<DeviceId> = senders.into_iter().take(MAX_SENDERS).collect();
         let receiver = subject.device.filter(|device| !senders.contains(device));
-        Focus { messages, places, senders, receiver, whole: false }
+        Focus { messages, places, senders, receiver, user: None, whole: false }
     }
 
     /// The story is a device's, in whichever conversations.
@@ -58,6 +82,11 @@ impl Focus {
 
     pub fn is_device(&self, device: DeviceId) -> bool {
         self.senders.contains(&device) || self.receiver == Some(device) || (self.whole && self.receiver.is_none())
+    }
+
+    /// Whether the story is about what was told of this user.
+    pub fn is_user(&self, user: UserId) -> bool {
+        self.user == Some(user)
     }
 
     pub fn about(&self, message: ClientMsgId) -> bool {
@@ -127,11 +156,16 @@ pub fn told<'a>(case: &Case<'a>, focus: &Focus) -> Vec<(&'a Event, What)> {
 /// How long before the message and after the violation what befalls hosts and connections still says something, in µs.
 const AROUND_US: u64 = 2_000_000;
 
+/// How long before a violation what was told of somebody still says something, in µs: a lease lasts no longer.
+const TOLD_US: u64 = 60_000_000;
+
 /// Leaves out what befell hosts that have no part in the story, and connections long before the message and after the violation.
 fn relevant<'a>(case: &Case<'_>, focus: &Focus, steps: Vec<(&'a Event, What)>) -> Vec<(&'a Event, What)> {
     let touched: BTreeSet<String> =
         steps.iter().filter(|(_, what)| what.part != Part::Host).map(|(_, what)| what.lane.clone()).collect();
     let first = steps.iter().find(|(_, what)| what.part == Part::Message).map_or(0, |(event, _)| event.t);
+    // What nobody is owed is told again and again: what was told last is what counts.
+    let first = if focus.user.is_some() { first.max(case.subject.t.saturating_sub(TOLD_US)) } else { first };
     let from = if focus.whole { 0 } else { first.saturating_sub(AROUND_US) };
     let until = if focus.whole || case.subject.t == 0 { u64::MAX } else { case.subject.t + AROUND_US };
     // The connections that the devices had when it began.
@@ -139,7 +173,7 @@ fn relevant<'a>(case: &Case<'_>, focus: &Focus, steps: Vec<(&'a Event, What)>) -
     let had = devices.filter_map(|device| case.story.connected(device, first).map(|connection| connection.from));
     let had: Vec<u64> = had.collect();
     let is_told = |event: &Event, what: &What| match what.part {
-        Part::Message => event.t <= until,
+        Part::Message => event.t <= until && (focus.user.is_none() || event.t >= first),
         Part::Connection => {
             (from..=until).contains(&event.t)
                 || (matches!(event.kind, Kind::Connect { .. }) && had.contains(&event.t))
@@ -195,8 +229,8 @@ fn bound(mut diagram: Diagram, most: usize) -> Diagram {
 mod tests {
     use super::*;
     use crate::{Subject, cause};
-    use squall_history::{Asked, Entity, Extent, Hop, Told, What as Content};
-    use squall_protocol::{ClientSeq, ConversationId, UserId};
+    use squall_history::{Asked, Entity, Extent, Told, What as Content};
+    use squall_protocol::ClientSeq;
 
     const CONVERSATION: ConversationId = ConversationId::group(UserId(1), 1);
     const MESSAGE: ClientMsgId = ClientMsgId(7);
@@ -266,6 +300,7 @@ mod tests {
             seq: Some(Seq(2)),
             message: Some(MESSAGE),
             device: Some(DEVICE),
+            user: None,
             level: None,
         }
     }

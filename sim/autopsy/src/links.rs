@@ -14,6 +14,8 @@ pub fn leaves(event: &Event) -> Vec<String> {
         }
         (Kind::Ack { up_to, .. }, Entity::Device(device)) => vec![format!("up {device} ack {up_to}")],
         (Kind::Sync { since, .. }, Entity::Device(device)) => vec![format!("up {device} sync {since}")],
+        (Kind::Read { up_to, .. }, Entity::Device(device)) => vec![format!("up {device} read {up_to}")],
+        (Kind::Typing { .. }, Entity::Device(device)) => vec![format!("up {device} typing")],
         (Kind::Hop(hop), at) => match hop {
             Hop::Received { device, asked, .. } => vec![format!("{at:?} {}", asked_key(*device, *asked))],
             Hop::Answered { device, told, .. } => vec![format!("down {device} {}", told_key(told))],
@@ -26,6 +28,9 @@ pub fn leaves(event: &Event) -> Vec<String> {
             Hop::Carried { to, gateway, .. } => vec![format!("topic gateway-{gateway} {to}")],
             Hop::HeadsTold { device, .. } => vec![format!("heads {device}")],
             Hop::Registering { device, registry, .. } => vec![format!("register {device} {registry}")],
+            Hop::Noticed { told, .. } => vec![format!("notice {}", told_key(told))],
+            Hop::TailTold { to, .. } => vec![format!("tail {to}")],
+            Hop::PresenceTold { user, state, .. } => vec![format!("presence {user} {state}")],
             _ => Vec::new(),
         },
         _ => Vec::new(),
@@ -38,6 +43,7 @@ fn asked_key(device: DeviceId, asked: Asked) -> String {
         Asked::Ack { up_to } => format!("up {device} ack {up_to}"),
         Asked::Read { up_to } => format!("up {device} read {up_to}"),
         Asked::Sync { since } => format!("up {device} sync {since}"),
+        Asked::Typing => format!("up {device} typing"),
     }
 }
 
@@ -48,6 +54,8 @@ fn told_key(told: &Told) -> String {
         Told::Deliver { to, .. } => format!("deliver {to}"),
         Told::Page { to, .. } => format!("page {to}"),
         Told::Error { code } => format!("error {code}"),
+        Told::Typing { user } => format!("typing {user}"),
+        Told::Receipts { users, .. } => format!("receipts {}", users.first().map_or(0, |told| told.user.0)),
     }
 }
 
@@ -64,6 +72,11 @@ pub fn follows(case: &Case<'_>, event: &Event) -> Vec<String> {
             let word = if *via == squall_history::Via::Page { "page" } else { "deliver" };
             vec![format!("to {device} {word} {to}")]
         }
+        (Kind::TypingShown { user, .. }, Entity::Device(device)) => vec![format!("to {device} typing {user}")],
+        (Kind::Receipts { users, .. }, Entity::Device(device)) => {
+            vec![format!("to {device} receipts {}", users.first().map_or(0, |told| told.user.0))]
+        }
+        (Kind::Presence { user, state, .. }, _) => vec![format!("presence {user} {state}")],
         (Kind::Append { seq, .. }, _) => vec![format!("synced {seq}")],
         (Kind::Hop(hop), at) => match hop {
             Hop::Received { device, asked, .. } => {
@@ -80,12 +93,14 @@ pub fn follows(case: &Case<'_>, event: &Event) -> Vec<String> {
                 let name = case.story.name(at);
                 let by_bus =
                     if let Told::Deliver { to, .. } = told { Some(format!("topic {name} {to}")) } else { None };
-                by_bus.into_iter().chain([format!("down {device} {}", told_key(told))]).collect()
+                let key = told_key(told);
+                by_bus.into_iter().chain([format!("down {device} {key}"), format!("notice {key}")]).collect()
             }
             Hop::Astray { told: Told::Deliver { to, .. }, .. } => {
                 vec![format!("topic {} {to}", case.story.name(at))]
             }
             Hop::Synced { seq, .. } => vec![format!("disk {seq}")],
+            Hop::TailTaken { to, .. } => vec![format!("tail {to}")],
             Hop::LookedUp { seq, registry, .. } => vec![format!("asked {seq} {registry}")],
             Hop::Carried { to, gateway, .. } => vec![format!("bus {gateway} {to}")],
             Hop::Registered { device, .. } => {

@@ -1,5 +1,6 @@
 //! What each event says in a story: in which lane, in which words, or that it is about something else.
 
+use crate::asides;
 use crate::case::{Case, has};
 use crate::diagram::Focus;
 use squall_history::{Asked, Entity, Event, Hop, Kind, Told, Via};
@@ -31,8 +32,12 @@ fn step(lane: String, kind: LaneKind, text: String) -> Option<What> {
 }
 
 fn role(case: &Case<'_>, host: u16) -> LaneKind {
-    let roles =
-        [("gateway-", LaneKind::Gateway), ("messages-", LaneKind::Shard), ("registry-", LaneKind::Registry)];
+    let roles = [
+        ("gateway-", LaneKind::Gateway),
+        ("messages-", LaneKind::Shard),
+        ("registry-", LaneKind::Registry),
+        ("presence-", LaneKind::Presence),
+    ];
     roles.into_iter().find(|(role, _)| case.story.has_role(host, role)).map_or(LaneKind::Bus, |(_, kind)| kind)
 }
 
@@ -95,6 +100,9 @@ fn of_device(case: &Case<'_>, focus: &Focus, device: DeviceId, kind: &Kind) -> O
             part: Part::Connection,
             ..what
         }),
+        Kind::Presence { .. } | Kind::Invisible { .. } | Kind::Away | Kind::Watch { .. } => {
+            asides::of_device(focus, device, kind, &say)
+        }
         _ if !ours => None,
         Kind::Send { client_msg_id, .. } if focus.about(*client_msg_id) => {
             say(format!("sends {}", named(case, focus, *client_msg_id)))
@@ -124,8 +132,10 @@ fn of_device(case: &Case<'_>, focus: &Focus, device: DeviceId, kind: &Kind) -> O
             say(format!("asks for what comes after seq {since}"))
         }
         Kind::Ack { up_to, .. } if focus.at(*up_to) => say(format!("acks up to seq {up_to}")),
-        Kind::Read { up_to, .. } if focus.at(*up_to) => say(format!("says that seq {up_to} is read")),
-        _ => None,
+        Kind::Read { up_to, .. } if focus.at(*up_to) || focus.user.is_some() => {
+            say(format!("says that seq {up_to} is read"))
+        }
+        kind => asides::of_device(focus, device, kind, &say),
     }
 }
 
@@ -168,6 +178,9 @@ fn of_host(case: &Case<'_>, focus: &Focus, host: u16, kind: &Kind) -> Option<Wha
             let of_another_shard = lane_kind == LaneKind::Shard && case.shard != Some(host) && !focus.whole;
             if let Some(what) = of_connection(focus, hop, &say).filter(|_| !of_another_shard) {
                 return Some(What { part: Part::Connection, ..what });
+            }
+            if hop.watched().iter().any(|user| focus.is_user(*user)) || matches!(hop, Hop::SentAway { .. }) {
+                return asides::of_host(focus, hop, &say);
             }
         }
         _ => {}
@@ -311,7 +324,7 @@ fn of_hop(
         Hop::Logged { client_msg_id, seq, .. } if about(client_msg_id) || focus.at(*seq) => {
             on_disk(format!("holds {} at seq {seq} in the end", it(client_msg_id)))
         }
-        _ => None,
+        hop => asides::of_host(focus, hop, say),
     }
 }
 

@@ -18,6 +18,15 @@ pub fn at(t: u64) -> String {
     format!("{}.{:03} s", t / 1_000_000, t / 1_000 % 1_000)
 }
 
+/// How long something lasted, in a sentence: µs as ms, or as seconds where there are several.
+pub fn lasted(us: u64) -> String {
+    if us < 2_000_000 {
+        format!("{} ms", us / 1_000)
+    } else {
+        format!("{}.{} s", us / 1_000_000, us / 100_000 % 10)
+    }
+}
+
 /// A connection of a device as the device knew it.
 #[derive(Debug, Clone, Copy)]
 pub struct Connection {
@@ -100,6 +109,24 @@ impl Story {
         (registries > 0)
             .then(|| rendezvous(user.0, registries))
             .and_then(|registry| self.index_of(&format!("registry-{registry}")))
+    }
+
+    /// The presence host of a user.
+    pub fn presence_of(&self, user: UserId) -> Option<u16> {
+        let hosts = self.hosts.iter().filter(|name| name.starts_with("presence-")).count() as u32;
+        (hosts > 0).then(|| rendezvous(user.0, hosts)).and_then(|host| self.index_of(&format!("presence-{host}")))
+    }
+
+    /// A user's devices that have ever been connected, each once.
+    pub fn devices_of_user(&self, user: UserId) -> Vec<DeviceId> {
+        let connects = self.events.iter().filter_map(|event| match (&event.kind, event.at) {
+            (Kind::Connect { user: of, .. }, Entity::Device(device)) if *of == user => Some(device),
+            _ => None,
+        });
+        let mut devices: Vec<DeviceId> = connects.collect();
+        devices.sort_unstable();
+        devices.dedup();
+        devices
     }
 
     /// The bus that carries what is for a gateway.

@@ -156,7 +156,11 @@ fn closes(event: &Event, open: &BTreeMap<String, usize>) -> Vec<String> {
         Told::Sent { client_msg_id, .. } | Told::Refused { client_msg_id, .. } => {
             vec![format!("{at} send {client_msg_id}")]
         }
-        Told::Deliver { .. } | Told::Page { .. } | Told::Error { .. } => Vec::new(),
+        Told::Deliver { .. }
+        | Told::Page { .. }
+        | Told::Error { .. }
+        | Told::Typing { .. }
+        | Told::Receipts { .. } => Vec::new(),
     };
     let ends = match &event.kind {
         Kind::Connect { .. } | Kind::Disconnect { .. } => vec![format!("{at} connection")],

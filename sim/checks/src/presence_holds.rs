@@ -72,7 +72,7 @@ fn violation(MisledOne { t, device, user, misled }: &MisledOne, facts: &Facts) -
             s(since)
         ),
     };
-    Violation { t: *t, device: Some(*device), ..facts.at_large(NAME, message) }
+    Violation { t: *t, device: Some(*device), user: Some(*user), ..facts.at_large(NAME, message) }
 }
 
 #[cfg(test)]

@@ -87,7 +87,7 @@ fn violation(wrong: &WrongReceipt, facts: &Facts) -> Violation {
     let device = (device != NONE).then_some(device);
     let message = facts.at(conversation, at);
     let mut found = facts.violation(NAME, conversation, device, Some(place), message, sentence);
-    found.t = t;
+    (found.t, found.user) = (t, Some(user));
     found
 }
 

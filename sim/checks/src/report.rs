@@ -3,7 +3,7 @@
 //! **Invariant:** a check that judged nothing never says `Pass`.
 
 use crate::bounded::AuditLevel;
-use squall_protocol::{ClientMsgId, ConversationId, DeviceId, Seq};
+use squall_protocol::{ClientMsgId, ConversationId, DeviceId, Seq, UserId};
 
 /// Violations that each check keeps; it counts all of them.
 pub const KEPT_VIOLATIONS: usize = 10;
@@ -39,6 +39,8 @@ pub struct Violation {
     pub client_msg_id: Option<ClientMsgId>,
     /// The device that saw it; for what stands in a log, the device that sent it.
     pub device: Option<DeviceId>,
+    /// Of whom it was told something: who is shown as online or writing, or whose receipt it is.
+    pub user: Option<UserId>,
     /// What of a host was too full, for what is about no conversation.
     pub level: Option<AuditLevel>,
     /// A sentence: which message, who, what was expected and what was seen.

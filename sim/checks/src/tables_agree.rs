@@ -62,7 +62,7 @@ fn violation(
     device: Option<DeviceId>,
     message: String,
 ) -> Violation {
-    Violation { t, check: NAME, conversation, seq, client_msg_id: None, device, level: None, message }
+    Violation { t, check: NAME, conversation, seq, client_msg_id: None, device, user: None, level: None, message }
 }
 
 /// What one table says and another does not.

@@ -62,7 +62,8 @@ fn violation(wrong: &WrongTyping, facts: &Facts) -> Violation {
             s(lasted)
         ),
     };
-    Violation { t, device: Some(device), conversation: Some(conversation), ..facts.at_large(NAME, message) }
+    let (device, user, conversation) = (Some(device), Some(author), Some(conversation));
+    Violation { t, device, user, conversation, ..facts.at_large(NAME, message) }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What somebody wants to know of a run: some conversations, some devices, or all of it.
 
 use crate::{Entity, Event, Hop, Kind, What};
-use squall_protocol::{ClientMsgId, ConversationId, DeviceId};
+use squall_protocol::{ClientMsgId, ConversationId, DeviceId, UserId};
 use std::collections::BTreeSet;
 
 /// What is wanted. Nothing named means everything.
@@ -11,6 +11,8 @@ pub struct Filter {
     devices: BTreeSet<DeviceId>,
     /// Their conversations are wanted, too, from when they are sent on.
     messages: BTreeSet<ClientMsgId>,
+    /// What hosts hear and tell of whether these are online.
+    users: BTreeSet<UserId>,
     /// Of all devices, what is of no conversation: where they are connected and known.
     every_device: bool,
 }
@@ -45,6 +47,11 @@ impl Filter {
 
     pub fn and_device(mut self, device: DeviceId) -> Filter {
         self.devices.insert(device);
+        self
+    }
+
+    pub fn and_user(mut self, user: UserId) -> Filter {
+        self.users.insert(user);
         self
     }
 
@@ -92,6 +99,12 @@ impl Filter {
         }
         if self.every_device && is_counted(&event.kind) {
             return true;
+        }
+        if let Kind::Hop(hop) = &event.kind
+            && let watched @ [_, ..] = hop.watched()
+            && conversation.is_none_or(|conversation| !self.conversations.contains(&conversation))
+        {
+            return watched.iter().any(|user| self.users.contains(user));
         }
         match (conversation, about) {
             (Some(conversation), _) => self.conversations.contains(&conversation),

@@ -5,16 +5,29 @@
 
 use crate::event::Arrived;
 use serde::Serialize;
-use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Payload, Seq, UserId};
+use squall_protocol::{
+    ClientMsgId, ClientSeq, ConversationId, DeviceId, Payload, Receipt, ReceiptCounts, Seq, UserId,
+};
 
 /// What a device asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Asked {
-    Send { client_msg_id: ClientMsgId, client_seq: ClientSeq },
-    Ack { up_to: Seq },
-    Read { up_to: Seq },
-    Sync { since: Seq },
+    Send {
+        client_msg_id: ClientMsgId,
+        client_seq: ClientSeq,
+    },
+    Ack {
+        up_to: Seq,
+    },
+    Read {
+        up_to: Seq,
+    },
+    Sync {
+        since: Seq,
+    },
+    /// To tell others that its person is writing.
+    Typing,
 }
 
 /// What a device is told.
@@ -48,6 +61,16 @@ pub enum Told {
     /// A sync has no answer.
     Error {
         code: &'static str,
+    },
+    /// This user is writing.
+    Typing {
+        user: UserId,
+    },
+    /// How far these have come, or how many of a large group have.
+    Receipts {
+        users: Vec<Receipt>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        counts: Option<ReceiptCounts>,
     },
 }
 
@@ -270,6 +293,83 @@ pub enum Hop {
         device: DeviceId,
         reason: &'static str,
     },
+    /// A gateway asks the shard for all that comes in a channel, of which it has the log up to `have`.
+    Followed {
+        conversation: ConversationId,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        have: Option<Seq>,
+    },
+    /// It asks for nothing more of it.
+    Unfollowed {
+        conversation: ConversationId,
+    },
+    /// The gateway goes by this: the device's user sees the channel from `from` on, and the device is told of all up to `as_of`.
+    Member {
+        device: DeviceId,
+        conversation: ConversationId,
+        from: Seq,
+        as_of: Seq,
+    },
+    /// The shard tells a gateway that follows these entries of a channel.
+    TailTold {
+        conversation: ConversationId,
+        from: Seq,
+        to: Seq,
+    },
+    /// A gateway has taken them in.
+    TailTaken {
+        conversation: ConversationId,
+        from: Seq,
+        to: Seq,
+    },
+    /// The shard has something to tell these users' devices, if there is room on the way.
+    Noticed {
+        conversation: ConversationId,
+        told: Told,
+        to: Vec<UserId>,
+    },
+    /// The shard has answered whom this member may watch.
+    Leased {
+        conversation: ConversationId,
+        watcher: UserId,
+        granted: Vec<UserId>,
+    },
+    /// A gateway wants to hear of this user from a presence host.
+    Subscribed {
+        user: UserId,
+        gateway: u32,
+    },
+    /// A presence host has heard of a device: it is `here`, or `hides`; with its count of connects.
+    Present {
+        user: UserId,
+        device: DeviceId,
+        gateway: u32,
+        connect_count: u64,
+        hides: bool,
+    },
+    /// A presence host has heard that the connection of a device on this gateway is gone, over which something came so long ago.
+    Absent {
+        user: UserId,
+        device: DeviceId,
+        gateway: u32,
+        seen_ago_ms: u64,
+    },
+    /// A presence host tells a gateway how it stands with a user, and how long ago they were last seen.
+    PresenceTold {
+        user: UserId,
+        gateway: u32,
+        state: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        seen_ago_ms: Option<u64>,
+    },
+    /// A gateway that is to end has told the device to connect elsewhere.
+    SentAway {
+        device: DeviceId,
+    },
+    /// A host's link to another one is there, or there anew.
+    LinkUp {
+        to: String,
+    },
     /// The audit reads this from the disk, when all is over.
     Logged {
         device: DeviceId,
@@ -303,6 +403,13 @@ impl Hop {
             | Hop::Redelivered { conversation, .. }
             | Hop::Vanished { conversation, .. }
             | Hop::Carried { conversation, .. }
+            | Hop::Followed { conversation, .. }
+            | Hop::Unfollowed { conversation }
+            | Hop::Member { conversation, .. }
+            | Hop::TailTold { conversation, .. }
+            | Hop::TailTaken { conversation, .. }
+            | Hop::Noticed { conversation, .. }
+            | Hop::Leased { conversation, .. }
             | Hop::Logged { conversation, .. } => Some(*conversation),
             Hop::HeadsTold { conversation, .. } => *conversation,
             Hop::HeadsAsked { .. }
@@ -314,7 +421,25 @@ impl Hop {
             | Hop::Registering { .. }
             | Hop::Registered { .. }
             | Hop::Unregistered { .. }
+            | Hop::Subscribed { .. }
+            | Hop::Present { .. }
+            | Hop::Absent { .. }
+            | Hop::PresenceTold { .. }
+            | Hop::SentAway { .. }
+            | Hop::LinkUp { .. }
             | Hop::Closed { .. } => None,
+        }
+    }
+
+    /// The user of whom a presence host hears or tells, and others who ask for them: what they have in common when it is about no conversation.
+    pub fn watched(&self) -> &[UserId] {
+        match self {
+            Hop::Subscribed { user, .. }
+            | Hop::Present { user, .. }
+            | Hop::Absent { user, .. }
+            | Hop::PresenceTold { user, .. } => std::slice::from_ref(user),
+            Hop::Leased { granted, .. } => granted,
+            _ => &[],
         }
     }
 
@@ -337,6 +462,10 @@ impl Hop {
             | Hop::Registering { device, .. }
             | Hop::Registered { device, .. }
             | Hop::Unregistered { device, .. }
+            | Hop::Member { device, .. }
+            | Hop::Present { device, .. }
+            | Hop::Absent { device, .. }
+            | Hop::SentAway { device }
             | Hop::Closed { device, .. }
             | Hop::Logged { device, .. } => change(device),
             Hop::LookedUp { found: places, .. } | Hop::Forwarded { to: places, .. } => {
@@ -351,6 +480,15 @@ impl Hop {
             | Hop::MoreThanEver { .. }
             | Hop::Found { .. }
             | Hop::Planned { .. }
+            | Hop::Followed { .. }
+            | Hop::Unfollowed { .. }
+            | Hop::TailTold { .. }
+            | Hop::TailTaken { .. }
+            | Hop::Noticed { .. }
+            | Hop::Leased { .. }
+            | Hop::Subscribed { .. }
+            | Hop::PresenceTold { .. }
+            | Hop::LinkUp { .. }
             | Hop::PlannedAgain { .. } => {}
         }
     }
@@ -374,6 +512,10 @@ impl Hop {
             | Hop::Registering { device, .. }
             | Hop::Registered { device, .. }
             | Hop::Unregistered { device, .. }
+            | Hop::Member { device, .. }
+            | Hop::Present { device, .. }
+            | Hop::Absent { device, .. }
+            | Hop::SentAway { device }
             | Hop::Closed { device, .. }
             | Hop::Logged { device, .. } => Some(*device),
             Hop::Committing { .. }
@@ -387,6 +529,15 @@ impl Hop {
             | Hop::PlannedAgain { .. }
             | Hop::LookedUp { .. }
             | Hop::Forwarded { .. }
+            | Hop::Followed { .. }
+            | Hop::Unfollowed { .. }
+            | Hop::TailTold { .. }
+            | Hop::TailTaken { .. }
+            | Hop::Noticed { .. }
+            | Hop::Leased { .. }
+            | Hop::Subscribed { .. }
+            | Hop::PresenceTold { .. }
+            | Hop::LinkUp { .. }
             | Hop::Carried { .. } => None,
         }
     }

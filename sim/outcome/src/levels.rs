@@ -2,6 +2,7 @@
 
 use crate::latencies::{Latencies, MEASURES};
 use squall_reports::Verdict;
+use squall_reports::number::told_apart;
 use squall_reports::record::{CheckRecord, FirstViolation, ServiceLevelRecord};
 use squall_scenarios::ServiceLevel;
 
@@ -38,14 +39,13 @@ pub fn service_level_check(levels: &[ServiceLevelRecord], t: u64) -> CheckRecord
         seq: None,
         client_msg_id: None,
         device: None,
+        user: None,
         level: None,
-        message: format!(
-            "{} p{} is {:.1} ms, over the scenario's {:.1} ms",
-            level.measure.replace('_', "-"),
-            level.percentile,
-            level.found_ms,
-            level.at_most_ms
-        ),
+        message: {
+            let (found, at_most) = told_apart(level.found_ms, level.at_most_ms);
+            let measure = level.measure.replace('_', "-");
+            format!("{measure} p{} is {found} ms, over the scenario's {at_most} ms", level.percentile)
+        },
     });
     let verdict = match violated.len() {
         // A level of which nothing was measured is not met, it is unknown.

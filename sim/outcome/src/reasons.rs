@@ -111,6 +111,7 @@ pub fn check_record(report: CheckReport) -> CheckRecord {
             seq: v.seq.map(|seq| seq.0),
             client_msg_id: v.client_msg_id.map(|id| id.to_string()),
             device: v.device.map(|device| device.to_string()),
+            user: v.user.map(|user| user.to_string()),
             level: v.level.map(|level| LevelRecord {
                 host: level.host,
                 what: level.what.to_owned(),

@@ -9,9 +9,11 @@
 
 use crate::messages::readers::Readers;
 use crate::storage::Batch;
+use squall_core::presence::Presence;
 use squall_core::registry::Location;
 use squall_protocol::frames::Head;
 use squall_protocol::{ClientFrame, ClientMsgId, ConversationId, DeviceId, Entry, Seq, ServerFrame, UserId};
+use std::time::Duration;
 
 /// What became of a registration in its registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +24,19 @@ pub enum Seen {
     Superseded,
     /// The session is old.
     Ignored,
+}
+
+/// What a presence host hears of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OfDevice {
+    Here {
+        connect_count: u64,
+        invisible: bool,
+    },
+    /// Its connection is gone, over which something came so long ago.
+    Gone {
+        seen_ago: Duration,
+    },
 }
 
 /// A step.
@@ -71,4 +86,26 @@ pub enum Hop<'a> {
     Registered { user: UserId, device: DeviceId, gateway: u32, connect_count: u64, seen: Seen },
     /// A registry has been told that a connection is gone; `removed`: it had it.
     Unregistered { user: UserId, device: DeviceId, gateway: u32, removed: bool },
+    /// A gateway asks a shard for all that comes in a channel, of which it has the log up to `have`.
+    Followed { conversation: ConversationId, have: Option<Seq> },
+    /// A gateway asks for nothing more of a channel.
+    Unfollowed { conversation: ConversationId },
+    /// A gateway goes by this: the device's user is a member of a channel and sees it from `from` on, and the device is told of all up to `as_of`.
+    Member { device: DeviceId, conversation: ConversationId, from: Seq, as_of: Seq },
+    /// A shard tells a gateway these entries of a channel.
+    TailTold { conversation: ConversationId, from: Seq, to: Seq },
+    /// A gateway has taken in what a shard told it of a channel.
+    TailTaken { conversation: ConversationId, from: Seq, to: Seq },
+    /// A shard has something to tell these users' devices, if there is room.
+    Noticed { frame: &'a ServerFrame, to: &'a [UserId] },
+    /// A shard has answered whom this member of a conversation may watch.
+    Leased { conversation: ConversationId, watcher: UserId, granted: &'a [UserId] },
+    /// A gateway wants to hear of a user from this presence host.
+    Subscribed { user: UserId, gateway: u32 },
+    /// A presence host has heard of a device from a gateway.
+    Present { user: UserId, device: DeviceId, gateway: u32, said: OfDevice },
+    /// A presence host tells a gateway how it stands with a user, who was last seen so long ago by the host's clock.
+    PresenceTold { user: UserId, gateway: u32, presence: Presence, seen_ago_ms: Option<u64> },
+    /// A gateway that is to end tells a device to connect elsewhere.
+    SentAway { device: DeviceId },
 }

@@ -4,6 +4,7 @@
 //! hold, and says "unknown" meanwhile.
 
 use crate::clock::Clock;
+use crate::hop::{Hop, OfDevice};
 use crate::level::Level;
 use crate::links::services::presence::presence_server::{Presence as Service, PresenceServer};
 use crate::links::{Pushed, Queue, Replies, guarded, incoming, serve_grpc, tell_fill};
@@ -74,14 +75,20 @@ impl PresenceService {
                     connect_count: here.connect_count,
                     invisible,
                 };
+                let (user, device, connect_count) = (here.user, here.device, here.connect_count);
+                let said = OfDevice::Here { connect_count, invisible };
+                self.observer.hop(&Hop::Present { user, device, gateway: id.gateway, said });
                 table.handle_here(id, here, now);
                 // A full queue means a gateway that does not read: its session ends, and the next one begins with all that it holds.
                 return replies.push(reply(ReplyKind::Noted(wire::Noted { connection, invisible })))
                     == Pushed::Queued;
             }
             (Kind::Gone(gone), Some(id)) => {
-                let who = (UserId(gone.user), DeviceId(gone.device));
-                table.handle_gone(id, who, gone.connection, Duration::from_millis(gone.seen_ago_ms), now);
+                let (user, device) = (UserId(gone.user), DeviceId(gone.device));
+                let seen_ago = Duration::from_millis(gone.seen_ago_ms);
+                let said = OfDevice::Gone { seen_ago };
+                self.observer.hop(&Hop::Present { user, device, gateway: id.gateway, said });
+                table.handle_gone(id, (user, device), gone.connection, seen_ago, now);
             }
             (Kind::SnapshotEnd(_), Some(id)) => {
                 let entries = table.handle_snapshot_end(id, now);
@@ -91,7 +98,9 @@ impl PresenceService {
             (Kind::Renew(_), Some(id)) => return table.handle_renew(id, now),
             (Kind::Subscribe(subscribe), Some(id)) => {
                 self.observer.worked(Work::Lookup, 1);
-                table.handle_subscribe(id, UserId(subscribe.user), subscribe.last_seen_ms);
+                let user = UserId(subscribe.user);
+                self.observer.hop(&Hop::Subscribed { user, gateway: id.gateway });
+                table.handle_subscribe(id, user, subscribe.last_seen_ms);
             }
             (Kind::Unsubscribe(user), Some(id)) => table.handle_unsubscribe(id, UserId(user)),
         }
@@ -107,7 +116,7 @@ impl PresenceService {
     /// Tells each gateway of some of those who are due for it. A queue in which much waits is left alone: what it would be told is told later, as
     /// things then stand.
     fn tell_some(&self) {
-        let now = self.clock.now();
+        let Now { time: now, wall_ms } = self.now();
         let mut table = self.table();
         for gateway in table.due() {
             let Some(replies) = self.replies().get(&gateway).cloned() else { continue };
@@ -115,6 +124,9 @@ impl PresenceService {
                 continue;
             }
             for (user, presence) in table.poll_notices(gateway, limits::PRESENCE_A_TURN, now) {
+                let seen_ago_ms =
+                    (presence.last_seen_ms > 0).then(|| wall_ms.saturating_sub(presence.last_seen_ms));
+                self.observer.hop(&Hop::PresenceTold { user, gateway, presence, seen_ago_ms });
                 let (state, last_seen_ms) = (protobuf::seen_to_wire(presence.state), presence.last_seen_ms);
                 let notice = wire::Notice { user: user.0, state, last_seen_ms };
                 if replies.push(reply(ReplyKind::Notice(notice))) != Pushed::Queued {

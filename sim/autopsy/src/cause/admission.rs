@@ -38,7 +38,11 @@ fn holders(who: Holders) -> &'static str {
 
 /// An entry of somebody who might not make it.
 pub fn cause(case: &Case<'_>) -> Option<String> {
-    let message = case.subject.message?;
+    of(case, case.subject.message?)
+}
+
+/// The same of any message.
+pub fn of(case: &Case<'_>, message: ClientMsgId) -> Option<String> {
     let placed =
         case.places(message).into_iter().rfind(|placed| placed.committed.is_some() || placed.logged.is_some())?;
     let user = case.sender(message).and_then(|device| case.story.user_of(device))?;
@@ -54,7 +58,7 @@ pub fn cause(case: &Case<'_>) -> Option<String> {
     // A leaver's own leaving is the last entry of their stay.
     let was_member = stays.iter().any(|stay| stay.joined < seq && stay.left.is_none_or(|left| seq <= left));
     if was_member {
-        return None;
+        return super::rights::stored(case, message);
     }
     let before = stays.iter().rev().find(|stay| stay.left.is_some_and(|left| left < seq));
     Some(match before.and_then(|stay| Some((stay.joined, stay.left?))) {

@@ -300,6 +300,10 @@ fn in_words(told: &Told) -> String {
     match told {
         Told::Sent { seq, .. } => format!("its ack (seq {seq})"),
         Told::Refused { reason, .. } => format!("its refusal ({reason})"),
-        Told::Deliver { .. } | Told::Page { .. } | Told::Error { .. } => "something else".to_owned(),
+        Told::Deliver { .. }
+        | Told::Page { .. }
+        | Told::Error { .. }
+        | Told::Typing { .. }
+        | Told::Receipts { .. } => "something else".to_owned(),
     }
 }

@@ -76,6 +76,16 @@ fn moved_unasked(case: &Case<'_>, device: DeviceId) -> Option<String> {
         }
         _ => None,
     });
+    let published = super::receipts::published(case, user, up_to, t)
+        .filter(|(published, _)| asked.is_none_or(|asked| asked < *published));
+    if let Some((published, to)) = published {
+        return Some(format!(
+            "{} moved the cursor of user {user} to seq {up_to} with its commit of {} after it had published that for device {to} at {}: what was handed to the bus was taken for delivered; their devices had acked up to seq {acked} only",
+            case.shard_name(),
+            at(t),
+            at(published)
+        ));
+    }
     let after = asked.map_or(String::new(), |asked| {
         format!(" after the device had connected and was told its conversations at {}", at(asked))
     });
@@ -125,10 +135,24 @@ fn stayed_behind(case: &Case<'_>, device: DeviceId, seq: Seq) -> Option<String> 
             case.story.name(host),
             at(t)
         ),
+        Some((t, ..)) if has_left(case, device, seq, t) => {
+            let shown = super::shown::cause(case)?;
+            format!(
+                "{shown}; the ack up to seq {seq} of {}, which came to {shard} at {}, moves no cursor, for that goes no further than its user may see",
+                at(sent),
+                at(t)
+            )
+        }
         Some((t, ..)) => {
             format!("{began} came to {shard} at {}, which has not moved the cursor so far since", at(t))
         }
     })
+}
+
+/// Whether the device's user had left before this place, at a time.
+fn has_left(case: &Case<'_>, device: DeviceId, seq: Seq, t: u64) -> bool {
+    let left = case.story.user_of(device).and_then(|user| super::typing::gone(case, user, t));
+    left.is_some_and(|(left, _)| left < seq)
 }
 
 fn acks_by_gateway(case: &Case<'_>, device: DeviceId, seq: Seq, until: u64) -> String {

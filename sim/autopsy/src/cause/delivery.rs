@@ -1,6 +1,6 @@
 //! An entry that a device was to show, and has not, or not in time: where its way to the device ends.
 
-use super::{pauses, redelivery};
+use super::{channel, pauses, redelivery};
 use crate::case::{Arrival, Case};
 use crate::story::{Connection, at};
 use squall_history::{Entity, Hop, Kind, Place, Told};
@@ -8,6 +8,9 @@ use squall_protocol::{DeviceId, Seq, UserId, limits};
 
 /// What is published together comes to a host within so long, in µs.
 const SAME_US: u64 = 250_000;
+
+/// What is put into a device's queue behind a delivery before that is written comes within so long, in µs.
+const BEHIND_US: u64 = 20_000;
 
 /// An entry and a device that is to show it.
 pub struct Way<'a> {
@@ -26,7 +29,7 @@ pub fn cause(case: &Case<'_>) -> Option<String> {
     let since = entry.committed.or(entry.staged).or(entry.found.first().copied())?;
     let way = Way { case, seq, device, user, since };
     let late = || if case.subject.property == "in-time" { pauses::before_publication(&way) } else { None };
-    way.skipped().or_else(late).or_else(|| way.by_connection())
+    way.skipped().or_else(late).or_else(|| channel::left_out(&way)).or_else(|| way.by_connection())
 }
 
 impl Way<'_> {
@@ -92,6 +95,9 @@ impl Way<'_> {
             }
             _ => None,
         });
+        if let Some(sentence) = page.is_none().then(|| channel::page_without(self, arrival)).flatten() {
+            return sentence;
+        }
         let (t, held, head) = page.unwrap_or((arrival.t, Vec::new(), arrival.to));
         let begin = format!(
             "the page that {} gave at {} spoke for seq {} to {} and left out seq {}",
@@ -110,6 +116,19 @@ impl Way<'_> {
             return format!(
                 "{begin}, as if user {} had been no member there: it forgot their earlier stay, from seq {}{left}, when they came again at seq {}",
                 self.user, stay.joined, last.joined
+            );
+        }
+        if stays.iter().any(|stay| stay.joined == self.seq) {
+            return format!(
+                "{begin}, the very entry with which user {} joined: their stay was looked for before it",
+                self.user
+            );
+        }
+        let said = self.case.entry(self.seq).and_then(|placed| self.case.what(placed.message));
+        if let Some(what) = said.filter(|what| what.moves()) {
+            return format!(
+                "{begin}, which says {}: it went by stays that do not begin or end with it",
+                super::admission::deed(what)
             );
         }
         let last_held = held.last().map(|arrived| arrived.seq);
@@ -287,7 +306,7 @@ impl Way<'_> {
             return Some(self.lost_on_the_way(*t, place));
         }
         let Some((t, _, registry)) = planned.iter().rev().find(|(_, users, _)| users.contains(&self.user)) else {
-            return self.not_planned(planned.first().map(|(t, ..)| *t));
+            return channel::cause(self).or_else(|| self.not_planned(planned.first().map(|(t, ..)| *t)));
         };
         let looked_up = self.case.hops().rev().find_map(|(event, hop)| match hop {
             Hop::LookedUp { seq, registry: of, found, .. } if *seq == self.seq && of == registry => {
@@ -368,9 +387,10 @@ impl Way<'_> {
         }
         let came = self.case.hops().find_map(|(event, hop)| match hop {
             Hop::Handed { device, told: Told::Deliver { to, .. }, .. }
-                if *device == self.device && *to == seq && event.t >= carried.t =>
+                if *device == self.device && *to == seq && (carried.t..carried.t + SAME_US).contains(&event.t) =>
             {
-                Some(format!("handed to the device by {name} at {}, where it never came", at(event.t)))
+                let pushed = self.pushed_out(event);
+                Some(format!("handed to the device by {name} at {}, where it never came{pushed}", at(event.t)))
             }
             Hop::Astray { device, told: Told::Deliver { to, .. }, .. }
                 if *device == self.device && *to == seq && event.t >= carried.t =>
@@ -386,6 +406,30 @@ impl Way<'_> {
                 None => format!("{took} and it never came to {name}{}", fault_on(&bus, carried.t)),
             }
         })
+    }
+
+    /// What nobody is owed and was put into the device's queue right behind a delivery that did not come.
+    fn pushed_out(&self, handed: &squall_history::Event) -> String {
+        let behind = self.case.hops().find_map(|(event, hop)| match hop {
+            Hop::Handed { device, told: told @ (Told::Typing { .. } | Told::Receipts { .. }), .. }
+                if *device == self.device
+                    && event.at == handed.at
+                    && (handed.t..handed.t + BEHIND_US).contains(&event.t) =>
+            {
+                Some((event.t, told))
+            }
+            _ => None,
+        });
+        match behind {
+            Some((t, Told::Typing { user })) => format!(
+                ": at {} it put into the same queue that user {user} is writing, which came and took its place",
+                at(t)
+            ),
+            Some((t, _)) => {
+                format!(": at {} it put a notice of receipts into the same queue, which took its place", at(t))
+            }
+            None => String::new(),
+        }
     }
 
     /// What a bus did with the same entry for other gateways at that time, as a clause.

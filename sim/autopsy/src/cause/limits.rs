@@ -45,7 +45,9 @@ fn requests<'a>(case: &Case<'a>, user: UserId, until: u64) -> (Vec<&'a Event>, V
         match asked {
             _ if *of != user || !at_gateway => {}
             Asked::Send { .. } => sends.push(event),
-            Asked::Ack { .. } | Asked::Read { .. } | Asked::Sync { .. } => others.push((event, *asked)),
+            Asked::Ack { .. } | Asked::Read { .. } | Asked::Sync { .. } | Asked::Typing => {
+                others.push((event, *asked))
+            }
         }
     }
     (sends, others)

@@ -5,17 +5,22 @@
 
 mod admission;
 mod answer;
+mod channel;
 mod content;
 mod cursors;
 mod delivery;
+mod drains;
 mod durable;
 mod levels;
 mod limits;
 mod lookup;
 mod order;
 mod pauses;
+mod presence;
+mod receipts;
 mod redelivery;
 mod refusal;
+mod rights;
 mod routes;
 mod sending;
 mod shown;
@@ -23,7 +28,12 @@ mod stamps;
 mod tables;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_asides;
+mod tokens;
 mod twice;
+mod typing;
+mod vain;
 
 use crate::case::{Case, Subject};
 use crate::diagram::Focus;
@@ -51,6 +61,12 @@ pub fn cause(story: &Story, subject: &Subject) -> String {
         "nothing-unsent" => content::cause(&case),
         "cursor-behind-acks" | "cursor-never-back" | "cursor-follows-acks" => cursors::cause(&case),
         "current-routes" => routes::cause(&case),
+        "drains-gently" => drains::cause(&case),
+        "no-vain-syncs" => vain::cause(&case),
+        "presence-holds" => presence::cause(&case),
+        "receipts-hold" => receipts::cause(&case),
+        "tokens-hold" => tokens::cause(&case),
+        "typing-holds" => typing::cause(&case),
         "sender-order" => order::cause(&case),
         "tables-agree" => tables::cause(&case),
         "same-stamps" => stamps::cause(&case).or_else(|| durable::cause(&case)),

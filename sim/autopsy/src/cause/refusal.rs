@@ -17,7 +17,7 @@ pub fn made(case: &Case<'_>, message: ClientMsgId) -> Option<(u64, Entity)> {
 }
 
 /// When an entry could be known.
-fn since(case: &Case<'_>, seq: Seq) -> Option<u64> {
+pub fn since(case: &Case<'_>, seq: Seq) -> Option<u64> {
     case.entry(seq).and_then(|placed| placed.committed.or(placed.staged).or(placed.found.first().copied()))
 }
 
@@ -73,7 +73,10 @@ pub fn cause(case: &Case<'_>, message: ClientMsgId, device: DeviceId, reason: &s
             ),
             None => return None,
         },
-        _ => "and nothing that was sent or stored explains that".to_owned(),
+        _ => match super::rights::refused(case, message, user, reason) {
+            Some(sentence) => return Some(sentence),
+            None => "and nothing that was sent or stored explains that".to_owned(),
+        },
     };
     Some(format!("{began}{restarted}, {contradiction}"))
 }

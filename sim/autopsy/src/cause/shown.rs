@@ -10,18 +10,34 @@ struct Came {
     t: u64,
     by_page: bool,
     first: Seq,
+    /// A gateway gave it, of a channel that it follows, and not the shard.
+    gateway: Option<String>,
 }
 
 fn came(case: &Case<'_>, device: DeviceId, seq: Seq) -> Option<Came> {
-    case.hops().find_map(|(event, hop)| match hop {
+    let of_shard = case.hops().find_map(|(event, hop)| match hop {
         Hop::Answered { device: of, told: Told::Page { held, .. }, .. } if *of == device && has(held, seq) => {
             let first = held.first().map_or(seq, |arrived| arrived.seq);
-            Some(Came { t: event.t, by_page: true, first })
+            Some(Came { t: event.t, by_page: true, first, gateway: None })
         }
         Hop::Forwarded { seq: of, to, .. } if *of == seq && to.iter().any(|place| place.device == device) => {
-            Some(Came { t: event.t, by_page: false, first: seq })
+            Some(Came { t: event.t, by_page: false, first: seq, gateway: None })
         }
         _ => None,
+    });
+    of_shard.or_else(|| {
+        case.hops().find_map(|(event, hop)| match hop {
+            Hop::Handed {
+                device: of,
+                told: told @ (Told::Page { held, .. } | Told::Deliver { held, .. }),
+                ..
+            } if *of == device && has(held, seq) => {
+                let first = held.first().map_or(seq, |arrived| arrived.seq);
+                let gateway = Some(case.story.name(event.at));
+                Some(Came { t: event.t, by_page: matches!(told, Told::Page { .. }), first, gateway })
+            }
+            _ => None,
+        })
     })
 }
 
@@ -35,9 +51,16 @@ pub fn cause(case: &Case<'_>) -> Option<String> {
 
 fn not_theirs(case: &Case<'_>, seq: Seq, device: DeviceId, user: UserId, came: &Came) -> String {
     let shard = case.shard_name();
-    let how = match came.by_page {
-        true => format!("the page that {shard} gave device {device} at {} holds seq {seq}", at(came.t)),
-        false => format!("{shard} published seq {seq} at {} to device {device}", at(came.t)),
+    let how = match (&came.gateway, came.by_page) {
+        (Some(gateway), true) => format!(
+            "the page that {gateway} gave device {device} at {} of what it keeps of the channel, without asking {shard}, holds seq {seq}",
+            at(came.t)
+        ),
+        (Some(gateway), false) => {
+            format!("{gateway}, which follows the channel, told device {device} at {} of seq {seq}", at(came.t))
+        }
+        (None, true) => format!("the page that {shard} gave device {device} at {} holds seq {seq}", at(came.t)),
+        (None, false) => format!("{shard} published seq {seq} at {} to device {device}", at(came.t)),
     };
     // What was stored later could not be known.
     let known = |seq: Seq| {

@@ -8,6 +8,7 @@ use squall_protocol::ClientMsgId;
 pub fn cause(case: &Case<'_>) -> Option<String> {
     let message = case.subject.message?;
     published_early(case, message)
+        .or_else(|| super::twice::stored(case, message))
         .or_else(|| acked_otherwise(case, message))
         .or_else(|| published_otherwise(case, message))
 }

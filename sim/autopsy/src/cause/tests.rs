@@ -8,17 +8,17 @@ use squall_history::{Asked, Entity, Event, Extent, Harm, Hop, Kind, Told, Via, W
 use squall_protocol::{ClientMsgId, ClientSeq, ConversationId, DeviceId, Seq, UserId};
 use squall_reports::record::LevelRecord;
 
-const C: ConversationId = ConversationId(1 << 127 | 1);
-const M: ClientMsgId = ClientMsgId(7 << 96);
-const D: DeviceId = DeviceId(3);
-const E: DeviceId = DeviceId(4);
-const U: UserId = UserId(30);
-const GATEWAY: Entity = Entity::Host(0);
-const SHARD: Entity = Entity::Host(1);
+pub(super) const C: ConversationId = ConversationId(1 << 127 | 1);
+pub(super) const M: ClientMsgId = ClientMsgId(7 << 96);
+pub(super) const D: DeviceId = DeviceId(3);
+pub(super) const E: DeviceId = DeviceId(4);
+pub(super) const U: UserId = UserId(30);
+pub(super) const GATEWAY: Entity = Entity::Host(0);
+pub(super) const SHARD: Entity = Entity::Host(1);
 const REGISTRY: Entity = Entity::Host(2);
 
 /// Steps at so many milliseconds.
-fn story(steps: Vec<(u64, Entity, Kind)>) -> Story {
+pub(super) fn story(steps: Vec<(u64, Entity, Kind)>) -> Story {
     let hosts = ["gateway-0", "messages-0", "registry-0", "bus-0"].map(str::to_owned).to_vec();
     let events = steps.into_iter().map(|(ms, at, kind)| Event { t: ms * 1_000, at, kind });
     Story::new(events.collect(), hosts)
@@ -34,12 +34,13 @@ fn told(property: &str, seq: Option<u64>, device: Option<DeviceId>, steps: Vec<(
         seq: seq.map(Seq),
         message: Some(M),
         device,
+        user: None,
         level: None,
     };
     cause(&story, &subject)
 }
 
-fn connect(ms: u64, device: DeviceId) -> (u64, Entity, Kind) {
+pub(super) fn connect(ms: u64, device: DeviceId) -> (u64, Entity, Kind) {
     (
         ms,
         Entity::Device(device),
@@ -69,12 +70,12 @@ fn answered(ms: u64, reason: &'static str) -> (u64, Entity, Kind) {
     (ms, SHARD, Kind::Hop(Hop::Answered { device: D, conversation: C, told: refused }))
 }
 
-fn end(ms: u64) -> (u64, Entity, Kind) {
+pub(super) fn end(ms: u64) -> (u64, Entity, Kind) {
     (ms, Entity::World, Kind::Phase { name: "audit" })
 }
 
 /// An entry is staged and committed.
-fn stored(ms: u64, device: DeviceId, message: ClientMsgId, seq: u64) -> [(u64, Entity, Kind); 3] {
+pub(super) fn stored(ms: u64, device: DeviceId, message: ClientMsgId, seq: u64) -> [(u64, Entity, Kind); 3] {
     let (conversation, seq) = (C, Seq(seq));
     let extent = Extent { bytes: 1, first_nul: None };
     let staged =
@@ -217,6 +218,7 @@ fn what_grew_on_a_host_is_named_with_its_bound_and_what_came_before() {
         seq: None,
         message: None,
         device: None,
+        user: None,
         level: Some(level),
     };
     let sentence = cause(&story, &subject(level.clone()));

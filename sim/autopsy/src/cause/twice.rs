@@ -12,7 +12,7 @@ pub fn cause(case: &Case<'_>) -> Option<String> {
 }
 
 /// The log has it at two places.
-fn stored(case: &Case<'_>, message: ClientMsgId) -> Option<String> {
+pub fn stored(case: &Case<'_>, message: ClientMsgId) -> Option<String> {
     let places = case.places(message);
     let (first, second) = places.iter().zip(places.iter().skip(1)).find(|(a, b)| a.seq != b.seq)?;
     let (once, again) = (first.staged.or(first.committed)?, second.staged.or(second.committed)?);

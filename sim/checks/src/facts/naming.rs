@@ -83,6 +83,7 @@ impl Facts {
             seq: None,
             client_msg_id: None,
             device: None,
+            user: None,
             level: None,
             message,
         }

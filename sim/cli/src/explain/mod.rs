@@ -104,7 +104,7 @@ fn explain(args: &Args) -> Result<(), Exit> {
     let plant = record.planted.as_deref().map(input::bug).transpose()?;
     let subject = asked(args, &record)?;
     let filter = match &subject {
-        Asked::Violation(subject) => subject::filter(std::slice::from_ref(subject)).expect("there is one"),
+        Asked::Violation(subject) => subject::filter(std::slice::from_ref(&**subject)).expect("there is one"),
         Asked::Message(message) => Filter::of_message(*message),
         Asked::Device(device) => Filter::of_device(*device),
         Asked::Conversation(conversation) => Filter::of_conversation(*conversation),
@@ -158,7 +158,7 @@ fn bad(problem: &dyn std::fmt::Display) -> Exit {
 }
 
 enum Asked {
-    Violation(Subject),
+    Violation(Box<Subject>),
     Message(ClientMsgId),
     Device(DeviceId),
     Conversation(ConversationId),
@@ -168,14 +168,14 @@ enum Asked {
 fn asked(args: &Args, record: &RunRecord) -> Result<Asked, Exit> {
     if let Some(message) = args.message {
         let violated = subject::violations(record).into_iter().find(|subject| subject.message == Some(message));
-        return Ok(violated.map_or(Asked::Message(message), Asked::Violation));
+        return Ok(violated.map_or(Asked::Message(message), |subject| Asked::Violation(Box::new(subject))));
     }
     match (args.device, args.conversation) {
         (Some(device), _) => return Ok(Asked::Device(DeviceId(device))),
         (None, Some(conversation)) => return Ok(Asked::Conversation(ConversationId(conversation))),
         (None, None) => {}
     }
-    subject::violations(record).into_iter().next().map(Asked::Violation).ok_or_else(|| {
+    subject::violations(record).into_iter().next().map(|subject| Asked::Violation(Box::new(subject))).ok_or_else(|| {
         bad(&format!(
             "{}: nothing was violated in this run that has to do with a message or a host's levels; name one with --message, or a device or conversation with --device or --conversation",
             args.dir.display()
@@ -192,6 +192,7 @@ fn tell(asked: &Asked, story: &Story) -> Result<Told, String> {
         seq: None,
         message,
         device,
+        user: None,
         level: None,
     };
     let (title, subject) = match asked {

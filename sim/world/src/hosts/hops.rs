@@ -7,10 +7,10 @@ use prost::Message;
 use squall_core::registry::Location;
 use squall_history::{Arrived, Asked, Entity, Event, Extent, Filter, Hop as Told, Kind, Place, Told as Answer};
 use squall_protocol::close::CloseReason;
-use squall_protocol::frames::{ErrorCode, LogSpan};
+use squall_protocol::frames::{ErrorCode, LogSpan, Seen as Online};
 use squall_protocol::wire::bus::{ToGateway, to_gateway};
-use squall_protocol::{ClientFrame, ConversationId, DeviceId, Entry, Refusal, ServerFrame, protobuf};
-use squall_server::hop::{Hop, Seen};
+use squall_protocol::{ClientFrame, ConversationId, DeviceId, Entry, Refusal, ServerFrame, UserId, protobuf};
+use squall_server::hop::{Hop, OfDevice, Seen};
 use squall_server::level::Level;
 use squall_server::observer::Point;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -75,10 +75,10 @@ fn asked(frame: &ClientFrame) -> Option<(ConversationId, Asked)> {
         ClientFrame::Ack { conversation, up_to_seq } => Some((conversation, Asked::Ack { up_to: up_to_seq })),
         ClientFrame::Sync { conversation, since_seq } => Some((conversation, Asked::Sync { since: since_seq })),
         ClientFrame::Read { conversation, up_to_seq } => Some((conversation, Asked::Read { up_to: up_to_seq })),
+        ClientFrame::Typing { conversation } => Some((conversation, Asked::Typing)),
         ClientFrame::Hello { .. }
         | ClientFrame::Ping
         | ClientFrame::Refresh { .. }
-        | ClientFrame::Typing { .. }
         | ClientFrame::Watch { .. }
         | ClientFrame::Unwatch { .. }
         | ClientFrame::Invisible { .. } => None,
@@ -129,16 +129,22 @@ fn told(frame: &ServerFrame) -> Option<(ConversationId, Answer)> {
             };
             Some((*conversation, Answer::Error { code }))
         }
+        ServerFrame::Typing { conversation, user } => Some((*conversation, Answer::Typing { user: *user })),
         ServerFrame::Welcome { .. }
         | ServerFrame::Heads { .. }
         | ServerFrame::Pong
         | ServerFrame::Stale { .. }
         | ServerFrame::ComeBack { .. }
         | ServerFrame::Refreshed { .. }
-        | ServerFrame::Typing { .. }
         | ServerFrame::Receipts { .. }
         | ServerFrame::Presence { .. } => None,
     }
+}
+
+/// What a frame tells of how far people have come, of each conversation.
+fn receipts(frame: &ServerFrame) -> impl Iterator<Item = (ConversationId, Answer)> {
+    let all = if let ServerFrame::Receipts { receipts } = frame { &receipts[..] } else { &[] };
+    all.iter().map(|of| (of.conversation, Answer::Receipts { users: of.users.clone(), counts: of.counts }))
 }
 
 fn close_reason(reason: CloseReason) -> &'static str {
@@ -180,6 +186,7 @@ impl Probe {
             }
             Point::Lost { device } => self.say(voice, Told::Closed { device: *device, reason: "connection gone" }),
             Point::CommitFailed { .. } => self.say(voice, Told::DiskFailed),
+            Point::LinkUp { to } => self.say(voice, Told::LinkUp { to: (*to).to_owned() }),
             // What else a point says is told by a hop of its own, or of nobody's message.
             _ => {}
         }
@@ -199,6 +206,13 @@ impl Probe {
                 }
             }
             Hop::HeadsAsked { user, device } => self.say(voice, Told::HeadsAsked { user, device }),
+            Hop::Answered { device, frame: frame @ ServerFrame::Receipts { .. } } => {
+                self.each_receipt(voice, frame, |conversation, told| Told::Answered {
+                    device,
+                    conversation,
+                    told,
+                });
+            }
             Hop::Answered { device, frame } => {
                 if let Some((conversation, told)) = told(frame) {
                     self.say(voice, Told::Answered { device, conversation, told });
@@ -227,6 +241,9 @@ impl Probe {
                 for (conversation, head) in voice.followed.ask(wanted) {
                     self.say(voice, Told::HeadsHanded { device, conversation, head });
                 }
+            }
+            Hop::Handed { device, frame: frame @ ServerFrame::Receipts { .. } } => {
+                self.each_receipt(voice, frame, |conversation, told| Told::Handed { device, conversation, told });
             }
             Hop::Handed { device, frame } => {
                 if let Some((conversation, told)) = told(frame) {
@@ -313,6 +330,51 @@ impl Probe {
             Hop::Unregistered { user, device, gateway, removed } => {
                 self.say(voice, Told::Unregistered { user, device, gateway, removed });
             }
+            Hop::Followed { conversation, have } => self.say(voice, Told::Followed { conversation, have }),
+            Hop::Unfollowed { conversation } => self.say(voice, Told::Unfollowed { conversation }),
+            Hop::Member { device, conversation, from, as_of } => {
+                self.say(voice, Told::Member { device, conversation, from, as_of });
+            }
+            Hop::TailTold { conversation, from, to } => self.say(voice, Told::TailTold { conversation, from, to }),
+            Hop::TailTaken { conversation, from, to } => {
+                self.say(voice, Told::TailTaken { conversation, from, to })
+            }
+            Hop::Noticed { frame, to } => self.noticed(voice, frame, to),
+            Hop::Leased { conversation, watcher, granted } => {
+                let granted = granted.to_vec();
+                self.say(voice, Told::Leased { conversation, watcher, granted });
+            }
+            Hop::Subscribed { user, gateway } => self.say(voice, Told::Subscribed { user, gateway }),
+            Hop::Present { user, device, gateway, said: OfDevice::Here { connect_count, invisible: hides } } => {
+                self.say(voice, Told::Present { user, device, gateway, connect_count, hides });
+            }
+            Hop::Present { user, device, gateway, said: OfDevice::Gone { seen_ago } } => {
+                let seen_ago_ms = seen_ago.as_millis() as u64;
+                self.say(voice, Told::Absent { user, device, gateway, seen_ago_ms });
+            }
+            Hop::PresenceTold { user, gateway, presence, seen_ago_ms } => {
+                let state = match presence.state {
+                    Online::Online => "online",
+                    Online::Offline => "offline",
+                    Online::Unknown => "unknown",
+                };
+                self.say(voice, Told::PresenceTold { user, gateway, state, seen_ago_ms });
+            }
+            Hop::SentAway { device } => self.say(voice, Told::SentAway { device }),
+        }
+    }
+
+    /// What is told of receipts in each conversation that is wanted.
+    fn each_receipt(&self, voice: &Voice, frame: &ServerFrame, hop: impl Fn(ConversationId, Answer) -> Told) {
+        for (conversation, told) in receipts(frame) {
+            self.say(voice, hop(conversation, told));
+        }
+    }
+
+    fn noticed(&self, voice: &Voice, frame: &ServerFrame, to: &[UserId]) {
+        let hop = |(conversation, told)| Told::Noticed { conversation, told, to: to.to_vec() };
+        for hop in receipts(frame).chain(told(frame)).map(hop) {
+            self.say(voice, hop);
         }
     }
 

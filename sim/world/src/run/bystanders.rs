@@ -27,6 +27,7 @@ use squall_generators::population::Population;
 use squall_history::{Entity, Event, Kind};
 use squall_protocol::ids::rendezvous;
 use squall_protocol::{ClientMsgId, DeviceId, HostName, Role, UserId};
+use squall_reports::number::told_apart;
 use squall_reports::record::{CheckRecord, FirstViolation, overall_verdict};
 use squall_reports::{Histogram, RunRecord, Verdict};
 use squall_scenarios::{BystandersLevel, FaultKind, Scenario, Topology};
@@ -253,12 +254,12 @@ pub fn judge(
             ),
         });
     }
+    let (found, bound) = told_apart(ms(found), ms(at_most));
     let message = format!(
-        "p{} of send-to-deliver of people whom no fault has touched is {:.1} ms, and {:.1} ms without the faults: over {} times as long",
+        "p{} of send-to-deliver of people whom no fault has touched is {found} ms, over {bound} ms, {} times the {:.1} ms without the faults",
         level.percentile,
-        ms(found),
-        ms(usual),
-        level.factor
+        level.factor,
+        ms(usual)
     );
     let violated = verdict == Verdict::Violated;
     record.checks.push(CheckRecord {
@@ -273,6 +274,7 @@ pub fn judge(
             seq: None,
             client_msg_id: None,
             device: None,
+            user: None,
             level: None,
             message,
         }),

@@ -64,10 +64,22 @@ pub fn handle_members(gateway: &Gateway, id: ConnectionId, peer: Peer, channels:
     let mut undecided = false;
     for follower in channels {
         let Ok(conversation) = protobuf::conversation_from_wire(follower.conversation) else { continue };
-        let member = Member { user: peer.user, from: Seq(follower.from), as_of: Seq(follower.as_of), said };
+        let (from, as_of) = (Seq(follower.from), Seq(follower.as_of));
+        gateway.observer.hop(&Hop::Member { device: peer.device, conversation, from, as_of });
+        let member = Member { user: peer.user, from, as_of, said };
         undecided |= handle_member(gateway, id, conversation, member) == Heard::Undecided;
     }
     undecided
+}
+
+fn follow(gateway: &Gateway, conversation: ConversationId, have: Option<Seq>) {
+    gateway.observer.hop(&Hop::Followed { conversation, have });
+    gateway.uplinks.follow(conversation, have);
+}
+
+fn unfollow(gateway: &Gateway, conversation: ConversationId) {
+    gateway.observer.hop(&Hop::Unfollowed { conversation });
+    gateway.uplinks.unfollow(conversation);
 }
 
 /// A connection's user is a member of a channel.
@@ -81,7 +93,7 @@ pub fn handle_member(gateway: &Gateway, id: ConnectionId, conversation: Conversa
     drop(channels);
     if heard == Heard::Follow {
         gateway.observer.passed(&Point::ChannelFollowed { conversation });
-        gateway.uplinks.follow(conversation, None);
+        follow(gateway, conversation, None);
     }
     heard
 }
@@ -92,14 +104,14 @@ pub fn handle_gone(gateway: &Gateway, id: ConnectionId) {
     let unfollowed = channels.handle_gone(id.0);
     gateway.note_follows(&channels);
     drop(channels);
-    unfollowed.into_iter().for_each(|conversation| gateway.uplinks.unfollow(conversation));
+    unfollowed.into_iter().for_each(|conversation| unfollow(gateway, conversation));
 }
 
 /// A shard tells more of a channel. Returns connections that are to be asked again where their conversations stand.
 pub fn handle_tail(gateway: &Gateway, table: &mut Table, tail: Tail) -> Vec<ConnectionId> {
     let Some(Ok(span)) = tail.span.map(protobuf::span_from_wire) else { return Vec::new() };
     gateway.observer.worked(Work::Publication, 1);
-    let conversation = span.conversation;
+    let (conversation, from) = (span.conversation, span.from);
     let mut channels = gateway.channels();
     let taken = channels.handle_tail(span, Seq(tail.channel_since), tail.over);
     gateway.note_follows(&channels);
@@ -109,10 +121,13 @@ pub fn handle_tail(gateway: &Gateway, table: &mut Table, tail: Tail) -> Vec<Conn
     let known = channels.known(conversation);
     drop(channels);
     match taken.up_to {
-        _ if taken.unfollow => gateway.uplinks.unfollow(conversation),
+        _ if taken.unfollow => unfollow(gateway, conversation),
         _ if tail.over => gateway.observer.passed(&Point::ChannelOver { conversation }),
-        Some(up_to) => gateway.uplinks.took(conversation, up_to),
-        None => gateway.uplinks.follow(conversation, known),
+        Some(up_to) => {
+            gateway.observer.hop(&Hop::TailTaken { conversation, from, to: up_to });
+            gateway.uplinks.took(conversation, up_to);
+        }
+        None => follow(gateway, conversation, known),
     }
     let mut pages = Pages::default();
     for (id, since) in taken.waited {
@@ -190,7 +205,7 @@ pub fn follow_all(gateway: &Gateway, shard: usize) {
     let followed = gateway.channels().followed(gateway.clock.now());
     let own = followed.into_iter().filter(|(conversation, _)| gateway.uplinks.shard_of(*conversation) == shard);
     for (conversation, have) in own.filter(|_| !planted(Plant::FollowedOnFirstLinkOnly)) {
-        gateway.uplinks.follow(conversation, have);
+        follow(gateway, conversation, have);
     }
 }
 
@@ -200,7 +215,7 @@ pub fn follow_again(gateway: &Gateway) {
     let unanswered = channels.unanswered(gateway.clock.now());
     drop(channels);
     for (conversation, have) in unanswered.into_iter().filter(|_| !planted(Plant::FollowedOnFirstLinkOnly)) {
-        gateway.uplinks.follow(conversation, have);
+        follow(gateway, conversation, have);
     }
 }
 

@@ -107,7 +107,12 @@ fn notify(gateway: &Gateway, notice: bus::Notice) {
         let (id, device) = (ConnectionId(target.connection), DeviceId(target.device));
         let is_its =
             table.get_device(id, device).is_some_and(|row| row.peer.is_some_and(|p| p.user.0 == target.user));
-        if is_its && !table.notify(id, about, &mut frame, now) {
+        if !is_its {
+            continue;
+        }
+        if table.notify(id, about, &mut frame, now) {
+            gateway.observer.hop(&Hop::Handed { device, frame: frame.frame() });
+        } else {
             gateway.observer.passed(&Point::NoticesDropped { device, notices: 1 });
         }
     }
@@ -124,7 +129,11 @@ fn follow(gateway: &Gateway, target: &Target, conversation: ConversationId, memb
     // Under the lock, so that nobody follows who is gone.
     let mut table = gateway.table();
     let is_here = table.get_device(id, device).is_some();
-    let heard = is_here.then(|| channels::handle_member(gateway, id, conversation, member));
+    let heard = is_here.then(|| {
+        let Member { from, as_of, .. } = member;
+        gateway.observer.hop(&Hop::Member { device, conversation, from, as_of });
+        channels::handle_member(gateway, id, conversation, member)
+    });
     drop(table);
     if heard == Some(Heard::Undecided) {
         ask_heads(gateway, id);

@@ -8,6 +8,7 @@ use super::handshakes::Handshakes;
 use super::outgoing::Outgoing;
 use super::state::Gateway;
 use super::table::ConnectionId;
+use crate::hop::Hop;
 use squall_core::plant::{Plant, planted};
 use squall_protocol::close::CloseReason;
 use squall_protocol::ids::mix;
@@ -63,6 +64,7 @@ fn tell_to_come_back(gateway: &Gateway, id: ConnectionId) {
     {
         let within = limits::COME_BACK_WITHIN.as_millis() as u64;
         let after_ms = mix(peer.device.0 ^ mix(peer.connect_count)) % (within + 1);
+        gateway.observer.hop(&Hop::SentAway { device: peer.device });
         row.push(&mut Outgoing::new(ServerFrame::ComeBack { after_ms }));
     }
 }

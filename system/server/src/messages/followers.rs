@@ -10,6 +10,7 @@
 use super::session::Session;
 use super::shard::Shard;
 use super::state::ShardState;
+use crate::hop::Hop;
 use crate::links::Pushed;
 use crate::observer::Point;
 use crate::storage::{Storage, StorageError};
@@ -83,11 +84,12 @@ impl Followers {
 
 /// Queues a tail: all entries from `from` to `to`, of a channel since that entry. False: there is no room for it.
 fn push(shard: &Shard, session: &Session, span: LogSpan, since: Seq, over: bool) -> bool {
-    let (conversation, seq) = (span.conversation, span.to);
+    let (conversation, from, seq) = (span.conversation, span.from, span.to);
     let tail = Tail { span: Some(protobuf::span_to_wire(&span)), over, channel_since: since.0 };
     let reply = Reply { connection: 0, device: 0, channels: Vec::new(), reply: Some(reply::Reply::Tail(tail)) };
     shard.observer.worked(Work::Publication, 1);
     shard.observer.passed(&Point::ChannelTold { conversation, seq, again: false });
+    shard.observer.hop(&Hop::TailTold { conversation, from, to: seq });
     session.replies.push(reply) == Pushed::Queued
 }
 

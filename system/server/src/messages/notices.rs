@@ -11,6 +11,7 @@
 use super::dispatcher::Dispatcher;
 use super::shard::Shard;
 use super::state::ShardState;
+use crate::hop::Hop;
 use crate::links::Fill;
 use crate::observer::{Point, Unfit};
 use crate::work::Work;
@@ -232,6 +233,7 @@ fn judge(shard: &Shard, said: &[Said], now: Time) {
             Ok(readers) => {
                 shard.observer.worked(Work::Member, readers.len());
                 let frame = ServerFrame::Typing { conversation, user };
+                shard.observer.hop(&Hop::Noticed { frame: &frame, to: &readers });
                 shard.notices.tell(&shard.dispatcher, Notice { cause: user, frame }, readers, now);
             }
             Err(why) => shard.observer.passed(&Point::TypingDropped { user, why }),

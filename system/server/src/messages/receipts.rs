@@ -11,6 +11,7 @@ use super::cursors::{Moved, Pace};
 use super::notices::Notice;
 use super::shard::Shard;
 use super::state::ShardState;
+use crate::hop::Hop;
 use crate::storage::{Storage, StorageError};
 use crate::work::Work;
 use squall_core::messages::Conversation;
@@ -46,6 +47,7 @@ pub fn plan(shard: &Shard, state: &mut ShardState, moved: &[Moved]) {
     for Told { cause, receipts, to } in all {
         shard.observer.worked(Work::Member, to.len());
         let frame = ServerFrame::Receipts { receipts: vec![receipts] };
+        shard.observer.hop(&Hop::Noticed { frame: &frame, to: &to });
         for users in to.chunks(limits::MAX_NOTICE_USERS) {
             shard.notices.tell(&shard.dispatcher, Notice { cause, frame: frame.clone() }, users.to_vec(), now);
         }

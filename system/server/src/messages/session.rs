@@ -7,6 +7,7 @@
 use super::followers;
 use super::requests;
 use super::shard::Shard;
+use crate::hop::Hop;
 use crate::level::Level;
 use crate::links::{Queue, tell_fill};
 use crate::observer::{Observer, Point, Unfit};
@@ -15,7 +16,7 @@ use squall_core::plant::{Plant, planted};
 use squall_core::turns::Turns;
 use squall_protocol::wire::messages::request::Request as Kind;
 use squall_protocol::wire::messages::{Reply, Request};
-use squall_protocol::{DeviceId, Seq, UserId, limits, protobuf};
+use squall_protocol::{ClientFrame, DeviceId, Seq, UserId, limits, protobuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
@@ -122,8 +123,9 @@ fn handle_typing(shard: &Shard, request: Request) {
     if !shard.share.has(conversation) || !conversation.is_open_to(user) {
         return;
     }
-    let now = shard.clock.now();
-    if !shard.notices.handle_typing(user, DeviceId(caller.device), conversation, now) {
+    let (device, now) = (DeviceId(caller.device), shard.clock.now());
+    shard.observer.hop(&Hop::Asked { user, device, frame: &ClientFrame::Typing { conversation } });
+    if !shard.notices.handle_typing(user, device, conversation, now) {
         shard.observer.passed(&Point::TypingDropped { user, why: Unfit::NoRoom });
     }
 }

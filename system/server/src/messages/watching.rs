@@ -7,6 +7,7 @@
 //! that one of the two has blocked, is granted nothing. Guarded by `server/tests/presence.rs` and `sim/checks/src/presence_holds.rs`.
 
 use super::shard::Shard;
+use crate::hop::Hop;
 use crate::links::Queue;
 use crate::storage::StorageError;
 use crate::work::Work;
@@ -27,6 +28,8 @@ pub async fn handle(shard: &Shard, requests: Vec<LeaseRequest>, replies: &Queue<
         }
         let users = request.users.into_iter().map(UserId);
         if let Some(granted) = granted(shard, conversation, UserId(request.watcher), users.collect()) {
+            let watcher = UserId(request.watcher);
+            shard.observer.hop(&Hop::Leased { conversation, watcher, granted: &granted });
             // What finds no room is asked for again.
             let lease = Lease {
                 conversation: request.conversation,
