@@ -88,8 +88,9 @@ struct Count {
 
 /// Everything about receipts. Empty unless somebody reads.
 pub(crate) struct Receipts {
-    /// Each member of each group is named.
+    /// Each member of each group is named; and of the largest group of which each is.
     all_are_named: bool,
+    named_up_to: u32,
     /// By the user's row.
     progress: FxHashMap<u32, Progress>,
     /// By device and conversation.
@@ -104,6 +105,7 @@ impl Receipts {
     pub fn new(config: &Config) -> Self {
         Receipts {
             all_are_named: config.all_are_named,
+            named_up_to: config.named_up_to,
             progress: FxHashMap::default(),
             views: FxHashMap::default(),
             counts: Vec::new(),
@@ -185,7 +187,7 @@ impl Facts {
         for receipt in told {
             self.judge_told((device, conversation, id), receipt, &mut wrong);
         }
-        if told.len() as u32 > limits::RECEIPTS_NAMED_UP_TO {
+        if told.len() as u32 > self.receipts.named_up_to {
             let what = WrongAbout::TooManyNamed { named: told.len() as u32 };
             wrong.push(WrongReceipt { t: now, conversation, device, user: told[0].user, at: 0, what });
         }

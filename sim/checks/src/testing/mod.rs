@@ -408,6 +408,7 @@ impl History {
             noticed_us: self.noticed_us,
             gateways: self.gateways.clone(),
             typing_us: Some(3_000_000),
+            named_up_to: 4,
             all_are_named: true,
             presence: self.presence.clone(),
             epoch_ms: if self.presence.is_some() { EPOCH_MS } else { 0 },

@@ -123,6 +123,10 @@ pub const LIMITS: &[(&str, Reached)] = &[
         Never("what a notice says of a larger group is another thing: receipts-hold counts names"),
     ),
     ("RECEIPTS_PER_FRAME", Never("nothing of it is seen: there is another frame")),
+    (
+        "MAX_RECEIPTS_FRAME_BYTES",
+        Never("RECEIPTS_PER_FRAME is such that no frame is longer: server/src/messages/receipts.rs"),
+    ),
     ("MAX_COUNTS_KEPT", Never(TOO_MANY)),
     ("READ_RETRY_AFTER", Never(A_PACE)),
     ("READ_RETRY_MAX", Never(A_PACE)),

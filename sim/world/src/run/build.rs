@@ -268,7 +268,9 @@ fn judged(scenario: &Scenario, machines: &[Machine]) -> Config {
             is_timely: undisturbed_us(scenario).is_some(),
         }),
         groups_late_us: groups_late_us(scenario),
-        all_are_named: largest_group(scenario) <= limits::RECEIPTS_NAMED_UP_TO.min(scenario.limits.channel_above),
+        named_up_to: scenario.limits.receipts_named_up_to,
+        all_are_named: largest_group(scenario)
+            <= scenario.limits.receipts_named_up_to.min(scenario.limits.channel_above),
         epoch_ms: if clocks_hold { EPOCH_US / 1_000 } else { 0 },
         undisturbed_us: undisturbed_us(scenario),
         typing_us: typing_us(scenario),
@@ -295,7 +297,7 @@ fn groups_late_us(scenario: &Scenario) -> u64 {
     let largest = largest_group(scenario);
     let interval = match largest {
         _ if largest > scenario.limits.channel_above => limits::CURSOR_FLUSH_CHANNEL,
-        _ if largest > limits::RECEIPTS_NAMED_UP_TO => limits::CURSOR_FLUSH_LARGE,
+        _ if largest > scenario.limits.receipts_named_up_to => limits::CURSOR_FLUSH_LARGE,
         _ => limits::CURSOR_FLUSH_INTERVAL,
     };
     2 * (interval - limits::CURSOR_FLUSH_INTERVAL).as_micros() as u64
@@ -393,6 +395,7 @@ fn user_limits(scenario: &Scenario) -> UserLimits {
         changes: rate(limits.changes_per_second, limits.changes_burst),
         channel_above: limits.channel_above,
         tells_receipts: scenario.receipts.are_kept(),
+        receipts_named_up_to: limits.receipts_named_up_to,
         presence: PresenceTimes { ttl: presence.ttl.as_duration(), grace: presence.grace.as_duration() },
     }
 }

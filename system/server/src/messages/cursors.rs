@@ -23,11 +23,11 @@ pub enum Pace {
 }
 
 impl Pace {
-    /// That of a log as far as it is durable.
-    pub fn of(log: &Conversation) -> Pace {
+    /// That of a log as far as it is durable; `named_up_to`: members of the largest group of which each is named.
+    pub fn of(log: &Conversation, named_up_to: u32) -> Pace {
         if log.regime().is_channel(log.durable()) {
             Pace::Channel
-        } else if log.membership().present() > limits::RECEIPTS_NAMED_UP_TO && !planted(Plant::EverybodyIsNamed) {
+        } else if log.membership().present() > named_up_to && !planted(Plant::EverybodyIsNamed) {
             Pace::Counted
         } else {
             Pace::Named

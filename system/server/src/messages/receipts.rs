@@ -45,9 +45,11 @@ pub fn plan(shard: &Shard, state: &mut ShardState, moved: &[Moved]) {
     let now = shard.clock.now();
     for Told { cause, receipts, to } in all {
         shard.observer.worked(Work::Member, to.len());
-        let frame = ServerFrame::Receipts { receipts: vec![receipts] };
-        for users in to.chunks(limits::MAX_NOTICE_USERS) {
-            shard.notices.tell(&shard.dispatcher, Notice { cause, frame: frame.clone() }, users.to_vec(), now);
+        for receipts in frames_of(std::iter::once(receipts)) {
+            let frame = ServerFrame::Receipts { receipts };
+            for users in to.chunks(limits::MAX_NOTICE_USERS) {
+                shard.notices.tell(&shard.dispatcher, Notice { cause, frame: frame.clone() }, users.to_vec(), now);
+            }
         }
     }
 }
@@ -60,8 +62,9 @@ fn notices_of(
     out: &mut Vec<Told>,
 ) -> Result<(), StorageError> {
     let Some((cause, conversation, _)) = moved.first().copied() else { return Ok(()) };
+    let named_up_to = state.named_up_to;
     let log = state.cache.get(conversation, storage)?;
-    let pace = Pace::of(log);
+    let pace = Pace::of(log, named_up_to);
     let is_told = |user: UserId| log.membership().is_member_after(user, log.durable());
     let members = |log: &Conversation| -> Vec<UserId> {
         match planted(Plant::ReceiptAfterLeaving) {
@@ -127,18 +130,34 @@ pub fn told_to(
     user: UserId,
     conversations: impl IntoIterator<Item = ConversationId>,
 ) -> Result<Vec<Vec<Receipts>>, StorageError> {
-    let (mut frames, mut frame, mut named) = (Vec::new(), Vec::new(), 0);
+    let mut all = Vec::new();
     for conversation in conversations {
-        let Some(receipts) = known_to(state, storage, user, conversation)? else { continue };
-        named += 1 + receipts.users.len();
-        frame.push(receipts);
-        if named >= limits::RECEIPTS_PER_FRAME {
-            frames.push(std::mem::take(&mut frame));
-            named = 0;
+        all.extend(known_to(state, storage, user, conversation)?);
+    }
+    Ok(frames_of(all))
+}
+
+/// What is to be told, in frames none of which is larger than `MAX_RECEIPTS_FRAME_BYTES`.
+fn frames_of(all: impl IntoIterator<Item = Receipts>) -> Vec<Vec<Receipts>> {
+    let (mut frames, mut frame, mut room) = (Vec::new(), Vec::new(), limits::RECEIPTS_PER_FRAME);
+    for Receipts { conversation, mut users, counts } in all {
+        loop {
+            // One conversation takes as many bytes as two names.
+            if room < 3 {
+                frames.push(std::mem::take(&mut frame));
+                room = limits::RECEIPTS_PER_FRAME;
+            }
+            let rest = users.split_off(users.len().min(room - 2));
+            room -= 2 + users.len();
+            frame.push(Receipts { conversation, users, counts });
+            if rest.is_empty() {
+                break;
+            }
+            users = rest;
         }
     }
     frames.extend(Some(frame).filter(|frame| !frame.is_empty()));
-    Ok(frames)
+    frames
 }
 
 fn known_to(
@@ -147,11 +166,12 @@ fn known_to(
     user: UserId,
     conversation: ConversationId,
 ) -> Result<Option<Receipts>, StorageError> {
+    let named_up_to = state.named_up_to;
     let log = state.cache.get(conversation, storage)?;
     if !log.membership().is_member_after(user, log.durable()) {
         return Ok(None);
     }
-    let pace = Pace::of(log);
+    let pace = Pace::of(log, named_up_to);
     let mut users: Vec<Receipt> = match pace {
         Pace::Named => {
             let mut rows = storage.cursors_in(conversation)?;
@@ -169,4 +189,38 @@ fn known_to(
     }
     let counts = if pace == Pace::Counted { state.counts.get(&conversation).copied() } else { None };
     Ok(Some(Receipts { conversation, users, counts }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use squall_protocol::Codec;
+
+    /// As long as can be, in JSON.
+    fn receipts(named: u64) -> Receipts {
+        let last = Seq(u64::MAX);
+        let users = (0..named).map(|n| Receipt { user: UserId((1 << 63) - 1 - n), delivered: last, read: last });
+        let counts = ReceiptCounts { up_to: last, delivered: u64::MAX, read: u64::MAX };
+        let conversation = ConversationId(u128::MAX);
+        Receipts { conversation, users: users.collect(), counts: Some(counts) }
+    }
+
+    #[test]
+    fn no_frame_is_too_long_and_none_is_left_out() {
+        for all in
+            [vec![receipts(100)], vec![receipts(0); 300], vec![receipts(1); 90], vec![receipts(250), receipts(7)]]
+        {
+            let frames = frames_of(all.clone());
+            let names = |all: &[Receipts]| all.iter().map(|one| one.users.len()).sum::<usize>();
+            assert_eq!(frames.iter().map(|frame| names(frame)).sum::<usize>(), names(&all));
+            for receipts in &frames {
+                let frame = ServerFrame::Receipts { receipts: receipts.clone() };
+                for codec in [Codec::Json, Codec::Protobuf] {
+                    assert!(codec.encode_server(&frame).len() <= limits::MAX_RECEIPTS_FRAME_BYTES);
+                }
+            }
+        }
+        assert_eq!(frames_of([receipts(u64::from(limits::RECEIPTS_NAMED_UP_TO))]).len(), 1);
+        assert_eq!(frames_of([]), Vec::<Vec<Receipts>>::new());
+    }
 }

@@ -76,11 +76,13 @@ pub struct ShardState {
     pub counts: BTreeMap<ConversationId, ReceiptCounts>,
     /// The dispatch watermark as it is on disk.
     pub dispatched: Position,
+    /// Of groups with more members it is told how many have come how far.
+    pub named_up_to: u32,
 }
 
 impl ShardState {
     /// Nothing is known: before the first recovery, and while one is due.
-    pub fn empty(registries: usize) -> Self {
+    pub fn empty(registries: usize, named_up_to: u32) -> Self {
         ShardState {
             storage: None,
             read_failed: false,
@@ -97,6 +99,7 @@ impl ShardState {
             cursors: MovedCursors::default(),
             counts: BTreeMap::new(),
             dispatched: 0,
+            named_up_to,
         }
     }
 
@@ -182,7 +185,7 @@ impl ShardState {
         let last = log.membership().head_for(user, log.durable()).unwrap_or(Seq::ZERO);
         let cursors = cursors.up_to(last);
         if cursors != Cursors::default() {
-            let pace = Pace::of(log);
+            let pace = Pace::of(log, self.named_up_to);
             self.cursors.note(user, conversation, pace, cursors, now);
         }
         Ok(())
