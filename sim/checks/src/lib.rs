@@ -78,8 +78,6 @@ pub struct Config {
     pub limits: Limits,
     /// Members beyond which a group is a channel; 0: none ever is.
     pub channel_above: u32,
-    /// How much longer than those of two people's conversations the cursors of groups may wait before they are written, in µs.
-    pub groups_late_us: u64,
     /// Members of the largest group of which receipts name each.
     pub named_up_to: u32,
     /// Groups are so small that receipts name each member.

@@ -225,10 +225,12 @@ pub const STORAGE_BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// Rows that cannot be read of which a shard tells, each once.
 pub const MAX_DAMAGED_ROWS_TOLD: usize = 1_024;
 /// Cursors are written, and told to the others, at the latest this long after the ack or the read: in direct conversations and groups whose
-/// members are named in notices; in larger groups; and in channels, where nobody is told of others.
+/// members are named in notices; in larger groups; and in channels, where nobody is told of others, unless a device of their user goes before.
 pub const CURSOR_FLUSH_INTERVAL: Duration = Duration::from_millis(500);
 pub const CURSOR_FLUSH_LARGE: Duration = Duration::from_secs(5);
-pub const CURSOR_FLUSH_CHANNEL: Duration = Duration::from_secs(20);
+pub const CURSOR_FLUSH_CHANNEL: Duration = Duration::from_secs(60);
+/// Cursors of channels that one commit takes: the others go with the next ones, so that no send waits for those of a whole channel.
+pub const MAX_CHANNEL_CURSORS_A_COMMIT: usize = 8_192;
 /// The largest group, by default, of which a notice names who has come how far; of a larger one it says how many have.
 pub const RECEIPTS_NAMED_UP_TO: u32 = 100;
 /// Members whom one `receipts` frame names at most, a conversation counting as two of them, and its bytes in either codec: one frame for

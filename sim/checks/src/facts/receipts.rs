@@ -4,6 +4,7 @@
 //! the end. What a device should know at the end is judged only where it must have been told: the cursor moved when all had been
 //! well for long, or before the device last connected.
 
+use super::crowds::late_us;
 use super::promptness::ms;
 use super::rows::{CONNECTED, mark};
 use super::{Config, Facts, NONE};
@@ -327,7 +328,7 @@ impl Facts {
         }
         let mut judged = 0;
         let stored = progress.stored;
-        if progress.read > 0 && progress.said_at + SAID_AGAIN_US < now {
+        if progress.read > 0 && progress.said_at + SAID_AGAIN_US + late_us(self.pace(conversation)) < now {
             judged += 1;
             if small(stored.read) < progress.read {
                 let what = WrongAbout::Forgotten { said: progress.read, read: true };

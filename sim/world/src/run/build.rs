@@ -267,7 +267,6 @@ fn judged(scenario: &Scenario, machines: &[Machine]) -> Config {
             grace_us: scenario.presence.grace.as_micros(),
             is_timely: undisturbed_us(scenario).is_some(),
         }),
-        groups_late_us: groups_late_us(scenario),
         named_up_to: scenario.limits.receipts_named_up_to,
         all_are_named: largest_group(scenario)
             <= scenario.limits.receipts_named_up_to.min(scenario.limits.channel_above),
@@ -289,18 +288,6 @@ fn largest_group(scenario: &Scenario) -> u32 {
     let population = &scenario.population;
     let drawn = if population.groups > 0 { population.group_size_max } else { 0 };
     population.giants.iter().map(|giant| giant.members).fold(drawn, u32::max).saturating_add(GUESTS)
-}
-
-/// How much longer than those of two people the cursors of a scenario's groups may wait until they are written, and one more time that they
-/// have just begun to wait.
-fn groups_late_us(scenario: &Scenario) -> u64 {
-    let largest = largest_group(scenario);
-    let interval = match largest {
-        _ if largest > scenario.limits.channel_above => limits::CURSOR_FLUSH_CHANNEL,
-        _ if largest > scenario.limits.receipts_named_up_to => limits::CURSOR_FLUSH_LARGE,
-        _ => limits::CURSOR_FLUSH_INTERVAL,
-    };
-    2 * (interval - limits::CURSOR_FLUSH_INTERVAL).as_micros() as u64
 }
 
 /// How often what is shown at last has crossed the data centre at most: a look-up made again, a publication, heads and a page.
