@@ -238,8 +238,10 @@ pub const RECEIPTS_NAMED_UP_TO: u32 = 100;
 pub const RECEIPTS_PER_FRAME: usize = RECEIPTS_NAMED_UP_TO as usize + 2;
 pub const MAX_RECEIPTS_FRAME_BYTES: usize = 10 * 1024;
 const _: () = assert!(MAX_RECEIPTS_FRAME_BYTES < MAX_DEVICE_NOTICE_BYTES);
-/// Large groups whose counts a shard remembers for pages.
+/// Large groups whose counts a shard remembers; when there are more, all begin anew.
 pub const MAX_COUNTS_KEPT: usize = 4_096;
+/// Large groups of which a commit of cursors reads all rows, because nothing is known of how far their members have come.
+pub const COUNTED_ANEW_A_COMMIT: usize = 1;
 /// A device says again what its person has read when it has not been told back by then; each time it waits twice as long, up to the longest.
 pub const READ_RETRY_AFTER: Duration = Duration::from_secs(10);
 pub const READ_RETRY_MAX: Duration = Duration::from_secs(80);

@@ -129,6 +129,7 @@ pub const LIMITS: &[(&str, Reached)] = &[
         Never("RECEIPTS_PER_FRAME is such that no frame is longer: server/src/messages/receipts.rs"),
     ),
     ("MAX_COUNTS_KEPT", Never(TOO_MANY)),
+    ("COUNTED_ANEW_A_COMMIT", Never("counts are told a little later: server/src/messages/counts.rs meets it")),
     ("READ_RETRY_AFTER", Never(A_PACE)),
     ("READ_RETRY_MAX", Never(A_PACE)),
     ("MAX_ACKS_AGAIN", Never("what large groups are not told back is acked no more: core/src/client/receipts.rs")),

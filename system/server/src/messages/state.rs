@@ -4,6 +4,7 @@
 //! `sim/checks/src/acked_is_durable.rs`.
 
 use super::cache::Cache;
+use super::counts::Counts;
 use super::cursors::{MovedCursors, Pace};
 use super::dispatcher::Plan;
 use super::fences::Fences;
@@ -18,11 +19,7 @@ use squall_core::Time;
 use squall_core::messages::{Answered, Conversation, Debts, Planner, Position};
 use squall_core::plant::{Plant, planted};
 use squall_protocol::wire::messages::{Caller, Follower, Reply};
-use squall_protocol::{
-    ClientMsgId, ConversationId, Cursors, DeviceId, ReceiptCounts, Seq, ServerFrame, UserId, limits, protobuf,
-    relay,
-};
-use std::collections::BTreeMap;
+use squall_protocol::{ClientMsgId, ConversationId, Cursors, DeviceId, Seq, ServerFrame, UserId, protobuf, relay};
 use std::sync::Arc;
 
 /// Somebody who is told when an entry is durable.
@@ -72,8 +69,8 @@ pub struct ShardState {
     pub debts: Debts,
     /// Cursors that have moved and are not on disk.
     pub cursors: MovedCursors,
-    /// How many members of large groups had come to the end of their logs when they were last counted.
-    pub counts: BTreeMap<ConversationId, ReceiptCounts>,
+    /// How many members of large groups have come to the end of their logs.
+    pub counts: Counts,
     /// The dispatch watermark as it is on disk.
     pub dispatched: Position,
     /// Of groups with more members it is told how many have come how far.
@@ -97,7 +94,7 @@ impl ShardState {
             readers: SharedReaders::default(),
             debts: Debts::default(),
             cursors: MovedCursors::default(),
-            counts: BTreeMap::new(),
+            counts: Counts::default(),
             dispatched: 0,
             named_up_to,
         }
@@ -189,14 +186,6 @@ impl ShardState {
             self.cursors.note(user, conversation, pace, cursors, now);
         }
         Ok(())
-    }
-
-    /// Remembers counts for pages; when there are too many, all begin anew.
-    pub fn keep_counts(&mut self, conversation: ConversationId, counts: ReceiptCounts) {
-        if self.counts.len() >= limits::MAX_COUNTS_KEPT {
-            self.counts.clear();
-        }
-        self.counts.insert(conversation, counts);
     }
 }
 
