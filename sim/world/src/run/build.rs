@@ -268,6 +268,7 @@ fn judged(scenario: &Scenario, machines: &[Machine]) -> Config {
             is_timely: undisturbed_us(scenario).is_some(),
         }),
         named_up_to: scenario.limits.receipts_named_up_to,
+        without_disks: false,
         all_are_named: largest_group(scenario)
             <= scenario.limits.receipts_named_up_to.min(scenario.limits.channel_above),
         epoch_ms: if clocks_hold { EPOCH_US / 1_000 } else { 0 },
