@@ -397,7 +397,9 @@ impl PresenceTable {
         if user.is_some_and(|user| user.is_seen() || user.devices.is_empty() && user.grace_until > now) {
             return Presence::ONLINE;
         }
-        if now < self.fresh_until {
+        // Whoever is here and not seen hides, whatever else is not known yet.
+        let hides = user.is_some_and(|user| !user.devices.is_empty());
+        if now < self.fresh_until && !hides {
             return Presence::UNKNOWN;
         }
         Presence { state: Seen::Offline, last_seen_ms: user.map_or(0, |user| user.last_seen_ms) }

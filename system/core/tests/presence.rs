@@ -88,6 +88,20 @@ fn an_old_connection_takes_nothing_away_and_a_hello_that_is_said_again_neither()
 }
 
 #[test]
+fn whoever_hides_is_offline_on_a_host_that_has_just_started() {
+    let mut table = PresenceTable::new(PresenceTimes::default(), Time::ZERO);
+    let session = table.handle_open(0, at(0));
+    table.handle_subscribe(session, U, 0);
+    assert_eq!(table.presence(U, at(0).time), Presence::UNKNOWN);
+    table.handle_here(session, here(10, 1, 1), at(0));
+    assert_eq!(table.poll_notices(0, 9, at(0).time), [(U, Presence::ONLINE)]);
+    table.handle_here(session, Here { invisible: true, ..here(10, 1, 1) }, at(5_000));
+    assert_eq!(table.poll_notices(0, 9, at(6_000).time), [(U, offline(5_000))]);
+    gone(&mut table, session, 10, 1, 7_000);
+    assert_eq!(table.presence(U, at(8_000).time), Presence::UNKNOWN);
+}
+
+#[test]
 fn an_invisible_device_makes_its_user_look_as_they_did_before_it_hid() {
     let mut table = table();
     let session = table.handle_open(0, at(LATER));

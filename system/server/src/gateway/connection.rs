@@ -539,7 +539,7 @@ impl Drop for Connection {
         {
             let given_up = row.is_given_up();
             let seen_ago = if given_up { self.gateway.clock.now().since(row.last_heard) } else { Duration::ZERO };
-            if !row.silent && !(given_up && planted(Plant::SilentStayOnline)) {
+            if !(row.silent || given_up && planted(Plant::SilentStayOnline)) {
                 presence::handle_gone(&self.gateway, self.id, peer, seen_ago);
             }
             presence::handle_watcher_gone(&self.gateway, self.id);
