@@ -275,6 +275,11 @@ pub struct MessageCounts {
     pub reads: u64,
     #[serde(default, skip_serializing_if = "is_zero")]
     pub receipts: u64,
+    /// Conversations that devices began to watch, and times that one was told how it stands with somebody; absent where nobody watches.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub watches: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub presence_told: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

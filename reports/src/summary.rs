@@ -191,12 +191,12 @@ fn totals(out: &mut String, run: &RunRecord) {
         let _ = writeln!(out, "  typing    {said} said, {shown} told");
     }
     if m.reads + m.receipts > 0 {
-        let _ = writeln!(
-            out,
-            "            {} reads, {} times told of receipts",
-            grouped(m.reads),
-            grouped(m.receipts)
-        );
+        let (reads, told) = (grouped(m.reads), grouped(m.receipts));
+        let _ = writeln!(out, "  receipts  {reads} reads, {told} told");
+    }
+    if m.watches + m.presence_told > 0 {
+        let (watches, told) = (grouped(m.watches), grouped(m.presence_told));
+        let _ = writeln!(out, "  presence  {watches} watches, {told} told");
     }
     let _ = writeln!(
         out,

@@ -44,6 +44,8 @@ pub(crate) fn passed() -> RunRecord {
             synced: 640,
             reads: 0,
             receipts: 0,
+            watches: 0,
+            presence_told: 0,
             refused: 2,
             typing_said: 0,
             typing_shown: 0,

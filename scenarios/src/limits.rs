@@ -7,7 +7,7 @@ use squall_protocol::limits;
 /// Declares the limits once: the field, its default, and its documentation.
 macro_rules! limits {
     ($($(#[doc = $doc:literal])+ $field:ident = $default:expr;)+) => {
-        /// What one user may do in the long run and at once, and from how many members on a group is a channel. Whoever does more is told to wait,
+        /// What one user may do in the long run and at once, and from how many members on a group is told of in another way. Whoever does more is told to wait,
         /// and loses nothing.
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields, default)]
@@ -59,4 +59,6 @@ limits! {
     /// Members beyond which a group is a channel, whose entries go once to each gateway that holds a member; it is a group again when half as
     /// many are left.
     channel_above = limits::CHANNEL_ABOVE;
+    /// Members of the largest group whose devices are told who has been shown and has read what; those of a larger one are told how many.
+    receipts_named_up_to = limits::RECEIPTS_NAMED_UP_TO;
 }

@@ -63,6 +63,10 @@ fn receipts(draws: &mut Draws, scenario: &mut Scenario) {
     if draws.chance(0.35) {
         scenario.receipts.readers = if draws.chance(0.5) { 0.5 } else { 1.0 };
         scenario.receipts.within = draws.ms(500, 10_000);
+        if draws.chance(0.3) {
+            // In the midst of the groups that there are: some are told by name, and others how many.
+            scenario.limits.receipts_named_up_to = draws.of(2..=scenario.population.users / 2 + 2);
+        }
     }
 }
 

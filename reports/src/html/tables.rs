@@ -114,9 +114,13 @@ pub fn counts(out: &mut String, run: &RunRecord) {
         ("duplicates discarded", m.duplicates_discarded),
         ("synced", m.synced),
         ("refused", m.refused),
-        ("reads", m.reads),
-        ("receipts told", m.receipts),
     ];
+    if m.reads + m.receipts > 0 {
+        messages.extend([("reads", m.reads), ("receipts told", m.receipts)]);
+    }
+    if m.watches + m.presence_told > 0 {
+        messages.extend([("watches", m.watches), ("presence told", m.presence_told)]);
+    }
     if m.typing_said > 0 {
         messages.extend([("typing said", m.typing_said), ("typing told", m.typing_shown)]);
     }

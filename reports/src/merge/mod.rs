@@ -306,6 +306,8 @@ fn messages(records: &[&RunRecord]) -> MessageCounts {
         all.typing_shown += m.typing_shown;
         all.reads += m.reads;
         all.receipts += m.receipts;
+        all.watches += m.watches;
+        all.presence_told += m.presence_told;
     }
     all
 }

@@ -22,6 +22,7 @@ pub fn plots(run: &RunRecord) -> Vec<Plot> {
         plots.extend(messages(run, series));
         plots.extend(typing(run, series));
         plots.extend(backlog(run, series));
+        plots.extend(receipts(run, series));
         plots.extend(presence(run, series));
         plots.extend(commits(run, series));
         plots.extend(traffic(run, series));
@@ -172,6 +173,14 @@ fn typing(run: &RunRecord, series: &Series) -> Option<Plot> {
     let lines: Vec<Line> = names.iter().filter_map(|(name, shown)| rate(series, name, shown)).collect();
     let words = format!("Typing over the run, a second: {}.", told(&lines, Unit::PerSecond));
     over_time(run, "typing", "Typing said and told", Unit::PerSecond, lines, words)
+}
+
+/// Nothing where nobody reads.
+fn receipts(run: &RunRecord, series: &Series) -> Option<Plot> {
+    let names = [("reads", "reads"), ("receipts_told", "told")];
+    let lines: Vec<Line> = names.iter().filter_map(|(name, shown)| rate(series, name, shown)).collect();
+    let words = format!("Reads and receipts over the run, a second: {}.", told(&lines, Unit::PerSecond));
+    over_time(run, "receipts", "What is read, and told to others", Unit::PerSecond, lines, words)
 }
 
 /// Where nobody watches there is nothing to draw.

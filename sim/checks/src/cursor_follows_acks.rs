@@ -1,4 +1,5 @@
-//! **Invariant:** what a device acks on a way that nothing harms moves its cursor on disk within [`limits::undisturbed_bound`] and two flushes.
+//! **Invariant:** what a device acks on a way that nothing harms moves its cursor on disk within [`limits::undisturbed_bound`] and two flushes,
+//! and as much later as those of a group of its size may be written.
 //!
 //! An ack that goes astray shows nowhere else: what it would have settled is told again, the device acks again, is called back at last, and
 //! lacks nothing.

@@ -78,10 +78,12 @@ pub struct Config {
     pub limits: Limits,
     /// Members beyond which a group is a channel; 0: none ever is.
     pub channel_above: u32,
-    /// How much longer than those of two people's conversations the cursors of groups may wait before they are written, in µs.
-    pub groups_late_us: u64,
+    /// Members of the largest group of which receipts name each.
+    pub named_up_to: u32,
     /// Groups are so small that receipts name each member.
     pub all_are_named: bool,
+    /// Nobody reads the disks: what they hold of receipts is known from what devices are told of it.
+    pub without_disks: bool,
     /// When the app's backend issues no tokens, in µs of the run.
     pub no_tokens_us: Option<Range<u64>>,
     /// What every host's clock shows when the run starts, in ms since the Unix epoch; 0 when a fault may have one show something else.

@@ -181,6 +181,33 @@ mod tests {
     }
 
     #[test]
+    fn where_no_disk_is_read_what_was_told_is_the_word_for_it() {
+        let said = || {
+            let mut history = History::chat();
+            history.without_disks().connect(1).connect(2).wait(6_000_000).ack(2, 2).read(2, 2);
+            history
+        };
+        let mut history = said();
+        history.told(1, 2, 2, 2).wait(LATER).told(1, 2, 2, 2).counts_unread(1, 0, 0);
+        passes(&history);
+        // Told long after it was said, and less.
+        let mut history = said();
+        history.told(1, 2, 2, 1).wait(LATER).told(1, 2, 2, 1).counts_unread(1, 0, 0);
+        assert!(found(&history).contains("in the end the disk says seq 1"));
+        // Another device was told more before this one connected.
+        let mut history = said();
+        history.told(2, 2, 2, 2).wait(LATER).connect(1).wait(LATER).counts_unread(1, 0, 0);
+        assert!(found(&history).contains("and the disk says seq 2"));
+        let mut history = said();
+        history.told(2, 2, 2, 2).wait(LATER).counts_unread(1, 0, 0);
+        passes(&history);
+        // What nobody has said is seen as ever.
+        let mut history = History::chat();
+        history.without_disks().ack(2, 1).read(2, 1).told(1, 2, 2, 1);
+        assert!(found(&history).contains("no device of theirs had said more than seq 1"));
+    }
+
+    #[test]
     fn devices_of_one_user_that_count_differently_are_named() {
         let mut history = read();
         history

@@ -90,6 +90,8 @@ pub fn message_counts(totals: &FleetTotals) -> MessageCounts {
         typing_shown: totals.typing_shown,
         reads: totals.reads,
         receipts: totals.receipts,
+        watches: totals.watches,
+        presence_told: totals.presences,
     }
 }
 

@@ -36,6 +36,12 @@ impl Audit {
     pub fn new(plan: &Plan, who: &Who, mile: Mile) -> Self {
         let mut scenario = plan.scenario.clone();
         scenario.population.devices_per_user = Mix::One(1);
+        // They are told what the others are told, and do nothing of what is judged: nobody reads, writes or watches there.
+        if scenario.receipts.are_kept() {
+            scenario.receipts.readers = f64::MIN_POSITIVE;
+        }
+        scenario.typing.before = 0.0;
+        scenario.presence.watches = 0;
         let who = Who { first_device: u64::from(FIRST_FRESH) + 1, ..who.clone() };
         let mut fleet = Fleet::new(Mile { first: FIRST_FRESH, ..mile }, NoFrameFaults, &scenario, who);
         fleet.keep_connected();

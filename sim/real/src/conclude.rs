@@ -21,15 +21,16 @@ const NOT_JUDGED: &[(&str, &str)] = &[
     ("cursor-behind-acks", "cursors are read from the server's disk"),
     ("cursor-never-back", "cursors are read from the server's disk"),
     ("cursor-follows-acks", "cursors are read from the server's disk"),
-    ("receipts-hold", "what is told is compared with the server's disk"),
     ("current-routes", "publications are known to the server alone"),
     ("tables-agree", "tables are read from the server's disk"),
     ("bounded-and-back", "how full queues are is known to the server alone"),
     ("drains-gently", "when a gateway was asked to end is not known here"),
     ("tokens-hold", "how far the clocks of gateways are off is not known here"),
-    ("presence-holds", "what befalls presence hosts and their links is known to the server alone"),
     ("limits-hold", "what a user may do is the server's own setting"),
 ];
+
+/// Cursors that nobody is told of are on the server's disk alone.
+const NOBODY_READS: (&str, &str) = ("receipts-hold", "nobody reads, and so nobody is told of it");
 
 /// Why a shard alone proves nothing.
 pub const ONE_OF_SEVERAL: &str = "this is one shard of several: squall merge judges them together";
@@ -177,6 +178,7 @@ pub fn conclude(
         }),
         not_judged: NOT_JUDGED
             .iter()
+            .chain((!judge.people_read).then_some(&NOBODY_READS))
             .map(|(name, why)| NotJudged { name: (*name).to_owned(), because: (*why).to_owned() })
             .collect(),
     };
@@ -212,7 +214,9 @@ pub fn judged(
     for (device, user, reachable) in devices {
         checks.audit_device(&AuditDevice { device, user, reachable });
     }
-    let is_judged = |name: &str| NOT_JUDGED.iter().all(|(other, _)| *other != name);
+    let is_judged = |name: &str| {
+        NOT_JUDGED.iter().all(|(other, _)| *other != name) && (judge.people_read || name != NOBODY_READS.0)
+    };
     checks.finish().into_iter().filter(|report| is_judged(report.name)).map(check_record).collect()
 }
 
@@ -325,7 +329,7 @@ mod tests {
     fn every_check_that_is_not_judged_is_one() {
         let names: Vec<&str> = squall_checks::names().collect();
         assert!(NOT_JUDGED.iter().all(|(name, why)| names.contains(name) && !why.is_empty()));
-        assert_eq!(names.len() - NOT_JUDGED.len(), 14);
+        assert_eq!(names.len() - NOT_JUDGED.len(), 16);
         assert_eq!(overall_verdict(&[], &["one shard".into()]), Verdict::Inconclusive);
     }
 }

@@ -11,7 +11,7 @@ use crate::read_back::ReadBack;
 use crate::station::{Batch, End, Item, Station};
 use crate::target::sources;
 use rustc_hash::FxHashMap;
-use squall_checks::{Checks, Config};
+use squall_checks::{Checks, Config, PresenceConfig};
 use squall_core::Time;
 use squall_generators::{FleetTotals, Latency, Who};
 use squall_history::{Entity, Event, Filter, Kind, Recorder};
@@ -71,7 +71,8 @@ pub struct Judge {
     backlog: u64,
     /// No device was welcomed, and the run was given up; whether there were connections at all.
     nobody_came: Option<bool>,
-    /// Devices are told who is online.
+    /// Devices are told how far others have come, and who is online.
+    pub people_read: bool,
     people_watch: bool,
     /// One shard of several leaves that to whoever has all of them.
     judges: bool,
@@ -155,6 +156,16 @@ impl Judge {
             noticed_us: (heartbeat + limits::ANSWER_LIMIT).as_micros() as u64,
             last_mile_us: if options.with_profiles { longest_delay(scenario) } else { 0 },
             channel_above: scenario.limits.channel_above,
+            // From how many members on a group is told of in another way is the server's own setting.
+            named_up_to: u32::MAX,
+            without_disks: true,
+            // Whom it may tell of whom is known here; how long that takes is a matter of hosts and links of which nothing is.
+            presence: (scenario.presence.watches > 0).then(|| PresenceConfig {
+                hosts: vec![0],
+                ttl_us: scenario.presence.ttl.as_micros(),
+                grace_us: scenario.presence.grace.as_micros(),
+                is_timely: false,
+            }),
             ..Config::default()
         });
         let exposed = scenario.faults.iter().flat_map(|fault| fault.must_expose(&scenario.topology)).copied();
@@ -197,6 +208,7 @@ impl Judge {
             servers: options.servers.clone(),
             backlog: 0,
             nobody_came: None,
+            people_read: scenario.receipts.are_kept(),
             people_watch: scenario.presence.watches > 0,
             judges: options.part.of == 1,
             began_at_ms: 0.0,
@@ -384,6 +396,9 @@ impl Judge {
             ("typing_told", totals.typing_shown),
             ("generator_cpu_us", process_time().saturating_sub(self.cpu_before).as_micros() as u64),
         ];
+        if self.people_read {
+            counts.extend([("reads", totals.reads), ("receipts_told", totals.receipts)]);
+        }
         if self.people_watch {
             counts.extend([("presence_changes_told", totals.presences), ("watches", totals.watches)]);
         }

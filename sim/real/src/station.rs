@@ -403,8 +403,11 @@ impl Station {
     fn end(&mut self, error: Option<io::Error>) -> End {
         self.note("end");
         self.at_the_faults(|faults, _, stage| faults.settle(stage));
-        let population = self.fleet.population();
         let is_whole = !self.is_stopped() && error.is_none();
+        if is_whole {
+            self.fleet.tell_unread(self.now.get(), &mut self.outbox);
+        }
+        let population = self.fleet.population();
         let device = |client| {
             let reachable = is_whole && !self.insiders.are(population.owner(client));
             (population.device(client), population.user_of_device(client), reachable)

@@ -26,6 +26,11 @@ impl Who {
         }
     }
 
+    /// Every conversation of which something has been shown.
+    pub fn conversations(&self) -> impl Iterator<Item = ConversationId> {
+        self.members.keys().copied()
+    }
+
     /// The others of a conversation, as many as one watch takes.
     pub fn others(&self, conversation: ConversationId, own: UserId) -> Vec<UserId> {
         let named = match conversation.name() {

@@ -70,6 +70,8 @@ pub struct UserLimits {
     pub channel_above: u32,
     /// Devices are told how far others have come: a look-up and a notice for each cursor that moves.
     pub tells_receipts: bool,
+    /// Of a larger group it is told how many have come how far, and not who.
+    pub receipts_named_up_to: u32,
     /// How long somebody counts as online without a sign of it.
     pub presence: PresenceTimes,
 }
@@ -85,6 +87,7 @@ impl Default for UserLimits {
             changes: rate(limits::USER_CHANGES),
             channel_above: limits::CHANNEL_ABOVE,
             tells_receipts: true,
+            receipts_named_up_to: limits::RECEIPTS_NAMED_UP_TO,
             presence: PresenceTimes::default(),
         }
     }

@@ -88,19 +88,17 @@ fn an_old_connection_takes_nothing_away_and_a_hello_that_is_said_again_neither()
 }
 
 #[test]
-fn whoever_hides_looks_offline_to_a_host_that_has_just_started() {
-    let mut table = PresenceTable::new(PresenceTimes::default(), at(0).time);
-    let session = table.handle_open(1, at(0));
-    table.handle_here(session, here(10, 1, 1), at(100));
-    assert_eq!(table.presence(U, at(200).time).state, Seen::Online);
-    table.handle_here(session, Here { invisible: true, ..here(10, 1, 1) }, at(300));
-    assert_eq!(table.presence(U, at(400).time).state, Seen::Offline);
-    gone(&mut table, session, 10, 1, 500);
-    assert_eq!(
-        table.presence(U, at(600).time).state,
-        Seen::Unknown,
-        "another gateway may have a device of theirs"
-    );
+fn whoever_hides_is_offline_on_a_host_that_has_just_started() {
+    let mut table = PresenceTable::new(PresenceTimes::default(), Time::ZERO);
+    let session = table.handle_open(0, at(0));
+    table.handle_subscribe(session, U, 0);
+    assert_eq!(table.presence(U, at(0).time), Presence::UNKNOWN);
+    table.handle_here(session, here(10, 1, 1), at(0));
+    assert_eq!(table.poll_notices(0, 9, at(0).time), [(U, Presence::ONLINE)]);
+    table.handle_here(session, Here { invisible: true, ..here(10, 1, 1) }, at(5_000));
+    assert_eq!(table.poll_notices(0, 9, at(6_000).time), [(U, offline(5_000))]);
+    gone(&mut table, session, 10, 1, 7_000);
+    assert_eq!(table.presence(U, at(8_000).time), Presence::UNKNOWN);
 }
 
 #[test]

@@ -225,16 +225,23 @@ pub const STORAGE_BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// Rows that cannot be read of which a shard tells, each once.
 pub const MAX_DAMAGED_ROWS_TOLD: usize = 1_024;
 /// Cursors are written, and told to the others, at the latest this long after the ack or the read: in direct conversations and groups whose
-/// members are named in notices; in larger groups; and in channels, where nobody is told of others.
+/// members are named in notices; in larger groups; and in channels, where nobody is told of others, unless a device of their user goes before.
 pub const CURSOR_FLUSH_INTERVAL: Duration = Duration::from_millis(500);
 pub const CURSOR_FLUSH_LARGE: Duration = Duration::from_secs(5);
-pub const CURSOR_FLUSH_CHANNEL: Duration = Duration::from_secs(20);
-/// The largest group of which a notice names who has come how far; of a larger one it says how many have.
-pub const RECEIPTS_NAMED_UP_TO: u32 = 32;
-/// Members whom one `receipts` frame names at most when a device is told where its conversations stand.
-pub const RECEIPTS_PER_FRAME: usize = 256;
-/// Large groups whose counts a shard remembers for pages.
+pub const CURSOR_FLUSH_CHANNEL: Duration = Duration::from_secs(60);
+/// Cursors of channels that one commit takes: the others go with the next ones, so that no send waits for those of a whole channel.
+pub const MAX_CHANNEL_CURSORS_A_COMMIT: usize = 8_192;
+/// The largest group, by default, of which a notice names who has come how far; of a larger one it says how many have.
+pub const RECEIPTS_NAMED_UP_TO: u32 = 100;
+/// Members whom one `receipts` frame names at most, a conversation counting as two of them, and its bytes in either codec: one frame for
+/// all members of the largest group that has them named.
+pub const RECEIPTS_PER_FRAME: usize = RECEIPTS_NAMED_UP_TO as usize + 2;
+pub const MAX_RECEIPTS_FRAME_BYTES: usize = 10 * 1024;
+const _: () = assert!(MAX_RECEIPTS_FRAME_BYTES < MAX_DEVICE_NOTICE_BYTES);
+/// Large groups whose counts a shard remembers; when there are more, all begin anew.
 pub const MAX_COUNTS_KEPT: usize = 4_096;
+/// Large groups of which a commit of cursors reads all rows, because nothing is known of how far their members have come.
+pub const COUNTED_ANEW_A_COMMIT: usize = 1;
 /// A device says again what its person has read when it has not been told back by then; each time it waits twice as long, up to the longest.
 pub const READ_RETRY_AFTER: Duration = Duration::from_secs(10);
 pub const READ_RETRY_MAX: Duration = Duration::from_secs(80);
@@ -342,7 +349,7 @@ pub const NOTICES_A_TURN: usize = 32;
 pub const MAX_NOTICE_USERS: usize = 1_024;
 /// Notices that wait at a gateway for one device until all else that waits for it is written, their bytes, and those of all its devices.
 pub const MAX_DEVICE_NOTICES: usize = 64;
-pub const MAX_DEVICE_NOTICE_BYTES: usize = 8 * 1024;
+pub const MAX_DEVICE_NOTICE_BYTES: usize = 16 * 1024;
 pub const MAX_DEVICES_NOTICE_BYTES: usize = 16 * 1024 * 1024;
 /// Requests or payloads in one batch on an internal link, and their bytes.
 pub const MAX_BATCH: usize = 512;

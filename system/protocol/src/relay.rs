@@ -68,7 +68,10 @@ pub fn request_from_wire(request: request::Request) -> Result<Request, ProtobufE
         request::Request::Sync(sync) => client_frame::Frame::Sync(sync),
         request::Request::Typing(typing) => client_frame::Frame::Typing(typing),
         request::Request::Heads(heads) => return Ok(Request::Heads(heads)),
-        request::Request::Follow(_) | request::Request::Took(_) | request::Request::Unfollow(_) => {
+        request::Request::Follow(_)
+        | request::Request::Took(_)
+        | request::Request::Unfollow(_)
+        | request::Request::Gone(_) => {
             return Err(ProtobufError::Missing("a caller: no device asks for this"));
         }
     };

@@ -3,10 +3,11 @@
 mod common;
 
 use common::{PATIENCE, Raw, TempDir, live};
+use squall_core::rate::UserLimits;
 use squall_protocol::{
     ClientFrame, ClientMsgId, ClientSeq, Codec, ConversationId, Payload, Receipt, Seq, ServerFrame, UserId,
 };
-use squall_server::local::Local;
+use squall_server::local::{Local, LocalConfig};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -135,4 +136,26 @@ async fn whoever_has_left_is_told_nothing_and_moves_nothing() {
         _ => None,
     });
     assert_eq!(timeout(PATIENCE, known).await.expect("receipts come with heads"), [READER, OWNER]);
+}
+
+#[tokio::test]
+async fn what_is_read_in_a_channel_is_written_when_its_reader_goes() {
+    let dir = TempDir::new("receipts-channel");
+    let limits = UserLimits { channel_above: 2, ..UserLimits::default() };
+    let config = LocalConfig { limits, ..common::config(dir.path()) };
+    let local = Local::start(config).await.unwrap();
+    let gateway = local.gateways()[0];
+    let mut owner = Raw::online(gateway, Codec::Json, OWNER.0, 10).await;
+    let members = vec![OWNER, READER, LEAVER];
+    send(&mut owner, 1, Payload::Created { direct: false, channel: false, members }).await;
+    send(&mut owner, 2, Payload::Text("hello".into())).await;
+    let mut readers_other = Raw::online(gateway, Codec::Json, READER.0, 21).await;
+    let mut reader = Raw::online(gateway, Codec::Protobuf, READER.0, 20).await;
+    frames_of_receipts(&mut readers_other).await;
+    read(&mut reader, 2).await;
+    assert_eq!(frames_of_receipts(&mut readers_other).await, 0);
+    drop(reader);
+    told(&mut readers_other, receipt(READER, 2, 2)).await;
+    // Of a channel nobody else is told.
+    assert_eq!(frames_of_receipts(&mut owner).await, 0);
 }

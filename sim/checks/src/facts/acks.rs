@@ -6,10 +6,10 @@
 //! it since, or the device must have kept it for longer than it takes to notice.
 
 use super::Facts;
+use super::crowds::{PACES, late_us};
 use super::promptness::ms;
 use super::rows::{CONNECTED, mark};
 use rustc_hash::FxHashMap;
-use squall_protocol::Name;
 use std::collections::VecDeque;
 
 /// Acks of one time that are awaited, and that wait for a sign of life; of more, as many are not judged.
@@ -53,14 +53,12 @@ pub(crate) struct Behind {
 pub(crate) struct Acks {
     /// How long a cursor may take; `None`: nothing can be said of it.
     bound_us: Option<u64>,
-    /// How much longer one of a group may take, whose members may be many.
-    groups_late_us: u64,
     noticed_us: u64,
-    /// Of two people's conversations, and of groups.
-    awaited: [VecDeque<Awaited>; 2],
+    /// By how soon the cursors of their conversations are written.
+    awaited: [VecDeque<Awaited>; PACES],
     acking: FxHashMap<u32, Acking>,
     /// Those whose time is over and whose device has heard nothing since, with where their cursors stood.
-    silent: [VecDeque<(Awaited, u32)>; 2],
+    silent: [VecDeque<(Awaited, u32)>; PACES],
     /// Acks that were judged, and those of them whose device had connected again or whose shard had restarted.
     pub judged: u64,
     pub exposed: u64,
@@ -68,8 +66,8 @@ pub(crate) struct Acks {
 }
 
 impl Acks {
-    pub fn new(bound_us: Option<u64>, groups_late_us: u64, noticed_us: u64) -> Self {
-        Acks { bound_us, groups_late_us, noticed_us, ..Acks::default() }
+    pub fn new(bound_us: Option<u64>, noticed_us: u64) -> Self {
+        Acks { bound_us, noticed_us, ..Acks::default() }
     }
 }
 
@@ -77,11 +75,10 @@ impl Facts {
     /// The device acks further than its cursor stands.
     pub(super) fn await_cursor(&mut self, pair: u32, own: u32, up_to: u32) {
         let row = &self.pairs[pair];
-        let direct = matches!(self.conversations[row.conversation].id.name(), Some(Name::Direct { .. }));
-        let kind = usize::from(!direct);
+        let pace = self.pace(row.conversation);
         if self.acks.bound_us.is_none()
             || up_to <= self.pairs[own].cursor
-            || self.acks.awaited[kind].len() >= MAX_AWAITED
+            || self.acks.awaited[pace].len() >= MAX_AWAITED
         {
             return;
         }
@@ -92,7 +89,7 @@ impl Facts {
         }
         self.acks.acking.entry(row.device).or_default().acks += 1;
         let connected_ms = device.connected_ms;
-        self.acks.awaited[kind].push_back(Awaited { t: self.now, pair, own, up_to, connected_ms });
+        self.acks.awaited[pace].push_back(Awaited { t: self.now, pair, own, up_to, connected_ms });
     }
 
     /// Something has come to a device.
@@ -106,13 +103,13 @@ impl Facts {
     /// Looks at the acks whose time is over by now.
     pub(super) fn look_for_cursors(&mut self) {
         let Some(bound) = self.acks.bound_us else { return };
-        for (kind, late) in [0, self.acks.groups_late_us].into_iter().enumerate() {
-            self.look_for_those(kind, bound + late);
+        for pace in 0..PACES {
+            self.look_for_those(pace, bound + late_us(pace));
         }
     }
 
-    fn look_for_those(&mut self, kind: usize, bound: u64) {
-        while let Some(ack) = self.acks.awaited[kind].pop_front_if(|ack| ack.t + bound < self.now) {
+    fn look_for_those(&mut self, pace: usize, bound: u64) {
+        while let Some(ack) = self.acks.awaited[pace].pop_front_if(|ack| ack.t + bound < self.now) {
             let Facts { acks, pairs, .. } = self;
             let (device, cursor) = (pairs[ack.pair].device, pairs[ack.own].cursor);
             let Some(acking) = acks.acking.get_mut(&device) else { continue };
@@ -123,12 +120,12 @@ impl Facts {
             }
             match is_heard {
                 true => self.judge_ack(&ack, cursor, ack.t + bound),
-                false if acks.silent[kind].len() < MAX_AWAITED => acks.silent[kind].push_back((ack, cursor)),
+                false if acks.silent[pace].len() < MAX_AWAITED => acks.silent[pace].push_back((ack, cursor)),
                 false => {}
             }
         }
         let noticed = bound + self.acks.noticed_us;
-        while let Some((ack, cursor)) = self.acks.silent[kind].pop_front_if(|(ack, _)| ack.t + noticed < self.now)
+        while let Some((ack, cursor)) = self.acks.silent[pace].pop_front_if(|(ack, _)| ack.t + noticed < self.now)
         {
             self.judge_ack(&ack, cursor, ack.t + bound);
         }

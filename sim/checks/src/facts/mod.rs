@@ -12,6 +12,7 @@ mod answers;
 mod arrivals;
 mod audit;
 mod backlog;
+mod crowds;
 mod drains;
 mod fact;
 mod guesses;
@@ -52,6 +53,7 @@ use acks::Acks;
 use answers::Answers;
 use arrivals::Arrivals;
 use backlog::Owed;
+use crowds::Crowds;
 use drains::Drains;
 use guesses::Guesses;
 use intervals::Range;
@@ -136,6 +138,8 @@ pub(crate) struct Facts {
     pub suspects: Vec<Suspect>,
     /// Who was connected when, what harmed whom, and what came late.
     pub promptness: Promptness,
+    /// How many are in groups.
+    crowds: Crowds,
     /// Acks, until the cursors follow.
     pub acks: Acks,
     /// Answers to sends, until they come.
@@ -190,11 +194,8 @@ impl Facts {
             last_fault: None,
             suspects: Vec::new(),
             promptness: Promptness::new(config),
-            acks: Acks::new(
-                config.undisturbed_us.map(|us| us + FLUSHED_US),
-                config.groups_late_us,
-                config.noticed_us,
-            ),
+            acks: Acks::new(config.undisturbed_us.map(|us| us + FLUSHED_US), config.noticed_us),
+            crowds: Crowds::new(config),
             drains: Drains::new(config),
             tokens: Tokens::new(config),
             typing: Typing::new(config),

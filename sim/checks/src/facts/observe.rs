@@ -6,7 +6,7 @@ use super::fact::{Acked, Fact, Origin, Published, Shown, Suspect};
 use super::intervals::{self, Range};
 use super::rows::{CONNECTED, NONE, content, known, mark, small};
 use super::{Facts, RefusedSend};
-use squall_history::{Entity, Event, Kind, Via};
+use squall_history::{Entity, Event, Kind, Via, What};
 use squall_protocol::{ClientMsgId, ConversationId, Cursors, DeviceId, Seq, UserId, Who, limits};
 
 /// A good-bye is known to the registry within this time, in µs, when nothing disturbs it: a heartbeat's interval, far more
@@ -175,6 +175,10 @@ impl Facts {
                 let content = content(conversation, sender, body_hash, what);
                 let fact = self.send(device, conversation, sender, client_msg_id, content)?;
                 self.note_kind(client_msg_id, what, members);
+                if what != What::Text {
+                    let conversation = self.conversation(conversation);
+                    self.crowds.note(conversation, what, members);
+                }
                 self.typing.handle_sent(conversation, what);
                 self.sends(device, what, members.len());
                 self.await_answer(

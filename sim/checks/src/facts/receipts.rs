@@ -2,8 +2,11 @@
 //!
 //! The fold is the check's own: what devices said on their wires, what was read back from disks after commits, and what devices know at
 //! the end. What a device should know at the end is judged only where it must have been told: the cursor moved when all had been
-//! well for long, or before the device last connected.
+//! well for long, or before the device last connected. Where no disk can be read, whatever a device is told of a user stood on a disk by then:
+//! the audit's fresh devices are told all of it once more; and since notices may be dropped for what nobody here knows, a device
+//! must know only what it was told when it connected.
 
+use super::crowds::late_us;
 use super::promptness::ms;
 use super::rows::{CONNECTED, mark};
 use super::{Config, Facts, NONE};
@@ -65,6 +68,9 @@ struct Progress {
     /// Said to be read, and when last anything was said.
     read: u32,
     said_at: u64,
+    /// The device on which it was said last, and when anybody was last told of this user.
+    said_on: u32,
+    told_at: u64,
     /// On disk, and when that last moved.
     stored: Cursors,
     moved_at: u64,
@@ -110,8 +116,10 @@ struct Count {
 
 /// Everything about receipts. Empty unless somebody reads.
 pub(crate) struct Receipts {
-    /// Each member of each group is named.
+    /// Each member of each group is named; and of the largest group of which each is.
     all_are_named: bool,
+    named_up_to: u32,
+    without_disks: bool,
     /// By the user's row.
     progress: FxHashMap<u32, Progress>,
     /// By device and conversation.
@@ -126,6 +134,8 @@ impl Receipts {
     pub fn new(config: &Config) -> Self {
         Receipts {
             all_are_named: config.all_are_named,
+            named_up_to: config.named_up_to,
+            without_disks: config.without_disks,
             progress: FxHashMap::default(),
             views: FxHashMap::default(),
             counts: Vec::new(),
@@ -152,7 +162,7 @@ impl Facts {
         let row = self.users_row_of(pair);
         let progress = self.receipts.progress.entry(row).or_default();
         progress.read = progress.read.max(small(up_to));
-        progress.said_at = self.now;
+        (progress.said_at, progress.said_on) = (self.now, self.pairs[pair].device);
         // Who has read it has it on one of their devices.
         self.pairs[row].acked_up_to = self.pairs[row].acked_up_to.max(small(up_to));
     }
@@ -207,7 +217,7 @@ impl Facts {
         for receipt in told {
             self.judge_told((device, conversation, id), receipt, &mut wrong);
         }
-        if told.len() as u32 > limits::RECEIPTS_NAMED_UP_TO {
+        if told.len() as u32 > self.receipts.named_up_to {
             let what = WrongAbout::TooManyNamed { named: told.len() as u32 };
             wrong.push(WrongReceipt { t: now, conversation, device, user: told[0].user, at: 0, what });
         }
@@ -255,13 +265,28 @@ impl Facts {
             };
             wrong(at, WrongAbout::Unsaid { said });
         }
-        if small(told.delivered) > stored || told.read > progress.stored.read {
+        if self.receipts.without_disks {
+            self.was_on_disk(row, told.cursors());
+        } else if small(told.delivered) > stored || told.read > progress.stored.read {
             let (at, stored) = match small(told.delivered) > stored {
                 true => (told.delivered, stored),
                 false => (told.read, small(progress.stored.read)),
             };
             wrong(at, WrongAbout::NotDurable { stored });
         }
+    }
+
+    /// Somebody was told that a user has come so far: that was on disk.
+    fn was_on_disk(&mut self, row: Option<u32>, told: Cursors) {
+        let Some(progress) = row.and_then(|row| self.receipts.progress.get_mut(&row)) else { return };
+        let further = progress.stored.or_further(told);
+        if further != progress.stored {
+            progress.moved_at = self.now;
+        }
+        if further.read > progress.stored.read {
+            progress.read_moved_at = self.now;
+        }
+        (progress.stored, progress.told_at) = (further, self.now);
     }
 
     /// Of a large group: no more are counted than have said so.
@@ -302,7 +327,8 @@ impl Facts {
         if !row.is(mark::REACHABLE) || row.gone_since != CONNECTED || moved_at + TOLD_US > self.now {
             return false;
         }
-        let was_well = self.active_faults == 0
+        let was_well = !self.receipts.without_disks
+            && self.active_faults == 0
             && self.last_fault.is_none_or(|fault| fault + WELL_AGAIN_US < moved_at)
             && row.slow_until_ms < ms(moved_at)
             && u64::from(row.connected_ms) * 1_000 + TOLD_US < moved_at;
@@ -347,7 +373,14 @@ impl Facts {
         }
         let mut judged = 0;
         let stored = progress.stored;
-        if progress.read > 0 && progress.said_at + SAID_AGAIN_US < now {
+        let said_on = &self.devices[progress.said_on];
+        // Without disks it is known from what somebody was told since; whoever is away may not have got it across.
+        let known_at = match self.receipts.without_disks {
+            true if said_on.is(mark::REACHABLE) && said_on.gone_since == CONNECTED => progress.told_at,
+            true => 0,
+            false => now,
+        };
+        if progress.read > 0 && progress.said_at + SAID_AGAIN_US + late_us(self.pace(conversation)) < known_at {
             judged += 1;
             if small(stored.read) < progress.read {
                 let what = WrongAbout::Forgotten { said: progress.read, read: true };
@@ -398,12 +431,15 @@ impl Facts {
                     what: WrongAbout::Overcounted { counted: count.unread, written },
                 });
             }
-            let moved_at = self.persons.find(user).and_then(|person| {
+            let progress = self.persons.find(user).and_then(|person| {
                 let first = self.devices[self.persons[person].device].id;
                 let row = self.pairs.find((first, count.conversation))?;
-                self.receipts.progress.get(&row).map(|progress| progress.read_moved_at)
+                self.receipts.progress.get(&row).copied()
             });
-            let knows = self.must_know(count.device, moved_at.unwrap_or(0));
+            let progress = progress.unwrap_or_default();
+            // What is not on disk yet is told to no other device.
+            let is_stored = small(progress.stored.read) >= progress.read;
+            let knows = is_stored && self.must_know(count.device, progress.read_moved_at);
             if !knows || self.insiders.contains(&user) || !self.is_member(user, count.conversation) {
                 continue;
             }

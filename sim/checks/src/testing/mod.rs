@@ -60,6 +60,7 @@ pub(crate) struct History {
     levels: Vec<AuditLevel>,
     limits: Limits,
     channel_above: u32,
+    without_disks: bool,
     no_tokens_us: Option<Range<u64>>,
     undisturbed_us: Option<u64>,
     noticed_us: u64,
@@ -111,6 +112,11 @@ impl History {
     }
 
     /// A group with more members is a channel.
+    pub fn without_disks(&mut self) -> &mut Self {
+        self.without_disks = true;
+        self
+    }
+
     pub fn channel_above(&mut self, members: u32) -> &mut Self {
         self.channel_above = members;
         self
@@ -408,6 +414,8 @@ impl History {
             noticed_us: self.noticed_us,
             gateways: self.gateways.clone(),
             typing_us: Some(3_000_000),
+            named_up_to: 4,
+            without_disks: self.without_disks,
             all_are_named: true,
             presence: self.presence.clone(),
             epoch_ms: if self.presence.is_some() { EPOCH_MS } else { 0 },

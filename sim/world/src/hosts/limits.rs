@@ -118,12 +118,18 @@ pub const LIMITS: &[(&str, Reached)] = &[
     ("CURSOR_FLUSH_INTERVAL", Never(A_PACE)),
     ("CURSOR_FLUSH_LARGE", Never(A_PACE)),
     ("CURSOR_FLUSH_CHANNEL", Never(A_PACE)),
+    ("MAX_CHANNEL_CURSORS_A_COMMIT", Never(TOO_MANY)),
     (
         "RECEIPTS_NAMED_UP_TO",
         Never("what a notice says of a larger group is another thing: receipts-hold counts names"),
     ),
     ("RECEIPTS_PER_FRAME", Never("nothing of it is seen: there is another frame")),
+    (
+        "MAX_RECEIPTS_FRAME_BYTES",
+        Never("RECEIPTS_PER_FRAME is such that no frame is longer: server/src/messages/receipts.rs"),
+    ),
     ("MAX_COUNTS_KEPT", Never(TOO_MANY)),
+    ("COUNTED_ANEW_A_COMMIT", Never("counts are told a little later: server/src/messages/counts.rs meets it")),
     ("READ_RETRY_AFTER", Never(A_PACE)),
     ("READ_RETRY_MAX", Never(A_PACE)),
     ("MAX_ACKS_AGAIN", Never("what large groups are not told back is acked no more: core/src/client/receipts.rs")),

@@ -469,7 +469,7 @@ bugs! {
     EverybodyIsNamed "everybody-is-named":
         "A large group is told by name like a small one: each of its members of each, which grows with the square of the group."
         ["receipts-hold"] in "read-and-told", 2 devices, 0 faults:
-        "A group of more than 32 in which most have shown something."
+        "A group in which more have shown something than may be named."
     ReadAloneNotWritten "read-alone-not-written":
         "The row of a user is written when something more was delivered to them; what they have read goes along with it, and by itself it is nothing new."
         ["receipts-hold"] in "read-and-told", 2 devices, 0 faults:

@@ -268,8 +268,10 @@ fn judged(scenario: &Scenario, machines: &[Machine]) -> Config {
             grace_us: scenario.presence.grace.as_micros(),
             is_timely: undisturbed_us(scenario).is_some(),
         }),
-        groups_late_us: groups_late_us(scenario),
-        all_are_named: largest_group(scenario) <= limits::RECEIPTS_NAMED_UP_TO.min(scenario.limits.channel_above),
+        named_up_to: scenario.limits.receipts_named_up_to,
+        without_disks: false,
+        all_are_named: largest_group(scenario)
+            <= scenario.limits.receipts_named_up_to.min(scenario.limits.channel_above),
         epoch_ms: if clocks_hold { EPOCH_US / 1_000 } else { 0 },
         undisturbed_us: undisturbed_us(scenario),
         typing_us: typing_us(scenario),
@@ -288,18 +290,6 @@ fn largest_group(scenario: &Scenario) -> u32 {
     let population = &scenario.population;
     let drawn = if population.groups > 0 { population.group_size_max } else { 0 };
     population.giants.iter().map(|giant| giant.members).fold(drawn, u32::max).saturating_add(GUESTS)
-}
-
-/// How much longer than those of two people the cursors of a scenario's groups may wait until they are written, and one more time that they
-/// have just begun to wait.
-fn groups_late_us(scenario: &Scenario) -> u64 {
-    let largest = largest_group(scenario);
-    let interval = match largest {
-        _ if largest > scenario.limits.channel_above => limits::CURSOR_FLUSH_CHANNEL,
-        _ if largest > limits::RECEIPTS_NAMED_UP_TO => limits::CURSOR_FLUSH_LARGE,
-        _ => limits::CURSOR_FLUSH_INTERVAL,
-    };
-    2 * (interval - limits::CURSOR_FLUSH_INTERVAL).as_micros() as u64
 }
 
 /// How often what is shown at last has crossed the data centre at most: a look-up made again, a publication, heads and a page.
@@ -394,6 +384,7 @@ fn user_limits(scenario: &Scenario) -> UserLimits {
         changes: rate(limits.changes_per_second, limits.changes_burst),
         channel_above: limits.channel_above,
         tells_receipts: scenario.receipts.are_kept(),
+        receipts_named_up_to: limits.receipts_named_up_to,
         presence: PresenceTimes { ttl: presence.ttl.as_duration(), grace: presence.grace.as_duration() },
     }
 }

@@ -85,6 +85,9 @@ struct Serve {
     /// half as many are left.
     #[arg(long, default_value_t = limits::CHANNEL_ABOVE, value_name = "N")]
     channel_above: u32,
+    /// Members of the largest group whose devices are told who has been shown and has read what; in a larger one, how many.
+    #[arg(long, default_value_t = limits::RECEIPTS_NAMED_UP_TO, value_name = "N")]
+    receipts_named_up_to: u32,
     /// Nobody is told how far others have come: what is read is kept all the same, and shown to the reader's own devices when they connect.
     #[arg(long)]
     no_receipts: bool,
@@ -215,6 +218,7 @@ async fn run(serve: Serve, data: PathBuf) -> Result<ExitCode, String> {
             changes: serve.limit_changes,
             channel_above: serve.channel_above,
             tells_receipts: !serve.no_receipts,
+            receipts_named_up_to: serve.receipts_named_up_to,
             presence: PresenceTimes { ttl: Duration::from_secs(serve.presence_ttl), ..PresenceTimes::default() },
         },
         cache_bytes: limits::STORAGE_CACHE_BYTES,

@@ -17,6 +17,7 @@ use squall_core::plant::{Plant, planted};
 use squall_protocol::frames::LogSpan;
 use squall_protocol::wire::messages::{Follower, Tail};
 use squall_protocol::{ClientFrame, ConversationId, Seq, ServerFrame, limits, protobuf};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Tells devices what there is to tell, for as long as the gateway lives.
@@ -98,12 +99,14 @@ pub fn handle_member(gateway: &Gateway, id: ConnectionId, conversation: Conversa
     heard
 }
 
-/// A connection is gone.
-pub fn handle_gone(gateway: &Gateway, id: ConnectionId) {
+/// A connection is gone: shards whose channels were followed for it are told, and which of these nobody here follows any more.
+pub fn handle_gone(gateway: &Gateway, id: ConnectionId, peer: Peer) {
     let Some(mut channels) = gateway.channels_if_any() else { return };
+    let shards: BTreeSet<usize> = channels.of(id.0).map(|followed| gateway.uplinks.shard_of(followed)).collect();
     let unfollowed = channels.handle_gone(id.0);
     gateway.note_follows(&channels);
     drop(channels);
+    shards.into_iter().for_each(|shard| gateway.uplinks.gone(shard, id, peer));
     unfollowed.into_iter().for_each(|conversation| unfollow(gateway, conversation));
 }
 

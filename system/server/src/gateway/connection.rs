@@ -544,7 +544,7 @@ impl Drop for Connection {
             }
             presence::handle_watcher_gone(&self.gateway, self.id);
             self.gateway.observer.passed(&Point::Lost { device: peer.device });
-            channels::handle_gone(&self.gateway, self.id);
+            channels::handle_gone(&self.gateway, self.id, peer);
             self.gateway.unregister(self.id, peer);
         }
     }

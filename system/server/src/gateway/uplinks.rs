@@ -6,7 +6,7 @@ use squall_core::gateway::{Peer, Registrations};
 use squall_core::plant::{Plant, planted};
 use squall_protocol::ids::rendezvous;
 use squall_protocol::wire::messages::request::Request as Kind;
-use squall_protocol::wire::messages::{Caller, Follow, HeadsOf, Request, Took};
+use squall_protocol::wire::messages::{Caller, Follow, Gone, HeadsOf, Request, Took};
 use squall_protocol::wire::registry as wire;
 use squall_protocol::wire::registry::session_request::Request as SessionKind;
 use squall_protocol::{ClientFrame, ConversationId, DeviceId, Seq, UserId, limits, protobuf, relay};
@@ -113,6 +113,12 @@ impl Uplinks {
         if let Some(conversation_id) = protobuf::conversation_to_wire(conversation) {
             self.tell_shard(conversation, Kind::Unfollow(conversation_id));
         }
+    }
+
+    /// A connection for which channels of this shard were followed is gone. What finds no room is written in its own time.
+    pub fn gone(&self, shard: usize, id: ConnectionId, peer: Peer) {
+        let request = Request { caller: Some(caller(id, peer)), request: Some(Kind::Gone(Gone {})) };
+        self.shards[shard].offer_for(peer.user, request);
     }
 
     /// What this registry is still to be told.

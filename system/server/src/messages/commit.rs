@@ -21,7 +21,7 @@ use rustc_hash::FxHashMap;
 use squall_core::Time;
 use squall_core::messages::LogDelta;
 use squall_core::plant::{Plant, planted};
-use squall_protocol::{ConversationId, Payload, UserId, limits};
+use squall_protocol::{ConversationId, Cursors, Payload, UserId, limits};
 use std::sync::Arc;
 
 /// Commits for as long as the shard lives.
@@ -30,7 +30,7 @@ pub async fn run(shard: Arc<Shard>) {
     let mut backoff = Backoff::default();
     loop {
         let Some(storage) = open(&shard, &mut backoff).await else { continue };
-        let batch = cut(&shard, &mut cursors_written);
+        let (batch, stood) = cut(&shard, storage.as_ref(), &mut cursors_written);
         if batch.is_empty() {
             drop(storage);
             let idle = tokio::time::sleep(limits::CURSOR_FLUSH_INTERVAL);
@@ -49,7 +49,7 @@ pub async fn run(shard: Arc<Shard>) {
         drop(storage);
         match committed {
             Ok(()) => {
-                finish(&shard, batch);
+                finish(&shard, batch, &stood);
                 if backoff.handle_done() {
                     shard.observer.passed(&Point::StorageUp);
                 }
@@ -112,12 +112,12 @@ async fn rest(shard: &Shard, backoff: &Backoff) {
     }
 }
 
-/// Takes all that is staged, with the rows that belong to it, and cursors once in a while.
-fn cut(shard: &Shard, cursors_written: &mut Time) -> Batch {
+/// Takes all that is staged, with the rows that belong to it, and cursors once in a while; with where these have stood until now.
+fn cut(shard: &Shard, storage: &dyn Storage, cursors_written: &mut Time) -> (Batch, Vec<Cursors>) {
     let now = shard.clock.now();
     let mut state = shard.state();
     let entries = state.staged.cut();
-    let mut batch = Batch::default();
+    let (mut batch, mut stood) = (Batch::default(), Vec::new());
     let mut places: FxHashMap<ConversationId, usize> = FxHashMap::default();
     for new in &entries {
         // Everything staged is in this batch, so the state in memory is the state after it.
@@ -131,8 +131,9 @@ fn cut(shard: &Shard, cursors_written: &mut Time) -> Batch {
     if now.since(*cursors_written) >= limits::CURSOR_FLUSH_INTERVAL {
         *cursors_written = now;
         batch.cursors = state.cursors.cut(now, shard.sessions.are_closing());
+        stood = receipts::stood(shard, &mut state, storage, &batch.cursors);
         if planted(Plant::ReceiptBeforeCommit) {
-            receipts::plan(shard, &mut state, &batch.cursors);
+            receipts::plan(shard, &mut state, &batch.cursors, &stood);
         }
         let dispatched = state.watermark();
         // What is acked is on disk before nobody asks for it any more.
@@ -148,11 +149,11 @@ fn cut(shard: &Shard, cursors_written: &mut Time) -> Batch {
         batch.fences.clear();
     }
     state.is_committing = !batch.is_empty();
-    batch
+    (batch, stood)
 }
 
-/// The batch is durable: tell the senders, all of them, and then plan the fan-out.
-fn finish(shard: &Shard, mut batch: Batch) {
+/// The batch is durable: tell the senders, all of them, and then plan the fan-out. `stood`: where its cursors stood before.
+fn finish(shard: &Shard, mut batch: Batch, stood: &[Cursors]) {
     for new in &batch.entries {
         shard.observer.passed(&Point::Committed { conversation: new.conversation, entry: &new.entry });
     }
@@ -200,7 +201,7 @@ fn finish(shard: &Shard, mut batch: Batch) {
     state.fences.handle_durable();
     dispatch::plan(shard, state, plans);
     if !planted(Plant::ReceiptBeforeCommit) {
-        receipts::plan(shard, state, &batch.cursors);
+        receipts::plan(shard, state, &batch.cursors, stood);
     }
 }
 

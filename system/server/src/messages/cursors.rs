@@ -23,11 +23,11 @@ pub enum Pace {
 }
 
 impl Pace {
-    /// That of a log as far as it is durable.
-    pub fn of(log: &Conversation) -> Pace {
+    /// That of a log as far as it is durable; `named_up_to`: members of the largest group of which each is named.
+    pub fn of(log: &Conversation, named_up_to: u32) -> Pace {
         if log.regime().is_channel(log.durable()) {
             Pace::Channel
-        } else if log.membership().present() > limits::RECEIPTS_NAMED_UP_TO && !planted(Plant::EverybodyIsNamed) {
+        } else if log.membership().present() > named_up_to && !planted(Plant::EverybodyIsNamed) {
             Pace::Counted
         } else {
             Pace::Named
@@ -51,8 +51,10 @@ pub type Moved = (UserId, ConversationId, Cursors);
 /// All cursors that wait.
 #[derive(Default)]
 pub struct MovedCursors {
-    /// By pace.
-    waiting: [BTreeMap<(ConversationId, UserId), Cursors>; 3],
+    /// Of direct conversations and groups, by pace.
+    waiting: [BTreeMap<(ConversationId, UserId), Cursors>; 2],
+    /// Of channels, by user: they go early when one of the user's devices does.
+    channels: BTreeMap<(UserId, ConversationId), Cursors>,
     /// When those of each pace were last taken.
     taken: [Option<Time>; 3],
 }
@@ -60,29 +62,61 @@ pub struct MovedCursors {
 impl MovedCursors {
     /// A user has come so far.
     pub fn note(&mut self, user: UserId, conversation: ConversationId, pace: Pace, cursors: Cursors, now: Time) {
-        let since = &mut self.taken[pace as usize];
-        let waiting = &mut self.waiting[pace as usize];
-        if waiting.is_empty() && pace != Pace::Named {
+        let is_first = match pace {
+            Pace::Named | Pace::Counted => self.waiting[pace as usize].is_empty(),
+            Pace::Channel => self.channels.is_empty(),
+        };
+        if is_first && pace != Pace::Named {
             // The first one has the whole time before it: what follows goes along.
-            *since = Some(now);
+            self.taken[pace as usize] = Some(now);
         }
-        let held = waiting.entry((conversation, user)).or_default();
+        let held = match pace {
+            Pace::Named | Pace::Counted => self.waiting[pace as usize].entry((conversation, user)).or_default(),
+            Pace::Channel => self.channels.entry((user, conversation)).or_default(),
+        };
         *held = held.or_further(cursors);
     }
 
-    /// Takes those that are due, or all of them, in order of conversations.
+    /// A device of this user is gone: how far they have come in channels is written with what is next.
+    pub fn handle_gone(&mut self, user: UserId) {
+        let own = (user, ConversationId(0))..=(user, ConversationId(u128::MAX));
+        let gone: Vec<ConversationId> =
+            self.channels.range(own).map(|((_, conversation), _)| *conversation).collect();
+        for conversation in gone {
+            let Some(cursors) = self.channels.remove(&(user, conversation)) else { continue };
+            let held = self.waiting[Pace::Named as usize].entry((conversation, user)).or_default();
+            *held = held.or_further(cursors);
+        }
+    }
+
+    /// Takes those that are due, or all of them, in order of conversations. Of channels a commit takes so many, and the next ones the rest.
     pub fn cut(&mut self, now: Time, all: bool) -> Vec<Moved> {
         let mut due = BTreeMap::new();
+        let mut take = |(conversation, user), cursors| {
+            let held: &mut Cursors = due.entry((conversation, user)).or_default();
+            *held = held.or_further(cursors);
+        };
         for pace in Pace::ALL {
             let taken = self.taken[pace as usize].is_some_and(|taken| now.since(taken) < pace.interval());
             if taken && !all {
                 continue;
             }
-            for (key, cursors) in std::mem::take(&mut self.waiting[pace as usize]) {
-                let held: &mut Cursors = due.entry(key).or_default();
-                *held = held.or_further(cursors);
+            match pace {
+                Pace::Named | Pace::Counted => {
+                    let waiting = std::mem::take(&mut self.waiting[pace as usize]);
+                    waiting.into_iter().for_each(|(key, cursors)| take(key, cursors));
+                }
+                Pace::Channel => {
+                    let most = if all { usize::MAX } else { limits::MAX_CHANNEL_CURSORS_A_COMMIT };
+                    for _ in 0..self.channels.len().min(most) {
+                        let Some(((user, conversation), cursors)) = self.channels.pop_first() else { break };
+                        take((conversation, user), cursors);
+                    }
+                }
             }
-            self.taken[pace as usize] = Some(now);
+            if pace != Pace::Channel || self.channels.is_empty() {
+                self.taken[pace as usize] = Some(now);
+            }
         }
         due.into_iter().map(|((conversation, user), cursors)| (user, conversation, cursors)).collect()
     }
@@ -95,11 +129,12 @@ impl MovedCursors {
     /// How far a user has come by what is held.
     pub fn of(&self, user: UserId, conversation: ConversationId) -> Cursors {
         let held = self.waiting.iter().filter_map(|waiting| waiting.get(&(conversation, user)));
+        let held = held.chain(self.channels.get(&(user, conversation)));
         held.fold(Cursors::default(), |so_far, held| so_far.or_further(*held))
     }
 
     pub fn len(&self) -> usize {
-        self.waiting.iter().map(BTreeMap::len).sum()
+        self.waiting.iter().map(BTreeMap::len).sum::<usize>() + self.channels.len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -146,5 +181,31 @@ mod tests {
         moved.note(UserId(2), D, Pace::Channel, delivered(4), at(100));
         assert_eq!(moved.cut(at(600), false), []);
         assert_eq!(moved.cut(at(700), true), [(UserId(2), D, delivered(4))]);
+    }
+
+    #[test]
+    fn what_somebody_has_seen_of_channels_is_written_when_they_go_and_not_before_a_minute_otherwise() {
+        let mut moved = MovedCursors::default();
+        moved.note(UserId(2), C, Pace::Channel, delivered(3), at(0));
+        moved.note(UserId(2), D, Pace::Channel, delivered(4), at(100));
+        moved.note(UserId(3), D, Pace::Channel, delivered(5), at(100));
+        assert_eq!(moved.cut(at(600), false), []);
+        moved.handle_gone(UserId(2));
+        assert_eq!(moved.of(UserId(2), D), delivered(4));
+        assert_eq!(moved.cut(at(1_100), false), [(UserId(2), C, delivered(3)), (UserId(2), D, delivered(4))]);
+        assert_eq!(moved.cut(at(59_999), false), []);
+        assert_eq!(moved.cut(at(60_000), false), [(UserId(3), D, delivered(5))]);
+        assert!(moved.is_empty());
+    }
+
+    #[test]
+    fn those_of_a_large_channel_go_with_several_commits() {
+        let mut moved = MovedCursors::default();
+        let most = limits::MAX_CHANNEL_CURSORS_A_COMMIT;
+        for user in 1..=most as u64 + 1 {
+            moved.note(UserId(user), D, Pace::Channel, delivered(1), at(0));
+        }
+        assert_eq!((moved.cut(at(60_000), false).len(), moved.len()), (most, 1));
+        assert_eq!((moved.cut(at(60_500), false).len(), moved.len()), (1, 0));
     }
 }

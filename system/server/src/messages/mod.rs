@@ -7,6 +7,7 @@
 mod backoff;
 mod cache;
 mod commit;
+mod counts;
 mod cursors;
 mod dispatch;
 mod dispatcher;

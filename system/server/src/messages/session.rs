@@ -56,6 +56,10 @@ impl Session {
             }
             (Some(Kind::Follow(_) | Kind::Took(_) | Kind::Unfollow(_)), _) => self.handle_channel(shard, request),
             (Some(Kind::Typing(_)), _) => handle_typing(shard, request),
+            (Some(Kind::Gone(_)), Some(user)) => {
+                shard.observer.worked(Work::Request, 1);
+                shard.state().cursors.handle_gone(user);
+            }
             _ => requests::handle(shard, request, &self.replies),
         }
     }

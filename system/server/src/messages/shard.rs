@@ -55,6 +55,8 @@ pub struct Shard {
     pub channel_above: u32,
     /// Devices are told how far others have come.
     pub tells_receipts: bool,
+    /// Of a larger group it is told how many have come how far, and not who.
+    named_up_to: u32,
     pub clock: Clock,
     pub observer: Arc<dyn Observer>,
     pub tasks: Tasks,
@@ -78,7 +80,7 @@ impl Shard {
         observer: Arc<dyn Observer>,
         tasks: Tasks,
     ) -> Self {
-        let state = Mutex::new(ShardState::empty(dispatcher.registries.len()));
+        let state = Mutex::new(ShardState::empty(dispatcher.registries.len(), limits.receipts_named_up_to));
         Shard {
             share,
             state,
@@ -89,6 +91,7 @@ impl Shard {
             notices: Notices::new(dispatcher.registries.len()),
             channel_above: limits.channel_above,
             tells_receipts: limits.tells_receipts,
+            named_up_to: limits.receipts_named_up_to,
             dispatcher,
             sessions: Sessions::default(),
             clock,
@@ -132,7 +135,7 @@ impl Shard {
     /// Drops all memory, opens the disk, and begins to plan anew what it holds beyond the dispatch watermark.
     pub fn recover(&self) -> Result<(), StorageError> {
         let registries = self.dispatcher.registries.len();
-        let mut forgotten = std::mem::replace(&mut *self.state(), ShardState::empty(registries));
+        let mut forgotten = std::mem::replace(&mut *self.state(), ShardState::empty(registries, self.named_up_to));
         if planted(Plant::MembersOutliveFailedCommit) {
             self.state().cache = std::mem::take(&mut forgotten.cache).take_back();
         }

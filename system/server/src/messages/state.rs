@@ -4,6 +4,7 @@
 //! `sim/checks/src/acked_is_durable.rs`.
 
 use super::cache::Cache;
+use super::counts::Counts;
 use super::cursors::{MovedCursors, Pace};
 use super::dispatcher::Plan;
 use super::fences::Fences;
@@ -18,11 +19,7 @@ use squall_core::Time;
 use squall_core::messages::{Answered, Conversation, Debts, Planner, Position};
 use squall_core::plant::{Plant, planted};
 use squall_protocol::wire::messages::{Caller, Follower, Reply};
-use squall_protocol::{
-    ClientMsgId, ConversationId, Cursors, DeviceId, ReceiptCounts, Seq, ServerFrame, UserId, limits, protobuf,
-    relay,
-};
-use std::collections::BTreeMap;
+use squall_protocol::{ClientMsgId, ConversationId, Cursors, DeviceId, Seq, ServerFrame, UserId, protobuf, relay};
 use std::sync::Arc;
 
 /// Somebody who is told when an entry is durable.
@@ -72,15 +69,17 @@ pub struct ShardState {
     pub debts: Debts,
     /// Cursors that have moved and are not on disk.
     pub cursors: MovedCursors,
-    /// How many members of large groups had come to the end of their logs when they were last counted.
-    pub counts: BTreeMap<ConversationId, ReceiptCounts>,
+    /// How many members of large groups have come to the end of their logs.
+    pub counts: Counts,
     /// The dispatch watermark as it is on disk.
     pub dispatched: Position,
+    /// Of groups with more members it is told how many have come how far.
+    pub named_up_to: u32,
 }
 
 impl ShardState {
     /// Nothing is known: before the first recovery, and while one is due.
-    pub fn empty(registries: usize) -> Self {
+    pub fn empty(registries: usize, named_up_to: u32) -> Self {
         ShardState {
             storage: None,
             read_failed: false,
@@ -95,8 +94,9 @@ impl ShardState {
             readers: SharedReaders::default(),
             debts: Debts::default(),
             cursors: MovedCursors::default(),
-            counts: BTreeMap::new(),
+            counts: Counts::default(),
             dispatched: 0,
+            named_up_to,
         }
     }
 
@@ -182,18 +182,10 @@ impl ShardState {
         let last = log.membership().head_for(user, log.durable()).unwrap_or(Seq::ZERO);
         let cursors = cursors.up_to(last);
         if cursors != Cursors::default() {
-            let pace = Pace::of(log);
+            let pace = Pace::of(log, self.named_up_to);
             self.cursors.note(user, conversation, pace, cursors, now);
         }
         Ok(())
-    }
-
-    /// Remembers counts for pages; when there are too many, all begin anew.
-    pub fn keep_counts(&mut self, conversation: ConversationId, counts: ReceiptCounts) {
-        if self.counts.len() >= limits::MAX_COUNTS_KEPT {
-            self.counts.clear();
-        }
-        self.counts.insert(conversation, counts);
     }
 }
 

@@ -21,7 +21,7 @@ pub const HELP: &str = "\
 /typing USER             tell a person that you are writing to them
 /typing GROUP            tell a group
 /read WHERE              you have read it all, of a person or CREATOR/NUMBER: the others are told, and your other devices
-/unread WHERE            how much you have not
+/unread                  how much you have not read, and where; or of one: /unread WHERE
 /who USER or GROUP       tell from now on who of them is online, or when they last were
 /invisible on|off        look offline to everybody
 /quit                    end (so does Ctrl-D)";
@@ -32,18 +32,49 @@ pub enum Line<'a> {
     Nothing,
     Help,
     Quit,
-    Direct { to: UserId, text: &'a str },
-    Group { number: u64, channel: bool, others: Vec<UserId> },
-    Change { conversation: ConversationId, payload: Payload },
-    Leave { conversation: ConversationId },
-    Block { with: UserId, is_so: bool },
-    TypingTo { with: UserId },
-    Typing { conversation: ConversationId },
-    Say { conversation: ConversationId, text: &'a str },
-    Read { place: Place },
-    Unread { place: Place },
-    Who { place: Place },
-    Invisible { on: bool },
+    Direct {
+        to: UserId,
+        text: &'a str,
+    },
+    Group {
+        number: u64,
+        channel: bool,
+        others: Vec<UserId>,
+    },
+    Change {
+        conversation: ConversationId,
+        payload: Payload,
+    },
+    Leave {
+        conversation: ConversationId,
+    },
+    Block {
+        with: UserId,
+        is_so: bool,
+    },
+    TypingTo {
+        with: UserId,
+    },
+    Typing {
+        conversation: ConversationId,
+    },
+    Say {
+        conversation: ConversationId,
+        text: &'a str,
+    },
+    Read {
+        place: Place,
+    },
+    /// In one place, or everywhere.
+    Unread {
+        place: Option<Place>,
+    },
+    Who {
+        place: Place,
+    },
+    Invisible {
+        on: bool,
+    },
 }
 
 /// A conversation as a person names it.
@@ -140,6 +171,7 @@ pub fn parse(line: &str) -> Result<Line<'_>, String> {
         "/typing" if rest.contains('/') => Ok(Line::Typing { conversation: group(rest.trim())? }),
         "/typing" => Ok(Line::TypingTo { with: user(rest.trim())? }),
         "/block" | "/unblock" => Ok(Line::Block { with: user(rest.trim())?, is_so: command == "/block" }),
+        "/unread" if rest.is_empty() => Ok(Line::Unread { place: None }),
         "/read" | "/unread" | "/who" => {
             let place = match rest.trim() {
                 word if word.contains('/') => Place::In(group(word)?),
@@ -147,7 +179,7 @@ pub fn parse(line: &str) -> Result<Line<'_>, String> {
             };
             Ok(match command {
                 "/read" => Line::Read { place },
-                "/unread" => Line::Unread { place },
+                "/unread" => Line::Unread { place: Some(place) },
                 _ => Line::Who { place },
             })
         }
@@ -195,6 +227,8 @@ mod tests {
         assert_eq!(parse("/typing 9/5"), Ok(Line::Typing { conversation }));
         assert_eq!(parse("/who 7"), Ok(Line::Who { place: Place::With(UserId(7)) }));
         assert_eq!(parse("/who 9/5"), Ok(Line::Who { place: Place::In(conversation) }));
+        assert_eq!(parse("/unread 7"), Ok(Line::Unread { place: Some(Place::With(UserId(7))) }));
+        assert_eq!(parse("/unread"), Ok(Line::Unread { place: None }));
         assert_eq!(parse("/invisible on"), Ok(Line::Invisible { on: true }));
         assert_eq!(parse("/say 9/5 x"), Ok(Line::Say { conversation, text: "x" }));
         assert_eq!(parse("  "), Ok(Line::Nothing));

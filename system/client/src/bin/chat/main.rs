@@ -1,6 +1,7 @@
 //! A terminal client: lines in, messages out.
 
 mod lines;
+mod ticks;
 
 use clap::Parser;
 use lines::{HELP, Line, Place, parse, word};
@@ -10,15 +11,13 @@ use squall_core::client::Shown;
 use squall_protocol::ids::mix;
 use squall_protocol::limits::{ANSWER_LIMIT, LINGER};
 use squall_protocol::token::{Claims, Token};
-use squall_protocol::{
-    ClientMsgId, Codec, ConversationId, DeviceId, Name, Payload, Receipt, ReceiptCounts, Receipts, Refusal, Seq,
-    UserId,
-};
+use squall_protocol::{ClientMsgId, Codec, ConversationId, DeviceId, Name, Payload, Refusal, Seq, UserId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::process::{ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use ticks::Ticks;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::time::Instant;
 
@@ -100,6 +99,12 @@ struct Chat {
     /// Who is writing, and where: it is on the screen once.
     typing: BTreeSet<(ConversationId, UserId)>,
     who: Who,
+    ticks: Ticks,
+    /// Own messages that are stored and not on the screen yet, and how far each conversation is.
+    stored: BTreeSet<(ConversationId, Seq)>,
+    shown_to: BTreeMap<ConversationId, Seq>,
+    /// Why it was offline last.
+    last_reason: String,
 }
 
 impl Chat {
@@ -155,7 +160,7 @@ impl Chat {
             }
             Ok(
                 Line::Read { place: Place::With(user) }
-                | Line::Unread { place: Place::With(user) }
+                | Line::Unread { place: Some(Place::With(user)) }
                 | Line::Who { place: Place::With(user) },
             ) if user == self.user => {
                 eprintln!("{user} is you");
@@ -163,13 +168,13 @@ impl Chat {
             }
             Ok(Line::Read { place }) => self.device.read(place.conversation(self.user), Seq(u64::MAX)).await,
             Ok(Line::Unread { place }) => {
-                let (device, conversation, user) = (self.device.clone(), place.conversation(self.user), self.user);
+                let (device, user) = (self.device.clone(), self.user);
+                let places = match place {
+                    Some(place) => vec![place.conversation(user)],
+                    None => self.who.conversations().collect(),
+                };
                 // The device answers while its events are read, which is done here.
-                tokio::spawn(async move {
-                    if let Ok(unread) = device.unread(conversation).await {
-                        println!("[{}] {unread} unread", title(conversation, user));
-                    }
-                });
+                tokio::spawn(count_unread(device, user, places, place.is_none()));
                 Ok(())
             }
             Ok(Line::Who { place }) => {
@@ -194,7 +199,10 @@ impl Chat {
     /// Shows an event. False: there is no point in going on.
     fn show(&mut self, event: Event) -> bool {
         match event {
-            Event::Online => eprintln!("* online as user {}", self.user),
+            Event::Online => {
+                self.last_reason.clear();
+                eprintln!("* online as user {}", self.user);
+            }
             Event::TokenRefused => {
                 eprintln!(
                     "error: no gateway takes the token\nask for a new one: chatd token --user N --device N --secret-file FILE"
@@ -202,7 +210,13 @@ impl Chat {
                 return false;
             }
             Event::NoToken { reason } => eprintln!("* no newer token: {reason}; trying again"),
-            Event::Offline { reason, .. } => eprintln!("* offline: {reason}; trying again"),
+            // What is tried in vain again and again is said once.
+            Event::Offline { reason, .. } => {
+                if reason != self.last_reason {
+                    eprintln!("* offline: {reason}; trying again");
+                    self.last_reason = reason;
+                }
+            }
             Event::Stopped => {
                 eprintln!(
                     "error: this device is open in another window, which goes on
@@ -212,18 +226,28 @@ impl Chat {
             }
             Event::Shown(shown) => {
                 self.who.note(&shown);
-                println!("{}", line_of(&shown, self.user));
+                self.typing.remove(&(shown.conversation, shown.entry.sender));
+                self.shown_to.insert(shown.conversation, shown.entry.seq);
+                let is_stored = self.stored.remove(&(shown.conversation, shown.entry.seq));
+                let sent = is_stored.then(|| "\u{2713} sent".to_owned());
+                let ticks = self.ticks.note(&shown, self.user).or(sent);
+                let ticks = ticks.map_or(String::new(), |ticks| format!("  {ticks}"));
+                println!("{}{ticks}", line_of(&shown, self.user));
             }
             Event::Presence { user, state, last_seen_ms } => {
                 eprintln!("* {}", in_words(user, state, last_seen_ms, 1_000 * seconds_since_epoch()));
             }
             Event::Stored { conversation, client_msg_id, seq } => {
-                if self.waiting.remove(&client_msg_id).is_some() {
-                    println!("[{} #{seq}] \u{2713} sent", title(conversation, self.user));
+                // Its own line says so, unless that is on the screen already.
+                let is_shown = self.shown_to.get(&conversation).is_some_and(|to| *to >= seq);
+                match (self.waiting.remove(&client_msg_id), is_shown) {
+                    (Some(_), true) => println!("[{} #{seq}] \u{2713} sent", title(conversation, self.user)),
+                    (Some(_), false) => drop(self.stored.insert((conversation, seq))),
+                    (None, _) => {}
                 }
             }
             Event::Receipts(receipts) => {
-                ticks(&receipts, self.user).iter().for_each(|line| println!("{line}"));
+                self.ticks.handle(&receipts, self.user).iter().for_each(|line| println!("{line}"));
             }
             Event::Refused { conversation, client_msg_id, reason } => {
                 // The creation inside a direct send is nobody's message: the other side was first.
@@ -260,19 +284,19 @@ impl Chat {
     }
 }
 
-/// What others have been shown and have read, a line each.
-fn ticks(receipts: &Receipts, own: UserId) -> Vec<String> {
-    let title = title(receipts.conversation, own);
-    let others = receipts.users.iter().filter(|told| told.user != own);
-    let others = others.map(|Receipt { user, delivered, read }| match read {
-        Seq(0) => format!("[{title} #{delivered}] \u{2713}\u{2713} delivered to {user}"),
-        read if read == delivered => format!("[{title} #{read}] \u{2713}\u{2713} read by {user}"),
-        read => format!("[{title} #{delivered}] \u{2713}\u{2713} delivered to {user}, who has read up to #{read}"),
-    });
-    let counted = receipts.counts.map(|ReceiptCounts { up_to, delivered, read }| {
-        format!("[{title} #{up_to}] \u{2713}\u{2713} delivered to {delivered}, read by {read}")
-    });
-    others.chain(counted).collect()
+/// Says how much a person has not read, of several places only where there is something.
+async fn count_unread(device: Device, user: UserId, places: Vec<ConversationId>, of_several: bool) {
+    let mut found = false;
+    for conversation in places {
+        let Ok(unread) = device.unread(conversation).await else { return };
+        if unread > 0 || !of_several {
+            found = true;
+            println!("[{}] {unread} unread", title(conversation, user));
+        }
+    }
+    if !found {
+        println!("nothing is unread");
+    }
 }
 
 fn line_of(shown: &Shown, user: UserId) -> String {
@@ -340,6 +364,10 @@ async fn run(cli: Cli) -> Result<ExitCode, String> {
         waiting: BTreeMap::new(),
         typing: BTreeSet::new(),
         who: Who::default(),
+        ticks: Ticks::default(),
+        stored: BTreeSet::new(),
+        shown_to: BTreeMap::new(),
+        last_reason: String::new(),
     };
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     let mut tick = tokio::time::interval(Duration::from_secs(1));

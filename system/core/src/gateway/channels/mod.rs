@@ -210,10 +210,15 @@ impl Channels {
         }
     }
 
+    /// The channels that are followed for a connection, those included that its user has left.
+    pub fn of(&self, id: u64) -> impl Iterator<Item = ConversationId> {
+        let own = (Bound::Included((id, ConversationId(0))), Bound::Included((id, ConversationId(u128::MAX))));
+        self.of_connection.range(own).map(|(_, of)| *of)
+    }
+
     /// A connection is gone. Returns the channels that nobody here follows any more.
     pub fn handle_gone(&mut self, id: u64) -> Vec<ConversationId> {
-        let own = (Bound::Included((id, ConversationId(0))), Bound::Included((id, ConversationId(u128::MAX))));
-        let own: Vec<ConversationId> = self.of_connection.range(own).map(|(_, of)| *of).collect();
+        let own: Vec<ConversationId> = self.of(id).collect();
         let mut unfollowed = Vec::new();
         for conversation in own {
             self.of_connection.remove(&(id, conversation));
