@@ -124,7 +124,6 @@ pub enum Plant {
     HidingEndsNoGrace,
     HiddenTellLastSeen,
     MessageEndsAllTyping,
-    ReadElsewhereIsUnread,
     SilentStayOnline,
     LastSeenOfTheOlder,
     OfflineWaveAfterRestart,

@@ -11,7 +11,7 @@ pub enum Level {
     Waiting,
     /// Devices that owe a shard an ack, by conversation.
     Debts,
-    /// Cursors that have moved since a shard's last commit.
+    /// Cursors that have moved since a shard's last commit and are to be written soon.
     Cursors,
     /// Conversations in a shard's memory.
     Conversations,

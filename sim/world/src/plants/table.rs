@@ -510,10 +510,6 @@ bugs! {
         "Whoever has sent a message writes no more: it ends what is shown of them everywhere, not in its conversation alone."
         ["typing-holds"] in "typing", 2 devices, 0 faults:
         "One who writes in two conversations with the same person."
-    ReadElsewhereIsUnread "read-elsewhere-is-unread":
-        "What has been read on another device before it comes counts as unread, if it is the very message up to which it was read."
-        ["receipts-hold"] in "read-and-told", 2 devices, 0 faults:
-        "A second device that is slower than the receipt of the first."
     SilentStayOnline "silent-stay-online":
         "Presence is set when a connection opens and cleared when it closes; one that is given up for its silence is closed by another path, which clears nothing."
         ["presence-holds"] in "watching-silence", 2 devices, 1 faults:

@@ -99,7 +99,7 @@ impl ReceiptBook {
     /// The device shows a text that somebody else has written.
     pub fn handle_text(&mut self, conversation: ConversationId, seq: Seq) {
         let row = self.rows.or_default(conversation);
-        if seq < row.read || seq == row.read && !planted(Plant::ReadElsewhereIsUnread) {
+        if seq <= row.read {
             return;
         }
         if row.unread.len() == MAX_UNREAD_COUNTED {

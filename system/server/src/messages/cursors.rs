@@ -121,6 +121,14 @@ impl MovedCursors {
         due.into_iter().map(|((conversation, user), cursors)| (user, conversation, cursors)).collect()
     }
 
+    /// How many are to be written soon: all but those of channels, which wait for a minute, and these once that is over.
+    pub fn due_soon(&self, now: Time) -> usize {
+        let since = self.taken[Pace::Channel as usize];
+        let are_over = since.is_some_and(|since| now.since(since) > Pace::Channel.interval());
+        let of_channels = if are_over { self.channels.len() } else { 0 };
+        self.waiting.iter().map(BTreeMap::len).sum::<usize>() + of_channels
+    }
+
     /// Whether some are left for which the watermark waits: who follows a channel is told by other means.
     pub fn hold_watermark(&self) -> bool {
         !self.waiting[Pace::Counted as usize].is_empty()

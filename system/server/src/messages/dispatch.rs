@@ -380,7 +380,7 @@ fn tell_levels(shard: &Shard) {
         (Level::StagedBytes, state.staged.bytes()),
         (Level::Waiting, state.waiters.len()),
         (Level::Debts, state.debts.open()),
-        (Level::Cursors, state.cursors.len()),
+        (Level::Cursors, state.cursors.due_soon(shard.clock.now())),
         (Level::Conversations, state.cache.len()),
     ];
     drop(state);

@@ -3,11 +3,12 @@
 use super::shard::Shard;
 use crate::inspect::{Differs, Inspected};
 
-/// All conversations in memory that have nothing staged. Nothing while the disk is not open, or while anything waits to be written.
+/// All conversations in memory that have nothing staged. Nothing while the disk is not open, or while a commit is under way.
 pub fn inspect(shard: &Shard) -> Inspected {
     let state = shard.state();
     let mut found = Inspected::default();
-    let Some(storage) = state.storage.as_deref().filter(|_| state.is_settled()) else { return found };
+    let is_settled = !state.is_committing && state.staged.held() == 0;
+    let Some(storage) = state.storage.as_deref().filter(|_| is_settled) else { return found };
     for log in state.cache.all() {
         let Ok(Some(disk)) = storage.conversation(log.id()) else {
             // What no entry has created is nowhere; what cannot be read is another check's.

@@ -309,10 +309,7 @@ impl ClientSession {
     /// The connection is open. `token` is this device's own.
     pub fn handle_connected(&mut self, token: Token, now: Time, out: &mut Vec<Output>) {
         self.phase = Phase::Greeting { since: now };
-        let (connect_count, invisible) = (self.connect_count(), self.is_invisible());
-        if let Some(aside) = &mut self.aside {
-            aside.watching.said_invisible = invisible;
-        }
+        let (connect_count, invisible) = (self.connect_count(), self.greets_as_invisible());
         out.push(Output::Transmit(ClientFrame::Hello { token, connect_count, invisible }));
     }
 
@@ -435,9 +432,7 @@ impl ClientSession {
 
     fn handle_welcome(&mut self, expires_in_ms: u64, now: Time, out: &mut Vec<Output>) {
         self.welcomed = now;
-        if !planted(Plant::RefusalsAddUp) {
-            self.refusals = 0;
-        }
+        self.refusals = if planted(Plant::RefusalsAddUp) { self.refusals } else { 0 };
         self.token_counts_for(expires_in_ms, now);
         self.phase =
             Phase::Online { next_ping: now + self.heartbeat_interval(), ping_sent: MaybeTime::NONE, heard: now };

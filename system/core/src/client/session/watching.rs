@@ -55,6 +55,13 @@ impl ClientSession {
         }
     }
 
+    /// Whether the greeting says that the person hides.
+    pub(super) fn greets_as_invisible(&mut self) -> bool {
+        let Some(aside) = &mut self.aside else { return false };
+        aside.watching.said_invisible = aside.watching.invisible;
+        aside.watching.invisible
+    }
+
     /// Says so if the gateway has been told otherwise: by the greeting, while whose answer was on its way the person has changed it.
     pub(super) fn say_whether_it_hides(&mut self, out: &mut Vec<Output>) {
         let Some(aside) = &mut self.aside else { return };
