@@ -142,10 +142,10 @@ mod tests {
     #[test]
     fn whoever_is_not_shown_though_they_are_there_or_with_a_wrong_time_is_named() {
         let mut history = watching();
-        history.leave(2).wait(15 * SECOND).shows(1, 2, "offline", BEGUN + 20).connect(2);
+        history.lose(2, "reset").wait(15 * SECOND).shows(1, 2, "offline", BEGUN + 20).connect(2);
         assert!(found(after(&mut history, 10)).contains("did not show user 2 online"));
         let mut history = watching();
-        history.leave(2).wait(15 * SECOND).shows(1, 2, "offline", 60);
+        history.lose(2, "reset").wait(15 * SECOND).shows(1, 2, "offline", 60);
         assert!(found(&history).contains("last there at 60.0 s"));
     }
 

@@ -76,6 +76,8 @@ mod tests {
 
     const SECOND: u64 = 1_000_000;
     const SHOWN_FOR: u64 = limits::TYPING_SHOWN_FOR.as_micros() as u64;
+    /// Soon after this somebody is shown no more, with the second that a device's timer is given.
+    const ENDS: u64 = SHOWN_FOR - SECOND;
     const LEASE: u64 = limits::prompt_bound().as_micros() as u64;
     const PAIR: ConversationId = ConversationId::direct(UserId(1), UserId(2));
 
@@ -134,7 +136,7 @@ mod tests {
             if let Some(harm) = excuse {
                 history.fault_of("x", true, harm);
             }
-            history.wait(25 * SECOND).typing_shown(2, CONVERSATION, 1).typing_over(2, CONVERSATION, 1);
+            history.wait(25 * SECOND).typing_shown(2, CONVERSATION, 1).wait(ENDS).typing_over(2, CONVERSATION, 1);
             match is_named {
                 true => assert!(found(&history).contains("last said so 26.0 s before")),
                 false => assert_eq!(passes(&history), 1),
@@ -153,13 +155,30 @@ mod tests {
             for _ in 0..times {
                 history.typing(1, CONVERSATION).typing_shown(2, CONVERSATION, 1).wait(every);
             }
-            history.typing_over(2, CONVERSATION, 1);
+            history.wait(ENDS).typing_over(2, CONVERSATION, 1);
             history
         };
         assert!(found(&often(12, SECOND / 2)).contains("more often"));
         // What was held up for a moment comes together.
         assert_eq!(passes(&often(4, SECOND / 10)), 4);
         assert_eq!(passes(&often(30, SECOND)), 30);
+    }
+
+    #[test]
+    fn what_ends_before_its_time_without_a_message_is_named_but_on_a_device_that_is_put_away() {
+        let mut history = told();
+        history.wait(2 * SECOND).typing_over(2, CONVERSATION, 1);
+        assert!(found(&history).contains("no message of theirs had come"));
+        let mut elsewhere = told();
+        elsewhere.send(1, 5).acked(1, 5, 3).log(5).display(3, 5, 3).wait(2 * SECOND).typing_over(
+            2,
+            CONVERSATION,
+            1,
+        );
+        assert!(found(&elsewhere).contains("no message of theirs had come"));
+        let mut written = told();
+        written.send(1, 5).acked(1, 5, 3).log(5).display(1, 5, 3).display(2, 5, 3).typing_over(2, CONVERSATION, 1);
+        passes(&written);
     }
 
     #[test]
@@ -173,14 +192,22 @@ mod tests {
                 .display(1, 5, 3)
                 .display(2, 5, 3)
                 .wait(after);
-            history.typing(1, CONVERSATION).typing_shown(2, CONVERSATION, 1).typing_over(2, CONVERSATION, 1);
+            history.typing(1, CONVERSATION).typing_shown(2, CONVERSATION, 1).wait(ENDS).typing_over(
+                2,
+                CONVERSATION,
+                1,
+            );
             match is_named {
                 true => assert!(found(&history).contains("user 2 was no member")),
                 false => assert_eq!(passes(&history), 1),
             }
         }
         let mut history = told();
-        history.typing_shown(3, CONVERSATION, 1).typing_over(3, CONVERSATION, 1).typing_over(2, CONVERSATION, 1);
+        history.typing_shown(3, CONVERSATION, 1).wait(ENDS).typing_over(3, CONVERSATION, 1).typing_over(
+            2,
+            CONVERSATION,
+            1,
+        );
         assert!(found(&history).contains("user 3 was no member"));
         let mut history = told();
         history.typing(1, PAIR).typing_shown(3, PAIR, 1);
