@@ -50,6 +50,8 @@ impl Server {
 struct Chat {
     child: Child,
     lines: Receiver<String>,
+    /// What was on the screen before it said that it was online: the two come by different pipes, in either order.
+    early: Vec<String>,
 }
 
 impl Chat {
@@ -71,8 +73,8 @@ impl Chat {
         let (tell, lines) = channel();
         listen(child.stdout.take().unwrap(), tell.clone());
         listen(child.stderr.take().unwrap(), tell);
-        let chat = Chat { child, lines };
-        chat.sees(&format!("online as user {user}"));
+        let mut chat = Chat { child, lines, early: Vec::new() };
+        chat.early = chat.waits_for(&format!("online as user {user}"));
         chat
     }
 
@@ -81,11 +83,19 @@ impl Chat {
     }
 
     /// Waits for a line with this in it.
-    fn sees(&self, wanted: &str) {
+    fn sees(&mut self, wanted: &str) {
+        match self.early.iter().position(|line| line.contains(wanted)) {
+            Some(place) => drop(self.early.remove(place)),
+            None => drop(self.waits_for(wanted)),
+        }
+    }
+
+    /// Waits for a line with this in it that comes now; those that came before it.
+    fn waits_for(&self, wanted: &str) -> Vec<String> {
         let (began, mut seen) = (Instant::now(), Vec::new());
         while let Ok(line) = self.lines.recv_timeout(PATIENCE.saturating_sub(began.elapsed())) {
             if line.contains(wanted) {
-                return;
+                return seen;
             }
             seen.push(line);
         }
@@ -159,7 +169,7 @@ fn people_see_ticks_typing_presence_and_what_is_unread_also_after_the_server_has
     anne.sees("[with 2 #3] \u{2713}\u{2713} read by 2");
 
     // What was before stands on another window of hers as it is now.
-    let another = Chat::open(address, 1, 11);
+    let mut another = Chat::open(address, 1, 11);
     another.sees("[with 2 #2] 1 (you): hello  \u{2713}\u{2713} read by 2");
     another.sees("[with 2 #3] 1 (you): are you there?  \u{2713}\u{2713} read by 2");
 }
