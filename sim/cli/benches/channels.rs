@@ -3,9 +3,14 @@
 //! `cargo channels` runs conversations of 50, 5,000, 50,000 and 200,000 connected members, each twice: with few messages, and with more of them, all
 //! else being the same. What the second run did beyond the first is what its further messages have cost. `cargo channels 50 5000` runs these sizes.
 
+mod common {
+    pub mod record;
+    pub mod sizes;
+}
+
+use common::{record, sizes};
 use serde_json::Value;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 /// Members a gateway holds.
 const MEMBERS_A_GATEWAY: u64 = 10_000;
@@ -34,15 +39,7 @@ struct Run {
 
 impl Run {
     fn of(file: &Path, out: &Path) -> Self {
-        let squall = Command::new(env!("CARGO_BIN_EXE_squall"))
-            .args(["run", "--quiet", "--out"])
-            .args([out, file])
-            .output()
-            .expect("squall can be started");
-        let text = std::fs::read_to_string(out.join("run.json")).unwrap_or_else(|error| {
-            panic!("{}: no record ({error}): {}", file.display(), String::from_utf8_lossy(&squall.stderr))
-        });
-        Run { record: serde_json::from_str(&text).expect("a record is JSON") }
+        Run { record: record::of(file, out) }
     }
 
     fn number(&self, path: &str) -> f64 {
@@ -51,8 +48,7 @@ impl Run {
 
     /// What all hosts of this role have done of a kind of work.
     fn work(&self, role: &str, kind: &str) -> f64 {
-        let hosts = self.record["work"].as_object().into_iter().flatten();
-        hosts.filter(|(host, _)| host.starts_with(role)).filter_map(|(_, work)| work["done"][kind].as_f64()).sum()
+        sizes::work(&self.record, role, kind)
     }
 
     fn load_s(&self) -> f64 {
@@ -86,18 +82,12 @@ fn row(members: u64, out: &Path) {
 }
 
 fn main() {
-    let out: PathBuf = Path::new(env!("CARGO_TARGET_TMPDIR")).join("channels");
-    std::fs::create_dir_all(&out).expect("the target folder can be written");
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
-    if wanted.is_empty() {
-        // `cargo bench` comes by here, too.
-        return println!("channels: say for how many members, as in `cargo channels 50 5000 50000 200000`");
-    }
+    let Some((out, wanted)) = sizes::wanted("channels", "50 5000 50000 200000") else { return };
     println!(
         "| members | verdict | messages | publications | one a member | rows read | entries written | half have it after | all have it after | wall time | bytes a device |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|");
     for members in wanted {
-        row(members.parse().expect("a number of members"), &out);
+        row(members, &out);
     }
 }

@@ -4,9 +4,12 @@
 //! adds 100,000 and 1,000,000 clients, in about ten; `cargo reach large` adds the large scenario files, with their
 //! faults, in about half an hour. Figures are of whole processes, one at a time; quote them with the machine they come from.
 
+mod common {
+    pub mod record;
+}
+
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// Clients a gateway of the reference load.
 const CLIENTS_PER_GATEWAY: u64 = 50_000;
@@ -18,15 +21,7 @@ struct Run {
 
 impl Run {
     fn of(file: &Path, out: &Path) -> Self {
-        let squall = Command::new(env!("CARGO_BIN_EXE_squall"))
-            .args(["run", "--quiet", "--out"])
-            .args([out, file])
-            .output()
-            .expect("squall can be started");
-        let text = std::fs::read_to_string(out.join("run.json")).unwrap_or_else(|error| {
-            panic!("{}: no record ({error}): {}", file.display(), String::from_utf8_lossy(&squall.stderr))
-        });
-        let record: Value = serde_json::from_str(&text).expect("a record is JSON");
+        let record = common::record::of(file, out);
         Run { verdict: record["verdict"].as_str().unwrap_or("?").to_owned(), record }
     }
 

@@ -4,9 +4,14 @@
 //! same; with messages one by one and in bursts of ten; while nobody reads and nobody is told, while half of all devices read within 10 s and each
 //! member is named, and while they are counted.
 
+mod common {
+    pub mod record;
+    pub mod sizes;
+}
+
+use common::{record, sizes};
 use serde_json::Value;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 /// Seconds of load of the two runs, and between two messages of all together, without those that follow on each.
 const LOADS: [u64; 2] = [60, 180];
@@ -38,25 +43,9 @@ fn scenario(members: u64, load: u64, burst: bool, told: Told, codec: &str) -> St
     )
 }
 
-fn run(file: &Path, out: &Path) -> Value {
-    let squall = Command::new(env!("CARGO_BIN_EXE_squall"))
-        .args(["run", "--quiet", "--out"])
-        .args([out, file])
-        .output()
-        .expect("squall can be started");
-    let text = std::fs::read_to_string(out.join("run.json")).unwrap_or_else(|error| {
-        panic!("{}: no record ({error}): {}", file.display(), String::from_utf8_lossy(&squall.stderr))
-    });
-    serde_json::from_str(&text).expect("a record is JSON")
-}
-
 /// Frames and bytes that gateways have read and written, notices that devices were told, and acked messages.
 fn measured(record: &Value) -> [f64; 4] {
-    let work = |kind: &str| {
-        let hosts = record["work"].as_object().into_iter().flatten();
-        let gateways = hosts.filter(|(host, _)| host.starts_with("gateway"));
-        gateways.filter_map(|(_, work)| work["done"][kind].as_f64()).sum()
-    };
+    let work = |kind| sizes::work(record, "gateway", kind);
     let number = |path: &str| record.pointer(path).and_then(Value::as_f64).unwrap_or(0.0);
     [work("frame"), work("frame_byte"), number("/messages/receipts"), number("/messages/acked")]
 }
@@ -67,25 +56,19 @@ fn of_a_message(members: u64, burst: bool, told: Told, codec: &str, out: &Path) 
         let file = out.join("receipts.toml");
         std::fs::write(&file, scenario(members, load, burst, told, codec))
             .expect("the target folder can be written");
-        measured(&run(&file, out))
+        measured(&record::of(&file, out))
     });
     let messages = more[3] - few[3];
     [0, 1, 2].map(|place| (more[place] - few[place]) / messages)
 }
 
 fn main() {
-    let out: PathBuf = Path::new(env!("CARGO_TARGET_TMPDIR")).join("receipts");
-    std::fs::create_dir_all(&out).expect("the target folder can be written");
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
-    if wanted.is_empty() {
-        // `cargo bench` comes by here, too.
-        return println!("receipts: say for how many members, as in `cargo receipts 10 32 50 100`");
-    }
+    let Some((out, wanted)) = sizes::wanted("receipts", "10 32 50 100") else { return };
     println!(
         "| members | messages | codec | frames | bytes | frames, each named | bytes | told | frames, counted | bytes |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|");
-    for members in wanted.iter().map(|word| word.parse().expect("a number of members")) {
+    for members in wanted {
         for (burst, name) in [(false, "one by one"), (true, "in bursts")] {
             for codec in ["protobuf", "json"] {
                 let of = |told| of_a_message(members, burst, told, codec, &out);

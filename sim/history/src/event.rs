@@ -468,11 +468,11 @@ impl Event {
             Kind::Clock { ahead_us } => [31, *ahead_us as u64].into_iter().for_each(add),
             Kind::Watch { conversation, users } => {
                 let whom = users.iter().fold(0, |hash, user| mix(hash ^ user.0));
-                [40, conversation.spread(), whom].into_iter().for_each(add)
+                [44, conversation.spread(), whom].into_iter().for_each(add)
             }
-            Kind::Invisible { user, on } => [41, user.0, u64::from(*on)].into_iter().for_each(add),
+            Kind::Invisible { user, on } => [45, user.0, u64::from(*on)].into_iter().for_each(add),
             Kind::Presence { user, state, last_seen_ms } => {
-                [42, user.0, body_hash(state.as_bytes()), *last_seen_ms].into_iter().for_each(add)
+                [46, user.0, body_hash(state.as_bytes()), *last_seen_ms].into_iter().for_each(add)
             }
             Kind::Hop(_) => unreachable!("a hop is in no digest"),
         }

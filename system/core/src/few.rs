@@ -33,17 +33,20 @@ impl<K: Ord + Copy, V> Few<K, V> {
         self.find(key).ok().map(|place| &mut self.0[place].1)
     }
 
-    /// Puts a row in, in place of one with this key. Room is made for a quarter more rows than there are, and at least for this one.
+    /// Puts a row in, in place of one with this key.
     pub fn insert(&mut self, key: K, value: V) {
         match self.find(key) {
             Ok(place) => self.0[place].1 = value,
-            Err(place) => {
-                if self.0.len() == self.0.capacity() {
-                    self.0.reserve_exact(1 + self.0.len() / 4);
-                }
-                self.0.insert(place, (key, value));
-            }
+            Err(place) => self.put_in(place, key, value),
         }
+    }
+
+    /// Room is made for a quarter more rows than there are, and at least for this one.
+    fn put_in(&mut self, place: usize, key: K, value: V) {
+        if self.0.len() == self.0.capacity() {
+            self.0.reserve_exact(1 + self.0.len() / 4);
+        }
+        self.0.insert(place, (key, value));
     }
 
     /// The row with this key, which is put in first if there is none.
@@ -51,10 +54,11 @@ impl<K: Ord + Copy, V> Few<K, V> {
     where
         V: Default,
     {
-        if self.find(key).is_err() {
-            self.insert(key, V::default());
-        }
-        self.get_mut(key).expect("it was put in")
+        let place = self.find(key).unwrap_or_else(|place| {
+            self.put_in(place, key, V::default());
+            place
+        });
+        &mut self.0[place].1
     }
 
     /// Takes a row out. False: there is none.

@@ -231,6 +231,8 @@ pub const CURSOR_FLUSH_LARGE: Duration = Duration::from_secs(5);
 pub const CURSOR_FLUSH_CHANNEL: Duration = Duration::from_secs(60);
 /// Cursors of channels that one commit takes: the others go with the next ones, so that no send waits for those of a whole channel.
 pub const MAX_CHANNEL_CURSORS_A_COMMIT: usize = 8_192;
+/// Cursors of channels that wait for their minute; when there are more, they are written before it is over.
+pub const MAX_CHANNEL_CURSORS_HELD: usize = 131_072;
 /// The largest group, by default, of which a notice names who has come how far; of a larger one it says how many have.
 pub const RECEIPTS_NAMED_UP_TO: u32 = 100;
 /// Members whom one `receipts` frame names at most, a conversation counting as two of them, and its bytes in either codec: one frame for

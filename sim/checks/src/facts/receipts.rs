@@ -418,18 +418,17 @@ impl Facts {
         let mut first: BTreeMap<(UserId, u32), Count> = BTreeMap::new();
         for count in &self.receipts.counts {
             let Some(user) = self.devices[count.device].user() else { continue };
+            let mut wrong = |what| {
+                let Count { device, conversation, read: at, .. } = *count;
+                out.push(WrongReceipt { t: self.now, conversation, device, user, at, what });
+            };
             // Whatever it has been told, of its own sums nothing excuses it.
-            let written = self.written_by_others(count.conversation, user, count.read);
-            judged += u64::from(count.unread > 0);
-            if count.unread > written && !self.insiders.contains(&user) {
-                out.push(WrongReceipt {
-                    t: self.now,
-                    conversation: count.conversation,
-                    device: count.device,
-                    user,
-                    at: count.read,
-                    what: WrongAbout::Overcounted { counted: count.unread, written },
-                });
+            if count.unread > 0 && !self.insiders.contains(&user) {
+                judged += 1;
+                let written = self.written_by_others(count.conversation, user, count.read);
+                if count.unread > written {
+                    wrong(WrongAbout::Overcounted { counted: count.unread, written });
+                }
             }
             let progress = self.persons.find(user).and_then(|person| {
                 let first = self.devices[self.persons[person].device].id;
@@ -446,14 +445,7 @@ impl Facts {
             let Some(one) = first.insert((user, count.conversation), *count) else { continue };
             judged += 1;
             if (one.read, one.unread) != (count.read, count.unread) {
-                out.push(WrongReceipt {
-                    t: self.now,
-                    conversation: count.conversation,
-                    device: count.device,
-                    user,
-                    at: count.read,
-                    what: WrongAbout::Unread { one: one.unread, other: count.unread },
-                });
+                wrong(WrongAbout::Unread { one: one.unread, other: count.unread });
             }
         }
         judged

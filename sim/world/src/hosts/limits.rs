@@ -119,6 +119,7 @@ pub const LIMITS: &[(&str, Reached)] = &[
     ("CURSOR_FLUSH_LARGE", Never(A_PACE)),
     ("CURSOR_FLUSH_CHANNEL", Never(A_PACE)),
     ("MAX_CHANNEL_CURSORS_A_COMMIT", Never(TOO_MANY)),
+    ("MAX_CHANNEL_CURSORS_HELD", Never(TOO_MANY)),
     (
         "RECEIPTS_NAMED_UP_TO",
         Never("what a notice says of a larger group is another thing: receipts-hold counts names"),

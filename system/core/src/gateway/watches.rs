@@ -87,6 +87,11 @@ impl Told {
     fn is_nothing(self) -> bool {
         self == Told::default()
     }
+
+    /// Whether the device shows something of the user.
+    fn is_known(self) -> bool {
+        !self.is_nothing() && self.0 & 3 != 1 + Seen::Unknown as u64
+    }
 }
 
 #[derive(Default)]
@@ -245,7 +250,7 @@ impl Watches {
         if watcher.watches > 0 {
             return;
         }
-        let was_told = !watcher.told.is_nothing() && watcher.told != Told::of(Presence::UNKNOWN);
+        let was_told = watcher.told.is_known();
         watched.watchers.swap_remove(place);
         let was_last = watched.watchers.is_empty();
         if told && was_told {

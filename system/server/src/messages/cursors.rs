@@ -98,7 +98,8 @@ impl MovedCursors {
         };
         for pace in Pace::ALL {
             let taken = self.taken[pace as usize].is_some_and(|taken| now.since(taken) < pace.interval());
-            if taken && !all {
+            let is_full = pace == Pace::Channel && self.channels.len() > limits::MAX_CHANNEL_CURSORS_HELD;
+            if taken && !all && !is_full {
                 continue;
             }
             match pace {
@@ -204,6 +205,19 @@ mod tests {
         assert_eq!(moved.cut(at(59_999), false), []);
         assert_eq!(moved.cut(at(60_000), false), [(UserId(3), D, delivered(5))]);
         assert!(moved.is_empty());
+    }
+
+    #[test]
+    fn those_of_channels_do_not_wait_when_they_are_too_many() {
+        let mut moved = MovedCursors::default();
+        let (held, most) = (limits::MAX_CHANNEL_CURSORS_HELD, limits::MAX_CHANNEL_CURSORS_A_COMMIT);
+        for user in 1..=held as u64 {
+            moved.note(UserId(user), D, Pace::Channel, delivered(1), at(0));
+        }
+        assert_eq!(moved.cut(at(500), false), []);
+        moved.note(UserId(held as u64 + 1), D, Pace::Channel, delivered(1), at(600));
+        assert_eq!((moved.cut(at(1_000), false).len(), moved.len()), (most, held + 1 - most));
+        assert_eq!(moved.cut(at(1_500), false), []);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::shard::Shard;
 use crate::inspect::{Differs, Inspected};
+use squall_core::messages::Conversation;
 
 /// All conversations in memory that have nothing staged. Nothing while the disk is not open, or while a commit is under way.
 pub fn inspect(shard: &Shard) -> Inspected {
@@ -10,10 +11,10 @@ pub fn inspect(shard: &Shard) -> Inspected {
     let is_settled = !state.is_committing && state.staged.held() == 0;
     let Some(storage) = state.storage.as_deref().filter(|_| is_settled) else { return found };
     for log in state.cache.all() {
-        let Ok(Some(disk)) = storage.conversation(log.id()) else {
-            // What no entry has created is nowhere; what cannot be read is another check's.
-            continue;
-        };
+        // What cannot be read is another check's.
+        let Ok(disk) = storage.conversation(log.id()) else { continue };
+        // What no entry has created is on no disk.
+        let disk = disk.unwrap_or_else(|| Conversation::new(log.id()));
         found.compared += 1;
         let senders = || {
             log.senders().iter().find_map(|sender| {

@@ -135,9 +135,13 @@ impl Shard {
     /// Drops all memory, opens the disk, and begins to plan anew what it holds beyond the dispatch watermark.
     pub fn recover(&self) -> Result<(), StorageError> {
         let registries = self.dispatcher.registries.len();
-        let mut forgotten = std::mem::replace(&mut *self.state(), ShardState::empty(registries, self.named_up_to));
-        if planted(Plant::MembersOutliveFailedCommit) {
-            self.state().cache = std::mem::take(&mut forgotten.cache).take_back();
+        {
+            // All that was known goes here, before anything is read anew: there may be much of it.
+            let mut state = self.state();
+            let before = std::mem::replace(&mut *state, ShardState::empty(registries, self.named_up_to));
+            if planted(Plant::MembersOutliveFailedCommit) {
+                state.cache = before.cache.take_back();
+            }
         }
         self.dispatcher.forget();
         self.observer.passed(&Point::Recovering);

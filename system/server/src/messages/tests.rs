@@ -2,9 +2,11 @@
 
 use super::dispatcher::Dispatcher;
 use super::fences::Fences;
+use super::inspect::inspect;
 use super::requests;
 use super::shard::{Shard, Share};
 use crate::clock::Clock;
+use crate::inspect::{Differs, Inspected};
 use crate::links::Queue;
 use crate::net::BoxFuture;
 use crate::observer::Unobserved;
@@ -186,6 +188,40 @@ async fn whatever_number_a_stranger_sends_no_log_is_read_for_it() {
         assert_eq!(disk.read.load(Ordering::Relaxed), 0, "rows read for number {number}");
         assert!(!shard.state().fences.cut().is_empty(), "the stranger will have an answer");
     }
+}
+
+#[tokio::test]
+async fn what_memory_says_otherwise_than_the_disk_is_found() {
+    let (on_disk, in_memory) = (ConversationId::group(OWNER, 77), ConversationId::group(OWNER, 78));
+    let disk = disk(on_disk).await;
+    let shard = shard_on(&disk);
+    let who = (OWNER, DeviceId(10));
+    shard.state().cache.get_for(on_disk, who, disk.as_ref()).unwrap();
+    shard.state().cache.get(in_memory, disk.as_ref()).unwrap();
+    assert_eq!(inspect(&shard), Inspected { compared: 2, differ: Vec::new() });
+    let send = |conversation, client_seq, payload| {
+        let request = SendRequest {
+            sender: OWNER,
+            device: who.1,
+            connect_count: 1,
+            client_msg_id: ClientMsgId(u128::MAX),
+            client_seq,
+            payload,
+            stored_at_ms: 0,
+        };
+        let mut state = shard.state();
+        let log = state.cache.get_for(conversation, who, disk.as_ref()).unwrap();
+        let SendOutcome::Staged(entry) = log.handle_send(request) else { panic!("it is in order") };
+        log.handle_durable(entry.seq);
+    };
+    // Nothing of this was ever written.
+    send(in_memory, ClientSeq::FIRST, Payload::Created { direct: false, channel: false, members: vec![OWNER] });
+    let its_head = |conversation| Differs { conversation, what: "its head" };
+    assert_eq!(inspect(&shard).differ, [its_head(in_memory)]);
+    send(on_disk, ClientSeq(ENTRIES + 1), Payload::Text("x".into()));
+    let mut differ = inspect(&shard).differ;
+    differ.sort_by_key(|differs| differs.conversation);
+    assert_eq!(differ, [its_head(on_disk), its_head(in_memory)]);
 }
 
 #[tokio::test]

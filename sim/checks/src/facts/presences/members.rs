@@ -32,6 +32,7 @@ struct Change {
 
 #[derive(Debug, Default)]
 pub(super) struct Members {
+    /// In order of users: a channel may have hundreds of thousands.
     of: FxHashMap<ConversationId, Vec<Member>>,
     /// What nobody has witnessed yet.
     changes: FxHashMap<ClientMsgId, Change>,
@@ -62,7 +63,7 @@ impl Members {
         let Some(Change { conversation, added, taken }) = self.changes.remove(&id) else { return };
         let seq = u32::try_from(seq).unwrap_or(u32::MAX);
         let members = self.of.entry(conversation).or_default();
-        members.reserve_exact(added.len());
+        put_in(members, added.iter().chain(&taken));
         for user in added {
             let member = member(members, user);
             if seq > member.seq {
@@ -78,7 +79,8 @@ impl Members {
     }
 
     fn find(&self, conversation: ConversationId, user: User) -> Option<Member> {
-        self.of.get(&conversation)?.iter().find(|member| member.user == user).copied()
+        let members = self.of.get(&conversation)?;
+        members.binary_search_by_key(&user, |member| member.user).ok().map(|place| members[place])
     }
 
     /// Since when a user is no member of a conversation any more, in µs; `None`: they are one, or nobody has seen that they are not.
@@ -93,10 +95,22 @@ impl Members {
     }
 }
 
-fn member(members: &mut Vec<Member>, user: User) -> &mut Member {
-    let place = members.iter().position(|member| member.user == user).unwrap_or_else(|| {
-        members.push(Member { user, seq: 0, joined_ms: 0, left_ms: 0 });
-        members.len() - 1
-    });
-    &mut members[place]
+/// Rows for those who have none, in order of users like all others.
+fn put_in<'a>(members: &mut Vec<Member>, users: impl Iterator<Item = &'a User>) {
+    let is_new = |user: &&User| members.binary_search_by_key(*user, |member| member.user).is_err();
+    let mut new: Vec<User> = users.filter(is_new).copied().collect();
+    if new.is_empty() {
+        return;
+    }
+    new.sort_unstable();
+    new.dedup();
+    members.reserve_exact(new.len());
+    members.extend(new.into_iter().map(|user| Member { user, seq: 0, joined_ms: 0, left_ms: 0 }));
+    // Two runs, each in order, which are merged.
+    members.sort_by_key(|member| member.user);
+}
+
+fn member(members: &mut [Member], user: User) -> &mut Member {
+    let place = members.binary_search_by_key(&user, |member| member.user);
+    &mut members[place.expect("everybody has a row before it is written")]
 }

@@ -101,7 +101,7 @@ struct User {
     /// From when on they are to be shown online, and from when on offline; never, where that is far away.
     online_from: u64,
     offline_from: u64,
-    watchers: Vec<u32>,
+    watchers: BTreeSet<u32>,
 }
 
 impl User {
@@ -118,7 +118,7 @@ impl User {
             noticed_within: 0,
             online_from: u64::MAX,
             offline_from: 0,
-            watchers: Vec::new(),
+            watchers: BTreeSet::new(),
         }
     }
 }
@@ -243,7 +243,7 @@ impl Presences {
         device.is_connected = false;
         let user = device.user;
         for watched in device.watches.take() {
-            self.users[watched as usize].watchers.retain(|watcher| *watcher != place);
+            self.users[watched as usize].watchers.remove(&place);
         }
         let silence = self.config.as_ref().map_or(0, |config| if by_choice { 0 } else { config.ttl_us });
         self.settle(user, now, silence);
@@ -342,13 +342,10 @@ impl Presences {
         let gone = watcher.watches.handle_watch(conversation, &users, (now, now.saturating_sub(slack)));
         let place = self.device_rows[&device];
         for user in gone {
-            self.users[user as usize].watchers.retain(|watcher| *watcher != place);
+            self.users[user as usize].watchers.remove(&place);
         }
         for user in users {
-            let watchers = &mut self.users[user as usize].watchers;
-            if !watchers.contains(&place) {
-                watchers.push(place);
-            }
+            self.users[user as usize].watchers.insert(place);
             self.dues.insert((now + slack, place, user));
         }
     }
